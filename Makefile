@@ -1,0 +1,85 @@
+# The whole manual. Nothing is assumed but Python 3.11 or newer with venv, and make; nothing here needs root.
+
+SHELL   := /bin/sh
+PYTHON  ?= python3
+VENV    := .venv
+BIN     := $(VENV)/bin
+PY      := $(BIN)/python
+ARGS    ?=
+
+.DELETE_ON_ERROR:
+.PHONY: help run test lint check attack soak bench docs proof lock clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(VENV)/run.stamp ## set up, then serve on http://127.0.0.1:8750
+	@exec $(BIN)/superagent up $(ARGS)
+
+test: $(VENV)/dev.stamp ## set up, then every test that can run here; coverage must hold
+	@$(PY) -m pytest --numprocesses 2 --cov --cov-report term $(ARGS)
+
+lint: $(VENV)/dev.stamp ## format, lint, types and import contracts
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports --no-logo
+
+check: lint ## the same, and the fast tests
+	@$(PY) -m pytest --quiet --numprocesses 2 -m "not slow and not soak and not attack and not bench" $(ARGS)
+
+attack: $(VENV)/dev.stamp ## long adversarial tests
+	@$(PY) -m pytest -m attack --timeout 3600 $(ARGS)
+
+soak: $(VENV)/dev.stamp ## hours of load, crashes and restarts
+	@$(PY) -m pytest -m soak --timeout 14400 $(ARGS)
+
+bench: $(VENV)/dev.stamp ## measure against bare servers on this machine; keeps bench/history
+	@$(PY) -m bench $(ARGS)
+
+docs: $(VENV)/dev.stamp ## write the pages that are generated from the code
+	@$(PY) -m docs.build $(ARGS)
+
+proof: $(VENV)/dev.stamp ## print what is promised, by which tests, against what, with which figure
+	@$(PY) -m docs.proof $(ARGS)
+
+lock: $(VENV)/uv.stamp ## pin requirements/*.txt anew (`make lock ARGS=--upgrade` takes newer versions)
+	@test -x $(BIN)/uv || { echo "make lock needs uv, which could not be installed here" >&2; exit 1; }
+	@$(call pin,build) requirements/build.in
+	@$(call pin,uv) requirements/uv.in
+	@$(call pin,run) --extra all pyproject.toml
+	@$(call pin,dev) --constraint requirements/run.txt --group dev
+
+clean: ## remove what set-up and tests left behind
+	@rm -rf $(VENV) build dist .coverage .coverage.* .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+
+# --- set-up: each stamp is newer than what it was made from, so a second start does nothing ------------------------
+
+# no index address and no host name may get into the pinned files: they are to be installed from any index
+pin = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate $(ARGS) --output-file requirements/$(1).txt
+
+# pip knows index settings that uv does not read: it is the second try, and the only one where there is no uv
+install = { test -x $(BIN)/uv && $(BIN)/uv pip install --quiet --python $(PY) --require-hashes $(1); } \
+	|| $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes $(1)
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 …" if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv $(VENV) || { echo "hint: Debian and Ubuntu keep venv apart: apt install python3-venv" >&2; exit 1; }
+
+$(VENV)/uv.stamp: requirements/uv.txt | $(PY)
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PY) -m ensurepip >/dev/null
+	@$(PY) -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/uv.txt \
+		|| echo "uv could not be installed; pip goes on without it, slower" >&2
+	@touch $@
+
+$(VENV)/run.stamp: requirements/build.txt requirements/run.txt pyproject.toml $(VENV)/uv.stamp
+	@echo "installing what Super-Agent needs into $(VENV)"
+	@$(call install,-r requirements/build.txt -r requirements/run.txt)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/dev.stamp: requirements/dev.txt $(VENV)/run.stamp
+	@echo "installing what the tests need into $(VENV)"
+	@$(call install,-r requirements/dev.txt)
+	@touch $@

@@ -1,0 +1,98 @@
+"""Measure Super-Agent against bare servers on this machine (`make bench`); every figure is a ratio or belongs to it."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench import machine, report
+from bench.plan import Plan
+from bench.rows import Row
+
+HISTORY = Path(__file__).parent / "history"
+# group of rows → module with `rows`; those that need no server take no plan
+SERVED = {
+    "whoami": "bench.whoami",
+    "direct": "bench.direct",
+    "volume": "bench.volume",
+    "files": "bench.file_work",
+    "cold": "bench.command_line",
+    "memory": "bench.memory",
+}
+PLAIN = {"audit": "bench.audit", "policy": "bench.policy"}
+GROUPS = SERVED | PLAIN
+
+
+def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the flags."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=2.0, help="load on one server in one round (default 2)")
+    parser.add_argument("--rounds", type=int, default=7, help="interleaved rounds (default 7)")
+    parser.add_argument("--only", default="", metavar="GROUP,…", help=f"of {', '.join(GROUPS)}; no history is kept")
+    parser.add_argument("--soak-memory", action="store_true", help="take memory to 1,000,000 calls; minutes")
+    parser.add_argument("--seed", type=int, default=None, help="draw the order of the rounds as an earlier run did")
+    parser.add_argument("--json", action="store_true", help="print the run as JSON, progress on the error stream")
+    parser.add_argument("--no-history", action="store_true", help="keep nothing in bench/history")
+    parser.add_argument("--strict", action="store_true", help="end with 1 when a floor is missed")
+    chosen = parser.parse_args(arguments)
+    if not 1 <= chosen.seconds <= 3600 or not 1 <= chosen.rounds <= 1000:
+        parser.error("a round takes 1 to 3600 seconds, and a run 1 to 1000 rounds")
+    chosen.groups = [group for group in chosen.only.split(",") if group] or list(GROUPS)
+    if unknown := set(chosen.groups) - set(GROUPS):
+        parser.error(f"there is no group {', '.join(sorted(unknown))}; there are {', '.join(GROUPS)}")
+    return chosen
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what was asked for, print it, keep it; ends with 1 for a missed floor only when asked to."""
+    chosen = options(arguments)
+    seed = chosen.seed if chosen.seed is not None else random.SystemRandom().randrange(1 << 32)
+    started, at, before, place = time.monotonic(), datetime.now(UTC), machine.ticks(), machine.describe()
+    commit, dirty = machine.commit()
+    with tempfile.TemporaryDirectory(prefix="superagent-bench-") as folder:
+        plan = Plan(
+            Path(folder), chosen.seconds, chosen.rounds, chosen.soak_memory, random.Random(seed), say=say_progress
+        )
+        rows = [row for group in chosen.groups for row in run(group, plan)]
+    place |= {
+        "seed": seed,
+        "seconds": chosen.seconds,
+        "rounds": chosen.rounds,
+        "took_s": round(time.monotonic() - started),
+        "stolen": round(machine.ticks().stolen_since(before), 3),
+    }
+    document = report.document(rows, at, commit, dirty, place, plan.raw)
+    if chosen.json:
+        print(json.dumps(document, ensure_ascii=False))
+    else:
+        print(report.table(rows))
+        print(f"\n{place['processor']}, {place['cores']} cores, {place['took_s']} s, of the processor time that was")
+        print(f"wanted the host gave {place['stolen']:.0%} to others; absolute figures belong to this machine and hour")
+    if not chosen.no_history and not chosen.only:
+        say_progress(f"kept in {report.keep(HISTORY, document, at).relative_to(HISTORY.parent.parent)}")
+    missed = [row.name for row in rows if row.verdict == "MISSED"]
+    return 1 if missed and chosen.strict else 0
+
+
+def run(group: str, plan: Plan) -> list[Row]:
+    """Run one group of rows."""
+    say_progress(f"--- {group}")
+    module = importlib.import_module(GROUPS[group])
+    return module.rows() if group in PLAIN else module.rows(plan)
+
+
+def say_progress(line: str) -> None:
+    """Say how it goes, apart from the result."""
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

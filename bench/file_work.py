@@ -1,0 +1,76 @@
+"""Files: reading a small one, and writing with the intent durable before the effect, beside what the disk can do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from bench.disk import sync_times
+from bench.figures import Sample, median, percentile
+from bench.plan import Plan
+from bench.rounds import measure
+from bench.rows import Row
+from bench.servers import Server, superagent
+from bench.wrk import Request
+
+READ_BYTES = 4096
+READ_CONNECTIONS = 64
+WRITE_CONNECTIONS = 32
+CONTENT = "x" * 200
+
+
+def rows(plan: Plan) -> list[Row]:
+    """Read one file again and again, and write new ones, each writer waiting for the disk."""
+    folder = plan.place("files")
+    tree = plan.place("tree")
+    (tree / "small.txt").write_text("0123456789abcde\n" * (READ_BYTES // 16))
+    reads: list[Sample] = []
+    writes: list[Sample] = []
+    syncs: list[float] = []
+    rates: list[float] = []
+    with superagent(folder) as ours:
+        read = known(ours, "files.read", {"path": str(tree / "small.txt")})
+        for number in range(plan.few):
+            reads.append(measure(ours, plan.seconds, READ_CONNECTIONS, read))
+            target = {"path": str(tree / f"{number}-@N@.txt"), "content": CONTENT}
+            syncs += (taken := sync_times(folder, plan.seconds / 2))
+            rates.append(len(taken) / sum(taken))
+            writes.append(measure(ours, plan.seconds, WRITE_CONNECTIONS, known(ours, "files.write", target)))
+            plan.say(f"files: {reads[-1].rps:,.0f} reads/s, {writes[-1].rps:,.0f} writes/s, {rates[-1]:,.0f} syncs/s")
+    made(tree, sum(sample.requests for sample in writes))
+    errors = sum(sample.errors for sample in reads + writes)
+    plan.raw["files"] = {"reads": [one.document() for one in reads], "writes": [one.document() for one in writes]}
+    per_sync = [sample.rps / rate for sample, rate in zip(writes, rates, strict=True)]
+    return [
+        Row("files.errors", errors, at_most=0, source="no call may fail"),
+        Row("files.read", median([one.rps for one in reads]), "/s", note="4 KiB, 64 connections, record durable first"),
+        Row("files.read_cpu", median([one.cpu_us for one in reads]), "µs"),
+        Row("files.read_p50", median([one.p50_ms for one in reads]), "ms"),
+        Row("files.write", median([one.rps for one in writes]), "/s", note="32 connections, intent durable first"),
+        Row("files.write_cpu", median([one.cpu_us for one in writes]), "µs"),
+        Row("files.write_p50", median([one.p50_ms for one in writes]), "ms"),
+        Row("files.write_p99", median([one.p99_ms for one in writes]), "ms"),
+        Row("files.writes_per_sync", median(per_sync), note="writes for each sync that one sequential writer gets"),
+        Row("disk.sync", median(rates), "/s", note="512 bytes and fdatasync, one writer"),
+        Row("disk.sync_p50", percentile(syncs, 0.5) * 1e3, "ms"),
+        Row("disk.sync_p99", percentile(syncs, 0.99) * 1e3, "ms"),
+    ]
+
+
+def known(server: Server, operation: str, input: dict[str, str]) -> Request:
+    """Make the request of an operation, and make sure that it is done. Raises `RuntimeError`."""
+    request = Request(
+        f"/v1/operations/{operation}", json.dumps(input), server.request.headers, counted="@N@" in input["path"]
+    )
+    status, answer = server.ask(request)
+    if status != 200 or b'"status":"done"' not in answer:
+        raise RuntimeError(f"{operation} answers {status} {answer[:300]!r}")
+    return request
+
+
+def made(tree: Path, answered: int) -> None:
+    """Make sure that the files are there: as many as were answered, each whole. Raises `RuntimeError`."""
+    files = [file for file in tree.iterdir() if file.name != "small.txt"]
+    torn = [file.name for file in files if file.read_text() != CONTENT]
+    if torn or len(files) < answered:
+        raise RuntimeError(f"{answered} writes were answered, {len(files)} files are there, torn: {torn[:5]}")

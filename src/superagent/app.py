@@ -1,0 +1,265 @@
+"""The composition root: settings become stores, executors and plugins become a frozen kernel; it alone knows everybody."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from superagent.core.audit import AuditRecord
+from superagent.core.events import LocalBus
+from superagent.core.kernel import Kernel
+from superagent.core.limits import Rate
+from superagent.core.lookup import Invocations, Shelf
+from superagent.core.operation import Operation
+from superagent.core.plugin import Plugin
+from superagent.core.ports import Hands
+from superagent.core.principal import Credential, Facts, Principal, Secret
+from superagent.core.problems import Problem, Unavailable
+from superagent.core.registry import Registry
+from superagent.data.database import Database, open_database
+from superagent.data.dialect import path_of
+from superagent.features.access import operations as access
+from superagent.features.approvals import operations as approvals
+from superagent.features.audit import operations as audit
+from superagent.features.catalogue import operations as catalogue
+from superagent.features.grants import operations as grants
+from superagent.features.jobs import operations as jobs
+from superagent.features.results import operations as results
+from superagent.features.settings import operations as settings
+from superagent.features.undo import operations as undo
+from superagent.plugins.files.operations import files
+from superagent.runtime import log
+from superagent.runtime.audit_index import AuditIndex
+from superagent.runtime.audit_log import AuditLimits, AuditLog
+from superagent.runtime.beneath import Roots
+from superagent.runtime.blobs import FileBlobs
+from superagent.runtime.checkpoints import anchor_file
+from superagent.runtime.clock import SystemClock
+from superagent.runtime.files_reach import FilesReach
+from superagent.runtime.idempotency import SqlIdempotency
+from superagent.runtime.identity import SqlIdentity
+from superagent.runtime.keys import FileKeys
+from superagent.runtime.locks import Locks
+from superagent.runtime.path_keeper import PathKeeper
+from superagent.runtime.places import Places, prepare
+from superagent.runtime.policies import SqlPolicies
+from superagent.runtime.protected import Protected
+from superagent.runtime.settings_file import SettingsFile
+from superagent.runtime.shared_map import SharedMap
+from superagent.runtime.threads import Threads
+from superagent.runtime.trail import Trail
+from superagent.runtime.undo_store import SqlUndo
+from superagent.runtime.work import SqlWork
+from superagent.settings import Loaded
+
+POLICY_POLL_S = 0.2
+SWEEP_S = 60.0
+LOG_NAME = "superagent"
+
+
+class Sweeps(Protocol):
+    """A store that forgets what has expired."""
+
+    async def sweep(self) -> None:
+        """Forget what has expired."""
+        ...
+
+
+@dataclass(slots=True)
+class Installation:
+    """A running platform: its kernel, and what entries and surfaces need to know besides."""
+
+    kernel: Kernel
+    loaded: Loaded
+    places: Places
+    index: AuditIndex
+    audit: AuditLog
+    first_start: bool
+
+    def readiness(self) -> dict[str, str]:
+        """Give what must work for calls to be taken, each with its trouble (empty: none)."""
+        return {"audit": self.audit.trouble}
+
+    def gauges(self) -> dict[str, float]:
+        """Give figures for the metrics."""
+        return {"audit_healthy": float(self.audit.healthy), "operations": float(len(self.kernel.registry))}
+
+    async def owner(self, channel: str = "cli") -> Principal:
+        """Give the embedded principal: the owner, for the OS user who can read the state folder."""
+        if os.lstat(self.places.state).st_uid != os.geteuid():
+            raise Unavailable(
+                "the data folder belongs to another user", hint="call as that user, or send a key to its server"
+            )
+        token = self.places.owner_key.read_text(encoding="ascii").strip()
+        return await self.kernel.identify(Credential("local", Secret(token), Facts("", "", channel)))
+
+
+@asynccontextmanager
+async def open_installation(
+    loaded: Loaded, *, worker: str = "0", extra: tuple[Plugin, ...] = ()
+) -> AsyncGenerator[Installation]:
+    """Open the installation in a data folder and close it in order; `extra` are plugins beside the built-in ones."""
+    places = prepare(loaded.data)
+    state = places.state
+    async with AsyncExitStack() as stack:
+        keys = FileKeys(state / "keys")
+        clock = SystemClock()
+        shared = SharedMap(state / "shared.map")
+        stack.callback(shared.close)
+        database = await _database(loaded, state)
+        stack.push_async_callback(database.close)
+        audit_log = _audit_log(loaded, state, keys, clock, worker)
+        await asyncio.to_thread(audit_log.start)
+        stack.push_async_callback(audit_log.close)
+        index = AuditIndex(database, state / "audit")
+        policies = SqlPolicies(
+            database, shared.policy, places.protected(), tuple(loaded.settings.files.roots), clock.new_id, clock.now
+        )
+        limits = loaded.settings.limits
+        rate = Rate(limits.agent_rate_per_s, limits.agent_burst)
+        identity = SqlIdentity(database, policies, shared.identity, places.workspaces, clock.now, clock.new_id, rate)
+        first_start = await identity.bootstrap(places.owner_key)
+        await policies.refresh()
+        undo_store = SqlUndo(database, state / "undo", limits.undo_quota_bytes, clock)
+        blobs = FileBlobs(database, state / "blobs", clock)
+        work = SqlWork(database, keys, clock, worker)
+        idempotency = SqlIdempotency(database, clock, worker)
+        locks = Locks(state / "locks")
+        stack.callback(locks.close)
+        pool = ThreadPoolExecutor(min(32, 4 + 4 * (os.cpu_count() or 1)), "operation")
+        stack.callback(pool.shutdown, wait=False)
+        protected = Protected.of([*places.own(), *places.inner()], {str(places.workspaces): 2})
+        roots = Roots()
+        bus = LocalBus(log.observer_fault)
+        hands = Hands(
+            clock=clock,
+            policies=policies,
+            identity=identity,
+            buckets=shared,
+            audit=_Audit(audit_log, keys),
+            locks=locks,
+            undo=undo_store,
+            idempotency=idempotency,
+            work=work,
+            blobs=blobs,
+            thread=Threads(pool).run,
+            fault=log.fault,
+            keepers={"path": PathKeeper(undo_store.store)},
+            capabilities={"files": lambda ctx: FilesReach(ctx, roots, protected)},
+        )
+        kernel = Kernel(Registry([]), hands, bus)
+        anchor = Path(loaded.settings.audit.anchor) if loaded.settings.audit.anchor else None
+        trail = Trail(index, state / "audit", keys, LOG_NAME, anchor)
+
+        def undoer(name: str, version: int) -> Callable[..., Awaitable[Any]] | None:
+            found: Operation | None = kernel.registry.find(name)
+            return found.undo if found is not None and found.version == version else None
+
+        async def recorded(tenant: str, id: str) -> list[dict[str, Any]]:
+            return (await index.query(tenant, invocation=id, limit=20))[0]
+
+        built_in = (
+            access.plugin(identity),
+            approvals.plugin(kernel.approvals, work),
+            audit.plugin(trail, blobs),
+            catalogue.plugin(Shelf(kernel), probes),
+            files,
+            grants.plugin(policies),
+            jobs.plugin(Invocations(kernel, recorded)),
+            results.plugin(blobs),
+            settings.plugin(SettingsFile(loaded)),
+            undo.plugin(undo_store, undoer),
+        )
+        install(kernel, (*built_in, *extra))
+        await stack.enter_async_context(kernel.serving())
+        for plugin in (*built_in, *extra):
+            for lifespan in plugin.lifespans:
+                await stack.enter_async_context(lifespan())
+        stack.push_async_callback(index.close)
+        await index.start()
+        note = kernel.pipeline.recorder.event
+        audit_log.note(note("platform.start", clock.now(), detail={"worker": worker}))
+        for held in await work.at_start():
+            kernel.resume(held)
+        ticker = asyncio.create_task(_tick(kernel, policies, identity, (work, idempotency, undo_store, blobs)))
+        try:
+            yield Installation(kernel, loaded, places, index, audit_log, first_start)
+        finally:
+            ticker.cancel()
+            await asyncio.gather(ticker, return_exceptions=True)
+            audit_log.note(note("platform.stop", clock.now(), detail={"worker": worker}))
+
+
+def install(kernel: Kernel, plugins: tuple[Plugin, ...]) -> None:
+    """Make the next snapshot of the registry from these plugins, and collect their hooks."""
+    operations = [operation for plugin in plugins for operation in plugin.compile()]
+    kernel.registry = Registry(operations, kernel.registry.version + 1)
+    for plugin in plugins:
+        kernel.hands.keepers.update(plugin.keepers)
+        for observer in plugin.observers:
+            kernel.bus.subscribe(observer)
+
+
+def probes() -> list[tuple[str, bool, str]]:
+    """Say what this machine offers to operations, with the cure for what is missing."""
+    return [
+        ("files", True, "files beneath the granted roots, by descriptors"),
+        ("sandbox", False, "commands are not part of this version yet"),
+    ]
+
+
+class _Audit:
+    """The audit port: the log's own methods, bound once, and personal detail sealed by the keys."""
+
+    def __init__(self, audit_log: AuditLog, keys: FileKeys) -> None:
+        self.note: Callable[[AuditRecord], None] = audit_log.note
+        self.durable: Callable[[AuditRecord], Awaitable[None]] = audit_log.durable
+        self._seal = keys.personal.seal
+
+    def personal(self, tenant: str, subject: str, detail: bytes) -> str:
+        """Seal personal detail under the subject's own key."""
+        return self._seal(tenant, subject, detail.decode())
+
+
+async def _database(loaded: Loaded, state: Path) -> Database:
+    url = loaded.settings.database.url
+    return await open_database(path_of(url) if url else state / "superagent.db", AREAS)
+
+
+def _audit_log(loaded: Loaded, state: Path, keys: FileKeys, clock: SystemClock, worker: str) -> AuditLog:
+    anchor = anchor_file(Path(loaded.settings.audit.anchor)) if loaded.settings.audit.anchor else None
+    limits = AuditLimits(stuck_s=loaded.settings.audit.stuck_after_s)
+    return AuditLog(
+        state / "audit",
+        keys.signer(LOG_NAME),
+        clock.now,
+        node="local",
+        worker=worker,
+        epoch=clock.new_id(),
+        limits=limits,
+        anchor=anchor,
+    )
+
+
+async def _tick(kernel: Kernel, policies: SqlPolicies, identity: SqlIdentity, stores: tuple[Sweeps, ...]) -> None:
+    """Follow policy changes of other workers, and tidy up now and then."""
+    swept = kernel.hands.clock.monotonic()
+    while True:
+        await asyncio.sleep(POLICY_POLL_S)
+        try:
+            if policies.stale:
+                await policies.refresh()
+            if kernel.hands.clock.monotonic() - swept > SWEEP_S:
+                swept = kernel.hands.clock.monotonic()
+                kernel.pipeline.record_floods()
+                await identity.note_use()
+                for store in stores:
+                    await store.sweep()
+        except Problem as problem:
+            log.fault("", problem)

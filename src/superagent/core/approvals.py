@@ -1,0 +1,167 @@
+"""The approval desk: tickets that wait for a person, bound to exactly what that person saw (rules.md 11)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from superagent.core.context import Context
+from superagent.core.invocation import Invocation, Outcome, Status, Ticket
+from superagent.core.operation import Preview
+from superagent.core.pipeline import Pipeline
+from superagent.core.ports import Hands, Held
+from superagent.core.principal import Principal
+from superagent.core.problems import Conflict, Denied, NotFound, Problem
+from superagent.core.resources import Effect
+
+WAITS_S = 24 * 3600.0
+
+
+class ApprovalDesk:
+    """Keep tickets until people have decided; approving judges the call anew and then performs it."""
+
+    def __init__(self, pipeline: Pipeline, hands: Hands, later: Callable[[Coroutine[Any, Any, Any]], None]) -> None:
+        self._pipeline = pipeline
+        self._hands = hands
+        self._later = later
+
+    async def hold(self, ticket: Ticket) -> Outcome:
+        """Let a ticket wait. A dry run is only told that it would."""
+        invocation, decision = ticket.invocation, ticket.decision
+        if invocation.call.dry_run:
+            # no preview: it would show the present content to somebody who may perhaps not read it
+            summary = Preview(summary=f"would wait for {decision.approvals} approval(s)", exact=False)
+            return Outcome(
+                invocation.id,
+                ticket.operation.name,
+                Status.PREVIEWED,
+                ticket.operation.dump(summary),
+                decision=decision,
+            )
+        preview = await self._preview(ticket)
+        now = self._hands.clock.now()
+        held = Held(
+            invocation.id,
+            invocation.principal.tenant,
+            Status.WAITING,
+            invocation,
+            now,
+            now + WAITS_S,
+            await self._hash(ticket, preview),
+            decision.digest,
+            decision.approvals,
+            decision.by,
+            preview=preview,
+            resources=tuple(f"{one.effect.name} {one.id}" for one in ticket.resources),
+        )
+        self._hands.audit.note(self._pipeline.recorder.of("intent", ticket, now))
+        await self._hands.work.hold(held)
+        return Outcome(
+            invocation.id, ticket.operation.name, Status.WAITING, decision=decision, extra={"until": held.until}
+        )
+
+    async def decide(self, ctx: Context, id: str, approve: bool, reason: str) -> Held:
+        """Approve or deny a waiting ticket as the person behind `ctx`. The last approval needed sets it off.
+
+        Raises `NotFound`, `Denied` for somebody who may not decide this one, `Conflict` when it no longer waits.
+        """
+        held = await self._hands.work.get(ctx.tenant, id)
+        if held is None:
+            raise NotFound(f"no call `{id[:100]}` waits for approval")
+        self._check_person(ctx.principal, held)
+        if held.state is not Status.WAITING:
+            raise Conflict(f"`{id}` is {held.state.value}")
+        if held.until < ctx.now:
+            await self._hands.work.move(ctx.tenant, id, [Status.WAITING], Status.EXPIRED)
+            raise Conflict(f"`{id}` waited too long and has expired", hint="the caller asks again")
+        detail = {"decision": "approve" if approve else "deny", "hash": held.hash, "reason": reason}
+        record = self._pipeline.recorder.event("approvals.decide", ctx.now, ctx.tenant, ctx.principal.id, detail)
+        await self._hands.audit.durable(msgspec.structs.replace(record, kind="approved", invocation=id))
+        if not approve:
+            if not await self._hands.work.move(ctx.tenant, id, [Status.WAITING], Status.CANCELLED):
+                raise Conflict(f"`{id}` was decided by somebody else meanwhile")
+            refused = Denied(f"{ctx.principal.id} did not approve", hint=reason or None)
+            await self._hands.work.finish(
+                ctx.tenant, Outcome(id, held.invocation.call.operation, Status.FAILED, problem=refused)
+            )
+            return replace(held, state=Status.CANCELLED)
+        held = await self._hands.work.approve(ctx.tenant, id, ctx.principal.id)
+        if len(held.approved_by) < held.approvals_needed:
+            return held
+        if not await self._hands.work.move(ctx.tenant, id, [Status.WAITING], Status.RUNNING):
+            raise Conflict(f"`{id}` was decided by somebody else meanwhile")
+        self._later(self._perform(held))
+        return replace(held, state=Status.RUNNING)
+
+    def _check_person(self, person: Principal, held: Held) -> None:
+        requester = held.invocation.principal
+        if person.kind != "human":
+            raise Denied("only a person can approve")
+        if person.id == requester.id:
+            raise Denied("nobody approves a call of their own")
+        if held.approvals_needed > 1 and person.id in requester.ids:
+            raise Denied("two or more approvals must come from people on whose behalf the call is not made")
+        if held.by and not person.subjects.intersection(held.by):
+            raise Denied(f"this one must be approved by {' or '.join(held.by)}")
+
+    async def _perform(self, held: Held) -> None:
+        try:
+            outcome = await self._pipeline.perform(await self._readmit(held))
+        except Problem as problem:
+            outcome = Outcome(held.id, held.invocation.call.operation, Status.FAILED, problem=problem)
+        await self._hands.work.finish(held.tenant, outcome)
+
+    async def _readmit(self, held: Held) -> Ticket:
+        """Judge the call anew; anything that differs from what was approved makes it a conflict."""
+        invocation = replace(
+            held.invocation, resumed=True, deadline=None, principal=held.invocation.principal.without_proof()
+        )
+        asked = await self._pipeline.admit(invocation)
+        if isinstance(asked, Ticket) and asked.decision.verdict == "ask":
+            preview = await self._preview(asked)
+            if await self._hash(asked, preview) != held.hash:
+                raise Conflict(
+                    "what was approved is no longer what would happen",
+                    hint="ask again; the approver sees the new effect",
+                )
+            asked = await self._pipeline.admit(replace(invocation, approvals=len(held.approved_by)))
+        if isinstance(asked, Outcome) or asked.decision.verdict != "allow":
+            raise Conflict("policy changed since this was approved", hint="ask again")
+        return asked
+
+    async def _preview(self, ticket: Ticket) -> dict[str, Any] | None:
+        """Show what would happen, for the approver only; None where the operation has no preview or it fails."""
+        if ticket.operation.preview is None:
+            return None
+        dry = replace(ticket, invocation=preview_of(ticket.invocation))
+        outcome = await self._pipeline.rehearse(dry)
+        return (
+            outcome.result()
+            if outcome.problem is None and outcome.output
+            else {"summary": str(outcome.problem), "failed": True}
+        )
+
+    async def _hash(self, ticket: Ticket, preview: dict[str, Any] | None) -> str:
+        """Bind an approval: SHA-256 over everything the approver could have looked at."""
+        states = [
+            (one.id, one.effect.name, await self._pipeline.state_of(ticket, one) if one.effect > Effect.READ else None)
+            for one in ticket.resources
+        ]
+        bound = [
+            f"{ticket.operation.name}@{ticket.operation.version}",
+            ticket.input_digest,
+            states,
+            ticket.invocation.principal.ids,
+            ticket.decision.digest,
+            preview,
+        ]
+        return hashlib.sha256(msgspec.json.encode(bound, order="deterministic")).hexdigest()
+
+
+def preview_of(invocation: Invocation) -> Invocation:
+    """Give the same invocation as a dry run by the platform on behalf of the approver."""
+    return replace(invocation, call=replace(invocation.call, dry_run=True), approvals=10)

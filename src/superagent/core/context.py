@@ -1,0 +1,302 @@
+"""Context: all that an operation's implementation may do, and the record of what it changed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from superagent.core.invocation import EffectNote, Invocation, Ticket
+from superagent.core.operation import Operation
+from superagent.core.policy import Decision, Facts, Policy
+from superagent.core.ports import FileReach, Hands, Keeper, Kept
+from superagent.core.principal import Principal
+from superagent.core.problems import Conflict, Denied, Internal, NotFound, Unavailable
+from superagent.core.resources import Effect, Resource
+
+T = TypeVar("T")
+UNDO_KEPT_S = 7 * 86_400.0
+
+
+class Change:
+    """One change under way; call `after` when you know the digest of the state you leave."""
+
+    __slots__ = ("after_digest", "entry", "kept_digest", "resource")
+
+    def __init__(self, resource: Resource, entry: int, kept_digest: str | None) -> None:
+        self.resource = resource
+        self.entry = entry
+        self.kept_digest = kept_digest
+        self.after_digest: str | None = None
+
+    def after(self, digest: str) -> None:
+        """Name the state the change leaves, so that an undo can tell whether somebody changed it since."""
+        self.after_digest = digest
+
+
+class Line(Protocol):
+    """What a context needs of the line it runs on."""
+
+    async def nested(self, ctx: Context, operation: str, input: dict[str, Any]) -> Any:
+        """Call another operation as the same principal."""
+        ...
+
+    def sees(self, principal: Principal, resource: Resource, facts: Facts) -> bool:
+        """Tell whether the caller may know of a resource."""
+        ...
+
+    def find(self, operation: str) -> Operation | None:
+        """Give an operation by name, None when it is not installed."""
+        ...
+
+
+class Context:
+    """What one call may do. Methods take and return data or descriptors, so a plugin can run in another process."""
+
+    __slots__ = (
+        "_caps",
+        "_facts",
+        "_hands",
+        "_judged",
+        "_line",
+        "_policy",
+        "changes",
+        "effects",
+        "operation",
+        "ticket",
+    )
+
+    def __init__(
+        self,
+        ticket: Ticket,
+        facts: Facts,
+        policy: Policy,
+        hands: Hands,
+        line: Line,
+    ) -> None:
+        self.ticket = ticket
+        self.operation: Operation = ticket.operation
+        self.effects: list[EffectNote] = []
+        self.changes: list[Change] = []
+        self._facts = facts
+        self._policy = policy
+        self._hands = hands
+        self._line = line
+        self._judged = ticket.operation
+        self._caps: dict[str, Any] = {}
+
+    @property
+    def invocation(self) -> Invocation:
+        """Give the call this context belongs to."""
+        return self.ticket.invocation
+
+    @property
+    def principal(self) -> Principal:
+        """Give who acts."""
+        return self.ticket.invocation.principal
+
+    @property
+    def tenant(self) -> str:
+        """Give the tenant in which everything happens."""
+        return self.ticket.invocation.principal.tenant
+
+    @property
+    def decision(self) -> Decision:
+        """Give the decision that let this call happen."""
+        return self.ticket.decision
+
+    @property
+    def now(self) -> float:
+        """Give epoch seconds."""
+        return self._hands.clock.now()
+
+    @property
+    def remaining_s(self) -> float | None:
+        """Give the seconds left until the deadline; None when there is none."""
+        deadline = self.invocation.deadline
+        return None if deadline is None else max(0.0, deadline - self._hands.clock.monotonic())
+
+    # ---- judging
+
+    def may(self, resource: Resource) -> bool:
+        """Tell whether this operation may also use this resource: for each entry of a list, search or tree."""
+        return self._policy.may(self.principal, self._judged, resource, self._facts)
+
+    def may_path(self, path: str, effect: Effect = Effect.READ) -> bool:
+        """Tell the same of a real local path."""
+        return self.may(Resource("path", "local", path, effect))
+
+    def require(self, resource: Resource) -> None:
+        """Go on only if the resource is allowed. Raises `NotFound` if the caller may not see it, else `Denied`."""
+        if not self.may(resource):
+            if self._line.sees(self.principal, resource, self._facts):
+                raise Denied(f"`{self._judged.name}` is not granted on `{resource.id}`")
+            raise NotFound(f"there is no `{resource.path}`")
+
+    def root_of(self, path: str) -> str:
+        """Give the deepest granted folder that contains a path."""
+        return self._policy.root_of(self.principal, self._judged, path)
+
+    def could(self, operation: str) -> bool:
+        """Tell whether some call of another operation could be allowed to this principal."""
+        found = self._line.find(operation)
+        return found is not None and self._policy.may_try(self.principal, found)
+
+    def judged_as(self, operation: str) -> Context:
+        """Give this call judged by the grants for another operation: undo needs the rights of what it takes back.
+
+        Raises `NotFound` when that operation is not installed.
+        """
+        found = self._line.find(operation)
+        if found is None:
+            raise NotFound(f"`{operation}` is not installed any more", hint="install its plugin again, then undo")
+        facts = replace(self._facts, risk=max(found.risk, self._facts.risk))
+        other = Context(self.ticket, facts, self._policy, self._hands, self._line)
+        other.changes, other.effects, other._judged = self.changes, self.effects, found
+        return other
+
+    # ---- changing
+
+    @asynccontextmanager
+    async def changing(self, what: str | Resource, effect: Effect = Effect.CHANGE) -> AsyncGenerator[Change]:
+        """Keep what stands at a resource, durable before the effect, then let the body change it.
+
+        If the body fails and the resource is as before, nothing happened and the kept entry is dropped; if it is not, the
+        entry stays and the problem says `changed: partly`.
+        """
+        resource = Resource("path", "local", what, effect) if isinstance(what, str) else what
+        keeper = self._keeper(resource.kind)
+        if self.invocation.call.dry_run:
+            raise Internal("a preview must change nothing")
+        self.require(resource)
+        wait_s = min(5.0, self.remaining_s if self.remaining_s is not None else 5.0)
+        async with self._hands.locks.hold(self.tenant, resource.id, wait_s):
+            data, before, size = await keeper.keep(self, resource)
+            entry = await self._hands.undo.add(self._kept(resource, data, before, size))
+            change = Change(resource, entry, before)
+            self.changes.append(change)
+            try:
+                yield change
+            except BaseException:
+                present = await keeper.digest(self, resource)
+                if present == before:
+                    await self._hands.undo.drop(entry)
+                    self.changes.remove(change)
+                else:
+                    await self._close(keeper, change, present, data)
+                raise
+            await self._close(keeper, change, change.after_digest or await keeper.digest(self, resource), data)
+
+    async def keep(self, resource: Resource, data: dict[str, Any]) -> Change:
+        """Keep the operation's own note of how to take a change back, durable before the effect."""
+        if self.invocation.call.dry_run:
+            raise Internal("a preview must change nothing")
+        entry = await self._hands.undo.add(self._kept(resource, data, None, len(msgspec.json.encode(data))))
+        change = Change(resource, entry, None)
+        self.changes.append(change)
+        self.effects.append(EffectNote(resource.id, resource.effect.name, None, None))
+        return change
+
+    async def put_back(self, kept: Kept) -> None:
+        """Make a resource again what it was; the undo of every operation whose changes were kept by `changing`."""
+        resource = resource_of(kept)
+        await self._keeper(resource.kind).put_back(self, resource, kept.data)
+
+    async def state_of(self, resource: Resource) -> str | None:
+        """Give the digest of a resource's present state; None for kinds that have no keeper."""
+        keeper = self._hands.keepers.get(resource.kind)
+        return await keeper.digest(self, resource) if keeper else None
+
+    async def preview_of(self, kept: Kept) -> str:
+        """Show as a diff what putting a resource back would do."""
+        resource = resource_of(kept)
+        return await self._keeper(resource.kind).preview(self, resource, kept.data)
+
+    # ---- calling, waiting
+
+    async def call(self, operation: str, input: dict[str, Any], /) -> Any:
+        """Call another operation through the whole line, as the same principal. Raises its problem."""
+        return await self._line.nested(self, operation, input)
+
+    async def thread(self, function: Callable[..., T], /, *args: Any) -> T:
+        """Run a blocking function in a thread; a cancelled call still waits for it, so no effect happens unseen."""
+        return await self._hands.thread(function, *args)
+
+    async def emit(self, event: dict[str, Any]) -> None:
+        """Store one event on this invocation's stream (`GET /v1/invocations/{id}/events`)."""
+        await self._hands.work.append(self.tenant, self.invocation.id, msgspec.json.encode(event))
+
+    async def progress(self, text: str, fraction: float | None = None) -> None:
+        """Say how far the work is; `fraction` from 0 to 1."""
+        await self.emit({"kind": "progress", "text": text, "fraction": fraction})
+
+    async def blob(self, handle: str, max_bytes: int = 64 * 1024 * 1024) -> bytes:
+        """Give an uploaded input whole. Raises `NotFound`, or `Conflict` when it is larger than `max_bytes`."""
+        data, size = await self._hands.blobs.read(self.tenant, self.principal.id, handle, 0, max_bytes)
+        if size > len(data):
+            raise Conflict(f"`{handle}` has {size} bytes, more than the {max_bytes} that this operation takes")
+        return data
+
+    # ---- reach
+
+    @property
+    def files(self) -> FileReach:
+        """Give files beneath the granted roots; only operations that declared the reach `files` have it."""
+        return self.reach("files")
+
+    def reach(self, name: str) -> Any:
+        """Give a capability that the operation declared. Raises `Internal` otherwise: the manifest is the list."""
+        found = self._caps.get(name)
+        if found is None:
+            if name not in self.operation.reaches:
+                raise Internal(f"`{self.operation.name}` did not declare that it reaches `{name}`")
+            make = self._hands.capabilities.get(name)
+            if make is None:
+                raise Unavailable(f"this installation has no `{name}`")
+            found = self._caps[name] = make(self)
+        return found
+
+    # ---- inside
+
+    def _keeper(self, kind: str) -> Keeper:
+        keeper = self._hands.keepers.get(kind)
+        if keeper is None:
+            raise Internal(f"no keeper knows how to keep `{kind}`")
+        return keeper
+
+    def _kept(self, resource: Resource, data: dict[str, Any], before: str | None, size: int) -> Kept:
+        now = self.now
+        call = self.invocation
+        return Kept(
+            0,
+            self.tenant,
+            call.id,
+            self.operation.name,
+            self.operation.version,
+            self.principal.id,
+            call.call.session,
+            resource.id,
+            resource.effect,
+            data,
+            now,
+            now + UNDO_KEPT_S,
+            before,
+            parent=call.parent,
+            bytes=size,
+        )
+
+    async def _close(self, keeper: Keeper, change: Change, after: str, data: dict[str, Any]) -> None:
+        change.after_digest = after
+        settled = await keeper.settle(self, change.resource, data)
+        await self._hands.undo.close(change.entry, after, settled if settled != data else None)
+        self.effects.append(EffectNote(change.resource.id, change.resource.effect.name, change.kept_digest, after))
+
+
+def resource_of(kept: Kept) -> Resource:
+    """Give the resource a kept entry speaks of, under the effect of putting it back."""
+    kind, _, rest = kept.resource.partition("://")
+    authority, _, path = rest.partition("/")
+    return Resource(kind, authority, f"/{path}" if kind == "path" else path, Effect.CHANGE)

@@ -1,0 +1,170 @@
+"""The three things that travel: what is asked (Invocation), what is permitted (Ticket), what came of it (Outcome)."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from superagent.core.operation import Operation, Values
+from superagent.core.policy import Decision
+from superagent.core.principal import Principal
+from superagent.core.problems import Problem
+from superagent.core.resources import Resource
+
+_canonical = msgspec.json.Encoder(order="deterministic").encode
+_EMPTY_DIGEST = hashlib.sha256(b"{}").hexdigest()
+
+
+def digest_of(body: dict[str, Any]) -> str:
+    """Give the SHA-256 (hex) of an input in canonical JSON: keys sorted, no spaces."""
+    return hashlib.sha256(_canonical(body)).hexdigest() if body else _EMPTY_DIGEST
+
+
+class Status(StrEnum):
+    """The states an invocation can be in; the last seven are ends."""
+
+    WAITING = "waiting"
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    PREVIEWED = "previewed"
+    UNDONE = "undone"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a caller writes: one operation, its input, and how to treat the call (rules.md 4)."""
+
+    operation: str
+    input: dict[str, Any]
+    key: str = ""
+    dry_run: bool = False
+    deadline_s: float | None = None
+    reason: str = ""
+    max_bytes: int | None = None
+    isolation: str = ""
+    session: str = ""
+    queued: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One call by one principal; `id` is a ULID, `at` epoch seconds, `deadline` on the monotonic clock or None."""
+
+    id: str
+    call: Call
+    principal: Principal
+    channel: str
+    at: float
+    parent: str = ""
+    deadline: float | None = None
+    approvals: int = 0
+    resumed: bool = False  # it was admitted before and waited: its rate was charged then
+    trace: str = ""
+    batch: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A permitted call: parsed input, canonical resources, and the decision that lets it happen."""
+
+    invocation: Invocation
+    operation: Operation
+    values: Values
+    resources: tuple[Resource, ...]
+    decision: Decision
+    input_digest: str
+    remembered: bool = False  # an idempotency row waits for the outcome
+
+    @property
+    def needs_witness(self) -> bool:
+        """Tell whether the intent must be on disk before the effect (rules.md 20)."""
+        return bool(self.operation.effect) and not self.invocation.call.dry_run
+
+    @property
+    def reads_outside(self) -> bool:
+        """Tell whether a read touched something beyond the caller's own workspace, so that its record must be durable."""
+        own = self.invocation.principal.workspace
+        return any(not (own and r.kind == "path" and r.path.startswith(own)) for r in self.resources)
+
+
+@dataclass(frozen=True, slots=True)
+class EffectNote:
+    """One change that was made: digests before and after, None where there was nothing or it is not known."""
+
+    resource: str
+    effect: str
+    before: str | None = None
+    after: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """Whether and until when (epoch seconds) the call can be taken back, or why not."""
+
+    possible: bool
+    until: float | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of an invocation. `output` is JSON text, empty for none."""
+
+    invocation: str
+    operation: str
+    status: Status
+    output: bytes = b""
+    problem: Problem | None = None
+    effects: tuple[EffectNote, ...] = ()
+    undo: Undo | None = None
+    decision: Decision | None = None
+    handle: str = ""
+    seconds: float = 0.0
+    extra: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def result(self) -> Any:
+        """Give the output as plain data. Raises the outcome's problem when there is one."""
+        if self.problem:
+            raise self.problem
+        return msgspec.json.decode(self.output) if self.output else None
+
+    def document(self) -> dict[str, Any]:
+        """Give the outcome object of the contract."""
+        out: dict[str, Any] = {"invocation": self.invocation, "operation": self.operation, "status": self.status.value}
+        out["output"] = msgspec.Raw(self.output) if self.output else None
+        out["effects"] = [
+            {"resource": one.resource, "effect": one.effect, "before": one.before, "after": one.after}
+            for one in self.effects
+        ]
+        if self.undo:
+            out["undo"] = (
+                {"possible": True, "until": self.undo.until}
+                if self.undo.possible
+                else {"possible": False, "why": self.undo.why}
+            )
+        if self.decision:
+            out["decision"] = self.decision.document()
+        if self.handle:
+            out["handle"] = self.handle
+        if self.problem:
+            out["problem"] = self.problem.document(self.invocation)
+        out["seconds"] = round(self.seconds, 6)
+        out.update(self.extra)
+        return out
+
+    def plain(self) -> dict[str, Any]:
+        """Give the outcome object as plain data."""
+        return msgspec.json.decode(self.encode())
+
+    def encode(self) -> bytes:
+        """Give the outcome object as JSON text."""
+        return msgspec.json.encode(self.document())

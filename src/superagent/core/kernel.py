@@ -1,0 +1,242 @@
+"""The kernel: what every surface receives; it turns calls into outcomes by way of the one line."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from superagent.core.approvals import ApprovalDesk
+from superagent.core.events import Bus
+from superagent.core.invocation import Call, Invocation, Outcome, Status, Ticket, Undo
+from superagent.core.limits import Slots
+from superagent.core.pipeline import Pipeline
+from superagent.core.policy import Policy
+from superagent.core.ports import Hands, Held
+from superagent.core.principal import Credential, Principal
+from superagent.core.problems import Conflict, InvalidInput, NeedsApproval, NotFound, Problem, Unauthenticated
+from superagent.core.registry import Registry
+
+Mode = Literal["sequential", "parallel", "atomic"]
+MOST_CALLS = 1000
+
+
+@dataclass(slots=True)
+class Running:
+    """A call under way in this process, so that it can be cancelled."""
+
+    task: asyncio.Task[Any]
+    principal: Principal
+    cancelled: bool = False
+
+
+class Kernel:
+    """One installation's line and what stands around it: desks, running calls, background work."""
+
+    def __init__(self, registry: Registry, hands: Hands, bus: Bus, slots: Slots | None = None) -> None:
+        self.registry = registry
+        self.hands = hands
+        self.bus = bus
+        self.pipeline = Pipeline(lambda: self.registry, hands, bus, slots or Slots(per_key=256, in_all=8192))
+        self.approvals = ApprovalDesk(self.pipeline, hands, self._later)
+        self._running: dict[str, Running] = {}
+        self._group: asyncio.TaskGroup | None = None
+
+    # ---- running
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncGenerator[None]:
+        """Own the background work while the body runs; at its end what still runs is cancelled and recorded."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            try:
+                yield
+            finally:
+                self._group = None
+                for running in list(self._running.values()):
+                    running.task.cancel()
+
+    def _later(self, work: Coroutine[Any, Any, Any]) -> None:
+        if self._group is None:
+            work.close()
+            raise Conflict("the platform is stopping", hint="call again when it has started")
+        self._group.create_task(work)
+
+    # ---- calling
+
+    async def identify(self, credential: Credential) -> Principal:
+        """Give the principal of a credential; a stranger is recorded. Raises `Unauthenticated`."""
+        try:
+            return await self.hands.identity.identify(credential)
+        except Unauthenticated as problem:
+            self.pipeline.refuse_stranger(problem, credential.facts)
+            raise
+
+    def policy_of(self, principal: Principal) -> Policy:
+        """Give the policy under which a principal acts."""
+        return self.hands.policies.of(principal.tenant)
+
+    def invocation(
+        self, call: Call, principal: Principal, channel: str, parent: str = "", trace: str = ""
+    ) -> Invocation:
+        """Give a call its identity and its deadline."""
+        clock = self.hands.clock
+        deadline = None if call.deadline_s is None else clock.monotonic() + call.deadline_s
+        return Invocation(clock.new_id(), call, principal, channel, clock.now(), parent, deadline, trace=trace)
+
+    async def run(self, call: Call, principal: Principal, channel: str, parent: str = "", trace: str = "") -> Outcome:
+        """Take one call through the line; a refusal is an outcome with its problem."""
+        return await self.carry(self.invocation(call, principal, channel, parent, trace))
+
+    async def carry(self, invocation: Invocation) -> Outcome:
+        """Take an invocation through the line."""
+        try:
+            ticket = await self.pipeline.admit(invocation)
+            if isinstance(ticket, Outcome):
+                return ticket
+            call = invocation.call
+            if ticket.decision.verdict == "ask":
+                return await self.approvals.hold(ticket)
+            if (call.queued or ticket.operation.stream) and not call.dry_run:
+                return await self._queue(ticket)
+        except Problem as problem:
+            return Outcome(invocation.id, invocation.call.operation, Status.FAILED, problem=problem)
+        if ticket.operation.inline:
+            return await self.pipeline.perform(ticket)
+        return await self._perform(ticket)
+
+    async def _perform(self, ticket: Ticket) -> Outcome:
+        task = asyncio.current_task()
+        assert task is not None
+        self._running[ticket.invocation.id] = Running(task, ticket.invocation.principal)
+        try:
+            return await self.pipeline.perform(ticket)
+        finally:
+            del self._running[ticket.invocation.id]
+
+    async def _queue(self, ticket: Ticket) -> Outcome:
+        invocation, now = ticket.invocation, self.hands.clock.now()
+        resources = tuple(one.id for one in ticket.resources)
+        held = Held(
+            invocation.id, invocation.principal.tenant, Status.QUEUED, invocation, now, now + 86_400, resources=resources,
+            decision_digest=ticket.decision.digest,
+        )  # fmt: skip
+        await self.hands.work.hold(held)
+        self._later(self.take_up(held))
+        return Outcome(invocation.id, ticket.operation.name, Status.QUEUED, decision=ticket.decision)
+
+    def resume(self, held: Held) -> None:
+        """Take up an invocation that was queued before the platform stopped."""
+        self._later(self.take_up(held))
+
+    async def take_up(self, held: Held) -> None:
+        """Perform a queued invocation, judged anew: between then and now a right may have been taken away."""
+        if not await self.hands.work.move(held.tenant, held.id, [Status.QUEUED], Status.RUNNING):
+            return
+        principal = held.invocation.principal.without_proof()
+        invocation = replace(held.invocation, principal=principal, resumed=True, deadline=None)
+        try:
+            ticket = await self.pipeline.admit(invocation)
+            if isinstance(ticket, Outcome):
+                outcome = ticket
+            elif ticket.decision.verdict == "ask":
+                raise NeedsApproval("policy changed while this call waited for its turn")
+            else:
+                outcome = await self._perform(ticket)
+        except Problem as problem:
+            outcome = Outcome(held.id, held.invocation.call.operation, Status.FAILED, problem=problem)
+        await self.hands.work.finish(held.tenant, outcome)
+
+    # ---- many at once
+
+    async def batch(
+        self, calls: list[Call], mode: Mode, stop_on_error: bool, principal: Principal, channel: str, trace: str = ""
+    ) -> list[Outcome]:
+        """Run many calls; `atomic` runs in order and takes everything back when one does not end well.
+
+        Only the calls themselves are judged and recorded; they share the batch's id as parent.
+        """
+        if len(calls) > MOST_CALLS:
+            raise InvalidInput(
+                f"a batch takes at most {MOST_CALLS} calls", hint="send several batches, or use `/v1/stream`"
+            )
+        batch = self.hands.clock.new_id()
+        if mode == "parallel":
+            return await self._in_parallel([self._of_batch(call, principal, channel, batch, trace) for call in calls])
+        outcomes: list[Outcome] = []
+        for call in calls:
+            outcomes.append(await self.carry(self._of_batch(call, principal, channel, batch, trace)))
+            failed = outcomes[-1].problem is not None
+            if mode == "atomic" and (failed or outcomes[-1].status == Status.WAITING):
+                return await self._take_back(outcomes, principal, channel, trace)
+            if failed and stop_on_error:
+                break
+        return outcomes
+
+    def _of_batch(self, call: Call, principal: Principal, channel: str, batch: str, trace: str) -> Invocation:
+        # not `parent`: each call of a batch pays its own rate and is undone on its own
+        return replace(self.invocation(call, principal, channel, trace=trace), batch=batch)
+
+    async def _in_parallel(self, invocations: list[Invocation]) -> list[Outcome]:
+        limit = asyncio.Semaphore(16)
+
+        async def one(invocation: Invocation) -> Outcome:
+            async with limit:
+                return await self.carry(invocation)
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(invocation)) for invocation in invocations]
+        return [task.result() for task in tasks]
+
+    async def _take_back(
+        self, outcomes: list[Outcome], principal: Principal, channel: str, trace: str
+    ) -> list[Outcome]:
+        last = outcomes[-1]
+        if last.status == Status.WAITING:
+            await self.hands.work.move(principal.tenant, last.invocation, [Status.WAITING], Status.CANCELLED)
+            refusal = NeedsApproval("a call of an atomic batch needs approval, so nothing of it was done")
+            outcomes[-1] = replace(last, status=Status.FAILED, problem=refusal)
+        for at in range(len(outcomes) - 2, -1, -1):
+            done = outcomes[at]
+            if done.undo is None or not done.undo.possible:
+                continue
+            back = await self.run(Call("undo.apply", {"ids": [done.invocation]}), principal, channel, trace=trace)
+            if back.problem is None:
+                outcomes[at] = replace(done, status=Status.UNDONE, undo=Undo(False, why="taken back with its batch"))
+            else:
+                last_problem = outcomes[-1].problem
+                if last_problem is not None:
+                    last_problem.changed = "partly"
+                    last_problem.partly = (*last_problem.partly, *(one.resource for one in done.effects))
+        return outcomes
+
+    # ---- looking and stopping
+
+    def may_look(self, principal: Principal, ids: tuple[str, ...], tenant: str) -> bool:
+        """Tell whether a principal may see an invocation: its own, one made on its behalf, or any if it may read the audit."""
+        if principal.tenant != tenant:
+            return False
+        if principal.id in ids:
+            return True
+        audit = self.registry.get("audit.query")
+        return self.policy_of(principal).may_try(principal, audit)
+
+    async def cancel(self, principal: Principal, id: str) -> Status:
+        """Stop a running, queued or waiting invocation. Raises `NotFound`, or `Conflict` when it has ended."""
+        running = self._running.get(id)
+        if running is not None and self.may_look(principal, running.principal.ids, running.principal.tenant):
+            running.task.cancel()
+            return Status.CANCELLED
+        held = await self.held(principal, id)
+        if not await self.hands.work.move(principal.tenant, id, [Status.WAITING, Status.QUEUED], Status.CANCELLED):
+            raise Conflict(f"`{id}` is {held.state.value} and cannot be cancelled here")
+        return Status.CANCELLED
+
+    async def held(self, principal: Principal, id: str) -> Held:
+        """Give a stored invocation that the caller may see. Raises `NotFound`."""
+        held = await self.hands.work.get(principal.tenant, id)
+        if held is None or not self.may_look(principal, held.invocation.principal.ids, held.tenant):
+            raise NotFound(f"there is no invocation `{id[:100]}`")
+        return held

@@ -1,0 +1,79 @@
+"""Lookup: what a caller may find out about operations and invocations; thin views for the operations that show them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from superagent.core.context import Context
+from superagent.core.kernel import Kernel
+from superagent.core.operation import Operation
+from superagent.core.problems import NotFound
+
+Found = Callable[[str, str], Awaitable[list[dict[str, Any]]]]
+
+
+class Shelf:
+    """The registry as each caller may see it."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    def visible(self, ctx: Context) -> list[Operation]:
+        """Give the operations the caller could be allowed or asked for, by name."""
+        return self._kernel.registry.visible_to(ctx.principal, self._kernel.policy_of(ctx.principal))
+
+    def search(self, words: str, among: list[Operation], limit: int) -> list[Operation]:
+        """Give those that fit the words best."""
+        return self._kernel.registry.search(words, among, limit)
+
+    def close_to(self, name: str, among: list[Operation]) -> list[str]:
+        """Give the names most like a mistyped one."""
+        return self._kernel.registry.close_to(name, among)
+
+
+class Invocations:
+    """What is known of invocations: first the store of those that outlive their request, then the audit index."""
+
+    def __init__(self, kernel: Kernel, records: Found) -> None:
+        self._kernel = kernel
+        self._records = records
+
+    async def status(self, ctx: Context, id: str) -> dict[str, Any]:
+        """Give what the caller may see of one. Raises `NotFound`."""
+        held = await self._kernel.hands.work.get(ctx.tenant, id)
+        if held is None:
+            return await self._recorded(ctx, id)
+        held = await self._kernel.held(ctx.principal, id)
+        outcome = await self._kernel.hands.work.outcome(ctx.tenant, id)
+        return {
+            "invocation": id,
+            "operation": held.invocation.call.operation,
+            "status": (outcome.status if outcome else held.state).value,
+            "at": held.at,
+            "outcome": outcome.plain() if outcome else None,
+        }
+
+    async def _recorded(self, ctx: Context, id: str) -> dict[str, Any]:
+        records = await self._records(ctx.tenant, id)
+        mine = [
+            one
+            for one in records
+            if self._kernel.may_look(ctx.principal, (one.get("who", ""), *one.get("chain_of", ())), ctx.tenant)
+        ]
+        if not mine:
+            raise NotFound(f"there is no invocation `{id[:100]}`")
+        ended = next((one for one in mine if one["kind"] == "outcome"), None)
+        refused = any(one["kind"] == "refused" for one in mine)
+        status = ended.get("status", "unknown") if ended else "failed" if refused else "running"
+        return {
+            "invocation": id,
+            "operation": mine[0].get("operation", ""),
+            "status": status,
+            "at": mine[-1]["at"],
+            "outcome": None,
+        }
+
+    async def cancel(self, ctx: Context, id: str) -> str:
+        """Stop one and give its state. Raises `NotFound`, `Conflict` when it has ended."""
+        return (await self._kernel.cancel(ctx.principal, id)).value

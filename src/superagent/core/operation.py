@@ -1,0 +1,322 @@
+"""Operations: a typed function plus what it touches, compiled once; the only reflection in the house."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import typing
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic.fields import FieldInfo
+
+from superagent.core.grants import Strict
+from superagent.core.problems import Fault, InvalidInput
+from superagent.core.resources import Effect, Resource, Risk, Touches, canonical
+
+Scope = Literal["tenant", "instance"]
+TakesBack = Literal["undo", "compensate", "ephemeral", "irreversible", "nothing"]
+Values = dict[str, Any]  # the parsed input: argument name to value, resources in canonical spelling
+
+
+class Output(BaseModel):
+    """What an operation gives back; its fields are the output schema."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Input(Strict):
+    """A structured argument of an operation."""
+
+
+class Nothing(Output):
+    """An empty answer."""
+
+
+class Preview(Output):
+    """What a call would do: one sentence, the resources it would change, and a diff where there is text to show.
+
+    `exact` is False when the present state may change what happens; `expects` names nested operations that may ask.
+    """
+
+    summary: str
+    changes: list[str] = []
+    diff: str = ""
+    exact: bool = True
+    expects: list[str] = []
+    conflicts: list[str] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One input that works, with what it shows."""
+
+    title: str
+    input: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A function and what its author said of it, before it is compiled; the decorators hang the rest on."""
+
+    function: Callable[..., Any]
+    name: str
+    plugin: str
+    risk: Risk
+    effect: Effect | None = None
+    scope: Scope = "tenant"
+    idempotent: bool = False
+    inline: bool = False
+    atomic: bool = False
+    compensate: bool = False
+    ephemeral: str = ""
+    irreversible: str = ""
+    timeout_s: float = 60.0
+    reaches: tuple[str, ...] = ()
+    examples: tuple[Example, ...] = ()
+    version: int = 1
+    hooks: dict[str, Callable[..., Any]] = field(default_factory=dict[str, Callable[..., Any]])
+
+    def _hang(self, what: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        if what in self.hooks:
+            raise TypeError(f"{self.name} has its {what} already")
+        self.hooks[what] = function
+        return function
+
+    def preview(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Say what a call would do, changing nothing; same parameters as the operation, gives `Preview`."""
+        return self._hang("preview", function)
+
+    def undo(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Take a call back from what was kept: `(ctx, kept)`."""
+        return self._hang("undo", function)
+
+    def assess(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Raise the risk for some inputs: pure, takes the parsed input, gives a `Risk`; can never lower it."""
+        return self._hang("assess", function)
+
+    def touches(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Name more resources than the annotated parameters do: pure, takes the parsed input and the workspace."""
+        return self._hang("touches", function)
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """Where in the input a resource stands."""
+
+    argument: str
+    kind: str
+    effect: Effect
+    many: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Operation:
+    """One thing that can be asked for, compiled: the line reads these fields and reflects on nothing."""
+
+    name: str
+    version: int
+    plugin: str
+    summary: str
+    description: str
+    effect: Effect
+    risk: Risk
+    scope: Scope
+    idempotent: bool
+    inline: bool
+    atomic: bool
+    stream: bool
+    takes_back: TakesBack
+    why: str
+    timeout_s: float
+    reaches: frozenset[str]
+    examples: tuple[Example, ...]
+    touched: tuple[Touch, ...]
+    run: Callable[..., Any]
+    preview: Callable[..., Awaitable[Preview]] | None
+    undo: Callable[..., Awaitable[Any]] | None
+    assess: Callable[[Values], Risk] | None
+    more: Callable[[Values, str], list[Resource]] | None
+    input_schema: dict[str, Any]
+    output_schema: dict[str, Any]
+    digest: str
+    _model: type[BaseModel]
+    _names: tuple[tuple[str, str], ...]
+
+    @property
+    def undoable(self) -> bool:
+        """Tell whether a call can be taken back exactly."""
+        return self.takes_back == "undo"
+
+    @property
+    def domain(self) -> str:
+        """Give the part of the name before the first dot."""
+        return self.name.partition(".")[0]
+
+    def uses(self, kind: str, effect: Effect) -> bool:
+        """Tell whether a parameter names this kind of resource with this effect."""
+        return any(touch.kind == kind and touch.effect == effect for touch in self.touched)
+
+    def parse(self, body: Mapping[str, Any]) -> Values:
+        """Check an input strictly and give it by argument name. Raises `InvalidInput` with the path of each fault."""
+        if not body and not self._names:
+            return {}
+        try:
+            model = self._model.model_validate(body)
+        except ValidationError as bad:
+            raise InvalidInput(
+                f"the input does not fit `{self.name}`", errors=faults_of(bad), hint=f"see `describe {self.name}`"
+            ) from None
+        return {argument: getattr(model, attribute) for argument, attribute in self._names}
+
+    def resources(self, values: Values, workspace: str) -> tuple[Resource, ...]:
+        """Name what this input touches, canonically; the values are rewritten to the same spelling, so that one name is judged and used."""
+        if not self.touched and self.more is None:
+            return ()
+        found: list[Resource] = []
+        for touch in self.touched:
+            value = values[touch.argument]
+            if value is None:
+                continue
+            named = [canonical(touch.kind, one, workspace) for one in (value if touch.many else [value])]
+            found += [Resource(touch.kind, authority, path, touch.effect) for authority, path in named]
+            if touch.kind == "path":
+                paths = [path for _, path in named]
+                values[touch.argument] = paths if touch.many else paths[0]
+        if self.more is not None:
+            found += self.more(values, workspace)
+        return tuple(dict.fromkeys(found))
+
+    def dump(self, output: Any) -> bytes:
+        """Give an output as JSON text."""
+        return output.__pydantic_serializer__.to_json(output, by_alias=True)
+
+
+def compile_operation(declared: Declared) -> Operation:
+    """Compile a declared function. Raises `TypeError` naming what its author left out."""
+    function, name = declared.function, declared.name
+    hints = typing.get_type_hints(function, include_extras=True)
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    touched = tuple(touch for p in parameters if (touch := _touch(p.name, hints[p.name])) is not None)
+    fields: dict[str, Any] = {}
+    names: list[tuple[str, str]] = []
+    for p in parameters:
+        default: Any = ... if p.default is inspect.Parameter.empty else p.default
+        alias = p.name.rstrip("_")
+        attribute = f"{alias}_" if alias.startswith("model_") or hasattr(BaseModel, alias) else alias
+        fields[attribute] = (hints[p.name], FieldInfo(default=default, alias=alias) if attribute != alias else default)
+        names.append((p.name, attribute))
+    model = create_model(f"{name}.input", __base__=Strict, **fields)
+    stream = inspect.isasyncgenfunction(function)
+    result = _result(name, hints.get("return"), stream)
+    effect = max(
+        [touch.effect for touch in touched] + ([declared.effect] if declared.effect is not None else []), default=None
+    )
+    doc = inspect.cleandoc(function.__doc__ or "")
+    _complain(declared, effect, doc)
+    assert effect is not None
+    takes_back, why = _takes_back(declared, effect)
+    input_schema = _schema(model)
+    output_schema = _schema(result)
+    shape = msgspec.json.encode([name, declared.version, effect, input_schema, output_schema], order="deterministic")
+    return Operation(
+        name=name,
+        version=declared.version,
+        plugin=declared.plugin,
+        summary=doc.split("\n", 1)[0].rstrip("."),
+        description=doc,
+        effect=effect,
+        risk=declared.risk,
+        scope=declared.scope,
+        idempotent=declared.idempotent or effect == Effect.READ,
+        inline=declared.inline,
+        atomic=declared.atomic,
+        stream=stream,
+        takes_back=takes_back,
+        why=why,
+        timeout_s=declared.timeout_s,
+        reaches=frozenset(declared.reaches),
+        examples=declared.examples,
+        touched=touched,
+        run=function,
+        preview=declared.hooks.get("preview"),
+        undo=declared.hooks.get("undo"),
+        assess=declared.hooks.get("assess"),
+        more=declared.hooks.get("touches"),
+        input_schema=input_schema,
+        output_schema=output_schema,
+        digest=hashlib.sha256(shape).hexdigest(),
+        _model=model,
+        _names=tuple(names),
+    )
+
+
+def faults_of(bad: ValidationError) -> list[Fault]:
+    """Give pydantic's complaints as (JSON path, message); never the refused value, which may be a secret."""
+    out: list[Fault] = []
+    for one in bad.errors(include_url=False, include_context=False, include_input=False):
+        path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in one["loc"])
+        out.append(Fault(f"${path}", one["msg"]))
+    return out
+
+
+def _complain(declared: Declared, effect: Effect | None, doc: str) -> None:
+    name = declared.name
+    if not doc:
+        raise TypeError(f"{name} has no docstring: its first line is the summary that people and models read")
+    if effect is None:
+        raise TypeError(f"{name} touches nothing and declares no effect")
+    ways = [
+        bool(declared.hooks.get("undo")) and not declared.compensate,
+        declared.compensate,
+        bool(declared.ephemeral),
+        bool(declared.irreversible),
+    ]
+    if effect > Effect.READ and sum(ways) != 1:
+        raise TypeError(f"{name} changes something: declare exactly one of undo, compensate, ephemeral, irreversible")
+    if effect == Effect.READ and any(ways):
+        raise TypeError(f"{name} only reads, so there is nothing to take back")
+    if declared.compensate and "undo" not in declared.hooks:
+        raise TypeError(f"{name} compensates, but no undo function says how")
+    if effect == Effect.DESTROY and "preview" not in declared.hooks:
+        raise TypeError(f"{name} destroys and has no preview")
+
+
+def _takes_back(declared: Declared, effect: Effect) -> tuple[TakesBack, str]:
+    if effect == Effect.READ:
+        return "nothing", "it only reads"
+    if declared.ephemeral:
+        return "ephemeral", declared.ephemeral
+    if declared.irreversible:
+        return "irreversible", declared.irreversible
+    return ("compensate", "") if declared.compensate else ("undo", "")
+
+
+def _touch(argument: str, hint: Any) -> Touch | None:
+    """Find the resource mark in `ReadPath`, `list[ReadPath]`, `ReadPath | None`."""
+    if get_origin(hint) is Annotated:
+        mark = next((one for one in get_args(hint)[1:] if isinstance(one, Touches)), None)
+        return Touch(argument, mark.kind, mark.effect, many=False) if mark else _touch(argument, get_args(hint)[0])
+    inner = [found for one in get_args(hint) if (found := _touch(argument, one)) is not None]
+    if not inner:
+        return None
+    return Touch(argument, inner[0].kind, inner[0].effect, many=get_origin(hint) is list or inner[0].many)
+
+
+def _result(name: str, hint: Any, stream: bool) -> type[BaseModel]:
+    if stream:
+        hint = next(iter(get_args(hint)), None)
+    if hint is None or hint is type(None):
+        return Nothing
+    if not (isinstance(hint, type) and issubclass(hint, BaseModel)):
+        raise TypeError(f"{name} must give back a class that extends `Output`")
+    return hint
+
+
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    schema = model.model_json_schema()
+    schema.pop("title", None)
+    return schema

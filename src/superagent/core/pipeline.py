@@ -1,0 +1,419 @@
+"""The line: every operation from every door is admitted here and performed here, in this fixed order.
+
+admit    1 find the operation   2 may this principal try it?   3 rate   4 parse   5 judge the resources of this very input
+         6 idempotency key seen?
+perform  7 redeem, then write the intent down   8 do it   9 write down what came of it
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from superagent.core.context import Context
+from superagent.core.events import Bus
+from superagent.core.grants import ISOLATION
+from superagent.core.invocation import Call, Invocation, Outcome, Status, Ticket, Undo, digest_of
+from superagent.core.limits import Slots
+from superagent.core.operation import Operation, Preview
+from superagent.core.policy import Decision, Facts, Policy
+from superagent.core.ports import Hands
+from superagent.core.principal import Principal
+from superagent.core.problems import (
+    AuditUnavailable,
+    Cancelled,
+    Conflict,
+    Deadline,
+    Denied,
+    Internal,
+    NeedsApproval,
+    NotFound,
+    Problem,
+    RateLimited,
+    StepUpRequired,
+    Unauthenticated,
+)
+from superagent.core.records import Flood, Recorder
+from superagent.core.registry import Registry
+from superagent.core.resources import Resource, Risk
+
+INLINE_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Performed:
+    """A call ended: what observers hear."""
+
+    ticket: Ticket
+    outcome: Outcome
+
+
+class Pipeline:
+    """Admit and perform; nothing else executes operations."""
+
+    def __init__(self, registry: Callable[[], Registry], hands: Hands, bus: Bus, slots: Slots) -> None:
+        self._registry = registry
+        self._hands = hands
+        self._bus = bus
+        self._slots = slots
+        self._recorder = Recorder(hands.audit.personal)
+        self._flood = Flood()
+
+    @property
+    def recorder(self) -> Recorder:
+        """Give the maker of records."""
+        return self._recorder
+
+    # ---- admit
+
+    async def admit(self, invocation: Invocation) -> Ticket | Outcome:
+        """Give the permission to perform, or the earlier outcome of the same idempotency key.
+
+        The ticket's verdict is `allow` or `ask`. Raises a problem for everything else; the refusal is in the audit by then.
+        """
+        call = invocation.call
+        input_digest = verdict = ""
+        try:
+            operation, policy = self._find(invocation.principal, call.operation)
+            if not (invocation.parent or invocation.resumed):
+                self._throttle(invocation.principal)
+            input_digest = digest_of(call.input)
+            values = operation.parse(call.input)
+            resources = operation.resources(values, invocation.principal.workspace)
+            decision = self._judge(invocation, operation, policy, values, resources)
+            verdict = decision.verdict
+            if verdict != "allow":
+                self._stop(invocation, operation, policy, resources, decision)
+            ticket = Ticket(invocation, operation, values, resources, decision, input_digest)
+            if call.key and not call.dry_run and verdict == "allow":
+                return await self._remember(ticket)
+        except Problem as problem:
+            self._refuse(invocation, problem, input_digest, verdict)
+            raise
+        return ticket
+
+    def _find(self, principal: Principal, name: str) -> tuple[Operation, Policy]:
+        operation = self._registry().get(name)
+        policy = self._hands.policies.of(principal.tenant)
+        if not policy.may_try(principal, operation):
+            # the same words as for a name that does not exist: no oracle
+            raise NotFound(f"there is no operation `{name[:200]}`", hint="search with `GET /v1/operations?q=…`")
+        return operation, policy
+
+    def _throttle(self, principal: Principal) -> None:
+        rate = self._hands.identity.rate_of(principal)
+        if rate is None:
+            return
+        wait = self._hands.buckets.take(
+            f"{principal.tenant}/{principal.key or principal.id}", rate, self._hands.clock.now()
+        )
+        if wait:
+            raise RateLimited(f"more than {rate.per_s:g} calls a second", hint=f"wait {wait:.2f} s", retry_after_s=wait)
+
+    def _judge(
+        self,
+        invocation: Invocation,
+        operation: Operation,
+        policy: Policy,
+        values: dict[str, Any],
+        resources: tuple[Resource, ...],
+    ) -> Decision:
+        return policy.decide(invocation.principal, operation, resources, self.facts(invocation, operation, values))
+
+    def facts(self, invocation: Invocation, operation: Operation, values: dict[str, Any]) -> Facts:
+        """Gather what policy may look at besides resources."""
+        principal = invocation.principal
+        now = self._hands.clock.now()
+        at = principal.second_factor_at
+        risk = operation.risk if operation.assess is None else Risk(max(operation.risk, operation.assess(values)))
+        return Facts(
+            origin="workflow"
+            if invocation.channel == "workflow"
+            else "human"
+            if principal.kind == "human"
+            else "agent",
+            risk=risk,
+            now=now,
+            remote=principal.remote,
+            second_factor_age_s=0.0 if principal.trusted_local else None if at is None else max(0.0, now - at),
+            # only operations that execute code run at an isolation level; the rest is the platform's own code
+            isolation=ISOLATION["none"] if "run" in operation.reaches else ISOLATION["vm"],
+            approvals=invocation.approvals,
+            args=values,
+        )
+
+    def _stop(
+        self,
+        invocation: Invocation,
+        operation: Operation,
+        policy: Policy,
+        resources: tuple[Resource, ...],
+        decision: Decision,
+    ) -> None:
+        """Raise the problem of a verdict that is not to go on; `ask` goes on to wait."""
+        if decision.verdict == "ask":
+            return
+        if decision.verdict == "step_up":
+            raise StepUpRequired(f"`{operation.name}` needs a fresh second factor")
+        facts = self.facts(invocation, operation, {})
+        hidden = [one for one in resources if not self.sees(invocation.principal, one, facts, policy)]
+        if hidden:
+            raise NotFound(f"there is no `{hidden[0].path}`")
+        raise Denied(f"`{operation.name}` is refused: {decision.reason}")
+
+    def sees(self, principal: Principal, resource: Resource, facts: Facts, policy: Policy | None = None) -> bool:
+        """Tell whether the caller may know of a resource: some operation could use it."""
+        judge = policy or self._hands.policies.of(principal.tenant)
+        return judge.sees(principal, self._registry(), resource, facts)
+
+    def find(self, operation: str) -> Operation | None:
+        """Give an operation by name, None when it is not installed."""
+        return self._registry().find(operation)
+
+    async def nested(self, ctx: Context, operation: str, input: dict[str, Any]) -> Any:
+        """Take an operation's own call through the line, as the same principal. Raises the call's problem."""
+        parent = ctx.invocation
+        call = Call(operation, input, session=parent.call.session, dry_run=parent.call.dry_run)
+        clock = self._hands.clock
+        child = replace(
+            parent, id=clock.new_id(), call=call, at=clock.now(), parent=parent.id, approvals=0, resumed=False
+        )
+        ticket = await self.admit(child)
+        if isinstance(ticket, Outcome):
+            return ticket.result()
+        if ticket.decision.verdict == "ask":
+            raise NeedsApproval(f"`{operation}` inside `{parent.call.operation}` needs a person's approval")
+        outcome = await self.perform(ticket)
+        ctx.effects.extend(outcome.effects)
+        return outcome.result()
+
+    async def _remember(self, ticket: Ticket) -> Ticket | Outcome:
+        until = ticket.invocation.deadline
+        while (earlier := await self._hands.idempotency.begin(ticket)) is not None:
+            if earlier.outcome is not None:
+                return earlier.outcome
+            if until is None or self._hands.clock.monotonic() >= until:
+                running = earlier.invocation
+                raise Conflict(f"the same call runs already as `{running}`", hint=f"see `/v1/invocations/{running}`")
+            await asyncio.sleep(0.05)
+        return replace(ticket, remembered=True)
+
+    def _refuse(self, invocation: Invocation, problem: Problem, input_digest: str, verdict: str) -> None:
+        now = self._hands.clock.now()
+        if isinstance(problem, RateLimited):  # a flood of refusals must not become a flood of records
+            first, _ = self._flood.admit((invocation.principal.id, invocation.call.operation, problem.slug), now)
+            if not first:
+                return
+        self._hands.audit.note(self._recorder.refused(invocation, now, problem, input_digest, verdict))
+
+    def refuse_stranger(self, problem: Unauthenticated, facts: Any) -> None:
+        """Record a credential that was not recognised; a flood from one source is counted, not listed."""
+        now = self._hands.clock.now()
+        first, swallowed = self._flood.admit((facts.remote, facts.channel, problem.slug), now)
+        if first:
+            self._hands.audit.note(self._recorder.stranger(facts, now, problem, 1 + swallowed))
+
+    def record_floods(self, *, every: bool = False) -> None:
+        """Record how many refusals were counted instead of listed, for windows that have ended (or for every one)."""
+        now = self._hands.clock.now()
+        for (source, what, _), count in self._flood.rest(now, every):
+            detail = {"source": source, "what": what}
+            record = self._recorder.event("refusals.counted", now, "-", "anonymous", detail)
+            self._hands.audit.note(msgspec.structs.replace(record, kind="refused", count=count))
+
+    # ---- perform
+
+    async def perform(self, ticket: Ticket) -> Outcome:
+        """Write the intent down, do it, write down what came of it. Never raises a problem: the outcome holds it."""
+        try:
+            self._redeem(ticket)
+            if ticket.needs_witness:  # durable before the effect: after a crash we must know what we were about to do
+                await self._hands.audit.durable(self._recorder.of("intent", ticket, self._hands.clock.now()))
+        except Problem as problem:
+            if not isinstance(problem, AuditUnavailable):
+                self._refuse(ticket.invocation, problem, ticket.input_digest, ticket.decision.verdict)
+            if ticket.remembered:
+                await self._hands.idempotency.forget(ticket)
+            return self._failed(ticket, problem, 0.0)
+        outcome = await self._execute(ticket)
+        return await self._conclude(ticket, outcome)
+
+    async def _conclude(self, ticket: Ticket, outcome: Outcome) -> Outcome:
+        record = self._recorder.of("outcome", ticket, self._hands.clock.now(), outcome)
+        try:
+            if ticket.reads_outside and not ticket.needs_witness:
+                await self._hands.audit.durable(record)
+            else:
+                self._hands.audit.note(record)
+        except AuditUnavailable as problem:
+            if not ticket.needs_witness:
+                return self._failed(ticket, problem, outcome.seconds)  # a read that cannot be recorded is not answered
+            # the change is made and its intent is on disk; the log itself reports the node unhealthy
+        if ticket.remembered:
+            await self._hands.idempotency.finish(ticket, outcome)
+        self._bus.publish(Performed(ticket, outcome))
+        return outcome
+
+    def _redeem(self, ticket: Ticket) -> None:
+        """Check at the last moment that the permission still stands."""
+        invocation = ticket.invocation
+        if not self._hands.identity.alive(invocation.principal):
+            raise Denied("this key is revoked, expired or paused", hint="ask its owner for a new one")
+        policy = self._hands.policies.of(invocation.principal.tenant)
+        if policy.version != ticket.decision.policy_version:
+            decision = self._judge(invocation, ticket.operation, policy, ticket.values, ticket.resources)
+            if decision.verdict != "allow":
+                raise Denied("policy changed while this call was on its way", hint="call again")
+
+    async def rehearse(self, ticket: Ticket) -> Outcome:
+        """Run only the preview of a ticket, without a record: for the approver, who sees it with the request."""
+        return await self._execute(ticket)
+
+    async def state_of(self, ticket: Ticket, resource: Resource) -> str | None:
+        """Give the digest of a resource as the caller of a ticket would find it; None when it cannot be told."""
+        try:
+            return await self._context(ticket).state_of(resource)
+        except Problem as problem:
+            return f"problem:{problem.slug}"
+
+    def _context(self, ticket: Ticket) -> Context:
+        policy = self._hands.policies.of(ticket.invocation.principal.tenant)
+        facts = self.facts(ticket.invocation, ticket.operation, ticket.values)
+        return Context(ticket, facts, policy, self._hands, self)
+
+    async def _execute(self, ticket: Ticket) -> Outcome:
+        """Run the operation under its deadline; catches everything, gives an outcome."""
+        invocation, operation, hands = ticket.invocation, ticket.operation, self._hands
+        started = hands.clock.monotonic()
+        ctx = self._context(ticket)
+        holder = invocation.principal.key or invocation.principal.id
+        try:
+            if not invocation.parent:
+                self._slots.enter(holder)
+            try:
+                if operation.inline and not invocation.call.dry_run:
+                    output = await operation.run(ctx, **ticket.values)
+                else:
+                    async with asyncio.timeout_at(self._until(invocation, operation)):
+                        output = await self._run(ctx, ticket)
+            finally:
+                if not invocation.parent:
+                    self._slots.leave(holder)
+            return await self._done(ctx, output, hands.clock.monotonic() - started)
+        except Problem as problem:
+            fault = problem
+        except TimeoutError:
+            fault = Deadline(
+                f"`{operation.name}` did not end in time", hint="give it more time with `Superagent-Deadline`"
+            )
+        except asyncio.CancelledError:
+            late = invocation.deadline is not None and hands.clock.monotonic() >= invocation.deadline
+            fault = Deadline(f"`{operation.name}` did not end in time") if late else Cancelled("the call was cancelled")
+            task = asyncio.current_task()
+            if task is not None:
+                task.uncancel()
+        except Exception as bug:
+            hands.fault(invocation.id, bug)
+            fault = Internal("something broke inside the platform", changed="unknown" if ctx.effects else "nothing")
+        fault = await self._after_fault(ctx, fault)
+        return self._failed(ticket, fault, hands.clock.monotonic() - started, ctx)
+
+    def _until(self, invocation: Invocation, operation: Operation) -> float:
+        own = self._hands.clock.monotonic() + operation.timeout_s
+        return own if invocation.deadline is None else min(own, invocation.deadline)
+
+    async def _run(self, ctx: Context, ticket: Ticket) -> Any:
+        operation = ticket.operation
+        if ticket.invocation.call.dry_run:
+            if operation.preview is not None:
+                return await operation.preview(ctx, **ticket.values)
+            what = "reads" if not operation.effect else "would change"
+            return Preview(
+                summary=f"{what} {', '.join(one.id for one in ticket.resources) or 'nothing outside the platform'}",
+                exact=False,
+            )
+        if not operation.stream:
+            return await operation.run(ctx, **ticket.values)
+        count = 0
+        async for event in operation.run(ctx, **ticket.values):
+            await self._hands.work.append(ctx.tenant, ticket.invocation.id, operation.dump(event))
+            count += 1
+        return Preview(summary=f"{count} events")
+
+    async def _done(self, ctx: Context, output: Any, seconds: float) -> Outcome:
+        ticket = ctx.ticket
+        call = ticket.invocation.call
+        data = ticket.operation.dump(output) if output is not None else b"{}"
+        handle = ""
+        limit = INLINE_BYTES if call.max_bytes is None else call.max_bytes
+        if len(data) > limit:
+            handle = await self._hands.blobs.put(ctx.tenant, ctx.principal.id, _once(data), what="result")
+            data = b""
+        return Outcome(
+            ticket.invocation.id,
+            ticket.operation.name,
+            Status.PREVIEWED if call.dry_run else Status.DONE,
+            data,
+            effects=tuple(ctx.effects),
+            undo=self._undo(ctx),
+            decision=ticket.decision,
+            handle=handle,
+            seconds=seconds,
+        )
+
+    def _undo(self, ctx: Context) -> Undo | None:
+        operation = ctx.operation
+        if not operation.effect or ctx.invocation.call.dry_run:
+            return None
+        if operation.takes_back in ("ephemeral", "irreversible"):
+            return Undo(False, why=operation.why)
+        if not ctx.effects:
+            return Undo(False, why="nothing was changed")
+        return Undo(True, until=round(ctx.now + 7 * 86_400, 3))
+
+    async def _after_fault(self, ctx: Context, fault: Problem) -> Problem:
+        """Say honestly what a failed call left behind; an atomic operation is put back first, and verified."""
+        if not ctx.changes:
+            if ctx.effects and fault.changed == "nothing":
+                fault.changed, fault.partly = "partly", tuple(dict.fromkeys(one.resource for one in ctx.effects))
+            return fault
+        if ctx.operation.atomic:
+            try:
+                await self.put_back(ctx)
+            except Exception as bug:
+                self._hands.fault(ctx.invocation.id, bug)
+        left = [change.resource.id for change in ctx.changes]
+        fault.changed = "partly" if left else "nothing"
+        fault.partly = tuple(dict.fromkeys(left))
+        return fault
+
+    async def put_back(self, ctx: Context) -> None:
+        """Put back, newest first, what a failed atomic operation has changed; what is as before is forgotten."""
+        kept = {one.id: one for one in await self._hands.undo.of(ctx.tenant, ids=[ctx.invocation.id])}
+        for change in reversed(ctx.changes[:]):
+            await ctx.put_back(kept[change.entry])
+            if await ctx.state_of(change.resource) == change.kept_digest:
+                await self._hands.undo.drop(change.entry)
+                ctx.changes.remove(change)
+        if not ctx.changes:
+            ctx.effects.clear()
+
+    def _failed(self, ticket: Ticket, problem: Problem, seconds: float, ctx: Context | None = None) -> Outcome:
+        return Outcome(
+            ticket.invocation.id,
+            ticket.operation.name,
+            Status.CANCELLED if isinstance(problem, Cancelled) else Status.FAILED,
+            problem=problem,
+            effects=tuple(ctx.effects) if ctx else (),
+            undo=self._undo(ctx) if ctx and ctx.effects else None,
+            decision=ticket.decision,
+            seconds=seconds,
+        )
+
+
+async def _once(data: bytes):  # noqa: ANN202 - an async iterator of one chunk
+    yield data

@@ -1,0 +1,83 @@
+"""Plugins: what contributes operations, and the hooks that are collected when it is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from superagent.core.operation import Declared, Example, Operation, Scope, compile_operation
+from superagent.core.ports import Keeper
+from superagent.core.resources import Effect, Risk
+
+Lifespan = Callable[[], AbstractAsyncContextManager[None]]
+
+
+class Plugin:
+    """A named set of operations. `reaches` is what they may ask their context for (`files`, `net`, `run` …)."""
+
+    def __init__(self, name: str, *, reaches: tuple[str, ...] = ()) -> None:
+        self.name = name
+        self.reaches = reaches
+        self.keepers: dict[str, Keeper] = {}
+        self.observers: list[Callable[[object], None]] = []
+        self.lifespans: list[Lifespan] = []
+        self._declared: list[Declared] = []
+
+    def operation(
+        self,
+        name: str = "",
+        *,
+        risk: Risk,
+        effect: Effect | None = None,
+        scope: Scope = "tenant",
+        idempotent: bool = False,
+        inline: bool = False,
+        atomic: bool = False,
+        undo: Callable[..., Any] | None = None,
+        compensate: bool = False,
+        ephemeral: str = "",
+        irreversible: str = "",
+        timeout_s: float = 60.0,
+        examples: tuple[Example, ...] = (),
+        version: int = 1,
+    ) -> Callable[[Callable[..., Any]], Declared]:
+        """Declare an operation.
+
+        The name is `<plugin>.<function>` unless given. The effect comes from the annotated resources, or `effect` where it is
+        stronger or there are none. What changes something declares exactly one of: `undo` (here or by the decorator of that
+        name; `compensate=True` when it is a semantic inverse, not the identical state), `ephemeral="why"`,
+        `irreversible="why"`. `inline` promises to take under 20 µs and never to block; `atomic` has the line put everything
+        back when the call fails halfway.
+        """
+
+        def declare(function: Callable[..., Any]) -> Declared:
+            full = name or f"{self.name}.{function.__name__.rstrip('_')}"
+            declared = Declared(
+                function, full, self.name, risk, effect, scope, idempotent, inline, atomic, compensate, ephemeral, irreversible,
+                timeout_s, self.reaches, examples, version,
+            )  # fmt: skip
+            if undo is not None:
+                declared.undo(undo)
+            self._declared.append(declared)
+            return declared
+
+        return declare
+
+    def resource(self, kind: str, keeper: Keeper) -> None:
+        """Say how the state of a kind of resource is kept and put back."""
+        self.keepers[kind] = keeper
+
+    def on_outcome(self, observer: Callable[[object], None]) -> Callable[[object], None]:
+        """Hear of every call that ended (`Performed`); off the line, so it can neither delay nor fail a call."""
+        self.observers.append(observer)
+        return observer
+
+    def lifespan(self, make: Lifespan) -> Lifespan:
+        """Run something while the platform runs."""
+        self.lifespans.append(make)
+        return make
+
+    def compile(self) -> list[Operation]:
+        """Compile every declared operation. Raises `TypeError` naming what an author left out."""
+        return [compile_operation(one) for one in self._declared]

@@ -1,0 +1,300 @@
+"""Ports: every protocol that the outside must fill for the kernel to act."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from superagent.core.audit import AuditRecord
+from superagent.core.invocation import Invocation, Outcome, Status, Ticket
+from superagent.core.limits import Rate
+from superagent.core.policy import Policy
+from superagent.core.principal import Credential, Principal
+from superagent.core.resources import Effect, Resource
+
+
+class Clock(Protocol):
+    """Time and names, given from outside so that tests can hold them."""
+
+    def now(self) -> float:
+        """Give epoch seconds (UTC)."""
+        ...
+
+    def monotonic(self) -> float:
+        """Give seconds that never run backwards, on the event loop's clock."""
+        ...
+
+    def new_id(self) -> str:
+        """Give a fresh ULID, growing with time."""
+        ...
+
+
+class Policies(Protocol):
+    """The current policy of each tenant."""
+
+    def of(self, tenant: str) -> Policy:
+        """Give the snapshot in force; cheap. Raises `Denied` when policy cannot be read."""
+        ...
+
+
+class Identity(Protocol):
+    """Who is behind a credential."""
+
+    async def identify(self, credential: Credential) -> Principal:
+        """Give the principal. Raises `Unauthenticated`."""
+        ...
+
+    def alive(self, principal: Principal) -> bool:
+        """Tell whether every hop of the chain may still act: not revoked, suspended, expired or stopped."""
+        ...
+
+    def rate_of(self, principal: Principal) -> Rate | None:
+        """Give the limit of calls per second; None for none."""
+        ...
+
+
+class Buckets(Protocol):
+    """Token buckets, shared by all workers of a host."""
+
+    def take(self, key: str, rate: Rate, now: float, cost: int = 1) -> float:
+        """Take tokens, or say how many seconds to wait."""
+        ...
+
+
+class Audit(Protocol):
+    """The log that cannot be rewritten."""
+
+    def note(self, record: AuditRecord) -> None:
+        """Let a record ride the next batch. Raises `AuditUnavailable` when the log has failed."""
+        ...
+
+    def durable(self, record: AuditRecord) -> Awaitable[None]:
+        """Return once the record is on disk. Raises `AuditUnavailable`."""
+        ...
+
+    def personal(self, tenant: str, subject: str, detail: bytes) -> str:
+        """Seal personal detail under the subject's own key; erasing that key erases the detail."""
+        ...
+
+
+class Locks(Protocol):
+    """One change at a time per resource, over all workers of a host."""
+
+    def hold(self, tenant: str, resource: str, wait_s: float) -> AbstractAsyncContextManager[None]:
+        """Hold a resource. Raises `Locked` when it did not come free in time."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What stood at a resource before a change, durable before the effect.
+
+    `before` and `after` are digests of the resource's state; None where there is no keeper for its kind, and `after` None
+    until the change was closed (an `unknown` outcome stays so). `data` is the keeper's or the operation's own.
+    """
+
+    id: int
+    tenant: str
+    invocation: str
+    operation: str
+    version: int
+    principal: str
+    session: str
+    resource: str
+    effect: Effect
+    data: dict[str, Any]
+    at: float
+    until: float
+    before: str | None = None
+    after: str | None = None
+    closed: bool = False
+    undone_by: str = ""
+    parent: str = ""
+    bytes: int = 0
+
+
+class UndoStore(Protocol):
+    """What was kept so that changes can be taken back."""
+
+    async def add(self, kept: Kept) -> int:
+        """Keep an entry durably and give its id. Raises `TooLarge` over quota: nothing was changed yet."""
+        ...
+
+    async def close(self, entry: int, after: str | None, data: dict[str, Any] | None = None) -> None:
+        """Note the state that the change left, and the kept data where it grew."""
+        ...
+
+    async def drop(self, entry: int) -> None:
+        """Forget an entry: its change did not happen."""
+        ...
+
+    async def mark_undone(self, entries: Sequence[int], by: str) -> None:
+        """Note which invocation took these entries back."""
+        ...
+
+    async def of(
+        self,
+        tenant: str,
+        *,
+        ids: Sequence[str] = (),
+        session: str = "",
+        principal: str = "",
+        since: float = 0.0,
+        limit: int = 1000,
+    ) -> list[Kept]:
+        """Give entries, oldest first, of these invocations and their children, of a session, or of a principal since a time."""
+        ...
+
+
+class Keeper(Protocol):
+    """How the present state of one kind of resource is kept, named and put back."""
+
+    async def keep(self, ctx: Any, resource: Resource) -> tuple[dict[str, Any], str, int]:
+        """Keep what stands there durably: (data, digest, bytes kept)."""
+        ...
+
+    async def digest(self, ctx: Any, resource: Resource) -> str:
+        """Name the present state: equal digests mean equal states."""
+        ...
+
+    async def settle(self, ctx: Any, resource: Resource, data: dict[str, Any]) -> dict[str, Any]:
+        """Add to the kept data what is only known after the change (a folder's new time)."""
+        ...
+
+    async def put_back(self, ctx: Any, resource: Resource, data: dict[str, Any]) -> None:
+        """Make the resource again what `keep` saw; safe to repeat."""
+        ...
+
+    async def preview(self, ctx: Any, resource: Resource, data: dict[str, Any]) -> str:
+        """Show as a diff what `put_back` would do."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """An earlier call with the same idempotency key: its invocation, and its outcome unless it still runs."""
+
+    invocation: str
+    outcome: Outcome | None
+
+
+class Idempotency(Protocol):
+    """Calls that must not happen twice."""
+
+    async def begin(self, ticket: Ticket) -> Remembered | None:
+        """Remember the call, or give the earlier one. Raises `IdempotencyMismatch` for another input under the same key."""
+        ...
+
+    async def finish(self, ticket: Ticket, outcome: Outcome) -> None:
+        """Remember what came of it, for 24 hours."""
+        ...
+
+    async def forget(self, ticket: Ticket) -> None:
+        """Forget a call that was refused before its intent."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A stored ticket: an invocation that waits for approval or for its turn. `until` and `at` in epoch seconds."""
+
+    id: str
+    tenant: str
+    state: Status
+    invocation: Invocation
+    at: float
+    until: float
+    hash: str = ""
+    decision_digest: str = ""
+    approvals_needed: int = 0
+    by: tuple[str, ...] = ()
+    approved_by: tuple[str, ...] = ()
+    preview: dict[str, Any] | None = None
+    resources: tuple[str, ...] = ()
+
+
+class Work(Protocol):
+    """Invocations that outlive their request: waiting, queued, running, and what came of them."""
+
+    async def hold(self, held: Held) -> None:
+        """Store a waiting or queued invocation."""
+        ...
+
+    async def get(self, tenant: str, id: str) -> Held | None:
+        """Give a stored invocation, None when there is none."""
+        ...
+
+    async def waiting(self, tenant: str, limit: int = 200, after: str = "") -> list[Held]:
+        """Give what waits for approval, oldest first."""
+        ...
+
+    async def approve(self, tenant: str, id: str, by: str) -> Held:
+        """Add an approval. Raises `Conflict` when it no longer waits or this person has approved already."""
+        ...
+
+    async def move(self, tenant: str, id: str, sources: Sequence[Status], target: Status) -> bool:
+        """Change the state if it is one of `sources` (compare and swap); False when it was not."""
+        ...
+
+    async def finish(self, tenant: str, outcome: Outcome) -> None:
+        """Store what came of it."""
+        ...
+
+    async def outcome(self, tenant: str, id: str) -> Outcome | None:
+        """Give a stored outcome."""
+        ...
+
+    async def append(self, tenant: str, id: str, event: bytes) -> int:
+        """Store one event of a stream and give its number, from 1."""
+        ...
+
+    async def events(self, tenant: str, id: str, after: int, limit: int = 500) -> list[tuple[int, bytes]]:
+        """Give stored events after a number."""
+        ...
+
+
+class Blobs(Protocol):
+    """Large results and inputs, by handle; they belong to a tenant and a principal and live 24 hours."""
+
+    async def put(self, tenant: str, principal: str, chunks: AsyncIterator[bytes], *, what: str = "blob") -> str:
+        """Store bytes and give their handle. Raises `TooLarge` over quota."""
+        ...
+
+    async def read(
+        self, tenant: str, principal: str, handle: str, offset: int = 0, limit: int = 65_536
+    ) -> tuple[bytes, int]:
+        """Give (bytes, whole size). Raises `NotFound`."""
+        ...
+
+
+class FileReach(Protocol):
+    """Files beneath the caller's granted roots."""
+
+    async def beneath(self, path: str, *, effect: Effect = Effect.READ, follow: bool = True) -> Any:
+        """Open the place of a path below its granted root; its real path is judged again. Raises `NotFound`."""
+        ...
+
+
+CapabilityMaker = Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Hands:
+    """Everything the pipeline acts through."""
+
+    clock: Clock
+    policies: Policies
+    identity: Identity
+    buckets: Buckets
+    audit: Audit
+    locks: Locks
+    undo: UndoStore
+    idempotency: Idempotency
+    work: Work
+    blobs: Blobs
+    thread: Callable[..., Awaitable[Any]]
+    fault: Callable[[str, BaseException], None]
+    keepers: dict[str, Keeper] = field(default_factory=dict[str, Keeper])
+    capabilities: dict[str, CapabilityMaker] = field(default_factory=dict[str, CapabilityMaker])

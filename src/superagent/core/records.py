@@ -1,0 +1,151 @@
+"""Records of the line: what the audit log is told about a ticket, a refusal and an outcome."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+from superagent.core.audit import AuditRecord, Kind
+from superagent.core.invocation import Invocation, Outcome, Ticket
+from superagent.core.principal import Facts, Principal
+from superagent.core.problems import Problem
+
+Seal = Callable[[str, str, bytes], str]
+
+
+class Recorder:
+    """Make records; personal detail (address, client, reason) is sealed per subject, once per principal where it can be."""
+
+    def __init__(self, seal: Seal) -> None:
+        self._seal = seal
+        self._sealed: dict[Principal, str] = {}
+
+    def of(self, kind: Kind, ticket: Ticket, at: float, outcome: Outcome | None = None) -> AuditRecord:
+        """Give the record of a permitted call, before (no outcome) or after it was performed."""
+        invocation, operation, decision = ticket.invocation, ticket.operation, ticket.decision
+        principal = invocation.principal
+        status, problem, changed, seconds, size, digest = "", "", "", 0.0, 0, ""
+        if outcome is not None:
+            status, seconds, size = outcome.status.value, round(outcome.seconds, 6), len(outcome.output)
+            digest = str(outcome.extra.get("digest", "")) if outcome.handle else ""
+            if size:
+                digest = hashlib.sha256(outcome.output).hexdigest()
+            if outcome.problem:
+                problem, changed = outcome.problem.slug, outcome.problem.changed
+        return AuditRecord(
+            kind=kind,
+            at=at,
+            invocation=invocation.id,
+            parent=invocation.parent or invocation.batch,
+            tenant=principal.tenant,
+            who=principal.id,
+            chain_of=principal.ids,
+            channel=invocation.channel,
+            operation=operation.name,
+            version=operation.version,
+            resources=tuple([(resource.id, resource.effect.name) for resource in ticket.resources]),
+            input_digest=ticket.input_digest,
+            output_digest=digest,
+            decision=decision.verdict,
+            grants=decision.grants,
+            decision_digest=decision.digest,
+            policy_version=decision.policy_version,
+            status=status,
+            problem=problem,
+            changed=changed,
+            seconds=seconds,
+            bytes=size,
+            session=invocation.call.session,
+            trace=invocation.trace,
+            personal=self._personal(principal, invocation.call.reason),
+        )
+
+    def refused(
+        self, invocation: Invocation, at: float, problem: Problem, input_digest: str = "", verdict: str = ""
+    ) -> AuditRecord:
+        """Give the record of a call that was not permitted."""
+        principal = invocation.principal
+        return AuditRecord(
+            kind="refused",
+            at=at,
+            invocation=invocation.id,
+            parent=invocation.parent or invocation.batch,
+            tenant=principal.tenant,
+            who=principal.id,
+            chain_of=principal.ids,
+            channel=invocation.channel,
+            operation=invocation.call.operation[:200],
+            input_digest=input_digest,
+            decision=verdict,
+            problem=problem.slug,
+            changed=problem.changed,
+            session=invocation.call.session,
+            trace=invocation.trace,
+            personal=self._personal(principal, invocation.call.reason),
+            detail={"why": problem.detail} if problem.detail else {},
+        )
+
+    def stranger(self, facts: Facts, at: float, problem: Problem, count: int = 1) -> AuditRecord:
+        """Give the record of somebody whose credential was not recognised; only the source is known."""
+        return AuditRecord(
+            kind="refused",
+            at=at,
+            tenant="-",
+            who="anonymous",
+            channel=facts.channel,
+            problem=problem.slug,
+            count=count,
+            detail={"remote": facts.remote, "why": problem.detail},
+        )
+
+    def event(
+        self, what: str, at: float, tenant: str = "system", who: str = "", detail: dict[str, str] | None = None
+    ) -> AuditRecord:
+        """Give the record of something that is no call: start, stop, sign-in, settings."""
+        return AuditRecord(kind="event", at=at, tenant=tenant, who=who, operation=what, detail=dict(detail or {}))
+
+    def _personal(self, principal: Principal, reason: str) -> str:
+        if not reason:
+            known = self._sealed.get(principal)
+            if known is not None:
+                return known
+        if not (reason or principal.remote):
+            return ""
+        text = f"{principal.remote}\n{reason}".encode()
+        sealed = self._seal(principal.tenant, principal.id, text)
+        if not reason:
+            if len(self._sealed) > 4096:
+                self._sealed.clear()
+            self._sealed[principal] = sealed
+        return sealed
+
+
+class Flood:
+    """Let the first few refusals of one sort through in ten seconds and count the rest (rules.md 20)."""
+
+    def __init__(self, first: int = 20, window_s: float = 10.0, capacity: int = 4096) -> None:
+        self._first = first
+        self._window_s = window_s
+        self._capacity = capacity
+        self._seen: dict[tuple[str, str, str], tuple[float, int]] = {}
+
+    def admit(self, key: tuple[str, str, str], now: float) -> tuple[bool, int]:
+        """Give (record this one?, how many were swallowed before it in the window that just ended)."""
+        started, count = self._seen.get(key, (now, 0))
+        if now - started > self._window_s:
+            self._seen.pop(key, None)
+            swallowed = max(0, count - self._first)
+            started, count = now, 0
+        else:
+            swallowed = 0
+        if key not in self._seen and len(self._seen) >= self._capacity:
+            key = ("*", "*", key[2])  # too many sources at once: count them together
+            started, count = self._seen.get(key, (now, 0))
+        self._seen[key] = (started, count + 1)
+        return count < self._first, swallowed
+
+    def rest(self, now: float, every: bool = False) -> list[tuple[tuple[str, str, str], int]]:
+        """Give and forget the swallowed counts of windows that have ended (or of every one)."""
+        over = [key for key, (started, _) in self._seen.items() if every or now - started > self._window_s]
+        counted = [(key, self._seen.pop(key)[1] - self._first) for key in over]
+        return [(key, count) for key, count in counted if count > 0]

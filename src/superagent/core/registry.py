@@ -1,0 +1,100 @@
+"""The registry: an immutable snapshot of every operation; adding means making the next snapshot."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator
+
+from superagent.core.operation import Operation
+from superagent.core.policy import Policy
+from superagent.core.principal import Principal
+from superagent.core.problems import NotFound
+
+_NAME = re.compile(r"^[a-z][a-z0-9]*(\.[a-z][a-z0-9_]*){1,3}$")
+# the command line's own words: an operation `up.x` could never be typed
+RESERVED_DOMAINS = frozenset(
+    "up worker node doctor call ops describe mcp connect backup restore recover bench ask login keys help version".split()
+)
+_WORD = re.compile(r"[a-z0-9]+")
+
+
+class Registry:
+    """Operations by name. `version` grows with each snapshot; an invocation keeps the one it was admitted with."""
+
+    def __init__(self, operations: Iterable[Operation], version: int = 1) -> None:
+        self.version = version
+        self._by_name: dict[str, Operation] = {}
+        tools: dict[str, str] = {}
+        for operation in operations:
+            name = operation.name
+            if not _NAME.match(name) or operation.domain in RESERVED_DOMAINS:
+                raise TypeError(f"`{name}` cannot be an operation's name")
+            tool = name.replace(".", "_")
+            if tool in tools:
+                raise TypeError(f"`{name}` and `{tools[tool]}` would have one name for models")
+            tools[tool] = name
+            self._by_name[name] = operation
+        self._words = {name: _words_of(operation) for name, operation in self._by_name.items()}
+
+    def __iter__(self) -> Iterator[Operation]:
+        return iter(self._by_name.values())
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def find(self, name: str) -> Operation | None:
+        """Give an operation, None when there is none of that name."""
+        return self._by_name.get(name)
+
+    def get(self, name: str) -> Operation:
+        """Give an operation. Raises `NotFound`."""
+        found = self._by_name.get(name)
+        if found is None:
+            raise NotFound(f"there is no operation `{name[:200]}`", hint="search with `GET /v1/operations?q=…`")
+        return found
+
+    def visible_to(self, principal: Principal, policy: Policy) -> list[Operation]:
+        """Give what a principal could be allowed or asked to do, by name."""
+        return [one for _, one in sorted(self._by_name.items()) if policy.may_try(principal, one)]
+
+    def close_to(self, name: str, among: Iterable[Operation]) -> list[str]:
+        """Give the names most like a mistyped one, out of those the caller may see."""
+        return difflib.get_close_matches(name, [one.name for one in among], n=3, cutoff=0.6)
+
+    def search(self, words: str, among: Iterable[Operation], limit: int = 20) -> list[Operation]:
+        """Give the operations that fit the words best, by how rare each shared word is."""
+        wanted = {_stem(word) for word in _WORD.findall(words.lower())}
+        pool = list(among)
+        if not wanted:
+            return pool[:limit]
+        spread = {word: sum(word in self._words[one.name] for one in pool) for word in wanted}
+        scored: list[tuple[float, str, Operation]] = []
+        for one in pool:
+            weights = self._words[one.name]
+            score = sum(weights[word] / spread[word] for word in wanted if word in weights)
+            if score:
+                scored.append((-score, one.name, one))
+        return [one for _, _, one in sorted(scored)[:limit]]
+
+
+def _words_of(operation: Operation) -> dict[str, float]:
+    """Weigh words: the name says most, the summary more than the rest."""
+    weights: dict[str, float] = {}
+    arguments = " ".join(operation.input_schema.get("properties", {}))
+    for text, weight in (
+        (operation.description, 1.0),
+        (arguments, 1.0),
+        (operation.summary, 2.0),
+        (operation.name, 4.0),
+    ):
+        for word in _WORD.findall(text.lower().replace("_", " ")):
+            weights[_stem(word)] = max(weight, weights.get(_stem(word), 0.0))
+    return weights
+
+
+def _stem(word: str) -> str:
+    for ending in ("ing", "es", "s"):
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            return word[: -len(ending)]
+    return word

@@ -1,0 +1,226 @@
+"""Rules: a grant made ready to be asked, and the index that finds those which name a resource."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import lru_cache
+from typing import Any, Literal, cast
+
+from superagent.core.grants import DAY_MIN, ISOLATION, WEEK_MIN, Grant, week_spans
+from superagent.core.patterns import HostPattern, Text, path_patterns
+from superagent.core.resources import Effect, Resource, Risk
+
+Origin = Literal["human", "agent", "workflow"]
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+# the four worlds in which a call is judged
+AS_IS, FRESH, APPROVED, BOTH = 1, 2, 4, 8
+EVERY = AS_IS | FRESH | APPROVED | BOTH
+
+_MONDAY_MIN = 3 * DAY_MIN  # 1970-01-01 was a Thursday
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is true of a call besides its resources.
+
+    `now` is epoch seconds, `remote` the caller's address or empty where it is not known, `second_factor_age_s` None when
+    none was shown, `isolation` the level at which the call would run (0 none … 4 virtual machine), `approvals` how many
+    people approved this very call, `args` the parsed input.
+    """
+
+    origin: Origin
+    risk: Risk
+    now: float
+    remote: str = ""
+    second_factor_age_s: float | None = None
+    isolation: int = 0
+    approvals: int = 0
+    args: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+class Rule:
+    """One grant for the holder of one workspace."""
+
+    __slots__ = (
+        "_args", "_effects", "_isolation", "_max_risk", "_mfa", "_networks", "_origin", "_spans", "_undoable", "approvals",
+        "constant", "demanding", "denies", "grant", "hosts", "kinds", "names", "narrow", "paths",
+    )  # fmt: skip
+
+    def __init__(self, grant: Grant, workspace: str, roots: tuple[str, ...]) -> None:
+        self.grant = grant
+        self.denies = grant.effect == "deny"
+        self._effects = frozenset(Effect[name] for name in grant.effects) or frozenset(Effect)
+        self._undoable = grant.undoable
+        self._origin = frozenset(grant.origin)
+        self._spans = week_spans(grant.when.hours) if grant.when.hours else ()
+        self._networks = tuple(ipaddress.ip_network(one) for one in grant.when.cidr)
+        self._args = tuple(_Argument(name, wanted) for name, wanted in grant.where.args.items())
+        self._max_risk = Risk[grant.max_risk] if grant.max_risk else Risk.CRITICAL
+        self._isolation = ISOLATION[grant.isolation or "none"]
+        self._mfa = grant.when.mfa_max_age_s
+        self.paths = tuple(one for source in grant.where.paths for one in path_patterns(source, workspace, roots))
+        self.hosts = tuple(HostPattern(host) for host in grant.where.hosts)
+        self.names = tuple(Text.of(name) for name in grant.where.connections)
+        # what it names, as written: a placeholder that stands for nothing must not make a rule that covers everything
+        self.kinds = frozenset(
+            kind for kind, named in (("path", grant.where.paths), ("host", self.hosts), ("name", self.names)) if named
+        )
+        self.approvals = grant.approvals
+        self.narrow = bool(self._origin or self._spans or self._networks or self._args)
+        self.demanding = bool(grant.max_risk or grant.isolation or self._mfa or self.approvals)
+        # the same for every call from one origin at one risk: nothing here looks at time, address, input or proof
+        self.constant = not (
+            self._spans or self._networks or self._args or grant.isolation or self._mfa or self.approvals
+        )
+
+    def applies(self, undoable: bool, risk: Risk) -> bool:
+        """Tell whether the rule can have a say on an operation that is or is not undoable and has at least this risk."""
+        if self._undoable not in (None, undoable) or (not self.denies and self._max_risk < risk):
+            return False
+        return not self.kinds or bool(self.paths or self.hosts or self.names)
+
+    def concerns(self, effects: frozenset[Effect], kinds: frozenset[str] | None) -> bool:
+        """Tell whether the rule can speak of a call with one of these effects on one of these kinds (None: any)."""
+        return bool(self._effects & effects) and not (self.kinds and kinds is not None and self.kinds.isdisjoint(kinds))
+
+    def always_strikes(self, effects: frozenset[Effect]) -> bool:
+        """Tell whether the rule forbids every call of an operation that it concerns."""
+        return self.denies and not (self.kinds or self.narrow or self.demanding) and effects <= self._effects
+
+    def matches(self, facts: Facts, effect: Effect) -> bool:
+        """Tell whether the rule speaks of a call, its resource apart; what is not known counts against the caller."""
+        if effect not in self._effects:
+            return False
+        if not self.narrow:
+            return True
+        if self._origin and facts.origin not in self._origin:
+            return False
+        if self._spans and not any(begin <= _minute(facts.now) < end for begin, end in self._spans):
+            return False
+        if self._networks and not self._from_network(facts.remote):
+            return False
+        return all(one.fits(facts.args, unknown=self.denies) for one in self._args)
+
+    def met(self, facts: Facts) -> int:
+        """Give the worlds in which the demands are met; a deny without demands has none that could be."""
+        if not self.demanding:
+            return 0 if self.denies else EVERY
+        if facts.risk > self._max_risk or facts.isolation < self._isolation:
+            return 0
+        worlds = EVERY
+        if self._mfa and (facts.second_factor_age_s is None or facts.second_factor_age_s > self._mfa):
+            worlds &= FRESH | BOTH
+        if facts.approvals < self.approvals:
+            worlds &= APPROVED | BOTH
+        return worlds
+
+    def root_for(self, path: str) -> str:
+        """Give the deepest literal folder of a pattern that covers a path; `/` when none is named."""
+        return max((one.root for one in self.paths if one.match(path)), key=len, default="/")
+
+    def _from_network(self, remote: str) -> bool:
+        address = _address(remote)
+        return self.denies if address is None else any(address in network for network in self._networks)
+
+
+class Index:
+    """Rules by the places they name, so that ten thousand of them cost one look per parent folder."""
+
+    __slots__ = ("_named", "_unnamed", "rules")
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self.rules = tuple(rules)
+        self._unnamed = [rule for rule in self.rules if not rule.kinds]
+        self._named: dict[tuple[str, str], list[tuple[Callable[[str], bool] | None, Rule]]] = {}
+        for rule in self.rules:
+            for path in rule.paths:  # all of a tree is covered by what its anchor is found for
+                self._add("path", path.anchor, None if path.tree else path.match, rule)
+            for host in rule.hosts:
+                self._add("host", host.anchor, host.match, rule)
+            for name in rule.names:
+                self._add("name", name.pieces[0] if name.literal else "", name.match, rule)
+
+    def naming(self, resource: Resource | None) -> list[Rule]:
+        """Give the rules that cover a resource; for a call that touches nothing (None), those that name nothing."""
+        if resource is None or not self._named:
+            return self._unnamed
+        kind, value, anchors = _anchors(resource)
+        found = {
+            rule: None
+            for anchor in anchors
+            for fits, rule in self._named.get((kind, anchor), ())
+            if fits is None or fits(value)
+        }
+        return [*self._unnamed, *found]
+
+    def _add(self, kind: str, anchor: str, fits: Callable[[str], bool] | None, rule: Rule) -> None:
+        self._named.setdefault((kind, anchor), []).append((fits, rule))
+
+
+class _Argument:
+    """What an argument of the input must be."""
+
+    __slots__ = ("_name", "_others", "_texts")
+
+    def __init__(self, name: str, wanted: Any) -> None:
+        self._name = name
+        values = cast("list[Any]", wanted) if isinstance(wanted, list) else [wanted]
+        self._texts = [Text.of(one) for one in values if isinstance(one, str)]
+        self._others = [one for one in values if not isinstance(one, str)]
+
+    def fits(self, args: Mapping[str, Any], *, unknown: bool) -> bool:
+        """Compare; `unknown` is the answer for a value that is neither text, number, boolean nor null."""
+        name = self._name if self._name in args else f"{self._name}_"  # Python's `from_` is the input's `from`
+        if name not in args:
+            return False
+        given = args[name].value if isinstance(args[name], Enum) else args[name]
+        if isinstance(given, str):
+            return any(text.match(given) for text in self._texts)
+        if given is not None and not isinstance(given, bool | int | float):
+            return unknown
+        # JSON has one kind of number, but a boolean is none
+        return any(given == one and isinstance(given, bool) == isinstance(one, bool) for one in self._others)
+
+
+def _anchors(resource: Resource) -> tuple[str, str, Iterator[str]]:
+    if resource.kind == "path":
+        return "path", resource.path, _folders(resource.path)
+    if resource.kind == "host":
+        return "host", resource.path, _domains(resource.path.rpartition(":")[0])
+    name = resource.path if resource.kind == "connection" else resource.authority
+    return "name", name, iter((name, ""))
+
+
+def _folders(path: str) -> Iterator[str]:
+    """Give a path and every folder above it."""
+    while path != "/":
+        yield path
+        path = path[: path.rfind("/")] or "/"
+    yield path
+
+
+def _domains(name: str) -> Iterator[str]:
+    """Give a name, every domain above it, and the empty one."""
+    while name:
+        yield name
+        name = name.partition(".")[2]
+    yield name
+
+
+def _minute(now: float) -> int:
+    return (int(now // 60) + _MONDAY_MIN) % WEEK_MIN
+
+
+@lru_cache(4096)
+def _address(text: str) -> Address | None:
+    """Read a caller's address; None where it is not known. IPv4 in an IPv6 coat is IPv4."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address

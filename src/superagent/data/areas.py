@@ -1,0 +1,57 @@
+"""Areas: the tables of one subject, its newest migration, and the tenant column that every row of a tenant carries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, Integer, MetaData, String, Table
+from sqlalchemy.schema import SchemaItem
+
+TENANT = "tenant"
+NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+# SQLite counts rows only in a column of the type INTEGER, PostgreSQL wants eight bytes for it
+NUMBER = BigInteger().with_variant(Integer(), "sqlite")
+
+
+class Area:
+    """The tables of one subject and the linear branch of migrations that makes them (rules.md 23).
+
+    `head` is the branch's newest revision, written out so that a start need not load Alembic to see that nothing is to
+    be done; a test compares it with the files in `versions`.
+    """
+
+    def __init__(self, name: str, head: str, versions: Path) -> None:
+        self.name = name
+        self.head = head
+        self.versions = versions
+        self.metadata = MetaData(naming_convention=NAMES)
+
+    def table(self, name: str, *items: SchemaItem) -> Table:
+        """Define a table whose rows belong to tenants; its first column and first part of its key is the tenant.
+
+        Where a column counts by itself (`autoincrement=True`), that one alone is the key.
+        """
+        counted = any(isinstance(item, Column) and item.autoincrement is True for item in items)
+        tenant: Column[Any] = Column(TENANT, String(64), primary_key=not counted, nullable=False)
+        return Table(name, self.metadata, tenant, *items)
+
+    def instance_table(self, name: str, *items: SchemaItem) -> Table:
+        """Define a table of the whole installation, without a tenant."""
+        return Table(name, self.metadata, *items)
+
+
+def belongs_to_tenants(table: Table) -> bool:
+    """Tell whether the rows of a table belong to tenants."""
+    return TENANT in table.c
+
+
+def heads_of(areas: Iterable[Area]) -> frozenset[str]:
+    """Give the revisions that this code expects in the database."""
+    return frozenset(area.head for area in areas)

@@ -1,0 +1,131 @@
+"""The writer: one thread, one connection; whatever waits while a commit runs shares the next one."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from superagent.core.problems import Overloaded, Unavailable
+from superagent.data.dialect import keep_since, lost_transaction, problem_of, savepoint, undo_since
+
+MOST_WAITING = 10_000
+MOST_AT_ONCE = 256
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One closure on its way; `dropped` says that nobody waits for it any more."""
+
+    work: Callable[[Connection], Any]
+    waiter: asyncio.Future[Any]
+    result: Any = None
+    fault: BaseException | None = None
+    dropped: bool = False
+
+
+class Writer:
+    """Run closures in transactions, many in one commit, each alone in its failure."""
+
+    def __init__(self, connect: Callable[[], Connection]) -> None:
+        self._connect = connect
+        self._loop = asyncio.get_running_loop()
+        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._waiting = 0
+        self._closed = False
+        self._thread = threading.Thread(target=self._serve, name="database-writer", daemon=True)
+        self._thread.start()
+
+    async def run(self, work: Callable[[Connection], Any]) -> Any:
+        """Run a closure and return once it is committed.
+
+        A caller that is cancelled still waits for a closure that has begun, so nothing happens unseen; one that has not
+        begun is dropped. Raises `Overloaded` when too many wait, `Unavailable` when the database cannot take it.
+        """
+        if self._closed:
+            raise Unavailable("the platform is stopping", hint="call again when it has started")
+        if self._waiting >= MOST_WAITING:
+            raise Overloaded("too much waits to be written", hint="call again", retry_after_s=1.0)
+        job = Job(work, self._loop.create_future())
+        self._waiting += 1
+        self._queue.put(job)
+        try:
+            return await asyncio.shield(job.waiter)
+        except asyncio.CancelledError:
+            job.dropped = True
+            await asyncio.wait([job.waiter])
+            raise
+
+    async def close(self) -> None:
+        """End the thread after what already waits."""
+        if not self._closed:
+            self._closed = True
+            self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    # ---- in the thread
+
+    def _serve(self) -> None:
+        connection: Connection | None = None
+        while jobs := self._next():
+            connection = self._batch(connection, jobs)
+            self._loop.call_soon_threadsafe(self._settle, jobs)
+        if connection is not None:
+            connection.close()
+
+    def _next(self) -> list[Job]:
+        """Wait for a job and take along what waits behind it; empty when the writer is to end."""
+        jobs: list[Job] = []
+        job = self._queue.get()
+        while job is not None:
+            jobs.append(job)
+            if len(jobs) == MOST_AT_ONCE or self._queue.empty():
+                return jobs
+            job = self._queue.get_nowait()
+        if jobs:
+            self._queue.put(None)  # the end comes after these
+        return jobs
+
+    def _batch(self, connection: Connection | None, jobs: list[Job]) -> Connection | None:
+        """Run jobs in one transaction and give the connection for the next; None when this one is no longer sound."""
+        try:
+            connection = connection or self._connect()
+            with connection.begin():
+                for job in jobs:
+                    if not job.dropped:
+                        self._one(connection, job)
+        except Exception as fault:
+            for job in jobs:  # nothing of the whole batch is there; each hears why, in an exception of its own
+                job.fault = job.fault or problem_of(fault) or Unavailable("the database does not answer")
+            if connection is not None:
+                connection.invalidate()
+                connection.close()
+            return None
+        return connection
+
+    def _one(self, connection: Connection, job: Job) -> None:
+        savepoint(connection)
+        try:
+            job.result = job.work(connection)
+        except Exception as fault:
+            job.fault = problem_of(fault) or fault
+            if lost_transaction(connection):
+                raise
+            undo_since(connection)
+        else:
+            keep_since(connection)
+
+    # ---- back on the loop
+
+    def _settle(self, jobs: list[Job]) -> None:
+        self._waiting -= len(jobs)
+        for job in jobs:
+            if job.fault is not None:
+                job.waiter.set_exception(job.fault)
+            else:
+                job.waiter.set_result(job.result)

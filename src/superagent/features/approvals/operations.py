@@ -1,0 +1,106 @@
+"""Approvals: what waits for a person, and that person's decision."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any, Literal, Protocol
+
+from superagent.sdk import Context, Effect, Output, Plugin, Preview, Risk
+
+
+class Desk(Protocol):
+    """Where tickets wait (`core.approvals.ApprovalDesk`)."""
+
+    def decide(self, ctx: Context, id: str, approve: bool, reason: str) -> Awaitable[Any]:
+        """Approve or deny a waiting ticket."""
+        ...
+
+
+class Waiting(Protocol):
+    """The store behind the desk."""
+
+    def waiting(self, tenant: str, limit: int = 200, after: str = "") -> Awaitable[list[Any]]:
+        """Give what waits, oldest first."""
+        ...
+
+
+class Request(Output):
+    """One call that waits. `reason` is what the caller said: not verified. `preview` is only shown to those who may decide."""
+
+    id: str
+    operation: str
+    input: dict[str, Any]
+    requester: str
+    on_behalf_of: list[str]
+    reason: str
+    resources: list[str]
+    preview: dict[str, Any] | None
+    hash: str
+    approvals_needed: int
+    approved_by: list[str]
+    asked_at: float
+    until: float
+
+
+class Requests(Output):
+    """What waits; `cursor` asks for the next page, None on the last."""
+
+    waiting: list[Request]
+    cursor: str | None
+
+
+class Decided(Output):
+    """What the decision led to: `state` is waiting (more approvals are needed), running or cancelled."""
+
+    id: str
+    state: str
+    approvals: int
+    needed: int
+
+
+def plugin(desk: Desk, store: Waiting) -> Plugin:
+    """Make the plugin over the approval desk."""
+    approvals = Plugin("approvals")
+
+    @approvals.operation(name="approvals.list", risk=Risk.LOW, effect=Effect.READ)
+    async def list_(ctx: Context, limit: int = 50, cursor: str | None = None) -> Requests:
+        """List calls that wait for approval: your own, those made on your behalf, and all of them if you may decide."""
+        page = max(1, min(limit, 200))
+        held = await store.waiting(ctx.tenant, page + 1, cursor or "")
+        decides = ctx.principal.kind == "human" and ctx.could("approvals.decide")
+        mine = [one for one in held[:page] if decides or ctx.principal.id in one.invocation.principal.ids]
+        following = held[page - 1].id if len(held) > page else None
+        return Requests(waiting=[_request(one, shown=decides) for one in mine], cursor=following)
+
+    @approvals.operation(
+        risk=Risk.HIGH, effect=Effect.CHANGE, irreversible="an approved call may run at once; undo that call instead"
+    )
+    async def decide(ctx: Context, id: str, decision: Literal["approve", "deny"], reason: str = "") -> Decided:
+        """Approve or deny a waiting call; never one's own, and only by a person."""
+        held = await desk.decide(ctx, id, decision == "approve", reason)
+        return Decided(id=id, state=held.state.value, approvals=len(held.approved_by), needed=held.approvals_needed)
+
+    @decide.preview
+    async def _(ctx: Context, id: str, decision: Literal["approve", "deny"], reason: str = "") -> Preview:
+        return Preview(summary=f"would {decision} `{id}`", exact=False)
+
+    return approvals
+
+
+def _request(one: Any, *, shown: bool) -> Request:
+    invocation = one.invocation
+    return Request(
+        id=one.id,
+        operation=invocation.call.operation,
+        input=invocation.call.input,
+        requester=invocation.principal.id,
+        on_behalf_of=list(invocation.principal.ids[1:]),
+        reason=invocation.call.reason,
+        resources=list(one.resources),
+        preview=one.preview if shown else None,
+        hash=one.hash,
+        approvals_needed=one.approvals_needed,
+        approved_by=list(one.approved_by),
+        asked_at=one.at,
+        until=one.until,
+    )

@@ -1,0 +1,101 @@
+"""Audit: search what happened, prove that nobody rewrote it, take it elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any, Protocol
+
+from superagent.sdk import Context, Effect, Output, Plugin, Risk
+
+
+class Trail(Protocol):
+    """The audit of this installation."""
+
+    def query(self, tenant: str, **filters: Any) -> Awaitable[tuple[list[dict[str, Any]], str | None]]:
+        """Give (records, cursor of the next page)."""
+        ...
+
+    def verify(self) -> Awaitable[dict[str, Any]]:
+        """Check every chain and checkpoint."""
+        ...
+
+    def export(self, tenant: str, **filters: Any) -> Awaitable[tuple[AsyncIterator[bytes], int]]:
+        """Give matching records as JSON lines, and how many."""
+        ...
+
+
+class Handles(Protocol):
+    """Where an export is put."""
+
+    def put(self, tenant: str, principal: str, chunks: AsyncIterator[bytes], *, what: str = "blob") -> Awaitable[str]:
+        """Store bytes and give their handle."""
+        ...
+
+
+class Records(Output):
+    """Audit records, newest first; `cursor` asks for the next page, None on the last."""
+
+    records: list[dict[str, Any]]
+    cursor: str | None
+
+
+class Verified(Output):
+    """What verification found: `ok` when nothing was changed, removed, reordered or cut."""
+
+    ok: bool
+    records: int
+    checkpoints: int
+    chains: int
+    faults: list[dict[str, Any]]
+
+
+class Exported(Output):
+    """A stored export: download it at `/v1/results/{handle}/raw`."""
+
+    handle: str
+    records: int
+
+
+def plugin(trail: Trail, handles: Handles) -> Plugin:
+    """Make the plugin over the audit log and its index."""
+    audit = Plugin("audit")
+
+    @audit.operation(risk=Risk.LOW, effect=Effect.READ)
+    async def query(
+        ctx: Context,
+        actor: str | None = None,
+        operation: str | None = None,
+        resource: str | None = None,
+        invocation: str | None = None,
+        since: float | None = None,
+        until: float | None = None,
+        text: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Records:
+        """Search the audit of your tenant, newest first; `since` and `until` are epoch seconds."""
+        records, following = await trail.query(
+            ctx.tenant, actor=actor, operation=operation, resource=resource, invocation=invocation, since=since, until=until,
+            text=text, limit=max(1, min(limit, 1000)), cursor=cursor,
+        )  # fmt: skip
+        return Records(records=records, cursor=following)
+
+    @audit.operation(risk=Risk.LOW, effect=Effect.READ, timeout_s=3600.0)
+    async def verify(ctx: Context) -> Verified:
+        """Check the hash chains and signed checkpoints of the whole installation; each fault is located."""
+        return Verified(**await trail.verify())
+
+    @audit.operation(risk=Risk.LOW, effect=Effect.READ, timeout_s=3600.0)
+    async def export(
+        ctx: Context,
+        actor: str | None = None,
+        operation: str | None = None,
+        since: float | None = None,
+        until: float | None = None,
+    ) -> Exported:
+        """Export records of your tenant as JSON lines under a handle; `since` and `until` are epoch seconds."""
+        chunks, count = await trail.export(ctx.tenant, actor=actor, operation=operation, since=since, until=until)
+        handle = await handles.put(ctx.tenant, ctx.principal.id, chunks, what="result")
+        return Exported(handle=handle, records=count)
+
+    return audit

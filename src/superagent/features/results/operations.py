@@ -1,0 +1,72 @@
+"""Results: page, search and drop large outputs that were stored under a handle."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Awaitable
+from typing import Protocol
+
+from superagent.sdk import Context, Effect, InvalidInput, Nothing, Output, Plugin, Risk
+
+
+class Store(Protocol):
+    """Where results lie."""
+
+    def read(
+        self, tenant: str, principal: str, handle: str, offset: int = 0, limit: int = 65_536
+    ) -> Awaitable[tuple[bytes, int]]:
+        """Give (bytes, whole size). Raises `NotFound`."""
+        ...
+
+    def grep(
+        self, tenant: str, principal: str, handle: str, pattern: str, limit: int
+    ) -> Awaitable[list[tuple[int, str]]]:
+        """Give (line number from 1, line) of matching lines."""
+        ...
+
+    def delete(self, tenant: str, principal: str, handle: str) -> Awaitable[None]:
+        """Drop a result. Raises `NotFound`."""
+        ...
+
+
+class Page(Output):
+    """A part of a result: `text` when the bytes are UTF-8, else `base64`; `next_offset` None at the end."""
+
+    size: int
+    offset: int
+    next_offset: int | None
+    text: str | None = None
+    base64: str | None = None
+    lines: list[str] | None = None
+
+
+def plugin(store: Store) -> Plugin:
+    """Make the plugin over a store of results."""
+    result = Plugin("result")
+
+    @result.operation(risk=Risk.LOW, effect=Effect.READ)
+    async def read(ctx: Context, handle: str, offset: int = 0, limit: int = 65_536, grep: str | None = None) -> Page:
+        """Read a page of a stored result by byte offset, or its lines that match a pattern (RE2)."""
+        if offset < 0 or not 0 < limit <= 1024 * 1024:
+            raise InvalidInput("`offset` must not be negative and `limit` lie between 1 and 1048576")
+        if grep is not None:
+            found = await store.grep(ctx.tenant, ctx.principal.id, handle, grep, 1000)
+            _, size = await store.read(ctx.tenant, ctx.principal.id, handle, 0, 0)
+            return Page(size=size, offset=0, next_offset=None, lines=[f"{number}:{line}" for number, line in found])
+        data, size = await store.read(ctx.tenant, ctx.principal.id, handle, offset, limit)
+        end = offset + len(data)
+        following = end if end < size else None
+        try:
+            return Page(size=size, offset=offset, next_offset=following, text=data.decode())
+        except UnicodeDecodeError:
+            return Page(size=size, offset=offset, next_offset=following, base64=base64.b64encode(data).decode())
+
+    @result.operation(
+        risk=Risk.LOW, effect=Effect.CHANGE, irreversible="the stored copy is gone; the operation can be run again"
+    )
+    async def delete(ctx: Context, handle: str) -> Nothing:
+        """Drop a stored result or upload before it expires by itself."""
+        await store.delete(ctx.tenant, ctx.principal.id, handle)
+        return Nothing()
+
+    return result

@@ -1,0 +1,74 @@
+"""Settings: what is set, where each value comes from, and changing it in the settings file."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any, Protocol
+
+from superagent.sdk import Context, Effect, Kept, Output, Plugin, Preview, Resource, Risk
+
+
+class Store(Protocol):
+    """Where settings live."""
+
+    def listed(self) -> list[tuple[str, Any, str]]:
+        """Give (name, value, origin) of every setting; the value of a secret one is hidden."""
+        ...
+
+    def current(self, name: str) -> Any:
+        """Give what the settings file says, None for nothing. Raises `NotFound`."""
+        ...
+
+    def write(self, name: str, value: Any) -> Awaitable[None]:
+        """Write one setting to the file, None to take it out. Raises `InvalidInput`."""
+        ...
+
+
+class Setting(Output):
+    """One setting and where its value comes from: default, file, environment or flag."""
+
+    name: str
+    value: Any
+    origin: str
+
+
+class Settings(Output):
+    """Every setting."""
+
+    settings: list[Setting]
+
+
+class Written(Output):
+    """What was written; it counts from the next start."""
+
+    name: str
+    value: Any
+    restart: bool = True
+
+
+def plugin(store: Store) -> Plugin:
+    """Make the plugin over the settings of this installation."""
+    settings = Plugin("settings")
+
+    @settings.operation(name="settings.list", risk=Risk.LOW, effect=Effect.READ, scope="instance")
+    async def list_(ctx: Context) -> Settings:
+        """List every setting with its value and where that comes from."""
+        return Settings(
+            settings=[Setting(name=name, value=value, origin=origin) for name, value, origin in store.listed()]
+        )
+
+    async def back(ctx: Context, kept: Kept) -> None:
+        await store.write(kept.data["name"], kept.data["value"])
+
+    @settings.operation(name="settings.set", risk=Risk.HIGH, effect=Effect.CHANGE, scope="instance", undo=back)
+    async def set_(ctx: Context, name: str, value: Any) -> Written:
+        """Write one setting to the settings file; it counts from the next start. `null` takes it out."""
+        await ctx.keep(Resource("setting", "-", name, Effect.CHANGE), {"name": name, "value": store.current(name)})
+        await store.write(name, value)
+        return Written(name=name, value=value)
+
+    @set_.preview
+    async def _(ctx: Context, name: str, value: Any) -> Preview:
+        return Preview(summary=f"would set {name} from {store.current(name)!r} to {value!r} at the next start")
+
+    return settings

@@ -1,0 +1,271 @@
+"""Reading archives that may mean harm: every member is judged before a byte of it is written."""
+
+from __future__ import annotations
+
+import calendar
+import gzip
+import io
+import os
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import IO, Any, cast
+
+import zstandard
+
+from .places import TooMuch, Unfit
+
+_MOST_AT_ONCE = 1024 * 1024  # a header that wants more than this to be read at once is an attack on memory
+_LARGEST_TABLE = 32 * 1024 * 1024
+_FAIR_BYTES = 1024 * 1024  # below this, no ratio is suspicious
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much an archive may hold: bytes in all, members, and how many times larger than packed."""
+
+    max_bytes: int = 1 << 30
+    max_entries: int = 10_000
+    max_ratio: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One thing to make; `content` is open only until the next; `target` is where a link leads, or the earlier name."""
+
+    path: tuple[str, ...]
+    kind: str
+    mode: int
+    mtime: float
+    content: IO[bytes] | None = None
+    target: str = ""
+
+
+def members(fd: int, limits: Limits) -> Iterator[Member]:
+    """Give the members of a zip, tar, tar.gz or tar.zst, told apart by their content.
+
+    Raises `TooMuch` for bombs and `Unfit` for absolute names, `..`, links that lead out, devices, names that occur
+    twice, rights to run as the owner, encryption, and what is broken.
+    """
+    meter = Meter(limits, max(os.fstat(fd).st_size, 1))
+    with open(fd, "rb", closefd=False) as file:
+        head = file.read(512)
+        file.seek(0)
+        try:
+            if head.startswith((b"PK\3\4", b"PK\5\6")):
+                yield from _of_zip(file, meter)
+            elif head.startswith(b"\x1f\x8b"):
+                yield from _of_tar(gzip.GzipFile(fileobj=file, mode="rb"), meter)
+            elif head.startswith(b"\x28\xb5\x2f\xfd"):
+                # the window bounds the memory that a hostile frame can ask for
+                unpacker = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+                yield from _of_tar(unpacker.stream_reader(file, read_across_frames=True, closefd=False), meter)
+            elif head[257:262] == b"ustar":
+                yield from _of_tar(file, meter)
+            else:
+                raise Unfit("this is no zip, tar, tar.gz or tar.zst archive")
+        except (
+            tarfile.TarError,
+            zipfile.BadZipFile,
+            zlib.error,
+            zstandard.ZstdError,
+            EOFError,
+            gzip.BadGzipFile,
+            NotImplementedError,
+            ValueError,
+        ) as error:
+            raise Unfit(f"the archive is broken: {str(error)[:200]}", "fetch it anew") from error
+
+
+@dataclass(slots=True)
+class Meter:
+    """Counts what comes out and which names were taken."""
+
+    limits: Limits
+    packed: int
+    bytes: int = 0
+    entries: int = 0
+    taken: dict[tuple[str, ...], str] = field(default_factory=dict[tuple[str, ...], str])
+
+    def count(self, size: int) -> None:
+        """Count unpacked bytes."""
+        self.bytes += size
+        if self.bytes > self.limits.max_bytes:
+            raise TooMuch(f"the archive holds more than {self.limits.max_bytes} bytes", "raise `limits.max_bytes`")
+        if self.bytes > _FAIR_BYTES and self.bytes > self.packed * self.limits.max_ratio:
+            raise TooMuch(
+                f"the archive is more than {self.limits.max_ratio} times larger than packed: it looks like a bomb",
+                "raise `limits.max_ratio` if you trust it",
+            )
+
+    def judge(self, name: str, kind: str, mode: int, target: str) -> tuple[str, ...]:
+        """Give the parts of a member's name, or refuse the member."""
+        self.entries += 1
+        if self.entries > self.limits.max_entries:
+            raise TooMuch(f"the archive has more than {self.limits.max_entries} members", "raise `limits.max_entries`")
+        said = name[:100].encode("utf-8", "backslashreplace").decode()
+        path = parts_of(name)
+        if name.startswith("/") or "\0" in name or "\\" in name or ".." in path or not path:
+            if not path and kind == "directory" and not name.startswith("/"):
+                return ()  # `./` stands for the archive itself
+            raise Unfit(f"the archive holds `{said}`, which would lie outside of its folder")
+        if any(len(os.fsencode(part)) > 255 for part in path):
+            raise Unfit(f"the archive holds `{said}`: a name longer than 255 bytes")
+        if mode & (stat.S_ISUID | stat.S_ISGID) and kind == "file":
+            raise Unfit(f"the archive holds `{said}` with the right to run as its owner")
+        if kind == "link" and not _stays_inside(path, target):
+            raise Unfit(f"the archive holds the link `{said}`, which leads out of its folder")
+        if kind == "hard link" and self.taken.get(parts_of(target)) != "file":
+            raise Unfit(f"the archive holds `{said}`, a second name of something that is no file in it")
+        self._take(path, kind, said)
+        return path
+
+    def _take(self, path: tuple[str, ...], kind: str, said: str) -> None:
+        for end in range(1, len(path)):
+            if self.taken.setdefault(path[:end], "directory") != "directory":
+                raise Unfit(f"the archive holds `{said}` in something that is no folder")
+        before = self.taken.get(path)
+        if before is not None and not (before == kind == "directory"):
+            raise Unfit(f"the archive holds `{said}` twice")
+        self.taken[path] = "file" if kind == "hard link" else kind
+
+
+class Guarded(io.RawIOBase):
+    """A stream that counts what is read and refuses to be read at a gulp; it moves forward only."""
+
+    def __init__(self, inner: IO[bytes], meter: Meter) -> None:
+        self._inner = inner
+        self._meter = meter
+        self._at = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Read that many bytes, fewer only at the end."""
+        if size < 0 or size > _MOST_AT_ONCE:
+            raise TooMuch("a header of the archive is larger than 1 MiB")
+        pieces: list[bytes] = []
+        while size and (piece := self._inner.read(size)):
+            self._meter.count(len(piece))
+            pieces.append(piece)
+            size -= len(piece)
+        data = b"".join(pieces)
+        self._at += len(data)
+        return data
+
+    def tell(self) -> int:
+        """Give how many bytes were read."""
+        return self._at
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Read on to an offset."""
+        if whence or offset < self._at:
+            raise tarfile.ReadError("the archive is not in order")
+        while self._at < offset:
+            if not self.read(min(offset - self._at, _MOST_AT_ONCE)):
+                raise tarfile.ReadError("the archive ends too early")
+        return self._at
+
+    def readable(self) -> bool:
+        """Say yes."""
+        return True
+
+    def seekable(self) -> bool:
+        """Say yes, forwards."""
+        return True
+
+
+def _of_tar(stream: object, meter: Meter) -> Iterator[Member]:
+    guarded = Guarded(cast(IO[bytes], stream), meter)
+    with tarfile.open(fileobj=cast(IO[bytes], guarded), mode="r:", encoding="utf-8", errors="surrogateescape") as tar:
+        while (info := tar.next()) is not None:
+            kind = _tar_kind(info)
+            path = meter.judge(info.name, kind, info.mode, info.linkname)
+            if path:
+                content = tar.extractfile(info) if kind == "file" else None
+                yield Member(path, kind, info.mode & 0o777, float(info.mtime), content, info.linkname)
+            cast(Any, tar).members.clear()  # a long archive must not fill the memory
+
+
+def _tar_kind(info: tarfile.TarInfo) -> str:
+    if info.isreg() and not info.issparse():  # a hole costs nothing to pack and can be as large as it likes
+        return "file"
+    kind = "directory" if info.isdir() else "link" if info.issym() else "hard link" if info.islnk() else ""
+    return kind or _refuse(info.name)
+
+
+def _refuse(name: str) -> str:
+    raise Unfit(f"the archive holds a device, FIFO, sparse file or unknown thing: `{_said(name)}`")
+
+
+def _of_zip(file: IO[bytes], meter: Meter) -> Iterator[Member]:
+    _check_directory(file)
+    with zipfile.ZipFile(file) as archive:
+        for info in archive.infolist():
+            if info.flag_bits & 1:
+                raise Unfit("the archive is encrypted", "unpack it elsewhere")
+            mode = info.external_attr >> 16 if info.create_system == 3 else 0
+            kind = _zip_kind(info, mode)
+            target = ""
+            if kind == "link":
+                if info.file_size > 4096:
+                    raise Unfit(f"the archive holds the link `{_said(info.filename)}`, whose target is too long")
+                target = os.fsdecode(archive.read(info))
+            path = meter.judge(info.filename, kind, mode, target)
+            if not path:
+                continue
+            mtime = _zip_time(info)
+            if kind != "file":
+                yield Member(path, kind, mode & 0o777, mtime, None, target)
+                continue
+            with archive.open(info) as content:
+                guarded = cast(IO[bytes], Guarded(content, meter))
+                yield Member(path, kind, mode & 0o777, mtime, guarded)
+
+
+def _check_directory(file: IO[bytes]) -> None:
+    """Refuse a zip whose table of contents alone would fill the memory (APPNOTE.TXT 4.3.14 and 4.3.16)."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(size - 65_600, 0))
+    tail = file.read()
+    at = tail.rfind(b"PK\5\6")
+    said = int.from_bytes(tail[at + 12 : at + 16], "little") if at >= 0 else 0
+    if said == 0xFFFFFFFF:
+        at = tail.rfind(b"PK\6\6")
+        said = int.from_bytes(tail[at + 40 : at + 48], "little") if at >= 0 else said
+    if said > _LARGEST_TABLE:
+        raise TooMuch("the archive's table of contents is larger than 32 MiB")
+    file.seek(0)
+
+
+def _zip_kind(info: zipfile.ZipInfo, mode: int) -> str:
+    if stat.S_IFMT(mode) == 0:
+        return "directory" if info.is_dir() else "file"
+    kinds = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
+    return kinds.get(stat.S_IFMT(mode)) or _refuse(info.filename)
+
+
+def _zip_time(info: zipfile.ZipInfo) -> float:
+    return float(calendar.timegm((*info.date_time, 0, 0, 0)))
+
+
+def _stays_inside(path: tuple[str, ...], target: str) -> bool:
+    """Say whether a link's target lies in the archive's folder, going by names alone.
+
+    `..` may only stand at the beginning: after a name, which may be a link itself, it could lead anywhere.
+    """
+    if not target or target.startswith("/") or "\0" in target or "\\" in target:
+        return False
+    parts = [part for part in target.split("/") if part not in ("", ".")]
+    ups = next((at for at, part in enumerate(parts) if part != ".."), len(parts))
+    return ups <= len(path) - 1 and ".." not in parts[ups:]
+
+
+def parts_of(name: str) -> tuple[str, ...]:
+    """Split a member's name, without empty parts and `.`."""
+    return tuple(part for part in name.split("/") if part not in ("", "."))
+
+
+def _said(name: str) -> str:
+    return name[:100].encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,369 @@
+"""The audit log: records become lines of this process's own chain, many with one disk write, or nothing is done.
+
+`note` and `durable` number and hash a record at once; a writer thread brings what has gathered to the disk with one
+fdatasync (group commit), while the next batch gathers. When the disk fails, or does not answer, the log refuses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+import msgspec
+
+from superagent.core.audit import AuditRecord, Chain, clean, decode_record, encode
+from superagent.core.problems import AuditUnavailable
+from superagent.runtime.audit_chain import ChainOnDisk, Mark
+from superagent.runtime.checkpoints import Anchor, Checkpoints
+from superagent.runtime.key_files import private_folder
+from superagent.runtime.signed_notes import Signer
+
+Waiter = asyncio.Future[None]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditLimits:
+    """What bounds the log. `linger_s` is how long a batch that nobody waits for may gather: the stated loss window."""
+
+    segment_bytes: int = 32 * 1024 * 1024
+    buffer_records: int = 65_536
+    buffer_bytes: int = 32 * 1024 * 1024
+    reserve_bytes: int = 1024 * 1024
+    stuck_s: float = 5.0
+    linger_s: float = 0.02
+    checkpoint_s: float = 10.0
+    checkpoint_records: int = 1000
+    retry_s: float = 1.0
+
+
+class _Batch:
+    """Lines that go to the disk together, and what becomes true when they are there."""
+
+    __slots__ = ("bytes", "done", "headers", "lines", "marks", "waiters")
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+        self.bytes = 0
+        self.done = 0  # so many of the lines are on the disk
+        self.headers: list[int] = []  # which lines begin a segment
+        self.marks: list[Mark] = []
+        self.waiters: list[tuple[int, Waiter, AuditRecord]] = []  # who waits for which line
+
+    def lost(self) -> list[AuditRecord]:
+        """Give the records that did not get to the disk and that nobody waits for."""
+        skip = {index for index, _, _ in self.waiters}.union(self.headers)
+        kept = (line for index, line in enumerate(self.lines) if index >= self.done and index not in skip)
+        return [decode_record(line[:-66]) for line in kept]
+
+
+class AuditLog:
+    """Keep this process's chain of audit records. `node`, `worker` and `epoch` (a ULID) make its name.
+
+    `clock` gives epoch seconds. `note` may be called from any thread, `durable` from any event loop.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        signer: Signer,
+        clock: Callable[[], float],
+        *,
+        node: str,
+        worker: str,
+        epoch: str,
+        limits: AuditLimits | None = None,
+        anchor: Anchor | None = None,
+    ) -> None:
+        self._limits = limits = limits or AuditLimits()
+        self._clock = clock
+        self._checkpoints = Checkpoints(private_folder(directory) / "checkpoints", signer, anchor)
+        self._disk = ChainOnDisk(
+            directory, (node, worker, epoch), clock, self._checkpoints, limits.checkpoint_s, limits.reserve_bytes
+        )
+        self._lock = threading.Lock()  # guards all that follows
+        self._line = Chain()  # where the gathering batch ends
+        self._batch = self._flying = _Batch()
+        self._room = limits.segment_bytes
+        self._owed: list[AuditRecord] = []
+        self._down: str | None = "it was not started"
+        self._stuck = self._closing = self._awake = False
+        self._busy_since: float | None = None
+        self._wake, self._urgent = threading.Event(), threading.Event()
+        self._watches: dict[asyncio.AbstractEventLoop, asyncio.TimerHandle] = {}
+        self._unfinished: tuple[AuditRecord, ...] = ()
+        self._thread = threading.Thread(target=self._run, name="audit-writer", daemon=True)
+
+    # --- for callers ---------------------------------------------------------------------------------------------
+
+    def note(self, record: AuditRecord) -> None:
+        """Take a record that rides the next batch. Raises `AuditUnavailable` when the log cannot take it."""
+        body = encode(clean(record))
+        with self._lock:
+            self._add(record, body)
+        if not self._awake:
+            self._awake = True
+            self._wake.set()
+
+    async def durable(self, record: AuditRecord) -> None:
+        """Take a record and return when it is on the disk.
+
+        Raises `AuditUnavailable` when it cannot be, or not within `stuck_s`. When that happens to an intent, or the
+        wait is cancelled, what it announced must not be done; an outcome that says so follows it wherever it gets to.
+        """
+        loop = asyncio.get_running_loop()
+        waiter: Waiter = loop.create_future()
+        body = encode(clean(record))
+        with self._lock:
+            self._add(record, body)
+            if self._down is not None:
+                raise AuditUnavailable(f"the audit log cannot take the record yet: {self._down}")
+            # the header of a new segment may have come behind it
+            index = len(self._batch.lines) - 1 - (self._batch.headers[-1:] == [len(self._batch.lines) - 1])
+            self._batch.waiters.append((index, waiter, record))
+        self._urgent.set()
+        if not self._awake:
+            self._awake = True
+            self._wake.set()
+        if loop not in self._watches:
+            self._watches[loop] = loop.call_later(self._limits.stuck_s, self._look, loop)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            with self._lock:
+                self._take_back(record, "cancelled", "cancelled")
+            raise
+
+    @property
+    def trouble(self) -> str:
+        """Give why the log takes no records, empty when it does."""
+        since = self._busy_since
+        if self._down is not None:
+            return self._down
+        late = since is not None and monotonic() - since > self._limits.stuck_s
+        return "the disk does not answer" if self._stuck or late else ""
+
+    @property
+    def healthy(self) -> bool:
+        """Tell whether the log takes records; `trouble` says why not."""
+        return not self.trouble
+
+    @property
+    def anchor_trouble(self) -> str:
+        """Give why the last checkpoint did not reach its anchor outside, empty when it did or there is none."""
+        return self._checkpoints.anchor_error
+
+    def unfinished(self) -> tuple[AuditRecord, ...]:
+        """Give the intents that dead processes left without an outcome; `start` recorded each as `unknown`."""
+        return self._unfinished
+
+    def start(self) -> None:
+        """Begin the chain, recover those of dead processes, and take records from now on. Blocks on the disk.
+
+        Raises `AuditUnavailable` when the folder cannot be written.
+        """
+        try:
+            self._unfinished = self._disk.begin()
+        except OSError as error:
+            raise AuditUnavailable(f"the audit log cannot be started: {error}") from error
+        self._line = Chain(self._disk.at.seq, self._disk.at.head)
+        self._down = None
+        self._thread.start()
+
+    async def close(self) -> None:
+        """Write what is left, sign it, and end the chain in order. Does nothing when it is not running.
+
+        Raises `AuditUnavailable` when the last records could not be written; the next start then recovers the chain.
+        """
+        with self._lock:
+            if self._closing or not self._thread.ident:
+                return
+            self._closing = True
+        self._urgent.set()
+        self._wake.set()
+        await asyncio.to_thread(self._thread.join)
+        for watch in self._watches.values():
+            watch.cancel()
+        lost, self._down = self._down, "it is closed"
+        if lost is not None:
+            self._disk.abandon()
+            raise AuditUnavailable(f"the last records could not be written: {lost}", changed="unknown")
+
+    # --- taking records, under the lock --------------------------------------------------------------------------
+
+    def _add(self, record: AuditRecord, body: bytes) -> None:
+        batch, limits = self._batch, self._limits
+        if (
+            self._down is not None
+            or self._stuck
+            or self._closing
+            or len(batch.lines) >= limits.buffer_records
+            or batch.bytes >= limits.buffer_bytes
+        ):
+            # the effect of an intent on the disk is there already, so its outcome is taken as long as anybody can
+            if self._closing or record.kind != "outcome" or record.invocation not in self._disk.open:
+                raise AuditUnavailable(f"the audit log takes no records: {self.trouble or 'its buffer is full'}")
+            if self._down is not None:
+                self._owed.append(record)
+                return
+        self._append(record, body)
+
+    def _append(self, record: AuditRecord, body: bytes) -> None:
+        batch, line = self._batch, self._line.append(body)
+        batch.lines.append(line)
+        batch.bytes += len(line)
+        kind = record.kind
+        if kind == "outcome" or kind == "intent":
+            batch.marks.append((self._line.seq, record.invocation, kind == "intent"))
+        self._room -= len(line)
+        if self._room <= 0:
+            self._room = self._limits.segment_bytes
+            batch.headers.append(len(batch.lines))
+            batch.lines.append(self._disk.header(self._line))
+
+    def _take_back(self, intent: AuditRecord, status: str, problem: str) -> None:
+        """Say behind an intent, whether or not it gets to the disk, that it was not followed."""
+        if intent.kind != "intent":
+            return
+        outcome = msgspec.structs.replace(
+            intent, kind="outcome", at=self._clock(), status=status, problem=problem, changed="nothing"
+        )
+        if self._down is None:
+            self._append(outcome, encode(clean(outcome)))
+            self._wake.set()
+        elif intent.invocation in self._disk.open:  # else it was dropped with the batch that failed
+            self._owed.append(outcome)
+
+    # --- the event loop's watch over the writer ------------------------------------------------------------------
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Refuse all who wait when the disk has not answered for `stuck_s`; else look again while somebody waits."""
+        del self._watches[loop]
+        with self._lock:
+            waiting = self._flying.waiters + self._batch.waiters
+            if not waiting:
+                return
+            left = self._limits.stuck_s - (monotonic() - self._busy_since if self._busy_since is not None else 0.0)
+            if left > 0:
+                self._watches[loop] = loop.call_later(left, self._look, loop)
+                return
+            self._stuck = True
+            self._flying.waiters, self._batch.waiters = [], []
+            for _, _, record in waiting:
+                self._take_back(record, "failed", AuditUnavailable.slug)
+        _release([waiter for _, waiter, _ in waiting], "the disk does not answer")
+
+    # --- the writer thread ---------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while True:
+                self._rest()
+                closing = self._closing  # looked at before the batch is taken: what came before it is in the batch
+                if self._down is not None:
+                    self._mend()
+                if self._down is None:
+                    self._write(self._take())
+                if closing:
+                    break
+            if self._down is None:
+                self._disk.end()
+        except BaseException as error:
+            _log.exception("the audit writer failed")
+            self._fall(f"its writer failed: {error!r}")
+
+    def _rest(self) -> None:
+        """Wait until there is something to do."""
+        if self._down is not None:
+            self._urgent.wait(self._limits.retry_s)
+        elif self._wake.wait(max(0.0, self._disk.sign_at - monotonic()) if self._disk.unsigned else None):
+            self._urgent.wait(self._limits.linger_s)  # nobody waits yet: let more gather
+
+    def _take(self) -> _Batch:
+        with self._lock:
+            self._flying, self._batch = self._batch, _Batch()
+            self._awake = False
+            self._wake.clear()
+            self._urgent.clear()
+            self._busy_since = monotonic()
+            return self._flying
+
+    def _write(self, batch: _Batch) -> None:
+        try:
+            for header in batch.headers:
+                self._bring(batch, header)
+                self._disk.rotate()
+            self._bring(batch, len(batch.lines))
+            self._disk.settle(batch.marks)
+            with self._lock:
+                waiters, batch.waiters = batch.waiters, []
+                self._busy_since, self._stuck = None, False
+            _release([waiter for _, waiter, _ in waiters])
+            disk = self._disk
+            if disk.unsigned >= self._limits.checkpoint_records or (disk.unsigned and monotonic() >= disk.sign_at):
+                disk.sign()
+        except OSError as error:
+            self._disk.settle(batch.marks)
+            self._fall(error.strerror or str(error))
+
+    def _bring(self, batch: _Batch, end: int) -> None:
+        self._disk.append(batch.lines[batch.done : end])
+        batch.done = end
+
+    def _fall(self, why: str) -> None:
+        """Refuse from now on: drop what somebody waits for, keep the rest for when the disk is right again."""
+        with self._lock:
+            batches = self._flying, self._batch
+            self._batch = _Batch()
+            self._flying = _Batch()
+            self._owed += [record for batch in batches for record in batch.lost()]
+            refused = [(waiter, index < batch.done) for batch in batches for index, waiter, _ in batch.waiters]
+            self._down, self._busy_since, self._stuck = why, None, False
+            self._urgent.clear()
+        _release([waiter for waiter, done in refused if done])
+        _release([waiter for waiter, done in refused if not done], why)
+
+    def _mend(self) -> None:
+        why = self._down or ""
+        try:
+            self._disk.mend(why)
+            with self._lock:
+                owed = list(self._owed)
+            self._disk.mended(owed)
+        except OSError as error:
+            self._down = error.strerror or str(error)
+            return
+        with self._lock:
+            self._line = Chain(self._disk.at.seq, self._disk.at.head)
+            self._room = self._limits.segment_bytes
+            self._down = None
+            late, self._owed = self._owed[len(owed) :], []
+            for record in late:
+                self._append(record, encode(record))
+
+
+def _release(waiters: Iterable[Waiter], why: str = "") -> None:
+    """Let those go who wait, each in the event loop it waits in; with a reason they are refused."""
+    loops: dict[asyncio.AbstractEventLoop, list[Waiter]] = {}
+    for waiter in waiters:
+        loops.setdefault(waiter.get_loop(), []).append(waiter)
+    for loop, own in loops.items():
+        with contextlib.suppress(RuntimeError):  # a loop that has ended: nobody waits there any more
+            loop.call_soon_threadsafe(_answer, own, why)
+
+
+def _answer(waiters: list[Waiter], why: str) -> None:
+    for waiter in waiters:
+        if waiter.done():
+            continue
+        if why:
+            waiter.set_exception(AuditUnavailable(f"the audit log cannot take the record: {why}"))
+        else:
+            waiter.set_result(None)

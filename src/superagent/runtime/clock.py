@@ -1,0 +1,72 @@
+"""The clock: real time, and ULIDs that grow with it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: no I, L, O, U
+_PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
+_TEN = 1023  # ten bits, two letters
+_COUNTS = 1 << 20
+
+
+class SystemClock:
+    """Give the time of this machine, and identifiers that nobody else gives (https://github.com/ulid/spec).
+
+    Within one millisecond identifiers count up, also when the system's clock steps back. May be used by several threads,
+    and on both sides of a fork.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._forget()
+        _all.add(self)
+
+    def now(self) -> float:
+        """Give epoch seconds (UTC)."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Give seconds that never run backwards: the clock of the event loop."""
+        return time.monotonic()
+
+    def new_id(self) -> str:
+        """Give a fresh ULID: 48 bits of milliseconds, 60 random bits, and 20 that count on from a random number."""
+        at = time.time_ns() // 1_000_000
+        with self._lock:
+            if at > self._at or self._count == _COUNTS:
+                self._start(max(at, self._at + 1))
+            count = self._count
+            self._count = count + 1
+            return self._front + _PAIRS[count >> 10] + _PAIRS[count & _TEN]
+
+    def _start(self, at: int) -> None:
+        r = int.from_bytes(os.urandom(10), "big")
+        self._at = at
+        self._count = r & (_COUNTS // 2 - 1)  # half of the numbers are left to count
+        self._front = (
+            f"{_PAIRS[at >> 40 & _TEN]}{_PAIRS[at >> 30 & _TEN]}{_PAIRS[at >> 20 & _TEN]}{_PAIRS[at >> 10 & _TEN]}"
+            f"{_PAIRS[at & _TEN]}{_PAIRS[r >> 70]}{_PAIRS[r >> 60 & _TEN]}{_PAIRS[r >> 50 & _TEN]}"
+            f"{_PAIRS[r >> 40 & _TEN]}{_PAIRS[r >> 30 & _TEN]}{_PAIRS[r >> 20 & _TEN]}"
+        )
+
+    def _forget(self) -> None:
+        self._at = -1
+        self._count = 0
+        self._front = ""
+
+
+_all: weakref.WeakSet[SystemClock] = weakref.WeakSet()
+
+
+def _in_child() -> None:
+    # a child that counted on from its parent's numbers would give the same ones
+    for clock in _all:
+        clock._lock = threading.Lock()  # pyright: ignore[reportPrivateUsage]
+        clock._forget()  # pyright: ignore[reportPrivateUsage]
+
+
+os.register_at_fork(after_in_child=_in_child)

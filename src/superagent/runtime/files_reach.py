@@ -1,0 +1,86 @@
+"""The capability `files`: places beneath the roots that policy grants, judged by the context of the one call."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+
+from superagent.core.context import Context
+from superagent.core.problems import Denied, NotFound
+from superagent.core.resources import Effect, Resource
+from superagent.runtime.beneath import At, Roots, resolve
+from superagent.runtime.os_problems import printable
+from superagent.runtime.protected import Protected, inode_of
+from superagent.runtime.tree_walk import Entry, Skipped, walk
+
+
+class FilesReach:
+    """Files beneath the granted roots of one call. The methods block: use them in `ctx.thread`, or `beneath`."""
+
+    __slots__ = ("_ctx", "_protected", "_roots")
+
+    def __init__(self, ctx: Context, roots: Roots, protected: Protected) -> None:
+        self._ctx = ctx
+        self._roots = roots
+        self._protected = protected
+
+    async def beneath(self, path: str, *, effect: Effect = Effect.READ, follow: bool = True) -> At:
+        """Open the place of a path below its granted root; its real path is judged again. Raises `NotFound`."""
+        return await self._ctx.thread(lambda: self.at(path, effect=effect, follow=follow))
+
+    def at(self, path: str, *, effect: Effect = Effect.READ, follow: bool = True) -> At:
+        """Open the place of a canonical path, in this thread."""
+        changing = effect > Effect.READ
+        root = self._ctx.root_of(path)
+        if path == root != "/" and (changing or not self._is_dir(root)):
+            root = posixpath.dirname(root)  # the granted thing itself is changed in, or is a file of, its directory
+
+        def judge(real: str) -> None:
+            self._ctx.require(Resource("path", "local", real, effect))
+
+        opened = self._roots.at(root)
+        relative = posixpath.relpath(path, root) if path != root else ""
+        return resolve(opened, relative, judge=judge, protected=self._protected, follow=follow, changing=changing)
+
+    def walk(
+        self,
+        at: At,
+        *,
+        effect: Effect = Effect.READ,
+        max_depth: int | None = None,
+        max_entries: int | None = None,
+        leaving: bool = False,
+        itself: bool = False,
+        skipped: Skipped | None = None,
+    ) -> Iterator[Entry]:
+        """Give what lies beneath a place, without what this call may not use; see `tree_walk.walk`."""
+        return walk(
+            at,
+            lambda path, is_dir: self._ctx.may_path(path, effect),
+            max_depth=max_depth,
+            max_entries=max_entries,
+            leaving=leaving,
+            itself=itself,
+            skipped=skipped,
+        )
+
+    def require_whole(self, at: At, effect: Effect) -> None:
+        """Go on only if all that lies beneath a place may be used so: a change of a whole tree must not hit more.
+
+        Raises `Denied` without saying what else lies there.
+        """
+        closed = self._protected.inodes | self._protected.carve_outs.keys()
+        bare = At(at.dir_fd, at.name, at.path, at.real, at.stat, Protected())
+        for entry in walk(bare, lambda path, is_dir: True):
+            if inode_of(entry.stat) in closed or not self._ctx.may_path(entry.path, effect):
+                raise Denied(
+                    f"`{printable(at.path)}` holds something that this call may not change",
+                    hint="name the parts that you may change",
+                )
+
+    def _is_dir(self, path: str) -> bool:
+        try:
+            self._roots.at(path)
+        except NotFound:
+            return False
+        return True

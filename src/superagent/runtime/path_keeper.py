@@ -1,0 +1,164 @@
+"""The keeper of paths: how the line keeps, names and puts back what stands at a path on this machine."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from typing import Any, Protocol, cast
+
+from superagent.core.context import Context
+from superagent.core.problems import NotFound
+from superagent.core.resources import Resource
+from superagent.runtime.beneath import At, kind_of
+from superagent.runtime.file_restore import parent_mtime_ns, restore
+from superagent.runtime.file_state import Captured, Node, Quota, Sink, Source, capture, digest, read_manifest
+from superagent.runtime.files_reach import FilesReach
+from superagent.runtime.os_problems import os_errors_about, printable
+from superagent.runtime.protected import Protected
+from superagent.runtime.tree_walk import walk
+
+_SHOWN_BYTES = 256 * 1024
+_SHOWN_LINES = 2000
+_ABSENT = hashlib.sha256().hexdigest()
+
+
+class Store(Sink, Source, Protocol):
+    """Where kept content lies."""
+
+
+class PathKeeper:
+    """Keeps files, links and trees; a path is taken as it stands, so a link is the link itself.
+
+    An operation that writes through a link names the real path to `ctx.changing`.
+    """
+
+    def __init__(self, store: Store, quota: Quota | None = None) -> None:
+        self._store = store
+        self._quota = quota or Quota()
+
+    async def keep(self, ctx: Context, resource: Resource) -> tuple[dict[str, Any], str, int]:
+        """Keep what stands there durably: (data, digest, bytes kept)."""
+
+        def work() -> tuple[dict[str, Any], str, int]:
+            with _place(ctx, resource) as at, os_errors_about(resource.path):
+                kept = capture(at.dir_fd, at.name, self._store, self._quota)
+            return {"captured": kept.captured}, kept.digest, kept.bytes
+
+        return await ctx.thread(work)
+
+    async def digest(self, ctx: Context, resource: Resource) -> str:
+        """Name the present state; what lies in a directory that is gone is absent."""
+
+        def work() -> str:
+            try:
+                with _place(ctx, resource) as at, os_errors_about(resource.path):
+                    return digest(at.dir_fd, at.name)
+            except NotFound:
+                return _ABSENT
+
+        return await ctx.thread(work)
+
+    async def settle(self, ctx: Context, resource: Resource, data: dict[str, Any]) -> dict[str, Any]:
+        """Add the time that the directory has right after the change."""
+
+        def work() -> dict[str, Any]:
+            try:
+                with _place(ctx, resource) as at:
+                    return data | {"parent_after_ns": parent_mtime_ns(at.dir_fd)}
+            except NotFound:
+                return data
+
+        return await ctx.thread(work)
+
+    async def put_back(self, ctx: Context, resource: Resource, data: dict[str, Any]) -> None:
+        """Make the path again what `keep` saw; safe to repeat."""
+
+        def work() -> None:
+            with _place(ctx, resource) as at, os_errors_about(resource.path, "unknown"):
+                restore(
+                    at.dir_fd,
+                    at.name,
+                    cast(Captured, data["captured"]),
+                    self._store,
+                    parent_after_ns=data.get("parent_after_ns"),
+                )
+
+        await ctx.thread(work)
+
+    async def preview(self, ctx: Context, resource: Resource, data: dict[str, Any]) -> str:
+        """Show as a unified diff what `put_back` would do: of text, else of what stands there."""
+
+        def work() -> str:
+            with _place(ctx, resource) as at, os_errors_about(resource.path):
+                before, after = _shown_now(at), _shown_kept(cast(Captured, data["captured"])["node"], self._store)
+            name = printable(resource.path)
+            return "".join(difflib.unified_diff(before, after, name, name))
+
+        return await ctx.thread(work)
+
+
+def _place(ctx: Context, resource: Resource) -> At:
+    return cast(FilesReach, ctx.files).at(resource.path, effect=resource.effect, follow=False)
+
+
+def _shown_now(at: At) -> list[str]:
+    if at.stat is None:
+        return []
+    if stat.S_ISREG(at.stat.st_mode) and at.stat.st_size <= _SHOWN_BYTES:
+        return _lines(at.open(), at.stat.st_mode)
+    if not at.is_dir:
+        return [_line("", kind_of(at.stat.st_mode), at.stat.st_mode, at.stat.st_mtime_ns)]
+    bare = At(at.dir_fd, at.name, at.path, "", at.stat, Protected())
+    entries = walk(bare, lambda path, is_dir: True)
+    found = (_line(one.path, kind_of(one.stat.st_mode), one.stat.st_mode, one.stat.st_mtime_ns) for one in entries)
+    return _some(found)
+
+
+def _shown_kept(node: Node, source: Source) -> list[str]:
+    if node["kind"] == "absent":
+        return []
+    mode = node.get("mode", 0)
+    if "content" in node:
+        fd = source.open(node["content"])
+        if os.fstat(fd).st_size <= _SHOWN_BYTES:
+            return _lines(fd, mode)
+        os.close(fd)
+    if "manifest" not in node:
+        return [_line("", node["kind"], mode, node.get("mtime_ns", 0))]
+    return _some(_manifest_lines(node["manifest"], source))
+
+
+def _manifest_lines(manifest: str, source: Source) -> Iterator[str]:
+    trail: list[str] = []
+    for depth, name, node in read_manifest(manifest, source):
+        trail[depth - 1 :] = [name]
+        yield _line("/" + "/".join(trail), node["kind"], node.get("mode", 0), node.get("mtime_ns", 0))
+
+
+def _lines(fd: int, mode: int) -> list[str]:
+    with open(fd, "rb") as file:
+        data = file.read(_SHOWN_BYTES)
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return [_line("", f"{len(data)} bytes, SHA-256 {hashlib.sha256(data).hexdigest()}", mode, 0)]
+    lines = text.splitlines(keepends=True)
+    if lines and not lines[-1].endswith("\n"):
+        lines[-1] += "\n\\ No newline at end of file\n"
+    return lines
+
+
+def _line(path: str, what: str, mode: int, mtime_ns: int) -> str:
+    return f"{printable(path) or '.'} {what} {stat.S_IMODE(mode):04o} {mtime_ns}\n"
+
+
+def _some(lines: Iterator[str]) -> list[str]:
+    shown: list[str] = []
+    for line in lines:
+        if len(shown) == _SHOWN_LINES:
+            return [*shown, "… and more\n"]
+        shown.append(line)
+    return shown

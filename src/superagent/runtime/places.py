@@ -1,0 +1,75 @@
+"""Places: where an installation keeps what, made with the right modes, and which of them no grant ever reaches."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from superagent.core.problems import Unavailable
+from superagent.core.resources import Protected
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The folders of one installation, by real path."""
+
+    data: Path
+
+    @property
+    def state(self) -> Path:
+        """Give the folder of everything secret (mode 0700)."""
+        return self.data / "state"
+
+    @property
+    def workspaces(self) -> Path:
+        """Give the folder of the agents' workspaces."""
+        return self.data / "workspaces"
+
+    @property
+    def owner_key(self) -> Path:
+        """Give the file that holds the owner's key."""
+        return self.state / "owner.key"
+
+    def own(self) -> list[str]:
+        """Give the places that belong to the platform itself (rules.md 8): data, virtual environment, code, settings."""
+        code = Path(__file__).resolve().parents[1]
+        found = [self.data, code]
+        if sys.prefix != sys.base_prefix:
+            found.append(Path(sys.prefix).resolve())
+        return [str(place) for place in found]
+
+    def inner(self) -> list[str]:
+        """Give what lies inside and matters most, so that a mount of just that part is closed as well."""
+        return [str(path) for path in sorted(self.state.iterdir())]
+
+    def protected(self) -> Protected:
+        """Give the same for judging names."""
+        return Protected(tuple(self.own()), str(self.workspaces))
+
+
+def prepare(data: Path) -> Places:
+    """Make the data folder and what lies in it.
+
+    Raises `Unavailable` when the state folder is a link, belongs to somebody else or is open to others and cannot be closed.
+    """
+    try:
+        data.mkdir(mode=0o755, parents=True, exist_ok=True)
+        places = Places(data.resolve())
+        places.state.mkdir(mode=0o700, exist_ok=True)
+        places.workspaces.mkdir(mode=0o755, exist_ok=True)
+        found = os.lstat(places.state)
+    except OSError as bad:
+        raise Unavailable(
+            f"the data folder `{data}` cannot be made: {bad.strerror}", hint="choose another with `--data`"
+        ) from None
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise Unavailable(
+            f"`{places.state}` is not a folder of this user",
+            hint="start as the user that owns it, or choose another `--data`",
+        )
+    if stat.S_IMODE(found.st_mode) != 0o700:
+        os.chmod(places.state, 0o700)
+    return places

@@ -1,0 +1,89 @@
+"""The settings file: listed with origins, and changed by whole atomic writes that keep people's comments."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from typing import Any
+
+import tomlkit
+import tomlkit.exceptions
+
+from superagent.core.problems import InvalidInput, NotFound
+from superagent.settings import Loaded, load, names
+
+
+class SettingsFile:
+    """The settings of one installation."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._loaded = loaded
+
+    def listed(self) -> list[tuple[str, Any, str]]:
+        """Give (name, value, origin) of every setting; a database password is not shown."""
+        values = self._loaded.settings.model_dump(mode="json")
+        found: list[tuple[str, Any, str]] = []
+        for name in names():
+            section, _, field = name.partition(".")
+            value = values[section][field]
+            found.append(
+                (name, _without_password(value) if name.endswith(".url") else value, self._loaded.origins[name])
+            )
+        return found
+
+    def current(self, name: str) -> Any:
+        """Give what the settings file says, None for nothing. Raises `NotFound`."""
+        section, field = _known(name)
+        return self._read().unwrap().get(section, {}).get(field)
+
+    async def write(self, name: str, value: Any) -> None:
+        """Write one setting to the file, None to take it out. Raises `InvalidInput` when the whole would not be valid."""
+        await asyncio.to_thread(self._write, name, value)
+
+    def _write(self, name: str, value: Any) -> None:
+        section, field = _known(name)
+        document = self._read()
+        if section not in document:
+            document[section] = tomlkit.table()
+        table: Any = document[section]
+        if value is None:
+            table.pop(field, None)
+        else:
+            try:
+                table[field] = value
+            except (ValueError, tomlkit.exceptions.TOMLKitError):
+                raise InvalidInput(f"`{name}` cannot be written as TOML") from None
+        path = self._loaded.file
+        fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(tomlkit.dumps(document))
+                file.flush()
+                os.fsync(file.fileno())
+            load(self._loaded.data, environ={}, file=fresh)  # refuses before anything is replaced
+            os.replace(fresh, path)
+        finally:
+            fresh.unlink(missing_ok=True)
+
+    def _read(self) -> tomlkit.TOMLDocument:
+        try:
+            return tomlkit.parse(self._loaded.file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return tomlkit.document()
+        except (OSError, UnicodeDecodeError, tomlkit.exceptions.TOMLKitError) as bad:
+            raise InvalidInput(f"`{self._loaded.file.name}` cannot be read: {bad}", hint="correct it by hand") from None
+
+
+def _known(name: str) -> tuple[str, str]:
+    if name not in names():
+        raise NotFound(f"there is no setting `{name[:100]}`", hint="`settings.list` shows every setting")
+    section, _, field = name.partition(".")
+    return section, field
+
+
+def _without_password(url: str) -> str:
+    head, at, host = url.rpartition("@")
+    scheme, colon, user = head.partition("://")
+    return f"{scheme}{colon}{user.partition(':')[0]}:…{at}{host}" if at and ":" in user else url

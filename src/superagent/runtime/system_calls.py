@@ -1,0 +1,108 @@
+"""Kernel calls that Python's `os` lacks: `openat2`, `renameat2`, `syncfs`, a filesystem's type, a descriptor's path."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import sys
+
+# openat2(2); the number is 437 on every architecture, since it came after the tables were unified
+_OPENAT2 = 437
+RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_BENEATH = 0x08
+RESOLVE_IN_ROOT = 0x10
+
+_RENAME_NOREPLACE = 1
+_RENAME_EXCHANGE = 2
+_PROC_SUPER_MAGIC = 0x9FA0  # linux/magic.h
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+O_PATH = getattr(os, "O_PATH", os.O_RDONLY)
+"""Open only to point at something; where the system lacks it, open for reading."""
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+def openat2(dir_fd: int, path: str, flags: int, resolve: int) -> int:
+    """Open a path below a descriptor under the kernel's own resolution rules (openat2(2), Linux ≥ 5.6).
+
+    Raises `OSError`: `ENOSYS` where the kernel lacks it, `EXDEV` when the path leads out, `ELOOP` at a magic link.
+    """
+    how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)
+    fd = _libc.syscall(
+        ctypes.c_long(_OPENAT2),
+        ctypes.c_int(dir_fd),
+        ctypes.c_char_p(os.fsencode(path)),
+        ctypes.byref(how),
+        ctypes.c_size_t(ctypes.sizeof(how)),
+    )
+    if fd < 0:
+        raise _failed(path)
+    return fd
+
+
+def exchange(dir_fd: int, one: str, other: str) -> None:
+    """Swap two names of a directory in one step, so that neither is ever missing.
+
+    Raises `OSError` with `EINVAL` or `ENOSYS` where the filesystem or the system cannot.
+    """
+    _renameat2(dir_fd, one, dir_fd, other, _RENAME_EXCHANGE)
+
+
+def rename_new(from_fd: int, name: str, to_fd: int, new: str) -> None:
+    """Rename without ever replacing: `EEXIST` if the new name is taken."""
+    _renameat2(from_fd, name, to_fd, new, _RENAME_NOREPLACE)
+
+
+def _renameat2(from_fd: int, name: str, to_fd: int, new: str, flags: int) -> None:
+    call = getattr(_libc, "renameat2", None)
+    if call is None:  # pragma: no cover - macOS and old C libraries
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    if call(from_fd, ctypes.c_char_p(os.fsencode(name)), to_fd, ctypes.c_char_p(os.fsencode(new)), flags):
+        raise _failed(name)
+
+
+def sync_filesystem(fd: int) -> None:
+    """Put on disk all that was written to the filesystem on which this descriptor lies."""
+    if not hasattr(_libc, "syncfs"):  # pragma: no cover - macOS
+        os.sync()
+    elif _libc.syncfs(fd):
+        raise _failed("syncfs")
+
+
+def is_procfs(fd: int) -> bool:
+    """Say whether a descriptor lies on a process filesystem, whose links and files lead into running processes."""
+    if os.major(os.fstat(fd).st_dev):
+        return False  # on a block device: spare the second call
+    if sys.platform == "darwin":  # pragma: no cover - has no such filesystem
+        return False
+    kind = (ctypes.c_long * 32)()  # struct statfs is 120 bytes; its first field is f_type
+    if _libc.fstatfs(fd, ctypes.byref(kind)):
+        raise _failed("fstatfs")
+    return kind[0] == _PROC_SUPER_MAGIC
+
+
+def path_of(fd: int) -> str | None:
+    """Give the real path of a descriptor as the kernel knows it; None when it has none any more.
+
+    A deleted thing has none, nor has one that lies outside this process's root or deeper than 4,096 bytes.
+    """
+    if sys.platform == "darwin":  # pragma: no cover - F_GETPATH is what Linux's procfs is there
+        return os.fsdecode(fcntl.fcntl(fd, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0"))
+    if os.fstat(fd).st_nlink == 0:
+        return None
+    try:
+        path = os.readlink(f"/proc/self/fd/{fd}")
+    except OSError:  # its path is longer than the kernel will say
+        return None
+    return path if path.startswith("/") else None
+
+
+def _failed(path: str) -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, os.strerror(number), path)

@@ -1,0 +1,69 @@
+"""The trail: the audit as operations see it: the index for searching, the segments for proof."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from superagent.runtime.audit_check import verify
+from superagent.runtime.keys import FileKeys
+
+
+class Index(Protocol):
+    """The searchable copy of the audit (`runtime.audit_index`)."""
+
+    async def query(self, tenant: str, **filters: Any) -> tuple[list[dict[str, Any]], str | None]:
+        """Give (records newest first, cursor of the next page)."""
+        ...
+
+
+class Trail:
+    """Search, verify and export."""
+
+    def __init__(self, index: Index, directory: Path, keys: FileKeys, name: str, anchor: Path | None) -> None:
+        self._index = index
+        self._directory = directory
+        self._keys = keys
+        self._name = name
+        self._anchor = anchor
+
+    async def query(self, tenant: str, **filters: Any) -> tuple[list[dict[str, Any]], str | None]:
+        """Give (records newest first, cursor of the next page)."""
+        return await self._index.query(tenant, **filters)
+
+    async def verify(self) -> dict[str, Any]:
+        """Check every chain and checkpoint, in a thread."""
+
+        def check() -> dict[str, Any]:
+            anchor = self._anchor.read_text(encoding="utf-8") if self._anchor and self._anchor.exists() else None
+            report = verify(self._directory, self._keys.verifiers(self._name), anchor)
+            return {
+                "ok": report.ok,
+                "records": report.records,
+                "checkpoints": report.checkpoints,
+                "chains": report.chains,
+                "faults": [asdict(fault) for fault in report.faults],
+            }
+
+        return await asyncio.to_thread(check)
+
+    async def export(self, tenant: str, **filters: Any) -> tuple[AsyncIterator[bytes], int]:
+        """Give matching records as JSON lines, newest first, and how many there are."""
+        pages: list[bytes] = []
+        count, cursor = 0, None
+        while True:
+            records, cursor = await self._index.query(tenant, **filters, limit=1000, cursor=cursor)
+            count += len(records)
+            pages.append(b"".join(msgspec.json.encode(one) + b"\n" for one in records))
+            if cursor is None:
+                return _given(pages), count
+
+
+async def _given(pages: list[bytes]) -> AsyncGenerator[bytes]:
+    for page in pages:
+        yield page

@@ -1,0 +1,26 @@
+"""What every test gets: settings of the tools, and a loud list of what could not run on this machine."""
+
+from __future__ import annotations
+
+import os
+from typing import cast
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# shared machines stall: a slow example is no fault of the property
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("house"), derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "house")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List what was skipped and why, where nobody can overlook it."""
+    skipped = terminalreporter.getreports("skipped")
+    if not skipped:
+        return
+    terminalreporter.section("NOT SHOWN HERE", sep="!", yellow=True, bold=True)
+    for report in skipped:
+        why = cast(object, report.longrepr)
+        text = str(cast(tuple[str, int, str], why)[2] if isinstance(why, tuple) else why)
+        terminalreporter.line(f"{report.nodeid}: {text.removeprefix('Skipped: ')}")
