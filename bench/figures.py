@@ -42,8 +42,8 @@ Rounds = Mapping[str, Sequence[Sample]]
 
 
 def median(values: Sequence[float]) -> float:
-    """Give the median; not a number when there is nothing."""
-    return statistics.median(values) if values else math.nan
+    """Give the median; not a number when there is nothing, or when one of them is none."""
+    return statistics.median(values) if values and not any(map(math.isnan, values)) else math.nan
 
 
 def ratio(rounds: Rounds, of: str, to: str, what: Callable[[Sample], float]) -> float:

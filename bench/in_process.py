@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 Message = MutableMapping[str, Any]
-App = Callable[
-    [dict[str, Any], Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]
-]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 
 # as many calls as a server with 64 connections takes up before its event loop turns to other work
 TURN = 64

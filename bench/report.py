@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ HEADS = ("figure", "value", "floor", "kept", "from", "how to read it")
 
 def number(value: float) -> str:
     """Write a figure with the digits that it deserves."""
-    if value != value:  # not a number
+    if not math.isfinite(value):
         return "none"
     size = abs(value)
     digits = 0 if size >= 100 or value == int(value) else 1 if size >= 10 else 2 if size >= 1 else 4
@@ -27,15 +28,13 @@ def table(rows: Sequence[Row]) -> str:
     ordered = sorted(rows, key=lambda row: row.verdict == "not gated")
     lines = [HEADS, *(cells(row) for row in ordered)]
     widths = [max(len(line[at]) for line in lines) for at in range(len(HEADS))]
-    laid = [
-        "  ".join(
-            cell.rjust(width) if at == 1 else cell.ljust(width)
-            for at, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
-    ]
-    laid.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join(line.rstrip() for line in laid)
+    lines.insert(1, tuple("-" * width for width in widths))
+    return "\n".join("  ".join(map(aligned, line, widths, range(len(HEADS)))).rstrip() for line in lines)
+
+
+def aligned(cell: str, width: int, column: int) -> str:
+    """Fill a cell up to its column's width; the column of the values stands to the right."""
+    return cell.rjust(width) if HEADS[column] == "value" else cell.ljust(width)
 
 
 def cells(row: Row) -> tuple[str, ...]:

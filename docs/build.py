@@ -6,7 +6,6 @@ import asyncio
 import inspect
 import sys
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -52,13 +51,12 @@ def main() -> int:
 
 def _pages() -> Iterator[tuple[str, str]]:
     operations = asyncio.run(_operations())
-    roles = (resources.files("superagent.runtime") / "roles.toml").read_text("utf-8")
     kinds = list(every_problem())
     yield "contract/operations.json", contract(operations)
     for name, text in {
         "reference/operations.md": operations_page(operations),
         "reference/settings.md": settings_page(),
-        "reference/roles.md": roles_page(roles),
+        "reference/roles.md": roles_page(),
         "problems/README.md": _problem_list(kinds),
         **{f"problems/{kind.slug}.md": _problem(kind) for kind in kinds},
     }.items():

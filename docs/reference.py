@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
+from itertools import groupby
 from typing import Any
 
 from superagent.core.grants import Grant
 from superagent.core.operation import Operation
+from superagent.runtime.policies import ROLES_FILE, built_in
 from superagent.settings import PREFIX, Section, Settings
 
 TAKEN_BACK = {
@@ -41,9 +42,9 @@ def settings_page() -> str:
     return text
 
 
-def roles_page(source: str) -> str:
-    """Describe the built-in roles from their data file (TOML); a line `# ---- role: what it is for` introduces each."""
-    roles: dict[str, list[dict[str, Any]]] = tomllib.loads(source)
+def roles_page() -> str:
+    """Describe the built-in roles; in their data file a line `# ---- role: what it is for` introduces each."""
+    source = ROLES_FILE.read_text("utf-8")
     told = {role: line for line, role in re.findall(r"^# -+ (.+)\n(?:#.*\n)*\[\[(.+)\]\]", source, re.MULTILINE)}
     text = (
         "# Roles\n\n"
@@ -51,11 +52,10 @@ def roles_page(source: str) -> str:
         "a deny beats everything. `{workspace}` is the caller's own folder, `{roots}` what the setting `files.roots`\n"
         "opens.\n"
     )
-    for role, grants in roles.items():
+    for role, grants in groupby(built_in(), key=lambda grant: grant.id.split(":")[1]):
         text += f"\n## {role}\n\n{_sentence(told[role].partition(': ')[2])}\n\n"
         text += "| | operations | where | only |\n|---|---|---|---|\n"
-        for entry in grants:
-            grant = Grant.model_validate(entry)
+        for grant in grants:
             where = ", ".join(map(_code, grant.where.paths)) or "everywhere"
             text += f"| {grant.effect} | {', '.join(map(_code, grant.operations))} | {where} | {_conditions(grant)} |\n"
     return text
@@ -97,7 +97,7 @@ def operations_page(operations: Iterable[Operation]) -> str:
 def _operation(one: Operation) -> str:
     text = f"\n## {one.name}\n\n{one.description}\n\n"
     facts = [f"{one.effect.name}, risk {one.risk.name}", f"taken back: {TAKEN_BACK[one.takes_back]}"]
-    facts[1] += f" ({one.why})" if one.why else ""
+    facts[1] += f" ({one.why})" if one.why and one.takes_back != "nothing" else ""
     facts += ["of the whole installation"] if one.scope == "instance" else []
     facts += ["answers as a stream"] if one.stream else []
     facts += [f"ends after {one.timeout_s:g} s at the latest"]
@@ -115,10 +115,13 @@ def _fields(verb: str, schema: Mapping[str, Any]) -> str:
     if not properties:
         return f"\n{verb.capitalize()} nothing.\n"
     needed: list[str] = schema.get("required", [])
-    text = f"\n| {verb} | type | default |\n|---|---|---|\n"
+    text = (
+        f"\n| {verb} | type |{' default |' if verb == 'takes' else ''}\n|---|---|{'---|' if verb == 'takes' else ''}\n"
+    )
     for name, field in properties.items():
+        text += f"| `{name}` | {_type(field)} |"
         default = "needed" if name in needed else _code(json.dumps(field["default"])) if "default" in field else ""
-        text += f"| `{name}` | {_type(field)} | {default if verb == 'takes' else ''} |\n"
+        text += f" {default} |\n" if verb == "takes" else "\n"
     return text
 
 

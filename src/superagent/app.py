@@ -34,7 +34,15 @@ from superagent.features.results import operations as results
 from superagent.features.settings import operations as settings
 from superagent.features.undo import operations as undo
 from superagent.plugins.files.operations import files
-from superagent.runtime import log
+from superagent.runtime import (
+    audit_tables,
+    identity_tables,
+    log,
+    work_tables,
+)
+from superagent.runtime import blobs as blob_tables
+from superagent.runtime import idempotency as idempotency_tables
+from superagent.runtime import undo_store as undo_tables
 from superagent.runtime.audit_index import AuditIndex
 from superagent.runtime.audit_log import AuditLimits, AuditLog
 from superagent.runtime.beneath import Roots
@@ -49,6 +57,7 @@ from superagent.runtime.locks import Locks
 from superagent.runtime.path_keeper import PathKeeper
 from superagent.runtime.places import Places, prepare
 from superagent.runtime.policies import SqlPolicies
+from superagent.runtime.presence import Presence
 from superagent.runtime.protected import Protected
 from superagent.runtime.settings_file import SettingsFile
 from superagent.runtime.shared_map import SharedMap
@@ -58,6 +67,14 @@ from superagent.runtime.undo_store import SqlUndo
 from superagent.runtime.work import SqlWork
 from superagent.settings import Loaded
 
+AREAS = (
+    identity_tables.AREA,
+    work_tables.AREA,
+    idempotency_tables.AREA,
+    undo_tables.AREA,
+    blob_tables.AREA,
+    audit_tables.AREA,
+)
 POLICY_POLL_S = 0.2
 SWEEP_S = 60.0
 LOG_NAME = "superagent"
@@ -66,8 +83,8 @@ LOG_NAME = "superagent"
 class Sweeps(Protocol):
     """A store that forgets what has expired."""
 
-    async def sweep(self) -> None:
-        """Forget what has expired."""
+    async def sweep(self) -> int:
+        """Forget what has expired, and say how much."""
         ...
 
 
@@ -117,7 +134,7 @@ async def open_installation(
         audit_log = _audit_log(loaded, state, keys, clock, worker)
         await asyncio.to_thread(audit_log.start)
         stack.push_async_callback(audit_log.close)
-        index = AuditIndex(database, state / "audit")
+        index = AuditIndex(database, state / "audit", flush=audit_log.flush, open_personal=keys.personal.open)
         policies = SqlPolicies(
             database, shared.policy, places.protected(), tuple(loaded.settings.files.roots), clock.new_id, clock.now
         )
@@ -126,10 +143,12 @@ async def open_installation(
         identity = SqlIdentity(database, policies, shared.identity, places.workspaces, clock.now, clock.new_id, rate)
         first_start = await identity.bootstrap(places.owner_key)
         await policies.refresh()
-        undo_store = SqlUndo(database, state / "undo", limits.undo_quota_bytes, clock)
-        blobs = FileBlobs(database, state / "blobs", clock)
-        work = SqlWork(database, keys, clock, worker)
-        idempotency = SqlIdempotency(database, clock, worker)
+        presence = Presence(state / "presence")
+        stack.callback(presence.leave)
+        undo_store = SqlUndo(database, keys, clock, state / "undo", limits.undo_quota_bytes)
+        blobs = FileBlobs(database, clock, state / "blobs")
+        work = SqlWork(database, keys, clock, presence)
+        idempotency = SqlIdempotency(database, keys, clock, presence)
         locks = Locks(state / "locks")
         stack.callback(locks.close)
         pool = ThreadPoolExecutor(min(32, 4 + 4 * (os.cpu_count() or 1)), "operation")
@@ -150,7 +169,7 @@ async def open_installation(
             blobs=blobs,
             thread=Threads(pool).run,
             fault=log.fault,
-            keepers={"path": PathKeeper(undo_store.store)},
+            keepers={"path": PathKeeper(undo_store.content)},
             capabilities={"files": lambda ctx: FilesReach(ctx, roots, protected)},
         )
         kernel = Kernel(Registry([]), hands, bus)

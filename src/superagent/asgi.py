@@ -115,9 +115,21 @@ def serve(data: Path, flags: Mapping[str, Any], say: Callable[[str], None]) -> i
         if server.workers == 1:
             uvloop.run(serve_one(loaded, listening, "0", ready))
             return 0
-        return supervise(
-            loaded, flags, listening, server.workers, lambda: say(f"serving {address} with {server.workers} workers")
-        )
+
+        def up() -> None:
+            lock.publish(address)
+            say(f"serving {address} with {server.workers} workers and data in {places.data}; Ctrl-C stops")
+
+        if not places.owner_key.exists():
+            asyncio.run(_set_up(loaded))  # before the workers start, so that this is done once
+            say(welcome(places.owner_key, address))
+        fd = listening.fileno()
+        return supervise(server.workers, lambda number: worker_command(loaded, flags, fd, number), fd, up)
+
+
+async def _set_up(loaded: Loaded) -> None:
+    async with open_installation(loaded):
+        pass
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -9,7 +9,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import cedarpy
+import cedarpy as untyped_cedarpy
 
 from superagent.core.cedar import export, scalar
 from superagent.core.policy import Policy, Verdict
@@ -18,6 +18,7 @@ from superagent.core.resources import Effect, Resource
 from tests.core.operations import OPERATIONS
 from tests.core.random_policies import Request
 
+cedarpy: Any = untyped_cedarpy  # its signatures name bare dicts
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -52,7 +53,7 @@ class Oracle:
     def _ask(self, request: Request, hop: Principal, resource: Resource | None, effect: Effect) -> list[bool]:
         entity, here = self._resource(hop, resource)
         tags = {name.rstrip("_"): scalar(value) for name, value in request.facts.args.items() if plain(value)}
-        entities = [
+        entities: list[dict[str, Any]] = [
             {
                 "uid": {"type": "Principal", "id": "hop"},
                 "attrs": {},

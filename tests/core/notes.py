@@ -156,4 +156,9 @@ def notes_plugin(notes: dict[str, str]) -> Plugin:
         await ctx.progress("half way", 0.5)
         return Names(names=[])
 
+    @plugin.operation(risk=Risk.MEDIUM, effect=Effect.CHANGE, irreversible="what was heard was heard")
+    async def shout(ctx: Context) -> Names:
+        """Shout."""
+        return Names(names=[])
+
     return plugin

@@ -32,9 +32,7 @@ def record(number: int, kind: str = "outcome") -> AuditRecord:
     )
 
 
-def a_log(
-    directory: Path, epoch: str = "01A", limits: AuditLimits = SMALL, anchor: list[str] | None = None
-) -> AuditLog:
+def a_log(directory: Path, epoch: str = "01A", limits: AuditLimits = SMALL, anchor: Anchor | None = None) -> AuditLog:
     """Give a log over real files; its keys lie beside it."""
     keys = FileKeys(directory.parent / "keys")
     return AuditLog(

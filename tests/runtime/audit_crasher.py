@@ -1,6 +1,7 @@
 """Write intents, effects and outcomes to a real audit log, and be killed at random moments; run as a program.
 
-Arguments: the data folder, how many times to be killed, and a seed. Each life is a forked process, so that the imports are paid once.
+Arguments: the data folder, how many times to be killed, and a seed. Each life is a forked process, so that the
+imports are paid once.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -29,7 +29,7 @@ def book() -> Book:
 
 
 @contextmanager
-def tampered(change: Callable[[Files], None], anchor: str | None = None) -> Iterator[Report]:
+def tampered(change: Callable[[Files], None], anchor: str | None = None) -> Generator[Report]:
     with tempfile.TemporaryDirectory() as folder:
         book().lay_out(Path(folder), change)
         yield verify(Path(folder), book().verifiers, anchor)
@@ -313,7 +313,7 @@ def test_lines_and_the_checkpoints_about_them_cut_off_together_are_found_by_an_a
         files[NOTES] = b"".join(all_notes[:6])
         (kept,) = (head for head in parse_checkpoint(all_notes[5].decode()).heads)
         drop(files, B if kept.chain == A else "none")
-        signed = [line for line in lines_of(kept.chain)[: kept.size]]
+        signed = lines_of(kept.chain)[: kept.size]
         for name in book().segments(kept.chain):
             files[name] = b"".join(line for segment, _, line in signed if segment == name)
             if not files[name]:

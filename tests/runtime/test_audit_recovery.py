@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 from hypothesis import given, settings
@@ -89,7 +90,7 @@ def dead(tmp_path: Path) -> Path:
 
 
 def last_segment(directory: Path) -> Path:
-    return sorted((directory / FIRST).glob("*.seg"))[-1]
+    return max((directory / FIRST).glob("*.seg"))
 
 
 def test_intents_without_an_outcome_are_recorded_as_unknown(dead: Path) -> None:
@@ -139,7 +140,12 @@ def test_a_living_process_is_not_recovered(tmp_path: Path) -> None:
 def test_only_what_was_open_at_the_last_checkpoint_is_read_again(dead: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
     real = Path.open
-    monkeypatch.setattr(Path, "open", lambda path, *rest: (opened.append(path.name), real(path, *rest))[1])
+
+    def watched(path: Path, mode: str = "r") -> IO[Any]:
+        opened.append(path.name)
+        return real(path, mode)
+
+    monkeypatch.setattr(Path, "open", watched)
     start_and_close(dead, "01B")
     read = [name for name in opened if name.endswith(".seg")]
     assert 0 < len(read) < len(list((dead / FIRST).glob("*.seg"))) / 2

@@ -104,7 +104,7 @@ _made: list[PersonalKeys] = []
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _one_for_all(tmp_path_factory: pytest.TempPathFactory) -> None:  # pyright: ignore[reportUnusedFunction]
+def _one_for_all(tmp_path_factory: pytest.TempPathFactory) -> None:
     _made.append(PersonalKeys(tmp_path_factory.mktemp("keys") / "personal", KEY))
 
 

@@ -205,6 +205,12 @@ class Context:
         resource = resource_of(kept)
         await self._keeper(resource.kind).put_back(self, resource, kept.data)
 
+    async def kept_of(self, resource: Resource) -> list[Kept]:
+        """Give what was kept of a resource before its changes, newest first. Raises as `require` does."""
+        self.require(resource)
+        kept = await self._hands.undo.of(self.tenant, limit=10_000)
+        return [one for one in reversed(kept) if one.resource == resource.id and one.before is not None]
+
     async def state_of(self, resource: Resource) -> str | None:
         """Give the digest of a resource's present state; None for kinds that have no keeper."""
         keeper = self._hands.keepers.get(resource.kind)
@@ -286,6 +292,7 @@ class Context:
             before,
             parent=call.parent,
             bytes=size,
+            chain=self.principal.ids,
         )
 
     async def _close(self, keeper: Keeper, change: Change, after: str, data: dict[str, Any]) -> None:

@@ -83,11 +83,11 @@ Scalars = Annotated[list[Scalar], Field(min_length=1, max_length=_MOST)]
 class Where(Strict):
     """Which resources and inputs: path patterns, `host:port` patterns, connection names, argument values.
 
-    A grant that names resources covers only those. In paths `*` stays within one part and `**` stands for whole parts, so
-    `/srv/**` covers `/srv` and all beneath it; elsewhere `*` is any text. `args` maps an argument to a value or a list of
-    alternatives. Only texts, numbers, booleans and null compare: an argument that is a list or an object is compared with
-    nothing, so an allow with a condition on it does not count and a deny strikes. An operation without that argument is
-    not spoken of.
+    A grant that names resources covers only those. In paths `*` stays within one part and `**` stands for whole parts,
+    so `/srv/**` covers `/srv` and all beneath it; elsewhere `*` is any text. `args` maps an argument to a value or a
+    list of alternatives. Only texts, numbers, booleans and null compare: an argument that is a list or an object is
+    compared with nothing, so an allow with a condition on it does not count and a deny strikes. An operation without
+    that argument is not spoken of.
     """
 
     paths: Annotated[list[Path], Field(max_length=_MOST)] = []
@@ -109,7 +109,7 @@ class When(Strict):
 
 
 class Require(Strict):
-    """How many people must approve, and which roles or names each of them must have one of; empty for anybody who may."""
+    """How many people must approve, and which subjects each must have one of; empty for anybody who may approve."""
 
     approvals: Annotated[int, Field(ge=1, le=10)] = 1
     by: Annotated[list[Subject], Field(max_length=_MOST)] = []
@@ -118,9 +118,9 @@ class Require(Strict):
 class Grant(Strict):
     """One sentence of policy: scopes say which calls it speaks of, demands what must then be so (ADR 16).
 
-    Scopes are `subject`, `operations`, `effects`, `undoable`, `where`, `origin`, `when.hours` and `when.cidr`; a field left
-    out selects everything. Demands are `max_risk`, `isolation`, `when.mfa_max_age_s` and `require`. An allow or ask counts
-    when all its demands are met; a deny strikes unless all its demands are met, so without demands always.
+    Scopes are `subject`, `operations`, `effects`, `undoable`, `where`, `origin`, `when.hours` and `when.cidr`; a field
+    left out selects everything. Demands are `max_risk`, `isolation`, `when.mfa_max_age_s` and `require`. An allow or
+    ask counts when all its demands are met; a deny strikes unless all its demands are met, so without demands always.
     An operation that only reads counts as undoable: there is nothing to take back.
     """
 
@@ -146,7 +146,7 @@ class Grant(Strict):
 
     @property
     def instance(self) -> bool:
-        """Tell whether the grant speaks of the installation's operations instead of the tenant's; no input can say so."""
+        """Tell whether it speaks of the installation's operations instead of the tenant's; no input can say so."""
         return self._instance
 
     def of_instance(self) -> Grant:

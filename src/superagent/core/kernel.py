@@ -162,6 +162,8 @@ class Kernel:
             raise InvalidInput(
                 f"a batch takes at most {MOST_CALLS} calls", hint="send several batches, or use `/v1/stream`"
             )
+        if mode == "atomic":
+            self._refuse_irreversible(calls, principal)
         batch = self.hands.clock.new_id()
         if mode == "parallel":
             return await self._in_parallel([self._of_batch(call, principal, channel, batch, trace) for call in calls])
@@ -174,6 +176,16 @@ class Kernel:
             if failed and stop_on_error:
                 break
         return outcomes
+
+    def _refuse_irreversible(self, calls: list[Call], principal: Principal) -> None:
+        policy = self.policy_of(principal)
+        for at, call in enumerate(calls):
+            found = self.registry.find(call.operation)
+            if found is not None and found.takes_back == "irreversible" and policy.may_try(principal, found):
+                raise InvalidInput(
+                    f"call {at}, `{found.name}`, cannot be taken back ({found.why}), so no atomic batch can hold it",
+                    hint="run it by itself, after the batch",
+                )
 
     def _of_batch(self, call: Call, principal: Principal, channel: str, batch: str, trace: str) -> Invocation:
         # not `parent`: each call of a batch pays its own rate and is undone on its own

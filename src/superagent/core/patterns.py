@@ -19,10 +19,11 @@ _PLACEHOLDERS = ("{workspace}", "{roots}")
 class Text:
     """A text in which `*` stands for any characters, none included."""
 
-    __slots__ = ("_head", "_least", "_middle", "_tail", "pieces")
+    __slots__ = ("_head", "_least", "_middle", "_tail", "literal", "pieces")
 
     def __init__(self, *pieces: str) -> None:
         self.pieces = pieces
+        self.literal = len(pieces) == 1
         self._head, self._tail, self._middle = pieces[0], pieces[-1], [piece for piece in pieces[1:-1] if piece]
         self._least = sum(map(len, pieces))
 
@@ -30,11 +31,6 @@ class Text:
     def of(cls, source: str) -> Text:
         """Read a pattern."""
         return cls(*source.split("*"))
-
-    @property
-    def literal(self) -> bool:
-        """Tell whether exactly one text fits."""
-        return len(self.pieces) == 1
 
     def match(self, text: str) -> bool:
         """Tell whether the whole text fits."""
@@ -61,7 +57,8 @@ class Wild:
     def __init__(self, source: str) -> None:
         head, *rest = [re.escape(piece).replace(r"\?", ".") for piece in source.split("*")]
         # an atomic group keeps the first place where its piece fits, so nothing is tried twice here either
-        self._regex = re.compile(head + "".join(f"(?>.*?{piece})" for piece in rest[:-1]) + _last(rest), re.DOTALL)
+        groups = [f"(?>.*?{piece})" for piece in rest[:-1]] + [f".*{piece}" for piece in rest[-1:]]
+        self._regex = re.compile(head + "".join(groups), re.DOTALL)
 
     def match(self, text: str) -> bool:
         """Tell whether the whole text fits."""
@@ -113,8 +110,8 @@ class PathPattern:
 class HostPattern:
     """A pattern of `name[:port]`; `*` in the name crosses dots, and without a port every port is meant.
 
-    `*.example.org` covers deeper names as well: a wildcard certificate does not, but a rule for outgoing calls is read so.
-    `anchor` is the domain that every match is or lies in, empty where the end of the name is not literal.
+    `*.example.org` covers deeper names as well: a wildcard certificate does not, but a rule for outgoing calls is read
+    so. `anchor` is the domain that every match is or lies in, empty where the end of the name is not literal.
     """
 
     __slots__ = ("anchor", "name", "port", "source")
@@ -139,10 +136,10 @@ class HostPattern:
 
 
 def path_patterns(source: str, workspace: str, roots: Sequence[str]) -> Iterator[PathPattern]:
-    """Read the path pattern of a grant; `{workspace}` and `{roots}` stand for the caller's folder and the tenant's roots.
+    """Read the path pattern of a grant; `{workspace}` and `{roots}` stand for the caller's folder and the tenant's.
 
-    A placeholder that stands for nothing gives no pattern, so that it covers nothing. The folders are taken as they are:
-    a star in the name of one is a star.
+    A placeholder that stands for nothing gives no pattern, so that it covers nothing. The folders are taken as they
+    are: a star in the name of one is a star.
     """
     places, rest = [""], source
     for placeholder, folders in zip(_PLACEHOLDERS, ([workspace] if workspace else [], roots), strict=True):
@@ -168,7 +165,3 @@ def _literals(run: Sequence[Text | Wild]) -> Iterator[str]:
 
 def _fits(run: Sequence[Text | Wild], parts: Sequence[str], at: int) -> bool:
     return all(pattern.match(part) for pattern, part in zip(run, parts[at : at + len(run)], strict=True))
-
-
-def _last(pieces: Sequence[str]) -> str:
-    return f".*{pieces[-1]}" if pieces else ""

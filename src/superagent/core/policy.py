@@ -17,7 +17,7 @@ from superagent.core.grants import Grant
 from superagent.core.operation import Operation
 from superagent.core.principal import Principal
 from superagent.core.resources import Effect, Protected, Resource
-from superagent.core.rules import APPROVED, AS_IS, BOTH, EVERY, FRESH, Facts, Index, Rule
+from superagent.core.rules import APPROVED, AS_IS, BOTH, EVERY, EVERY_EFFECT, FRESH, Facts, Index, Rule
 
 Verdict = Literal["allow", "ask", "step_up", "deny"]
 
@@ -80,8 +80,9 @@ class Table:
 class Policy:
     """An immutable snapshot of one tenant's grants, compiled on first use per subjects and operation.
 
-    `roots` are the folders that `{roots}` stands for. `instance` says that this is the tenant in which operations of the
-    whole installation can be granted (rules.md 9): all its grants speak of them, elsewhere only the built-in ones made so.
+    `roots` are the folders that `{roots}` stands for. `instance` says that this is the tenant in which operations of
+    the whole installation can be granted (rules.md 9): all its grants speak of them; elsewhere only those do that the
+    platform itself made so.
     """
 
     def __init__(
@@ -175,8 +176,10 @@ class Policy:
         least = operation.effect if all(one.effect < operation.effect for one in resources) else Effect.READ
         for hop in principal.chain():
             index = self.table(hop, operation).index
-            for resource in resources or (None,):
-                effect = least if resource is None else max(resource.effect, least)
+            if not resources:
+                heard.append(_heard(index, None, least, facts))
+            for resource in resources:
+                effect = max(least, resource.effect)
                 heard.append([] if self._closed(resource) else _heard(index, resource, effect, facts))
         return self._decision(_worlds(heard, facts), heard, facts)
 
@@ -186,16 +189,14 @@ class Policy:
         tables = (self.table(hop, operation) for hop in principal.chain())
         return _worlds([_heard(table.index, resource, resource.effect, facts) for table in tables], facts)
 
-    def _closed(self, resource: Resource | None) -> bool:
-        return resource is not None and resource.kind == "path" and self.protected.covers(resource.path)
+    def _closed(self, resource: Resource) -> bool:
+        return resource.kind == "path" and self.protected.covers(resource.path)
 
     def _decision(self, worlds: int, heard: list[list[Rule]], facts: Facts) -> Decision:
         verdict, world = verdict_of(worlds)
-        deciding = (rule.grant.id for rules in heard for rule in rules if _decides(rule, world, facts))
-        grants = tuple(dict.fromkeys(deciding))
+        grants = dict.fromkeys([rule.grant.id for rules in heard for rule in rules if _decides(rule, world, facts)])
         approvals, by = _demanded(heard, facts) if verdict == "ask" else (0, ())
-        reason = REASONS[verdict] if grants or verdict != "deny" else NOTHING_GRANTS
-        return Decision(verdict, reason, grants, approvals, by, self.version, _digest(verdict, grants, approvals, by))
+        return _made(verdict, tuple(grants), approvals, by, self.version)
 
 
 def verdict_of(worlds: int) -> tuple[Verdict, int]:
@@ -229,7 +230,7 @@ def _worlds(heard: list[list[Rule]], facts: Facts) -> int:
 
 
 def _decides(rule: Rule, world: int, facts: Facts) -> bool:
-    """Tell whether a rule is a reason for the verdict: permits that count in its world, forbids that strike as things stand."""
+    """Tell whether a rule is a reason: a permit that counts in the verdict's world, a forbid that strikes as is."""
     met = rule.met(facts)
     return not met & AS_IS and world != AS_IS if rule.denies else bool(met & world)
 
@@ -255,18 +256,19 @@ def _demanded(heard: list[list[Rule]], facts: Facts) -> tuple[int, tuple[str, ..
     return needed, tuple(sorted(" and ".join(sorted(chosen)) for chosen in alike if chosen))
 
 
-@lru_cache(4096)
-def _digest(verdict: str, grants: tuple[str, ...], approvals: int, by: tuple[str, ...]) -> str:
+@lru_cache(8192)
+def _made(verdict: Verdict, grants: tuple[str, ...], approvals: int, by: tuple[str, ...], version: int) -> Decision:
     # grants are never edited, so their ids say what they say
     text = f"{verdict}|{','.join(sorted(grants))}|{approvals}|{','.join(by)}"
-    return hashlib.sha256(text.encode()).hexdigest()
+    reason = NOTHING_GRANTS if verdict == "deny" and not grants else REASONS[verdict]
+    return Decision(verdict, reason, grants, approvals, by, version, hashlib.sha256(text.encode()).hexdigest())
 
 
-def _effects_of(operation: Operation) -> frozenset[Effect]:
-    """Give the effects under which calls of an operation can be judged."""
+def _effects_of(operation: Operation) -> int:
+    """Give the effects under which calls of an operation can be judged, as bits."""
     if operation.more is not None:
-        return frozenset(Effect)
-    return frozenset({operation.effect, *(touch.effect for touch in operation.touched)})
+        return EVERY_EFFECT
+    return sum(1 << effect for effect in {operation.effect, *(touch.effect for touch in operation.touched)})
 
 
 def _kinds_of(operation: Operation) -> frozenset[str] | None:

@@ -92,7 +92,8 @@ class Kept:
     """What stood at a resource before a change, durable before the effect.
 
     `before` and `after` are digests of the resource's state; None where there is no keeper for its kind, and `after` None
-    until the change was closed (an `unknown` outcome stays so). `data` is the keeper's or the operation's own.
+    until the change was closed (an `unknown` outcome stays so). `data` is the keeper's or the operation's own. `chain` is
+    who acted and on whose behalf.
     """
 
     id: int
@@ -113,6 +114,7 @@ class Kept:
     undone_by: str = ""
     parent: str = ""
     bytes: int = 0
+    chain: tuple[str, ...] = ()
 
 
 class UndoStore(Protocol):
@@ -144,7 +146,10 @@ class UndoStore(Protocol):
         since: float = 0.0,
         limit: int = 1000,
     ) -> list[Kept]:
-        """Give entries, oldest first, of these invocations and their children, of a session, or of a principal since a time."""
+        """Give entries, oldest first: of these invocations and their children, of a session, of a principal since a time.
+
+        A principal's are its own and those made on its behalf.
+        """
         ...
 
 

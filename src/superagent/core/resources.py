@@ -132,7 +132,7 @@ def canonical_host(value: str) -> str:
 
 
 def host_name(name: str, stars: bool = False) -> str:
-    """Give the one spelling of a host: lower case, no dot at the end, addresses in their shortest form, IPv6 in brackets.
+    """Give the one spelling of a host: lower case, no dot at the end, addresses at their shortest, IPv6 in brackets.
 
     With `stars`, a label may hold `*`. Raises `ValueError` for what is no host.
     """
@@ -163,8 +163,8 @@ class Protected:
     """The platform's own places, which no grant reaches (rules.md 8), and what is carved out of them.
 
     `places` names each by its real path and by every other path that leads to it (a data folder may be a link).
-    `workspaces` is the real path of the folder whose sub-folders `<tenant>/<agent>` stay reachable; with a `tenant`, only
-    those of that tenant. Its other spellings stay closed, and so do the folder itself and the tenants' folders.
+    `workspaces` is the real path of the folder whose sub-folders `<tenant>/<agent>` stay reachable; with a `tenant`,
+    only those of that tenant. Its other spellings stay closed, and so do the folder itself and the tenants' folders.
     """
 
     places: tuple[str, ...] = ()
@@ -176,7 +176,9 @@ class Protected:
         return replace(self, tenant=tenant)
 
     def covers(self, path: str) -> bool:
-        """Tell whether a path lies in a protected place; of a place and a carve-out around it, the nearer one counts."""
+        """Tell whether a path lies in a protected place; of a place and a carve-out, the nearer one counts."""
+        if not path.startswith(self.places):  # nearly always; also true of `/database` next to `/data`
+            return False
         nearest = max((len(place) for place in self.places if beneath(path, place)), default=0)
         if not nearest:
             return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
@@ -20,6 +20,8 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 AS_IS, FRESH, APPROVED, BOTH = 1, 2, 4, 8
 EVERY = AS_IS | FRESH | APPROVED | BOTH
 
+EVERY_EFFECT = sum(1 << effect for effect in Effect)
+
 _MONDAY_MIN = 3 * DAY_MIN  # 1970-01-01 was a Thursday
 
 
@@ -27,9 +29,9 @@ _MONDAY_MIN = 3 * DAY_MIN  # 1970-01-01 was a Thursday
 class Facts:
     """What is true of a call besides its resources.
 
-    `now` is epoch seconds, `remote` the caller's address or empty where it is not known, `second_factor_age_s` None when
-    none was shown, `isolation` the level at which the call would run (0 none … 4 virtual machine), `approvals` how many
-    people approved this very call, `args` the parsed input.
+    `now` is epoch seconds, `remote` the caller's address or empty where it is not known, `second_factor_age_s` None
+    when none was shown, `isolation` the level at which the call would run (0 none … 4 virtual machine), `approvals` how
+    many people approved this very call, `args` the parsed input.
     """
 
     origin: Origin
@@ -46,14 +48,14 @@ class Rule:
     """One grant for the holder of one workspace."""
 
     __slots__ = (
-        "_args", "_effects", "_isolation", "_max_risk", "_mfa", "_networks", "_origin", "_spans", "_undoable", "approvals",
-        "constant", "demanding", "denies", "grant", "hosts", "kinds", "names", "narrow", "paths",
+        "_args", "_effects", "_isolation", "_max_risk", "_mfa", "_networks", "_origin", "_spans", "_undoable",
+        "approvals", "constant", "demanding", "denies", "grant", "hosts", "kinds", "names", "narrow", "paths",
     )  # fmt: skip
 
     def __init__(self, grant: Grant, workspace: str, roots: tuple[str, ...]) -> None:
         self.grant = grant
         self.denies = grant.effect == "deny"
-        self._effects = frozenset(Effect[name] for name in grant.effects) or frozenset(Effect)
+        self._effects = sum(1 << Effect[name] for name in set(grant.effects)) or EVERY_EFFECT
         self._undoable = grant.undoable
         self._origin = frozenset(grant.origin)
         self._spans = week_spans(grant.when.hours) if grant.when.hours else ()
@@ -78,22 +80,22 @@ class Rule:
         )
 
     def applies(self, undoable: bool, risk: Risk) -> bool:
-        """Tell whether the rule can have a say on an operation that is or is not undoable and has at least this risk."""
+        """Tell whether the rule can have a say on an operation that is undoable or not and has at least this risk."""
         if self._undoable not in (None, undoable) or (not self.denies and self._max_risk < risk):
             return False
         return not self.kinds or bool(self.paths or self.hosts or self.names)
 
-    def concerns(self, effects: frozenset[Effect], kinds: frozenset[str] | None) -> bool:
-        """Tell whether the rule can speak of a call with one of these effects on one of these kinds (None: any)."""
+    def concerns(self, effects: int, kinds: frozenset[str] | None) -> bool:
+        """Tell whether the rule can speak of a call with one of these effects (bits) and kinds (None: any)."""
         return bool(self._effects & effects) and not (self.kinds and kinds is not None and self.kinds.isdisjoint(kinds))
 
-    def always_strikes(self, effects: frozenset[Effect]) -> bool:
+    def always_strikes(self, effects: int) -> bool:
         """Tell whether the rule forbids every call of an operation that it concerns."""
-        return self.denies and not (self.kinds or self.narrow or self.demanding) and effects <= self._effects
+        return self.denies and not (self.kinds or self.narrow or self.demanding) and not effects & ~self._effects
 
     def matches(self, facts: Facts, effect: Effect) -> bool:
         """Tell whether the rule speaks of a call, its resource apart; what is not known counts against the caller."""
-        if effect not in self._effects:
+        if not self._effects >> effect & 1:
             return False
         if not self.narrow:
             return True
@@ -127,38 +129,58 @@ class Rule:
         return self.denies if address is None else any(address in network for network in self._networks)
 
 
+Named = tuple[Callable[[str], bool] | None, Rule]
+
+
 class Index:
     """Rules by the places they name, so that ten thousand of them cost one look per parent folder."""
 
-    __slots__ = ("_named", "_unnamed", "rules")
+    __slots__ = ("_hosts", "_names", "_paths", "_unnamed", "rules")
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self.rules = tuple(rules)
         self._unnamed = [rule for rule in self.rules if not rule.kinds]
-        self._named: dict[tuple[str, str], list[tuple[Callable[[str], bool] | None, Rule]]] = {}
+        self._paths: dict[str, list[Named]] = {}
+        self._hosts: dict[str, list[Named]] = {}
+        self._names: dict[str, list[Named]] = {}
         for rule in self.rules:
-            for path in rule.paths:  # all of a tree is covered by what its anchor is found for
-                self._add("path", path.anchor, None if path.tree else path.match, rule)
+            for path in rule.paths:  # of a tree all is covered that its anchor is found for
+                self._paths.setdefault(path.anchor, []).append((None if path.tree else path.match, rule))
             for host in rule.hosts:
-                self._add("host", host.anchor, host.match, rule)
+                self._hosts.setdefault(host.anchor, []).append((host.match, rule))
             for name in rule.names:
-                self._add("name", name.pieces[0] if name.literal else "", name.match, rule)
+                self._names.setdefault(name.pieces[0] if name.literal else "", []).append((name.match, rule))
 
     def naming(self, resource: Resource | None) -> list[Rule]:
-        """Give the rules that cover a resource; for a call that touches nothing (None), those that name nothing."""
-        if resource is None or not self._named:
-            return self._unnamed
-        kind, value, anchors = _anchors(resource)
-        found = {
-            rule: None
-            for anchor in anchors
-            for fits, rule in self._named.get((kind, anchor), ())
-            if fits is None or fits(value)
-        }
-        return [*self._unnamed, *found]
+        """Give the rules that cover a resource; for a call that touches nothing (None), those that name nothing.
 
-    def _add(self, kind: str, anchor: str, fits: Callable[[str], bool] | None, rule: Rule) -> None:
-        self._named.setdefault((kind, anchor), []).append((fits, rule))
+        A rule of which two patterns fit is given twice.
+        """
+        found = self._unnamed.copy()
+        if resource is None:
+            return found
+        kind, value = resource.kind, resource.path
+        if kind == "path":
+            named, anchor = self._paths, value
+            while named:
+                if anchor in named:
+                    found += [rule for fits, rule in named[anchor] if fits is None or fits(value)]
+                if anchor == "/":
+                    break
+                anchor = anchor[: anchor.rfind("/")] or "/"
+        elif kind == "host":
+            named, anchor = self._hosts, value.rpartition(":")[0]
+            while named:
+                if anchor in named:
+                    found += [rule for fits, rule in named[anchor] if fits is None or fits(value)]
+                if not anchor:
+                    break
+                anchor = anchor.partition(".")[2]
+        else:
+            value = value if kind == "connection" else resource.authority
+            for anchor in (value, ""):
+                found += [rule for fits, rule in self._names.get(anchor, ()) if fits is None or fits(value)]
+        return found
 
 
 class _Argument:
@@ -184,31 +206,6 @@ class _Argument:
             return unknown
         # JSON has one kind of number, but a boolean is none
         return any(given == one and isinstance(given, bool) == isinstance(one, bool) for one in self._others)
-
-
-def _anchors(resource: Resource) -> tuple[str, str, Iterator[str]]:
-    if resource.kind == "path":
-        return "path", resource.path, _folders(resource.path)
-    if resource.kind == "host":
-        return "host", resource.path, _domains(resource.path.rpartition(":")[0])
-    name = resource.path if resource.kind == "connection" else resource.authority
-    return "name", name, iter((name, ""))
-
-
-def _folders(path: str) -> Iterator[str]:
-    """Give a path and every folder above it."""
-    while path != "/":
-        yield path
-        path = path[: path.rfind("/")] or "/"
-    yield path
-
-
-def _domains(name: str) -> Iterator[str]:
-    """Give a name, every domain above it, and the empty one."""
-    while name:
-        yield name
-        name = name.partition(".")[2]
-    yield name
 
 
 def _minute(now: float) -> int:

@@ -55,11 +55,11 @@ class _Batch:
         self.done = 0  # so many of the lines are on the disk
         self.headers: list[int] = []  # which lines begin a segment
         self.marks: list[Mark] = []
-        self.waiters: list[tuple[int, Waiter, AuditRecord]] = []  # who waits for which line
+        self.waiters: list[tuple[int, Waiter, AuditRecord | None]] = []  # who waits for which line
 
     def lost(self) -> list[AuditRecord]:
         """Give the records that did not get to the disk and that nobody waits for."""
-        skip = {index for index, _, _ in self.waiters}.union(self.headers)
+        skip = {index for index, _, record in self.waiters if record}.union(self.headers)
         kept = (line for index, line in enumerate(self.lines) if index >= self.done and index not in skip)
         return [decode_record(line[:-66]) for line in kept]
 
@@ -90,7 +90,7 @@ class AuditLog:
         )
         self._lock = threading.Lock()  # guards all that follows
         self._line = Chain()  # where the gathering batch ends
-        self._batch = self._flying = _Batch()
+        self._batch, self._flying = _Batch(), _Batch()
         self._room = limits.segment_bytes
         self._owed: list[AuditRecord] = []
         self._down: str | None = "it was not started"
@@ -140,6 +140,18 @@ class AuditLog:
             with self._lock:
                 self._take_back(record, "cancelled", "cancelled")
             raise
+
+    async def flush(self) -> None:
+        """Return when all that was taken until now is on the disk, or when it cannot be within `stuck_s`."""
+        waiter: Waiter = asyncio.get_running_loop().create_future()
+        with self._lock:
+            batch = self._batch if self._batch.lines else self._flying
+            if self._down is not None or not batch.lines or (batch is self._flying and self._busy_since is None):
+                return
+            batch.waiters.append((len(batch.lines) - 1, waiter, None))
+            self._urgent.set()
+        with contextlib.suppress(AuditUnavailable, TimeoutError):
+            await asyncio.wait_for(waiter, self._limits.stuck_s)
 
     @property
     def trouble(self) -> str:
@@ -257,7 +269,8 @@ class AuditLog:
             self._stuck = True
             self._flying.waiters, self._batch.waiters = [], []
             for _, _, record in waiting:
-                self._take_back(record, "failed", AuditUnavailable.slug)
+                if record:
+                    self._take_back(record, "failed", AuditUnavailable.slug)
         _release([waiter for _, waiter, _ in waiting], "the disk does not answer")
 
     # --- the writer thread ---------------------------------------------------------------------------------------

@@ -65,6 +65,11 @@ def end(folder: Path, lock: BufferedWriter) -> None:
     lock.close()
 
 
+def has_lock(folder: Path) -> bool:
+    """Tell whether more may come in a chain: its process lives, or died and waits for recovery."""
+    return (folder / _LOCK).exists()
+
+
 def not_ended(directory: Path) -> tuple[set[str], set[str]]:
     """Give the chains whose process lives, and those whose process died and that wait for recovery. Changes nothing."""
     living: set[str] = set()

@@ -167,9 +167,13 @@ def resolve(
         try:
             dir_fd, name = _locate(root, relative, follow)
         except OSError as error:
-            if error.errno == errno.EXDEV:  # a link leads out: what lies there is not this caller's to know
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from None
-            raise
+            # `EXDEV`: a link leads out, and what lies there is not this caller's to know
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EXDEV):
+                raise
+            if changing:
+                hint = "make it first with `files.mkdir`"
+                raise NotFound(f"the folder that would hold `{printable(path)}` does not exist", hint=hint) from None
+            raise NotFound(f"`{printable(path)}` does not exist") from None
         try:
             return _judged(dir_fd, name, path, judge, protected, changing)
         except BaseException:

@@ -16,8 +16,8 @@ _COUNTS = 1 << 20
 class SystemClock:
     """Give the time of this machine, and identifiers that nobody else gives (https://github.com/ulid/spec).
 
-    Within one millisecond identifiers count up, also when the system's clock steps back. May be used by several threads,
-    and on both sides of a fork.
+    Within one millisecond identifiers count up, also when the system's clock steps back. May be used by several
+    threads, and on both sides of a fork.
     """
 
     def __init__(self) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 from superagent.core.context import Context
-from superagent.core.problems import Denied, NotFound
+from superagent.core.problems import Changed, Denied, NotFound
 from superagent.core.resources import Effect, Resource
 from superagent.runtime.beneath import At, Roots, resolve
-from superagent.runtime.os_problems import printable
+from superagent.runtime.file_restore import remove
+from superagent.runtime.os_problems import os_errors_about, printable
 from superagent.runtime.protected import Protected, inode_of
-from superagent.runtime.tree_walk import Entry, Skipped, walk
+from superagent.runtime.tree_walk import Cursor, Entry, Skipped, walk
 
 
 class FilesReach:
@@ -51,12 +53,20 @@ class FilesReach:
         max_entries: int | None = None,
         leaving: bool = False,
         itself: bool = False,
+        hidden: bool = True,
         skipped: Skipped | None = None,
     ) -> Iterator[Entry]:
-        """Give what lies beneath a place, without what this call may not use; see `tree_walk.walk`."""
+        """Give what lies beneath a place, without what this call may not use; see `tree_walk.walk`.
+
+        Without `hidden`, names that begin with a dot are left out with all they hold.
+        """
+
+        def may(path: str, is_dir: bool) -> bool:
+            return (hidden or "/." not in path[path.rindex("/") :]) and self._ctx.may_path(path, effect)
+
         return walk(
             at,
-            lambda path, is_dir: self._ctx.may_path(path, effect),
+            may,
             max_depth=max_depth,
             max_entries=max_entries,
             leaving=leaving,
@@ -77,6 +87,18 @@ class FilesReach:
                     f"`{printable(at.path)}` holds something that this call may not change",
                     hint="name the parts that you may change",
                 )
+
+    def cursor(self, fd: int) -> Cursor:
+        """Begin to move through a tree at an open directory, which the cursor closes."""
+        return Cursor(fd)
+
+    def remove(self, dir_fd: int, name: str) -> None:
+        """Remove what stands at a name and all beneath it; nothing there is fine."""
+        remove(dir_fd, name)
+
+    def errors_about(self, path: str, changed: Changed = "nothing") -> AbstractContextManager[None]:
+        """Turn each `OSError` of a block into the problem that says the same about this path."""
+        return os_errors_about(path, changed)
 
     def _is_dir(self, path: str) -> bool:
         try:

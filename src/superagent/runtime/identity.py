@@ -24,7 +24,8 @@ from superagent.data.database import Database
 from superagent.data.transaction import InstanceTransaction, Transaction
 from superagent.runtime.api_keys import mint, public_half, well_formed
 from superagent.runtime.identity_tables import GRANTS, KEYS, PEOPLE, TENANTS
-from superagent.runtime.policies import Epoch, SqlPolicies, role_names
+from superagent.runtime.policies import SqlPolicies, role_names
+from superagent.runtime.shared_map import Epoch
 
 CACHE_S = 300.0
 MOST_CACHED = 10_000

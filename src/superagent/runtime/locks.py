@@ -25,11 +25,11 @@ class _Key:
     users: int = 0
 
 
-class FileLocks:
+class Locks:
     """Hold resources by name: first the turn in this process, then a byte of a file that all processes share.
 
-    The byte is a 62-bit digest of tenant and resource, locked by open file description (fcntl(2)), so the kernel frees it
-    when its holder dies; the file stays empty. Who waits is served in turn within a process, by chance between them.
+    The byte is a 62-bit digest of tenant and resource, locked by open file description (fcntl(2)), so the kernel frees
+    it when its holder dies; the file stays empty. Who waits is served in turn within a process, by chance between them.
     """
 
     def __init__(self, path: Path) -> None:
@@ -65,6 +65,11 @@ class FileLocks:
             key.users -= 1
             if not key.users:
                 del self._keys[place]
+
+    @property
+    def idle(self) -> bool:
+        """Tell whether nobody in this process holds or wants anything."""
+        return not self._keys
 
     async def _lock(self, place: int) -> None:
         step = _FIRST_STEP_S

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from superagent.core.grants import Grant
 from superagent.core.policy import Policy
@@ -14,21 +14,11 @@ from superagent.core.resources import Protected
 from superagent.data.database import Database
 from superagent.data.transaction import InstanceTransaction, Transaction
 from superagent.runtime.identity_tables import GRANTS, TENANTS
+from superagent.runtime.shared_map import Epoch
 
 ROLES_FILE = Path(__file__).with_name("roles.toml")
 EVERYBODY = "everybody"
-
-
-class Epoch(Protocol):
-    """A counter that all workers of a host see."""
-
-    def read(self) -> int:
-        """Give the present value."""
-        ...
-
-    def bump(self) -> int:
-        """Raise it by one and give the new value."""
-        ...
+SYSTEM = "system"
 
 
 def built_in(file: Path = ROLES_FILE) -> list[Grant]:
@@ -37,7 +27,10 @@ def built_in(file: Path = ROLES_FILE) -> list[Grant]:
     grants: list[Grant] = []
     for role, sentences in roles.items():
         subject = "*" if role == EVERYBODY else f"role:{role}"
-        grants += [Grant(id=f"role:{role}:{at}", subject=subject, **one) for at, one in enumerate(sentences, 1)]
+        for at, one in enumerate(sentences, 1):
+            of_instance = one.pop("instance", False)
+            grant = Grant(id=f"role:{role}:{at}", subject=subject, **one)
+            grants.append(grant.of_instance() if of_instance else grant)
     return grants
 
 
@@ -94,7 +87,7 @@ class SqlPolicies:
             self._current = {tenant: Policy([], version, self._protected) for tenant in self._current}
             raise
         self._current = {
-            tenant: Policy([*self._built_in, *grants], version, self._protected, self._roots)
+            tenant: Policy([*self._built_in, *grants], version, self._protected, self._roots, tenant == SYSTEM)
             for tenant, grants in own.items()
         }
         self._version = version

@@ -52,7 +52,7 @@ class SettingsFile:
         else:
             try:
                 table[field] = value
-            except (ValueError, tomlkit.exceptions.TOMLKitError):
+            except (TypeError, ValueError, tomlkit.exceptions.TOMLKitError):
                 raise InvalidInput(f"`{name}` cannot be written as TOML") from None
         path = self._loaded.file
         fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")

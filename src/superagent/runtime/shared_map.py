@@ -16,7 +16,6 @@ from superagent.core.problems import Unavailable
 from superagent.runtime.key_files import create_or_read
 from superagent.runtime.presence import byte_lock
 
-EPOCHS = ("policy", "identity")
 _MAGIC = b"superagent map 1"
 _SECRET = slice(16, 32)
 _FIRST_EPOCH = 4  # in words of 8 bytes; a page is kept for what comes before the buckets
@@ -28,45 +27,54 @@ _LOCKS = [byte_lock(F_WRLCK, at) for at in range(_STRIPES + 1)]  # the last one 
 _FREES = [byte_lock(F_UNLCK, at) for at in range(_STRIPES + 1)]
 
 
-class SharedMap:
-    """Memory in a file: named counters that only grow, and buckets by the generic cell rate algorithm.
+class Epoch:
+    """A counter that only grows and that every process sees at once."""
 
-    A bucket is 16 bytes (a keyed digest of its key, its theoretical arrival time) in one of 8,192 sets of 8. When a set is
-    full, the bucket that has been idle longest is forgotten; an idle bucket is a full one, so nothing is lost by that.
-    Byte locks on the file keep processes apart; within a process only one thread, the loop's, may take.
+    __slots__ = ("_at", "_file", "_words")
+
+    def __init__(self, words: memoryview[int], at: int, file: int) -> None:
+        self._words = words
+        self._at = at
+        self._file = file
+
+    def read(self) -> int:
+        """Give the present value."""
+        return self._words[self._at]
+
+    def bump(self) -> int:
+        """Raise it by one and give the new value."""
+        fcntl(self._file, F_OFD_SETLKW, _LOCKS[_STRIPES])
+        try:
+            self._words[self._at] += 1
+            return self._words[self._at]
+        finally:
+            fcntl(self._file, F_OFD_SETLK, _FREES[_STRIPES])
+
+
+class SharedMap:
+    """Memory in a file: the epochs `policy` and `identity`, and buckets by the generic cell rate algorithm.
+
+    A bucket is 16 bytes (a keyed digest of its key, its theoretical arrival time) in one of 8,192 sets of 8. When a set
+    is full, the bucket that has been idle longest is forgotten; an idle one is full, so nothing is lost by that. Byte
+    locks on the file keep processes apart; within a process only one thread, the loop's, may take.
     """
 
     def __init__(self, path: Path) -> None:
         head = create_or_read(path, lambda: (_MAGIC + secrets.token_bytes(16)).ljust(_SIZE, b"\0"))
-        if len(head) != _SIZE or not head.startswith(_MAGIC):
+        self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        if os.fstat(self._file).st_size != _SIZE or not head.startswith(_MAGIC):
+            os.close(self._file)
             raise Unavailable(
                 f"`{path.name}` is not of this version",
                 hint="stop every process of this installation, remove that file, start again",
             )
         self._secret = head[_SECRET]
-        self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         self._memory = mmap.mmap(self._file, _SIZE)
         self._words = memoryview(self._memory).cast("Q")
+        self.policy = Epoch(self._words, _FIRST_EPOCH, self._file)
+        self.identity = Epoch(self._words, _FIRST_EPOCH + 1, self._file)
         self._times = memoryview(self._memory).cast("d")
         self._place = lru_cache(maxsize=8192)(self._place_of)
-
-    # ---- epochs
-
-    def epoch(self, name: str) -> int:
-        """Give a counter as it stands now in whichever process."""
-        return self._words[_FIRST_EPOCH + EPOCHS.index(name)]
-
-    def bump(self, name: str) -> int:
-        """Count one up and give the new number; every process sees it at once."""
-        at = _FIRST_EPOCH + EPOCHS.index(name)
-        fcntl(self._file, F_OFD_SETLKW, _LOCKS[_STRIPES])
-        try:
-            self._words[at] += 1
-            return self._words[at]
-        finally:
-            fcntl(self._file, F_OFD_SETLK, _FREES[_STRIPES])
-
-    # ---- buckets
 
     def take(self, key: str, rate: Rate, now: float, cost: int = 1) -> float:
         """Take tokens, or say how many seconds to wait; 0.0 when they were taken. `now` in epoch seconds."""

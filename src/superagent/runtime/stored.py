@@ -117,8 +117,9 @@ def pack_outcome(outcome: Outcome) -> bytes:
 def unpack_outcome(data: bytes) -> Outcome:
     """Give back an outcome; its problem is one of the same class."""
     stored = _outcomes.decode(data)
-    fields = {name: getattr(stored, name) for name in _Outcome.__struct_fields__}
-    return Outcome(**fields | {"problem": stored.problem and _problem(stored.problem)})
+    fields: dict[str, Any] = {name: getattr(stored, name) for name in _Outcome.__struct_fields__}
+    fields["problem"] = stored.problem and _problem(stored.problem)
+    return Outcome(**fields)
 
 
 def _problem(stored: _Problem) -> Problem:
@@ -155,13 +156,13 @@ def pack_held(held: Held) -> bytes:
 def unpack_held(data: bytes, row: Any, approved_by: tuple[str, ...]) -> Held:
     """Give back a stored ticket from its bytes, its row (state, times, approvals needed) and who approved it."""
     stored = _helds.decode(data)
-    fields = {name: getattr(stored.invocation, name) for name in _Invocation.__struct_fields__}
-    invocation = Invocation(**fields | {"principal": Principal.from_stored(stored.invocation.principal)})
+    fields: dict[str, Any] = {name: getattr(stored.invocation, name) for name in _Invocation.__struct_fields__}
+    fields["principal"] = Principal.from_stored(stored.invocation.principal)
     return Held(
         row.id,
         row.tenant,
         Status(row.state),
-        invocation,
+        Invocation(**fields),
         row.at,
         row.until,
         stored.hash,
@@ -175,7 +176,7 @@ def unpack_held(data: bytes, row: Any, approved_by: tuple[str, ...]) -> Held:
 
 
 def unknown(invocation: str, operation: str) -> Outcome:
-    """Give the outcome of a call whose process died: nobody knows how far it came, so it is never run again by itself."""
+    """Give the outcome of a call whose process died: nobody knows how far it came, so it is never run again."""
     fault = Internal(
         "the platform stopped while this call ran",
         hint=f"see what it changed with `undo.preview` on `{invocation}`, then decide again",

@@ -223,6 +223,9 @@ def _set_timer(tx: Transaction, id: str, kind: str, due: float) -> None:
 
 
 def _forget(tx: Transaction, id: str) -> None:
+    if tx.count(INVOCATIONS, INVOCATIONS.c.id == id, INVOCATIONS.c.state == Status.RUNNING.value):
+        tx.update(TIMERS, TIMERS.c.invocation == id, due=TIMERS.c.due + KEEP_ENDED_S)
+        return
     tx.delete(INVOCATIONS, INVOCATIONS.c.id == id)
     tx.delete(APPROVALS, APPROVALS.c.invocation == id)
     tx.delete(TIMERS, TIMERS.c.invocation == id)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Awaitable
-from typing import Protocol
+from collections.abc import Awaitable, Sequence
+from typing import Any, Protocol
 
 from superagent.sdk import Context, Effect, InvalidInput, Nothing, Output, Plugin, Risk
 
@@ -20,13 +20,21 @@ class Store(Protocol):
 
     def grep(
         self, tenant: str, principal: str, handle: str, pattern: str, limit: int
-    ) -> Awaitable[list[tuple[int, str]]]:
-        """Give (line number from 1, line) of matching lines."""
+    ) -> Awaitable[Sequence[Any]]:
+        """Give matches with `line` (from 1), `offset` (bytes) and `text`."""
         ...
 
     def delete(self, tenant: str, principal: str, handle: str) -> Awaitable[None]:
         """Drop a result. Raises `NotFound`."""
         ...
+
+
+class Match(Output):
+    """One match: its line from 1, its byte offset, and the text around it."""
+
+    line: int
+    offset: int
+    text: str
 
 
 class Page(Output):
@@ -37,7 +45,7 @@ class Page(Output):
     next_offset: int | None
     text: str | None = None
     base64: str | None = None
-    lines: list[str] | None = None
+    matches: list[Match] | None = None
 
 
 def plugin(store: Store) -> Plugin:
@@ -52,7 +60,8 @@ def plugin(store: Store) -> Plugin:
         if grep is not None:
             found = await store.grep(ctx.tenant, ctx.principal.id, handle, grep, 1000)
             _, size = await store.read(ctx.tenant, ctx.principal.id, handle, 0, 0)
-            return Page(size=size, offset=0, next_offset=None, lines=[f"{number}:{line}" for number, line in found])
+            hits = [Match(line=one.line, offset=one.offset, text=one.text) for one in found]
+            return Page(size=size, offset=0, next_offset=None, matches=hits)
         data, size = await store.read(ctx.tenant, ctx.principal.id, handle, offset, limit)
         end = offset + len(data)
         following = end if end < size else None

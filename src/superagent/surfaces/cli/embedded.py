@@ -78,7 +78,8 @@ class Embedded:
         while True:
             present = self._ask(work.get(held.tenant, held.id)) or held
             found = self._ask(work.events(held.tenant, held.id, at))
-            for at, data in found:
+            for number, data in found:
+                at = number
                 yield Event("message", json.loads(data))
             if not found and present.state not in _OPEN:
                 break

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from superagent.surfaces.cli.target import Request
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)([smhdw]?)")
+_DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)([smhdw]?)")
 TAKEN = frozenset({"help", "json", "server", "api-key-file", "data"})
 """Flags that mean the same everywhere; a parameter of such a name gets `--input-NAME`."""
 
@@ -37,8 +37,8 @@ class Parser(argparse.ArgumentParser):
         super().__init__(
             prog,
             usage=usage,
-            description=about.replace("%", "%%"),
-            epilog=epilog.replace("%", "%%"),
+            description=_plain(about),
+            epilog=_plain(epilog),
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
             add_help=False,
@@ -67,24 +67,12 @@ class _Help(argparse.Action):
         raise Shown(parser.format_help())
 
 
-CALL_FLAGS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("dry-run", {"action": "store_true", "help": "show what it would do; change nothing"}),
-    ("key", {"metavar": "KEY", "default": "", "help": "idempotency key: the same call happens once"}),
-    ("reason", {"metavar": "TEXT", "default": "", "help": "why; kept in the audit and shown to whoever approves"}),
-    ("deadline", {"metavar": "TIME", "default": None, "help": "stop it after this long: 30, 30s, 5m"}),
-    ("session", {"metavar": "NAME", "default": "", "help": "a session that can be undone as a whole"}),
-    ("async", {"action": "store_true", "help": "work in the background of the server; see `superagent watch`"}),
-    ("save", {"metavar": "FILE", "default": "", "help": "write the stored result here; - for standard output"}),
-)
-
-
 def add_call_flags(parser: Parser, without: frozenset[str] = frozenset()) -> None:
     """Let a command say how its call is treated; a flag that is a parameter of the operation becomes `--call-…`."""
     group = parser.add_argument_group("the call")
     for name, how in CALL_FLAGS:
         flag = f"--call-{name}" if name in without else f"--{name}"
-        extra = {"type": seconds} if name == "deadline" else {}
-        group.add_argument(flag, dest=f"call_{name.replace('-', '_')}", **how, **extra)
+        group.add_argument(flag, dest=f"call_{name.replace('-', '_')}", **how)
 
 
 def request_of(given: argparse.Namespace, operation: str, input: dict[str, Any]) -> Request:
@@ -122,3 +110,19 @@ def moment(text: str, now: float) -> float:
             f"`{text}` is no time such as 2h (ago), 2026-01-31T12:00 or epoch seconds"
         ) from None
     return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+
+
+CALL_FLAGS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("dry-run", {"action": "store_true", "help": "show what it would do; change nothing"}),
+    ("key", {"metavar": "KEY", "default": "", "help": "idempotency key: the same call happens once"}),
+    ("reason", {"metavar": "TEXT", "default": "", "help": "why; kept in the audit and shown to whoever approves"}),
+    ("deadline", {"metavar": "TIME", "default": None, "type": seconds, "help": "stop it after this long: 30, 30s, 5m"}),
+    ("session", {"metavar": "NAME", "default": "", "help": "a session that can be undone as a whole"}),
+    ("async", {"action": "store_true", "help": "work in the background of the server; see `superagent watch`"}),
+    ("save", {"metavar": "FILE", "default": "", "help": "write the stored result here; - for standard output"}),
+)
+
+
+def _plain(text: str) -> str:
+    # argparse expands a text only when it names the program in it
+    return text.replace("%", "%%") if "%(prog)" in text else text

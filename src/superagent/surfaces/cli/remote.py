@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any, cast
@@ -103,7 +103,7 @@ class Remote:
     @contextmanager
     def _ask(
         self, method: str, path: str, body: bytes | None, headers: dict[str, str], wait_s: float
-    ) -> Iterator[HTTPResponse]:
+    ) -> Generator[HTTPResponse]:
         url = self._url
         kind = HTTPSConnection if url.scheme == "https" else HTTPConnection
         connection = kind(cast(str, url.hostname), url.port, timeout=CONNECT_S)

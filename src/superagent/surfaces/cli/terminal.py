@@ -9,7 +9,7 @@ import threading
 import time
 from functools import cached_property
 from types import TracebackType
-from typing import IO, Any, Protocol, Self
+from typing import Any, Protocol, Self, TextIO
 
 # C0 and C1 controls (ECMA-48), which move the cursor or change the terminal; the marks that turn the direction of text
 # around (Unicode UAX 9) or separate lines; halves of surrogate pairs, which are bytes that were no text
@@ -46,7 +46,7 @@ class _Prints(Protocol):
 class Screen:
     """Where a command's output goes: results to standard output, problems and progress to standard error."""
 
-    def __init__(self, *, json: bool = False, out: IO[str] | None = None, err: IO[str] | None = None) -> None:
+    def __init__(self, *, json: bool = False, out: TextIO | None = None, err: TextIO | None = None) -> None:
         self.json = json
         self._out = out or sys.stdout
         self._err = err or sys.stderr
@@ -75,7 +75,7 @@ class Screen:
 
     def bytes(self, chunk: bytes) -> None:
         """Print bytes as they are: only where the caller asked for exactly these."""
-        self._out.buffer.write(chunk)  # pyright: ignore[reportAttributeAccessIssue]
+        self._out.buffer.write(chunk)
         self._out.flush()
 
     def waiting(self, what: str) -> Waiting:
@@ -86,7 +86,7 @@ class Screen:
 class Waiting:
     """A line on standard error that counts seconds; nothing where that is no terminal, or when it is over soon."""
 
-    def __init__(self, err: IO[str], what: str) -> None:
+    def __init__(self, err: TextIO, what: str) -> None:
         self._err = err
         self._what = neutral_line(what)
         self._over = threading.Event()
@@ -116,7 +116,7 @@ class Waiting:
                 return
 
 
-def _console(file: IO[str]) -> _Prints:
+def _console(file: TextIO) -> _Prints:
     # takes longer to load than everything else here: only where something is shown to people
     from rich.console import Console
 
@@ -125,6 +125,6 @@ def _console(file: IO[str]) -> _Prints:
     return Console(file=file, width=width, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
-def _write(file: IO[str], text: str) -> None:
+def _write(file: TextIO, text: str) -> None:
     file.write(text)
     file.flush()

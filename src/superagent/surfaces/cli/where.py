@@ -1,4 +1,4 @@
-"""Where a call goes: to the server that was named, to the one that holds the data folder, else to the kernel in here."""
+"""Where a call goes: to the server that was named, else the one that holds the data folder, else a kernel in here."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LONGEST_KEY = 4096
 
 
 def reach(given: argparse.Namespace, launch: Launch, screen: Screen) -> Target:
-    """Find where this command's calls go (rules.md 28). Raises a problem that says who holds the folder, or what is wrong.
+    """Find where this command's calls go (rules.md 28). Raises a problem that names who holds the folder.
 
     An explicit key is used wherever the call goes: only without one the command acts as the owner of the data folder.
     """

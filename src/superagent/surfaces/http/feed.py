@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 
-@dataclass(frozen=True, slots=True)
-class FeedItem:
+class FeedItem(Protocol):
     """One record: its number in the index (the event id) and what it says."""
 
-    number: int
-    record: dict[str, Any]
+    @property
+    def number(self) -> int:
+        """Give the number."""
+        ...
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Give the record."""
+        ...
 
 
 class Feed(Protocol):
     """Read what was indexed after a number."""
 
-    async def after(self, tenant: str, number: int, limit: int) -> list[FeedItem]:
+    async def after(self, tenant: str, number: int, limit: int) -> Sequence[FeedItem]:
         """Give the next records of a tenant, oldest first."""
         ...
 

@@ -89,10 +89,10 @@ class _Ground:
         """Open a folder beneath the top, making what is missing, never through a link."""
         fd = os.dup(self.top)
         try:
-            for part in path:
+            for depth, part in enumerate(path, 1):
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(part, 0o700, dir_fd=fd)
-                    self.modes.setdefault(path[: path.index(part) + 1], (0o755, 0.0))
+                    self.modes[path[:depth]] = (0o755, 0.0)  # unless the archive says otherwise later
                 inner = os.open(part, _DIRECTORY, dir_fd=fd)
                 os.close(fd)
                 fd = inner

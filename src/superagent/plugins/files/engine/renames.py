@@ -19,10 +19,10 @@ def aside() -> str:
     return f".superagent-{secrets.token_hex(12)}"
 
 
-def exchange(dir_fd: int, one: str, other: str) -> bool:
+def exchange(one_fd: int, one: str, other_fd: int, other: str) -> bool:
     """Swap two names in one step; False where the filesystem or the system cannot."""
     try:
-        _renameat2(dir_fd, one, dir_fd, other, _EXCHANGE)
+        _renameat2(one_fd, one, other_fd, other, _EXCHANGE)
     except OSError as error:
         if error.errno in _CANNOT:
             return False
@@ -47,22 +47,20 @@ def take_new(from_fd: int, name: str, to_fd: int, new: str) -> None:
         os.rename(name, new, src_dir_fd=from_fd, dst_dir_fd=to_fd)
 
 
-def take_over(from_fd: int, name: str, to_fd: int, new: str) -> str | None:
-    """Rename to a name whatever stands there; give the hidden name under which that now lies, None when it is gone."""
+def take_over(from_fd: int, name: str, to_fd: int, new: str) -> bool:
+    """Rename to a name whatever stands there; True when that lies under the first name now, to be removed."""
     try:
         os.rename(name, new, src_dir_fd=from_fd, dst_dir_fd=to_fd)
-        return None
+        return False
     except OSError as error:
         if error.errno not in (errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST):
             raise
-    old = aside()
-    os.rename(new, old, src_dir_fd=to_fd, dst_dir_fd=to_fd)
-    try:
+    if not exchange(from_fd, name, to_fd, new):
+        old = aside()
+        os.rename(new, old, src_dir_fd=to_fd, dst_dir_fd=to_fd)
         os.rename(name, new, src_dir_fd=from_fd, dst_dir_fd=to_fd)
-    except OSError:
-        os.rename(old, new, src_dir_fd=to_fd, dst_dir_fd=to_fd)
-        raise
-    return old
+        os.rename(old, name, src_dir_fd=to_fd, dst_dir_fd=from_fd)
+    return True
 
 
 def exists(dir_fd: int, name: str) -> bool:

@@ -42,6 +42,7 @@ class Watch:
         if self.fd < 0:
             raise _failed()
         self.paths: dict[int, str] = {}
+        self._names: dict[int, set[str]] = {}
 
     def add(self, dir_fd: int, path: str) -> None:
         """Watch an open directory, which is called `path` from here on; the descriptor may be closed then."""
@@ -50,6 +51,7 @@ class Watch:
         if number < 0:
             raise _failed()
         self.paths[number] = path
+        self._names[number] = set(os.listdir(dir_fd))
 
     def read(self) -> list[Heard]:
         """Give what happened since, without waiting; a move is one change if both ends were heard."""
@@ -66,22 +68,37 @@ class Watch:
                 found.append(Heard("overflow"))
             elif mask & _IGNORED:
                 self.paths.pop(number, None)
+                self._names.pop(number, None)
             elif mask & _FROM:
+                self._names[number].discard(name)
                 left[cookie] = (path, is_dir)
             elif mask & _TO:
                 came = left.pop(cookie, None)
-                found.append(Heard("move", came[0], path, is_dir) if came else Heard("create", path, "", is_dir))
                 if came and is_dir:
                     self._renamed(came[0], path)
-            elif name:
-                kind: Kind = "create" if mask & _CREATE else "delete" if mask & _DELETE else "change"
+                if came and not _hidden(came[0]):
+                    found.append(Heard("move", came[0], path, is_dir))
+                else:  # a file written in one step comes under a hidden name and takes the place of the old one
+                    found.append(Heard(self._came(number, name), path, "", is_dir))
+                self._names[number].add(name)
+            elif name and not _hidden(path):
+                kind: Kind = "change"
+                if mask & _CREATE:
+                    kind = self._came(number, name)
+                    self._names[number].add(name)
+                elif mask & _DELETE:
+                    kind = "delete"
+                    self._names[number].discard(name)
                 found.append(Heard(kind, path, "", is_dir))
-        found += [Heard("delete", path, "", is_dir) for path, is_dir in left.values()]
+        found += [Heard("delete", path, "", is_dir) for path, is_dir in left.values() if not _hidden(path)]
         return found
 
     def close(self) -> None:
         """Stop hearing."""
         os.close(self.fd)
+
+    def _came(self, number: int, name: str) -> Kind:
+        return "change" if name in self._names[number] else "create"
 
     def _renamed(self, old: str, new: str) -> None:
         for number, path in self.paths.items():
@@ -143,6 +160,11 @@ def _merged(before: Heard | None, now: Heard) -> Heard | None:
     if before.kind == "delete" and now.kind == "create":
         return Heard("change", now.path, "", now.is_dir)
     return now
+
+
+def _hidden(path: str) -> bool:
+    """Say whether this is a name under which the platform prepares what it then puts in place."""
+    return path.rpartition("/")[2].startswith(".superagent-")
 
 
 def _messages(data: bytes) -> list[tuple[int, int, int, str]]:

@@ -128,12 +128,12 @@ def _create(dir_fd: int, fresh: str, name: str) -> None:
 def _swap(dir_fd: int, fresh: str, name: str, expected: str) -> bool:
     """Swap the new file in and the old out and compare it; False where that cannot be done."""
     ours = os.stat(fresh, dir_fd=dir_fd, follow_symlinks=False).st_ino
-    if not exchange(dir_fd, fresh, name):
+    if not exchange(dir_fd, fresh, dir_fd, name):
         return False
     try:
         _compare(dir_fd, fresh, _present(dir_fd, fresh), expected)
     except BaseException:
-        exchange(dir_fd, fresh, name)
+        exchange(dir_fd, fresh, dir_fd, name)
         if os.stat(fresh, dir_fd=dir_fd, follow_symlinks=False).st_ino != ours:
             # a third one wrote between the two swaps: theirs is the newest, so it stays
             os.rename(fresh, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)

@@ -12,8 +12,8 @@ def upgrade() -> None:
         sa.Column("tenant", sa.String(64), nullable=False),
         sa.Column("id", sa.String(26), nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
-        sa.Column("at", sa.Double(), nullable=False),
-        sa.Column("until", sa.Double(), nullable=False),
+        sa.Column("at", sa.Double, nullable=False),
+        sa.Column("until", sa.Double, nullable=False),
         sa.Column("approvals_needed", sa.Integer(), nullable=False),
         sa.Column("owner", sa.String(16), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
@@ -27,7 +27,7 @@ def upgrade() -> None:
         sa.Column("tenant", sa.String(64), nullable=False),
         sa.Column("invocation", sa.String(26), nullable=False),
         sa.Column("person", sa.String(255), nullable=False),
-        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("at", sa.Double, nullable=False),
         sa.PrimaryKeyConstraint("tenant", "invocation", "person", name="pk_work_approvals"),
     )
     op.create_table(
@@ -50,7 +50,7 @@ def upgrade() -> None:
         "work_timers",
         sa.Column("tenant", sa.String(64), nullable=False),
         sa.Column("invocation", sa.String(26), nullable=False),
-        sa.Column("due", sa.Double(), nullable=False),
+        sa.Column("due", sa.Double, nullable=False),
         sa.Column("kind", sa.String(16), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "invocation", name="pk_work_timers"),
     )
@@ -59,7 +59,7 @@ def upgrade() -> None:
         "work_outbox",
         sa.Column("tenant", sa.String(64), nullable=False),
         sa.Column("invocation", sa.String(26), nullable=False),
-        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("at", sa.Double, nullable=False),
         sa.PrimaryKeyConstraint("tenant", "invocation", name="pk_work_outbox"),
     )
     op.create_index("ix_work_outbox_at", "work_outbox", ["at"])

@@ -1,0 +1,42 @@
+"""The command line's entry: it hands over how an installation is reached, and loads nothing before that is needed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+from superagent.surfaces.cli.launch import Installation, Launch
+from superagent.surfaces.cli.main import run
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code."""
+    sys.exit(run(sys.argv[1:], LAUNCH))
+
+
+def _data_folder(flag: str) -> Path:
+    from superagent.settings import data_folder
+
+    return data_folder(flag)
+
+
+def _open_installation(data: Path) -> AbstractAsyncContextManager[Installation]:
+    from superagent.app import open_installation
+    from superagent.settings import load
+
+    return open_installation(load(data))
+
+
+def _serve(data: Path, flags: Mapping[str, object], say: Callable[[str], None]) -> int:
+    from superagent.asgi import serve
+
+    return serve(data, flags, say)
+
+
+LAUNCH = Launch(_data_folder, _open_installation, _serve)
+"""How this installation's command line reaches what lies behind it."""
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""The plugin's own end of the line: its `Plugin`, what it reaches, and how the engine's answers become problems."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from types import TracebackType
+from typing import Annotated, Literal, Protocol
+
+from pydantic import Field
+
+from superagent.sdk import Conflict, Context, Deadline, Effect, InvalidInput, Plugin, TooLarge
+
+from .engine.places import Cursor, Differs, Entry, TooMuch, Unfit
+
+files = Plugin("files", reaches=("files",))
+
+Limit = Annotated[int, Field(ge=1, le=100_000)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")]
+Mode = Annotated[str, Field(pattern="^0?[0-7]{3}$", description="permission bits in octal, such as 0644")]
+
+MOST_WALKED = 1_000_000
+
+
+class Place(Protocol):
+    """A place below a granted root, as the runtime gives it: an open directory and a name in it."""
+
+    dir_fd: int
+    name: str
+    path: str
+    real: str
+
+    @property
+    def exists(self) -> bool:
+        """Say whether something stood there."""
+        ...
+
+    @property
+    def is_dir(self) -> bool:
+        """Say whether it was a directory."""
+        ...
+
+    def found(self) -> os.stat_result:
+        """Give what stood there; `NotFound` for nothing."""
+        ...
+
+    def open(self) -> int:
+        """Open the file."""
+        ...
+
+    def open_directory(self) -> int:
+        """Open the directory."""
+        ...
+
+    def __enter__(self) -> Place:
+        """Use it in a block."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let go of it."""
+        ...
+
+
+class Reach(Protocol):
+    """The capability `files`, as far as this plugin uses it."""
+
+    def at(self, path: str, *, effect: Effect = Effect.READ, follow: bool = True) -> Place:
+        """Open the place of a canonical path."""
+        ...
+
+    def walk(
+        self,
+        at: Place,
+        *,
+        effect: Effect = Effect.READ,
+        max_depth: int | None = None,
+        max_entries: int | None = None,
+        leaving: bool = False,
+        itself: bool = False,
+        hidden: bool = True,
+        skipped: Callable[[str, OSError], None] | None = None,
+    ) -> Iterator[Entry]:
+        """Give what lies beneath a place and may be used."""
+        ...
+
+    def require_whole(self, at: Place, effect: Effect) -> None:
+        """Go on only if all beneath a place may be used so."""
+        ...
+
+    def cursor(self, fd: int) -> Cursor:
+        """Begin to move through a tree."""
+        ...
+
+    def remove(self, dir_fd: int, name: str) -> None:
+        """Remove what stands at a name."""
+        ...
+
+    def errors_about(
+        self, path: str, changed: Literal["nothing", "partly", "unknown"] = "nothing"
+    ) -> AbstractContextManager[None]:
+        """Turn errors of the operating system into problems."""
+        ...
+
+
+def reach(ctx: Context) -> Reach:
+    """Give the files that this call may reach."""
+    return ctx.reach("files")
+
+
+@contextmanager
+def told(ctx: Context, path: str) -> Generator[None]:
+    """Let a block's errors be told to the caller as problems about a path."""
+    try:
+        with reach(ctx).errors_about(path):
+            yield
+    except Differs as error:
+        raise Conflict(f"`{path}`: {error.message}", hint=error.hint) from error
+    except TooMuch as error:
+        raise TooLarge(f"`{path}`: {error.message}", hint=error.hint) from error
+    except Unfit as error:
+        raise InvalidInput(f"`{path}`: {error.message}", hint=error.hint) from error
+
+
+def timely(ctx: Context, entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Give entries until the call's deadline: a thread cannot be stopped from outside."""
+    left = ctx.operation.timeout_s if ctx.remaining_s is None else min(ctx.remaining_s, ctx.operation.timeout_s)
+    end = time.monotonic() + left
+    for entry in entries:
+        if time.monotonic() > end:
+            raise Deadline("the walk did not end in time", hint="begin further down, or give it more time")
+        yield entry

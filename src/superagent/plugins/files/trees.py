@@ -1,0 +1,167 @@
+"""Operations on whole trees: copy and move."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from superagent.sdk import Conflict, Context, Effect, InvalidInput, Output, Preview, ReadPath, Risk, WritePath, put_back
+
+from .engine import copies, listing, renames
+from .line import MOST_WALKED, Place, files, reach, timely, told
+
+
+class Copied(Output):
+    """What was copied; every file was read back and compared."""
+
+    source: str
+    target: str
+    files: int
+    bytes: int
+
+
+@files.operation(risk=Risk.MEDIUM, undo=put_back, atomic=True, timeout_s=600.0)
+async def copy(ctx: Context, source: ReadPath, target: WritePath, overwrite: bool = False) -> Copied:
+    """Copy a file or a folder, verified by checksum; links in a folder stay links, modes and times are kept.
+
+    `target` is the new name itself. With `overwrite`, whatever stands there is replaced as a whole.
+    """
+    one = await ctx.thread(lambda: reach(ctx).at(source))
+    with one:
+        other = await ctx.thread(lambda: reach(ctx).at(target, effect=Effect.CHANGE, follow=False))
+        with other:
+            await ctx.thread(_fit, ctx, one, other, overwrite)
+
+            def work() -> Copied:
+                with told(ctx, target):
+                    done = _copy(ctx, one, other, overwrite)
+                return Copied(
+                    source=listing.shown(one.real),
+                    target=listing.shown(other.real),
+                    files=done.files,
+                    bytes=done.bytes,
+                )
+
+            async with ctx.changing(other.real):
+                return await ctx.thread(work)
+
+
+@copy.preview
+async def _(ctx: Context, source: ReadPath, target: WritePath, overwrite: bool = False) -> Preview:
+    def work() -> Preview:
+        with reach(ctx).at(source) as one, reach(ctx).at(target, effect=Effect.CHANGE, follow=False) as other:
+            entries = sum(1 for _ in timely(ctx, reach(ctx).walk(one, itself=True, max_entries=MOST_WALKED)))
+            return _previewed(ctx, "copy", one, other, overwrite, entries)
+
+    return await ctx.thread(work)
+
+
+class Moved(Output):
+    """Where it was and where it is; `copied` says that it had to be copied to another filesystem."""
+
+    source: str
+    target: str
+    copied: bool
+
+
+@files.operation(risk=Risk.MEDIUM, undo=put_back, atomic=True, timeout_s=600.0)
+async def move(ctx: Context, source: WritePath, target: WritePath, overwrite: bool = False) -> Moved:
+    """Move or rename a file, a link itself or a folder; to another filesystem it is copied, verified, then deleted.
+
+    `target` is the new name itself. With `overwrite`, whatever stands there is replaced as a whole.
+    """
+    one = await ctx.thread(lambda: reach(ctx).at(source, effect=Effect.CHANGE, follow=False))
+    with one:
+        other = await ctx.thread(lambda: reach(ctx).at(target, effect=Effect.CHANGE, follow=False))
+        with other:
+            await ctx.thread(_fit, ctx, one, other, overwrite)
+            await ctx.thread(reach(ctx).require_whole, one, Effect.CHANGE)
+
+            def work() -> Moved:
+                with told(ctx, target):
+                    copied = _move(ctx, one, other, overwrite)
+                return Moved(source=listing.shown(one.real), target=listing.shown(other.real), copied=copied)
+
+            async with ctx.changing(one.real), ctx.changing(other.real):
+                return await ctx.thread(work)
+
+
+@move.preview
+async def _(ctx: Context, source: WritePath, target: WritePath, overwrite: bool = False) -> Preview:
+    def work() -> Preview:
+        with (
+            reach(ctx).at(source, effect=Effect.CHANGE, follow=False) as one,
+            reach(ctx).at(target, effect=Effect.CHANGE, follow=False) as other,
+        ):
+            reach(ctx).require_whole(one, Effect.CHANGE)
+            shown = _previewed(ctx, "move", one, other, overwrite, 0)
+            return shown.model_copy(update={"changes": [listing.shown(one.real), *shown.changes]})
+
+    return await ctx.thread(work)
+
+
+def _fit(ctx: Context, one: Place, other: Place, overwrite: bool) -> None:
+    """Refuse what makes no sense, before anything is kept."""
+    one.found()
+    if other.real == one.real or other.real.startswith(one.real.rstrip("/") + "/"):
+        raise InvalidInput(f"`{listing.shown(other.real)}` is, or lies in, what would be copied or moved")
+    if one.real.startswith(other.real.rstrip("/") + "/"):
+        raise InvalidInput(
+            f"`{listing.shown(other.real)}` holds what would be copied or moved, so it cannot be replaced"
+        )
+    if other.exists:
+        if not overwrite:
+            raise Conflict(f"`{listing.shown(other.path)}` exists already", hint="set `overwrite` to replace it")
+        reach(ctx).require_whole(other, Effect.CHANGE)
+
+
+def _previewed(ctx: Context, what: str, one: Place, other: Place, overwrite: bool, entries: int) -> Preview:
+    conflicts: list[str] = []
+    try:
+        _fit(ctx, one, other, overwrite)
+    except (Conflict, InvalidInput) as problem:
+        conflicts.append(problem.detail)
+    instead = ", replacing what stands there" if other.exists else ""
+    how_much = f" ({entries} entries)" if entries > 1 else ""
+    return Preview(
+        summary=f"would {what} `{listing.shown(one.real)}`{how_much} to `{listing.shown(other.real)}`{instead}",
+        changes=[listing.shown(other.real)],
+        conflicts=conflicts,
+    )
+
+
+def _copy(ctx: Context, one: Place, other: Place, overwrite: bool) -> copies.Copied:
+    """Build the copy under a hidden name beside its place, then put it there in one step."""
+    fresh = renames.aside()
+    try:
+        entries = reach(ctx).walk(one, itself=True, leaving=True, max_entries=MOST_WALKED)
+        done = copies.copy_tree(timely(ctx, entries), other.dir_fd, fresh, reach(ctx).cursor)
+        if overwrite:
+            renames.take_over(other.dir_fd, fresh, other.dir_fd, other.name)
+        else:
+            renames.take_new(other.dir_fd, fresh, other.dir_fd, other.name)
+    finally:
+        reach(ctx).remove(other.dir_fd, fresh)  # what was replaced, or what was not finished
+    renames.sync_directory(other.dir_fd)
+    return done
+
+
+def _move(ctx: Context, one: Place, other: Place, overwrite: bool) -> bool:
+    """Rename, or copy and delete across filesystems; True when it was copied."""
+    copied = False
+    try:
+        if not overwrite:
+            renames.take_new(one.dir_fd, one.name, other.dir_fd, other.name)
+        elif renames.take_over(one.dir_fd, one.name, other.dir_fd, other.name):
+            reach(ctx).remove(one.dir_fd, one.name)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        _copy(ctx, one, other, overwrite)
+        gone = renames.aside()
+        os.rename(one.name, gone, src_dir_fd=one.dir_fd, dst_dir_fd=one.dir_fd)
+        reach(ctx).remove(one.dir_fd, gone)
+        copied = True
+    for place in (one, other):
+        renames.sync_directory(place.dir_fd)
+    return copied

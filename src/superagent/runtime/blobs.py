@@ -1,0 +1,174 @@
+"""Blobs: large inputs and results as files behind handles that nobody can guess, for 24 hours."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from sqlalchemy import BigInteger, Column, Double, Index, Row, String
+
+from superagent.core.ports import Clock
+from superagent.core.problems import NotFound, TooLarge, Unavailable
+from superagent.data.areas import Area
+from superagent.data.database import Database
+from superagent.data.transaction import Transaction
+from superagent.runtime.blob_search import Hit, search
+from superagent.runtime.key_files import private_folder, sync_folder
+
+KEEP_S = 86_400.0
+MOST_BYTES = 1024**3
+QUOTA_BYTES = 10 * 1024**3
+_GRACE_S = 3600.0
+_KINDS = {"blob": "blob_", "result": "res_"}
+AREA = Area("blobs", "blobs_0001", Path(__file__).parent / "migrations" / "versions")
+HANDLES = AREA.table(
+    "blobs_handles",
+    Column("handle", String(64), primary_key=True),
+    Column("principal", String(255), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("until", Double, nullable=False),
+    Index(None, "until"),
+)
+
+
+class FileBlobs:
+    """Fill the port `Blobs` with files in one folder and a row for each.
+
+    `most_bytes` is the most that one may have, `quota_bytes` the most that a tenant may have at a time.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        folder: Path,
+        most_bytes: int = MOST_BYTES,
+        quota_bytes: int = QUOTA_BYTES,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._folder = private_folder(folder)
+        self._most = most_bytes
+        self._quota = quota_bytes
+
+    async def put(self, tenant: str, principal: str, chunks: AsyncIterator[bytes], *, what: str = "blob") -> str:
+        """Store bytes and give their handle, durable on return.
+
+        Raises `TooLarge` over the size or the quota, `Unavailable` when the disk cannot take it; nothing is left then.
+        """
+        handle = _KINDS[what] + secrets.token_urlsafe(24)
+        room = self._quota - await self._database.read(tenant, lambda tx: tx.sum(HANDLES, HANDLES.c.size))
+        path = self._folder / handle
+        try:
+            size, digest = await self._write(path, chunks, room)
+            until = self._clock.now() + KEEP_S
+            row = {"handle": handle, "principal": principal, "size": size, "sha256": digest, "until": until}
+
+            def add(tx: Transaction) -> None:
+                _within(tx.sum(HANDLES, HANDLES.c.size) + size, self._quota, "this tenant may have at a time")
+                tx.insert(HANDLES, **row)
+
+            await self._database.write(tenant, add)
+        except BaseException as fault:
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+            if isinstance(fault, OSError):
+                raise Unavailable(
+                    f"the bytes could not be stored: {fault.strerror}", hint="free space where the data folder lies"
+                ) from fault
+            raise
+        return handle
+
+    async def _write(self, path: Path, chunks: AsyncIterator[bytes], room: int) -> tuple[int, str]:
+        state, size = hashlib.sha256(), 0
+        with await asyncio.to_thread(_create, path) as file:
+            async for chunk in chunks:
+                size += len(chunk)
+                _within(size, self._most, "one may have")
+                _within(size, room, "this tenant may have at a time")
+                await asyncio.to_thread(_store, file, state, chunk)
+            await asyncio.to_thread(_flush, file, self._folder)
+        return size, state.hexdigest()
+
+    async def read(
+        self, tenant: str, principal: str, handle: str, offset: int = 0, limit: int = 65_536
+    ) -> tuple[bytes, int]:
+        """Give (bytes, whole size). Raises `NotFound`, also for what belongs to somebody else."""
+        row = await self._find(tenant, principal, handle)
+        return await asyncio.to_thread(_read, self._folder / handle, offset, limit), row.size
+
+    async def digest(self, tenant: str, principal: str, handle: str) -> tuple[str, int]:
+        """Give the SHA-256 in hex and the size. Raises `NotFound`."""
+        row = await self._find(tenant, principal, handle)
+        return row.sha256, row.size
+
+    async def grep(
+        self, tenant: str, principal: str, handle: str, pattern: str, limit: int = 100, offset: int = 0
+    ) -> list[Hit]:
+        """Find a pattern (RE2, so no pattern can take for ever) from an offset on, at most `limit` times.
+
+        Raises `NotFound`, `InvalidInput` for a pattern that is none.
+        """
+        await self._find(tenant, principal, handle)
+        return await asyncio.to_thread(search, self._folder / handle, pattern, limit, offset)
+
+    async def delete(self, tenant: str, principal: str, handle: str) -> None:
+        """Remove a handle and what it names. Raises `NotFound`."""
+        await self._find(tenant, principal, handle)
+        await self._database.write(tenant, lambda tx: tx.delete(HANDLES, HANDLES.c.handle == handle))
+        await asyncio.to_thread((self._folder / handle).unlink, missing_ok=True)
+
+    async def sweep(self) -> int:
+        """Remove what is older than 24 hours, and files that a crash left without a row; give how many rows."""
+        now = self._clock.now()
+        removed = await self._database.write_instance(lambda tx: tx.delete(HANDLES, HANDLES.c.until <= now))
+        await asyncio.to_thread(_remove_older, self._folder, now - KEEP_S - _GRACE_S)
+        return removed
+
+    async def _find(self, tenant: str, principal: str, handle: str) -> Row[Any]:
+        mine = (HANDLES.c.handle == handle, HANDLES.c.principal == principal, HANDLES.c.until > self._clock.now())
+        row = await self._database.read(tenant, lambda tx: tx.first(HANDLES, *mine))
+        if row is None:
+            raise NotFound(f"there is no `{handle[:64]}`", hint="handles live for 24 hours, for whoever made them")
+        return row
+
+
+def _within(size: int, most: int, whose: str) -> None:
+    if size > most:
+        raise TooLarge(f"this is more than the {max(0, most)} bytes that {whose}")
+
+
+def _create(path: Path) -> BinaryIO:
+    return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
+
+
+def _store(file: BinaryIO, state: Any, chunk: bytes) -> None:
+    file.write(chunk)
+    state.update(chunk)
+
+
+def _flush(file: BinaryIO, folder: Path) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+    sync_folder(folder)
+
+
+def _read(path: Path, offset: int, limit: int) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        return os.pread(descriptor, limit, offset)
+    finally:
+        os.close(descriptor)
+
+
+def _remove_older(folder: Path, before: float) -> None:
+    for one in os.scandir(folder):
+        if one.stat().st_mtime < before:
+            os.unlink(one)

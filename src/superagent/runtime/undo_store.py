@@ -1,0 +1,228 @@
+"""The undo store: what stood at resources before they were changed, for seven days and within each tenant's quota."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, Row, String, Text, select
+
+from superagent.core.ports import Clock, Kept
+from superagent.core.problems import TooLarge
+from superagent.core.resources import Effect
+from superagent.data.areas import NUMBER, Area
+from superagent.data.database import Database
+from superagent.data.transaction import InstanceTransaction, Transaction
+from superagent.runtime.kept_content import KeptContent
+from superagent.runtime.stored import Seals, place
+
+QUOTA_BYTES = 10 * 1024**3
+KEEP_S = 7 * 86_400.0
+_GRACE_S = 86_400.0  # content outlives its entries: it is put before they are, and the clock may step
+_AT_ONCE = 500
+AREA = Area("undo", "undo_0001", Path(__file__).parent / "migrations" / "versions")
+ENTRIES = AREA.table(
+    "undo_entries",
+    Column("id", NUMBER, primary_key=True, autoincrement=True),
+    Column("invocation", String(26), nullable=False),
+    Column("parent", String(26), nullable=False),
+    Column("operation", String(200), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("principal", String(255), nullable=False),
+    Column("session", String(255), nullable=False),
+    Column("resource", Text, nullable=False),
+    Column("effect", Integer, nullable=False),
+    Column("data", LargeBinary, nullable=False),  # sealed
+    Column("at", Double, nullable=False),
+    Column("until", Double, nullable=False),
+    Column("before", String(128)),
+    Column("after", String(128)),
+    Column("closed", Boolean, nullable=False),
+    Column("undone_by", String(26), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Index(None, "tenant", "invocation"),
+    Index(None, "tenant", "parent"),
+    Index(None, "tenant", "session"),
+    Index(None, "until"),
+)
+ACTORS = AREA.table(  # who acted, and on whose behalf
+    "undo_actors",
+    Column("entry", NUMBER, primary_key=True, autoincrement=False),
+    Column("place", Integer, primary_key=True, autoincrement=False),
+    Column("principal", String(255), nullable=False),
+    Index(None, "tenant", "principal", "entry"),
+)
+USAGE = AREA.table("undo_usage", Column("bytes", BigInteger, nullable=False))
+
+
+class SqlUndo:
+    """Fill the port `UndoStore` with rows; `content` keeps the bytes they speak of."""
+
+    def __init__(
+        self,
+        database: Database,
+        seals: Seals,
+        clock: Clock,
+        folder: Path,
+        quota_bytes: int = QUOTA_BYTES,
+        keep_s: float = KEEP_S,
+    ) -> None:
+        self.content = KeptContent(folder / "blobs")
+        self._database = database
+        self._seals = seals
+        self._clock = clock
+        self._quota = quota_bytes
+        self._keep_s = keep_s
+
+    async def room(self, tenant: str) -> int:
+        """Give the bytes that a tenant may still keep; ask before content is copied."""
+        used = await self._database.read(tenant, lambda tx: tx.sum(USAGE, USAGE.c.bytes))
+        return max(0, self._quota - used)
+
+    async def add(self, kept: Kept) -> int:
+        """Keep an entry durably and give its id. Raises `TooLarge` over quota: nothing was changed yet."""
+        data = self._seal(kept.tenant, kept.invocation, kept.data)
+
+        def add(tx: Transaction) -> int:
+            _use(tx, kept.bytes, self._quota)
+            entry = tx.insert(
+                ENTRIES,
+                invocation=kept.invocation,
+                parent=kept.parent,
+                operation=kept.operation,
+                version=kept.version,
+                principal=kept.principal,
+                session=kept.session,
+                resource=kept.resource,
+                effect=int(kept.effect),
+                data=data,
+                at=kept.at,
+                until=kept.until,
+                before=kept.before,
+                after=kept.after,
+                closed=kept.closed,
+                undone_by=kept.undone_by,
+                bytes=kept.bytes,
+            )
+            chain = kept.chain or (kept.principal,)
+            tx.insert_many(ACTORS, [{"entry": entry, "place": at, "principal": one} for at, one in enumerate(chain)])
+            return entry
+
+        return await self._database.write(kept.tenant, add)
+
+    async def close(self, entry: int, after: str | None, data: dict[str, Any] | None = None) -> None:
+        """Note the state that the change left, and the kept data where it grew."""
+
+        def close(tx: InstanceTransaction) -> None:
+            row = tx.first(ENTRIES, ENTRIES.c.id == entry)
+            if row is not None:
+                kept = row.data if data is None else self._seal(row.tenant, row.invocation, data)
+                tx.update(ENTRIES, ENTRIES.c.id == entry, after=after, closed=True, data=kept)
+
+        await self._database.write_instance(close)
+
+    async def drop(self, entry: int) -> None:
+        """Forget an entry: its change did not happen."""
+        await self._database.write_instance(lambda tx: _remove(tx, tx.select(ENTRIES, ENTRIES.c.id == entry)))
+
+    async def mark_undone(self, entries: Sequence[int], by: str) -> None:
+        """Note which invocation took these entries back."""
+        await self._database.write_instance(
+            lambda tx: tx.update(ENTRIES, ENTRIES.c.id.in_(list(entries)), undone_by=by)
+        )
+
+    async def reopen(self, tenant: str, by: str) -> None:
+        """Forget that an invocation took entries back: it was taken back itself."""
+        await self._database.write(tenant, lambda tx: tx.update(ENTRIES, ENTRIES.c.undone_by == by, undone_by=""))
+
+    async def of(
+        self,
+        tenant: str,
+        *,
+        ids: Sequence[str] = (),
+        session: str = "",
+        principal: str = "",
+        since: float = 0.0,
+        limit: int = 1000,
+    ) -> list[Kept]:
+        """Give entries, oldest first: of these invocations and their children, of a session, of a principal.
+
+        A principal's are its own and those made on its behalf. Conditions that are given must all hold; `since` in
+        epoch seconds. Where there are more than `limit`, the newest are given, for they are taken back first. What has
+        expired is not given.
+        """
+        alive = ENTRIES.c.until > self._clock.now()
+        wanted = [alive, ENTRIES.c.at >= since]
+        wanted += [ENTRIES.c.session == session] if session else []
+        if principal:
+            theirs = select(ACTORS.c.entry).where(ACTORS.c.tenant == tenant, ACTORS.c.principal == principal)
+            wanted.append(ENTRIES.c.id.in_(theirs))
+
+        def find(tx: Transaction) -> list[tuple[Row[Any], tuple[str, ...]]]:
+            family = [ENTRIES.c.invocation.in_(_family(tx, ids))] if ids else []
+            rows = tx.select(ENTRIES, *wanted, *family, order=[ENTRIES.c.id.desc()], limit=limit)
+            return [(row, _chain(tx, row.id)) for row in reversed(rows)]
+
+        return [self._kept(row, chain) for row, chain in await self._database.read(tenant, find)]
+
+    async def sweep(self) -> int:
+        """Remove entries whose time is over, and content that none of the others can need; give how many entries."""
+        now = self._clock.now()
+        removed = 0
+        while count := await self._database.write_instance(
+            lambda tx: _remove(tx, tx.select(ENTRIES, ENTRIES.c.until <= now, limit=_AT_ONCE))
+        ):
+            removed += count
+        await asyncio.to_thread(self.content.sweep, now - self._keep_s - _GRACE_S)
+        return removed
+
+    def _seal(self, tenant: str, invocation: str, data: dict[str, Any]) -> bytes:
+        return self._seals.seal("undo", place(tenant, invocation), msgspec.json.encode(data))
+
+    def _kept(self, row: Row[Any], chain: tuple[str, ...]) -> Kept:
+        fields: dict[str, Any] = dict(row._mapping)  # pyright: ignore[reportPrivateUsage] - SQLAlchemy's own public name
+        fields["effect"] = Effect(row.effect)
+        fields["data"] = msgspec.json.decode(self._seals.open("undo", place(row.tenant, row.invocation), row.data))
+        return Kept(**fields, chain=chain)
+
+
+def _chain(tx: Transaction, entry: int) -> tuple[str, ...]:
+    return tuple(row.principal for row in tx.select(ACTORS, ACTORS.c.entry == entry, order=[ACTORS.c.place]))
+
+
+def _family(tx: Transaction, ids: Sequence[str]) -> list[str]:
+    """Give these invocations and all that they called, as far as something was kept for them."""
+    family = dict.fromkeys(ids)
+    generation = list(family)
+    while generation:
+        children = tx.select(ENTRIES, ENTRIES.c.parent.in_(generation), columns=[ENTRIES.c.invocation])
+        generation = [row.invocation for row in children if row.invocation not in family]
+        family.update(dict.fromkeys(generation))
+    return list(family)
+
+
+def _use(tx: Transaction, size: int, quota: int) -> None:
+    used = tx.first(USAGE)
+    if (used.bytes if used else 0) + size > quota:
+        raise TooLarge(
+            f"what is kept for undo would be more than the {quota} bytes of this tenant",
+            hint="change less, wait until older entries expire, or have the quota raised",
+        )
+    if used is None:
+        tx.insert(USAGE, bytes=size)
+    else:
+        tx.update(USAGE, bytes=USAGE.c.bytes + size)
+
+
+def _remove(tx: InstanceTransaction, rows: Sequence[Row[Any]]) -> int:
+    freed: dict[str, int] = {}
+    for row in rows:
+        freed[row.tenant] = freed.get(row.tenant, 0) + row.bytes
+    for tenant, size in freed.items():
+        tx.update(USAGE, USAGE.c.tenant == tenant, bytes=USAGE.c.bytes - size)
+    gone = [row.id for row in rows]
+    tx.delete(ACTORS, ACTORS.c.entry.in_(gone))
+    return tx.delete(ENTRIES, ENTRIES.c.id.in_(gone))

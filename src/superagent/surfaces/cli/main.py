@@ -1,0 +1,157 @@
+"""The command line: finds the command, runs it, and turns whatever comes of it into what is shown and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from superagent.core.problems import Internal, Problem, Unavailable
+from superagent.surfaces.cli.launch import Launch
+from superagent.surfaces.cli.options import Parser, Shown, Usage
+from superagent.surfaces.cli.session import Session
+from superagent.surfaces.cli.target import DONE, FAILED, USAGE, Answer, Refused
+from superagent.surfaces.cli.terminal import Screen
+
+INTERRUPTED = 130
+"""What shells report for a program that ctrl-C ended."""
+
+_COMMANDS: dict[str, str] = {
+    "up": "serving:up",
+    "call": "calling:call",
+    "ops": "operations:ops",
+    "describe": "operations:describe",
+    "watch": "following:watch",
+    "events": "following:events",
+    "doctor": "doctor:doctor",
+    "version": "versions:version",
+}
+_NOT_YET: dict[str, str] = {
+    "worker": "the queue to other processes",
+    "node": "nodes on other machines",
+    "login": "sign-in",
+    "mcp": "the MCP server",
+    "connect": "the set-up of agents, which comes with the MCP server,",
+    "backup": "backup",
+    "restore": "restore from a backup",
+    "recover": "recovery from a backup",
+    "ask": "the planning of plain words",
+    "bench": "the benchmark on an installation",
+}
+_HELP = """\
+Super-Agent: one API through which AI agents safely operate computers.
+
+usage: superagent [--data FOLDER | --server URL --api-key-file FILE] [--json] COMMAND …
+
+  up                          serve in the foreground; the first start sets everything up
+  call NAME --input JSON      call any operation; -f FILE reads the input from a file, -f - from standard input
+  DOMAIN VERB …               the same with flags: superagent files read PATH --max-bytes 1000
+  ops [WORDS]                 the operations that you may use, or those that fit some words
+  describe NAME               one operation with its flags; so does DOMAIN VERB --help
+  undo ID …                   take back calls, --session a whole session, --since TIME all of yours since;
+                              --dry-run shows the plan
+  approvals                   what waits for a decision; approvals approve ID, approvals deny ID
+  audit query|verify|export   what happened, and the proof that nobody rewrote it
+  keys                        the keys of agents; keys create NAME, keys revoke ID
+  settings                    what is set and where that comes from; settings set NAME VALUE
+  watch ID                    follow a call that runs in the background
+  events                      what happens, as it does
+  doctor                      what works here, and the cure for what does not
+  version                     the version
+
+Without --server a command goes to the server that holds the data folder, and where none runs it does the work itself.
+It acts as the owner of the folder, or by the key in --api-key-file or SUPERAGENT_API_KEY.
+
+exit codes: 0 done · 1 failed · 2 wrong usage · 3 denied · 4 waits for approval · 5 unavailable
+"""
+
+
+def run(arguments: Sequence[str], launch: Launch) -> int:
+    """Run one command line and give its exit code."""
+    # until the command itself has been read, this is how to answer somebody who wants JSON
+    screen = Screen(json="--json" in arguments)
+    try:
+        return _run(list(arguments), launch, screen)
+    except Shown as shown:
+        screen.line(str(shown).rstrip())
+        return DONE
+    except Usage as wrong:
+        return _misused(screen, wrong)
+    except Refused as refused:
+        return _show(screen, refused.answer)
+    except Problem as problem:
+        return _show(screen, Answer(problem.status, problem.document()))
+    except KeyboardInterrupt:
+        screen.note("stopped; `superagent audit query` shows what became of it")
+        return INTERRUPTED
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except Exception:  # a fault of ours: the caller gets a problem, and the trace to send us
+        import traceback
+
+        traceback.print_exc()
+        return _show(screen, Answer(Internal.status, Internal("the command line broke").document()))
+
+
+def _run(arguments: list[str], launch: Launch, screen: Screen) -> int:
+    for number, argument in enumerate(arguments, 1):
+        if not argument.isprintable() and any("\ud800" <= char <= "\udfff" for char in argument):
+            raise Usage(f"argument {number} is not UTF-8", "files with such names can be reached as bytes by `call -f`")
+    at = _command_at(arguments)
+    parser = Parser("", _HELP, usage="superagent [--data FOLDER | --server URL] [--json] COMMAND …")
+    if at == len(arguments) or arguments[at] == "help":
+        if at < len(arguments) or {"--help", "-h"} & set(arguments):
+            raise Shown(_HELP)
+        raise Usage("there is no command", "see `superagent --help`")
+    before, command, rest = arguments[:at], arguments[at], arguments[at + 1 :]
+    if {"--help", "-h"} & set(before):
+        raise Shown(_HELP)
+    session = Session(launch, screen, argparse.Namespace())
+    session.read(parser, before)
+    if command in _NOT_YET:
+        raise Unavailable(
+            f"`superagent {command}` needs {_NOT_YET[command]} which this version does not have",
+            hint="`superagent --help` lists what it has",
+        )
+    if command in _COMMANDS:
+        return _load(_COMMANDS[command])(session, rest)
+    return _load("operations:run")(session, arguments[at:])
+
+
+def _load(place: str) -> Callable[[Session, Sequence[str]], int]:
+    # each command loads only what it needs: `--help` has to be there at once
+    module, _, name = place.partition(":")
+    found: Callable[[Session, Sequence[str]], int] = getattr(import_module(f"superagent.surfaces.cli.{module}"), name)
+    return found
+
+
+def _command_at(arguments: Sequence[str]) -> int:
+    """Give where the command stands: the first argument that is no flag and no flag's value."""
+    at = 0
+    while at < len(arguments) and arguments[at].startswith("-"):
+        at += 2 if arguments[at] in ("--data", "--server", "--api-key-file") else 1
+    return min(at, len(arguments))
+
+
+def _misused(screen: Screen, wrong: Usage) -> int:
+    if screen.json:
+        document = {
+            "type": "/problems/usage", "title": "The command line does not fit", "status": 400, "detail": wrong.detail,
+            "retryable": False, "changed": "nothing",
+        }  # fmt: skip
+        screen.document(document | ({"hint": wrong.hint} if wrong.hint else {}))
+    else:
+        screen.note(f"superagent: {wrong.detail}")
+        if wrong.hint:
+            screen.note(wrong.hint)
+    return USAGE
+
+
+def _show(screen: Screen, answer: Answer) -> int:
+    from superagent.surfaces.cli.render import show_answer
+
+    show_answer(screen, answer)
+    return answer.exit_code

@@ -1,0 +1,148 @@
+"""Operations as commands: `superagent files read PATH` is found in the catalogue and its flags in its schema."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from superagent.surfaces.cli.calling import perform
+from superagent.surfaces.cli.options import Parser, Usage, request_of
+from superagent.surfaces.cli.render import show_output
+from superagent.surfaces.cli.schema_flags import input_of, parser_of
+from superagent.surfaces.cli.session import Session
+from superagent.surfaces.cli.target import DONE, Target, output_of
+
+_HELP = frozenset({"--help", "-h"})
+_PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """A shorter way to type an operation: part of its input is fixed, and some parameters are spelled otherwise."""
+
+    operation: str
+    fixed: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    flags: Mapping[str, str] = field(default_factory=dict[str, str])
+    listed: str = ""
+
+
+ALIASES: dict[tuple[str, ...], Alias] = {
+    ("approvals",): Alias("approvals.list"),
+    ("approvals", "approve"): Alias("approvals.decide", {"decision": "approve"}),
+    ("approvals", "deny"): Alias("approvals.decide", {"decision": "deny"}),
+    ("keys",): Alias("access.keys.list"),
+    ("keys", "list"): Alias("access.keys.list"),
+    ("keys", "create"): Alias("access.keys.create", flags={"grants": "--grant", "expires_s": "--expires"}),
+    ("keys", "revoke"): Alias("access.keys.revoke"),
+    ("settings",): Alias("settings.list"),
+    ("undo",): Alias("undo.apply", listed="ids"),
+}
+"""The longest that fits counts, but an operation's own name comes first: `undo list` is no id."""
+
+
+def run(session: Session, words: Sequence[str]) -> int:
+    """Run the operation that the words name, or list those that begin with them."""
+    path = _path(words)
+    if not path:
+        raise Usage(f"`{words[0]}` is no command", "see `superagent --help`")
+    alias = _alias_of(path)
+    with session.target() as target:
+        if alias is None or len(path) > len(alias[0]):
+            names = _names_in(target, path[0].partition(".")[0])
+            taken = next((at for at in range(len(path), 0, -1) if ".".join(path[:at]) in names), 0)
+            if taken and (alias is None or taken > len(alias[0])):
+                return _run(session, target, Alias(".".join(path[:taken])), words[:taken], words[taken:])
+            if alias is None:
+                return _list(session, target, path, words)
+        return _run(session, target, alias[1], words[: len(alias[0])], words[len(alias[0]) :])
+
+
+def ops(session: Session, arguments: Sequence[str]) -> int:
+    """List the operations that you may use, or those that fit some words best."""
+    parser = Parser("ops", "List the operations that you may use, or those that fit some words best.")
+    parser.add_argument("words", nargs="*", metavar="[search] WORDS", help="what you want to do")
+    session.read(parser, arguments)
+    words: list[str] = session.given.words
+    if len(words) > 1 and words[0] == "search":
+        words = words[1:]
+    with session.target() as target:
+        found = output_of(target, "catalogue.search", query=" ".join(words), limit=20 if words else _PAGE)
+    _show(session, found)
+    return DONE
+
+
+def describe(session: Session, arguments: Sequence[str]) -> int:
+    """Describe one operation: what it does, its flags, and how it is taken back."""
+    parser = Parser("describe", "Describe one operation; with --json also its schemas.")
+    parser.add_argument("name", help="for example files.read")
+    session.read(parser, arguments)
+    name: str = session.given.name
+    with session.target() as target:
+        described = output_of(target, "catalogue.describe", name=name)
+    if session.screen.json:
+        session.screen.document(described)
+    else:
+        session.screen.line(parser_of(described, name.replace(".", " "))[0].format_help())
+    return DONE
+
+
+def _run(session: Session, target: Target, alias: Alias, words: Sequence[str], arguments: Sequence[str]) -> int:
+    described = output_of(target, "catalogue.describe", name=alias.operation)
+    parser, wanted = parser_of(described, " ".join(words), alias.fixed, alias.flags, alias.listed)
+    session.read(parser, arguments)
+    input = {**alias.fixed, **input_of(session.given, wanted, time.time(), alias.listed)}
+    return perform(session, target, request_of(session.given, alias.operation, input))
+
+
+def _list(session: Session, target: Target, path: list[str], words: Sequence[str]) -> int:
+    """Show what begins with these words when help was asked for; else say what does not fit."""
+    found = output_of(target, "catalogue.search", domain=path[0].partition(".")[0], limit=_PAGE)
+    rest = words[len(path) :]
+    session.screen.json = session.screen.json or "--json" in rest
+    fitting = [one for one in found["operations"] if one["name"].startswith(".".join(path))]
+    if fitting and (_HELP & set(rest)):
+        _show(session, {"operations": fitting, "cursor": None})
+        return DONE
+    typed = " ".join(words[: len(path)])
+    if fitting:
+        near = [one["name"].replace(".", " ") for one in fitting]
+        raise Usage(f"`{typed}` is not a whole command", f"its commands are: {', '.join(near)}")
+    every = output_of(target, "catalogue.search", limit=_PAGE)["operations"]
+    near = difflib.get_close_matches(".".join(path), [one["name"] for one in every], n=3, cutoff=0.5)
+    hint = f"did you mean {', '.join(one.replace('.', ' ') for one in near)}?" if near else ""
+    raise Usage(f"there is no command `{typed}`", hint or "see `superagent --help` and `superagent ops`")
+
+
+def _show(session: Session, found: dict[str, Any]) -> None:
+    if session.screen.json:
+        session.screen.document(found)
+    elif found["operations"]:
+        show_output(session.screen, {"operations": found["operations"]})
+    else:
+        session.screen.note("nothing fits")
+
+
+def _names_in(target: Target, domain: str) -> set[str]:
+    return {one["name"] for one in output_of(target, "catalogue.search", domain=domain, limit=_PAGE)["operations"]}
+
+
+def _path(words: Sequence[str]) -> list[str]:
+    """Give the words that could name an operation; one with dots is a whole name."""
+    found: list[str] = []
+    for word in words[:4]:
+        plain = word.replace("-", "_").replace(".", "")
+        if not (plain.isascii() and plain.replace("_", "").isalnum() and word[0].isalpha() and word == word.lower()):
+            break
+        found.append(word.replace("-", "_"))
+    return found
+
+
+def _alias_of(path: list[str]) -> tuple[tuple[str, ...], Alias] | None:
+    for length in (2, 1):
+        key = tuple(path[:length])
+        if key in ALIASES:
+            return key, ALIASES[key]
+    return None

@@ -1,0 +1,193 @@
+"""Rendering: outcomes, problems and events for people; every text that came from outside is made harmless first."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from superagent.surfaces.cli.target import Answer, Event
+from superagent.surfaces.cli.terminal import Screen, neutral, neutral_line
+
+_COLOURS = {"done": "green", "undone": "green", "previewed": "cyan"} | dict.fromkeys(
+    ("waiting", "queued", "running"), "yellow"
+)
+_CHANGED = {
+    "nothing": "nothing was changed",
+    "partly": "a part was changed",
+    "unknown": "what was changed is not known",
+}
+_DIFF = (("+++", "bold"), ("---", "bold"), ("@@", "cyan"), ("+", "green"), ("-", "red"))
+_COLUMNS: dict[str, tuple[str, ...]] = {
+    "operations": ("name", "effect", "risk", "undo", "summary"),
+    "records": ("at", "kind", "who", "operation", "resources", "status", "problem", "invocation"),
+    "keys": ("id", "name", "role", "created_by", "created_at", "expires_at", "revoked_at", "last_used_at"),
+    "waiting": ("id", "operation", "requester", "resources", "reason", "approvals_needed", "until"),
+}
+"""What a list of this name shows; every other list shows all that its entries have."""
+_BLANK: tuple[Any, ...] = (None, "", [], {})
+
+
+def show_answer(screen: Screen, answer: Answer) -> None:
+    """Show an outcome or a problem."""
+    if screen.json:
+        screen.document(answer.document)
+    elif answer.refused:
+        _problem(screen, answer.document)
+    else:
+        _outcome(screen, answer.document)
+
+
+def show_event(screen: Screen, event: Event) -> None:
+    """Show one event of a stream; the outcome that ends one is shown as such."""
+    if screen.json:
+        screen.document(event.data)
+    elif event.kind == "outcome" and "problem" in event.data:
+        _problem(screen, event.data["problem"])
+    elif event.kind == "outcome":
+        _outcome(screen, event.data)
+    elif event.data.get("kind") == "progress":
+        fraction = event.data.get("fraction")
+        share = f"{fraction:4.0%}  " if isinstance(fraction, float) else ""
+        _print(screen, (share, "cyan"), neutral_line(str(event.data.get("text", ""))))
+    else:
+        parts = [part for name, value in event.data.items() if value not in _BLANK for part in _pair(name, value)]
+        _print(screen, (f"{event.kind}  ", "cyan"), *parts)
+
+
+def show_output(screen: Screen, output: Mapping[str, Any]) -> None:
+    """Show what an operation gave back: short values in lines, lists as tables, long texts as they are."""
+    short = {name: value for name, value in output.items() if not _is_long(name, value)}
+    width = max((len(name) for name in short), default=0)
+    for name, value in short.items():
+        _print(screen, (f"{neutral_line(name):<{width}}  ", "dim"), cell(name, value))
+    for name, value in output.items():
+        if not _is_long(name, value):
+            continue
+        if isinstance(value, str):
+            _text(screen, name, value)
+        else:
+            _table(screen, name, cast("list[dict[str, Any]]", value))
+
+
+def cell(name: str, value: Any) -> str:
+    """Give a value on one line: times as such (UTC), lists with commas, objects as JSON."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float) and value > 1e8 and (name in ("at", "since", "until") or name.endswith("_at")):
+        return f"{datetime.fromtimestamp(value, UTC):%Y-%m-%d %H:%M:%S}Z"
+    if isinstance(value, list):
+        return ", ".join(cell(name, _resource(one)) for one in cast("list[Any]", value))
+    return neutral_line(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+def _resource(one: Any) -> Any:
+    # the audit writes a resource as a pair of its id and the effect
+    if isinstance(one, list) and len(pair := cast("list[Any]", one)) == 2:
+        return f"{pair[0]} {pair[1]}"
+    return cast(Any, one)
+
+
+def command_of(operation: str, input: Mapping[str, Any]) -> str:
+    """Give the command line that calls an operation, quoted for a shell."""
+    extra = f" --input {shlex.quote(json.dumps(input, ensure_ascii=False))}" if input else ""
+    return neutral_line(f"superagent call {shlex.quote(operation)}{extra}")
+
+
+def _outcome(screen: Screen, document: Mapping[str, Any]) -> None:
+    status = str(document["status"])
+    id = neutral_line(str(document["invocation"]))
+    seconds = f" in {document['seconds']:.3f} s" if "seconds" in document else ""
+    head = f"  {neutral_line(str(document['operation']))}{seconds}"
+    _print(screen, (neutral_line(status), f"bold {_COLOURS.get(status, 'red')}"), head, (f"  {id}", "dim"))
+    if document.get("output"):
+        show_output(screen, document["output"])
+    for one in document.get("effects", ()):
+        effect, resource = neutral_line(str(one["effect"])), neutral_line(str(one["resource"]))
+        _print(screen, (f"{effect:<8}", "yellow"), resource)
+    if document.get("handle"):
+        handle = neutral_line(str(document["handle"]))
+        _print(
+            screen, "the result is large: ", (f"superagent result read {handle}", "bold"), " (or call with --save FILE)"
+        )
+    undo = document.get("undo")
+    if undo and undo["possible"]:
+        _print(
+            screen, ("undo until ", "dim"), cell("until", undo["until"]), ("  superagent undo ", "bold"), (id, "bold")
+        )
+    elif undo:
+        _print(screen, ("no undo  ", "dim"), neutral_line(str(undo["why"])))
+    if status == "waiting":
+        _print(screen, "somebody else must approve it: ", (f"superagent approvals approve {id}", "bold"))
+    elif status in ("queued", "running"):
+        _print(screen, "see how it goes: ", (f"superagent watch {id}", "bold"))
+
+
+def _problem(screen: Screen, document: Mapping[str, Any]) -> None:
+    say = screen.err.print
+    title, detail = (neutral_line(str(document.get(name, ""))) for name in ("title", "detail"))
+    say(_styled((title, "bold red"), ("  " + str(document.get("type", "")).rpartition("/")[2], "dim")))
+    if detail and detail != title:
+        say(_styled(detail))
+    for fault in document.get("errors", ()):
+        say(_styled(("  " + neutral_line(str(fault["path"])), "bold"), "  ", neutral_line(str(fault["message"]))))
+    changed = str(document.get("changed", ""))
+    style = "dim" if changed == "nothing" else "bold yellow"
+    say(_styled((_CHANGED.get(changed, neutral_line(changed)), style)))
+    for one in document.get("partly", ()):
+        say(_styled(("  " + neutral_line(str(one)), "yellow")))
+    if document.get("hint"):
+        say(_styled(("hint  ", "cyan"), neutral_line(str(document["hint"]))))
+    if fix := document.get("fix"):
+        say(_styled(("fix   ", "cyan"), (command_of(str(fix["operation"]), fix["input"]), "bold")))
+    if document.get("invocation"):
+        say(_styled((neutral_line(str(document["invocation"])), "dim")))
+
+
+def _is_long(name: str, value: Any) -> bool:
+    if isinstance(value, str):
+        return "\n" in value or name in ("diff", "patch")
+    found = cast("list[Any]", value) if isinstance(value, list) else []
+    return bool(found) and all(isinstance(one, dict) for one in found)
+
+
+def _text(screen: Screen, name: str, text: str) -> None:
+    if not text:
+        return
+    _print(screen, (f"{neutral_line(name)}:", "dim"))
+    is_diff = name in ("diff", "patch") or text.startswith("--- ")
+    lines = neutral(text).removesuffix("\n").split("\n")
+    for line in lines:
+        style = next((style for mark, style in _DIFF if line.startswith(mark)), "") if is_diff else ""
+        _print(screen, (line, style))
+
+
+def _table(screen: Screen, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    from rich.table import Table
+
+    names = list(dict.fromkeys(column for row in rows for column in row))
+    shown = [one for one in _COLUMNS.get(name, names) if any(row.get(one) not in _BLANK for row in rows)] or names
+    table = Table(box=None, pad_edge=False, header_style="bold", title=None)
+    for column in shown:
+        table.add_column(_styled(neutral_line(column)), overflow="fold")
+    for row in rows:
+        table.add_row(*(_styled(cell(column, row.get(column))) for column in shown))
+    screen.out.print(table)
+
+
+def _pair(name: str, value: Any) -> list[str | tuple[str, str]]:
+    return [(f"{neutral_line(name)} ", "dim"), f"{cell(name, value)}  "]
+
+
+def _print(screen: Screen, *parts: str | tuple[str, str]) -> None:
+    screen.out.print(_styled(*parts))
+
+
+def _styled(*parts: str | tuple[str, str]) -> Any:
+    from rich.text import Text
+
+    return Text.assemble(*parts)

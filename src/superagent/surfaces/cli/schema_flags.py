@@ -1,0 +1,239 @@
+"""Flags from a schema: what a JSON schema asks for, as arguments of a command line, and back as the input object."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from superagent.core.problems import Malformed
+from superagent.core.strict_json import parse
+from superagent.surfaces.cli.options import CALL_FLAGS, TAKEN, Parser, Usage, add_call_flags, moment, seconds
+
+Kind = Literal["text", "integer", "number", "time", "duration", "flag", "json", "either"]
+_SCALARS: dict[str, Kind] = {"string": "text", "integer": "integer", "number": "number", "boolean": "flag"}
+_METAVARS: dict[Kind, str] = {
+    "text": "TEXT", "integer": "N", "number": "X", "time": "TIME", "duration": "TIME", "flag": "yes|no", "json": "JSON",
+    "either": "VALUE",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One property of an input: how it is typed. `either` is JSON if it reads as such, else text."""
+
+    name: str
+    kind: Kind
+    many: bool
+    required: bool
+    choices: tuple[str, ...]
+    help: str
+
+    @property
+    def flag(self) -> str:
+        """Give its flag."""
+        plain = self.name.replace("_", "-")
+        return f"--input-{plain}" if plain in TAKEN else f"--{plain}"
+
+    @property
+    def metavar(self) -> str:
+        """Give what stands for its value in usage lines."""
+        return "|".join(self.choices) if self.choices else _METAVARS[self.kind]
+
+    @property
+    def positional(self) -> bool:
+        """Tell whether its value can stand without its flag."""
+        return self.required and not self.many and self.kind != "json"
+
+
+def parameters(schema: Mapping[str, Any]) -> list[Parameter]:
+    """Read the parameters of an input schema (JSON Schema 2020-12 as pydantic writes it), in its order."""
+    required = set(schema.get("required", ()))
+    found: list[Parameter] = []
+    for name, one in cast("dict[str, dict[str, Any]]", schema.get("properties", {})).items():
+        plain, nullable = _resolved(one, schema)
+        many = plain.get("type") == "array"
+        item = _resolved(plain.get("items", {}), schema)[0] if many else plain
+        choices = tuple(str(choice) for choice in item.get("enum", [item["const"]] if "const" in item else ()))
+        found.append(
+            Parameter(name, _kind(name, item), many, name in required, choices, _help(one | plain, nullable=nullable))
+        )
+    return found
+
+
+def parser_of(
+    described: Mapping[str, Any],
+    command: str,
+    fixed: Collection[str] = (),
+    flags: Mapping[str, str] | None = None,
+    listed: str = "",
+) -> tuple[Parser, list[Parameter]]:
+    """Make the parser of an operation from its description, and give the parameters it reads.
+
+    `fixed` parameters are not asked for; `flags` gives more spellings of some; `listed` names a list whose values can
+    stand without a flag.
+    """
+    wanted = [one for one in parameters(described["input_schema"]) if one.name not in fixed]
+    places = " ".join(one.name.upper() for one in wanted if one.positional)
+    if listed:
+        places = f"[{listed.upper().removesuffix('S')} …]"
+    parser = Parser(
+        command, _about(described), usage=f"superagent {command} {places} [flags]".replace("  ", " "),
+        epilog=_examples(described, command, wanted),
+    )  # fmt: skip
+    parser.add_argument("values", nargs="*", help=argparse.SUPPRESS)
+    group = parser.add_argument_group("input")
+    for one in wanted:
+        spellings = [one.flag, *([flags[one.name]] if flags and one.name in flags else [])]
+        _add(group, one, spellings)
+    own = frozenset(spelling.removeprefix("--") for one in wanted for spelling in [one.flag])
+    add_call_flags(parser, own & {name for name, _ in CALL_FLAGS})
+    return parser, wanted
+
+
+def input_of(given: argparse.Namespace, wanted: list[Parameter], now: float, listed: str = "") -> dict[str, Any]:
+    """Give the input object of parsed arguments: values without a flag fill the required parameters in their order.
+
+    `now` in epoch seconds, for times that are told as how long ago. Raises `Usage`.
+    """
+    values: list[str] = list(given.values)
+    found: dict[str, Any] = {}
+    for one in wanted:
+        typed: Any = getattr(given, f"input_{one.name}")
+        if one.name == listed:
+            typed, values = [*(typed or []), *values] or None, []
+        elif typed is None and one.positional and values:
+            typed = values.pop(0)
+        if typed is not None:
+            found[one.name] = _read(one, typed, now)
+        elif one.required:
+            raise Usage(f"`{one.name}` is missing", f"give {one.flag} {one.metavar}")
+    if values:
+        raise Usage(f"`{values[0]}` is one value too many", "flags stand before their values; quote what has spaces")
+    return found
+
+
+def _resolved(one: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+    """Follow references and take `null` out of unions: (the schema that is left, whether null was in it)."""
+    nullable = False
+    while True:
+        if "$ref" in one:
+            one = cast("dict[str, Any]", schema["$defs"])[one["$ref"].rpartition("/")[2]]
+        elif len(kinds := [kind for kind in one.get("anyOf", ()) if kind.get("type") != "null"]) == 1:
+            one, nullable = kinds[0], True
+        else:
+            return dict(one), nullable
+
+
+def _kind(name: str, schema: Mapping[str, Any]) -> Kind:
+    kind = schema.get("type")
+    if kind == "number" and name in ("since", "until"):
+        return "time"
+    if kind in ("number", "integer") and name.endswith("_s"):
+        return "duration"
+    if kind in _SCALARS:
+        return _SCALARS[kind]
+    return "json" if kind in ("object", "array") else "either"
+
+
+def _help(schema: Mapping[str, Any], *, nullable: bool) -> str:
+    words = [str(schema["description"])] if schema.get("description") else []
+    default = schema.get("default")
+    if default is not None and default != "":
+        words.append(f"(default {json.dumps(default)})")
+    elif nullable or default == "":
+        words.append("(optional)")
+    return " ".join(words).replace("%", "%%")
+
+
+def _add(group: argparse._ArgumentGroup, one: Parameter, spellings: list[str]) -> None:  # pyright: ignore[reportPrivateUsage]
+    dest, help = f"input_{one.name}", one.help
+    if one.kind == "flag" and not one.many and not one.positional:
+        group.add_argument(*spellings, dest=dest, action=argparse.BooleanOptionalAction, default=None, help=help)
+    elif one.many:
+        group.add_argument(*spellings, dest=dest, action="append", metavar=one.metavar, help=f"{help} (repeatable)")
+    else:
+        group.add_argument(*spellings, dest=dest, metavar=one.metavar, help=help)
+
+
+def _read(one: Parameter, typed: Any, now: float) -> Any:
+    texts: list[Any] = typed if one.many else [typed]
+    try:
+        found = [_value(one, text, now) for text in texts]
+    except (ValueError, LookupError, Malformed, argparse.ArgumentTypeError) as bad:
+        detail = str(bad) if isinstance(bad, argparse.ArgumentTypeError) else f"`{texts[-1]}` is no {one.metavar}"
+        raise Usage(f"{one.flag}: {detail}") from None
+    return found if one.many else found[0]
+
+
+def _value(one: Parameter, text: Any, now: float) -> Any:
+    if one.choices and text not in one.choices:
+        raise argparse.ArgumentTypeError(f"`{text}` is none of {', '.join(one.choices)}")
+    return text if isinstance(text, bool) else _READERS[one.kind](text, now)
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if value - value != 0:  # neither infinity nor NaN is JSON
+        raise ValueError(text)
+    return int(value) if text.lstrip("+-").isdigit() else value
+
+
+def _either(text: str) -> Any:
+    try:
+        return parse(text.encode())
+    except Malformed:
+        return text
+
+
+_READERS: dict[Kind, Callable[[str, float], Any]] = {
+    "text": lambda text, _: text,
+    "integer": lambda text, _: int(text),
+    "number": lambda text, _: _number(text),
+    "time": moment,
+    "duration": lambda text, _: seconds(text),
+    "flag": lambda text, _: {"yes": True, "true": True, "no": False, "false": False}[text.lower()],
+    "json": lambda text, _: parse(text.encode()),
+    "either": lambda text, _: _either(text),
+}
+
+
+def _about(described: Mapping[str, Any]) -> str:
+    lines = [str(described["description"]), ""]
+    lines.append(f"{described['name']} · {described['effect']} · risk {described['risk']}")
+    if described["effect"] != "READ":
+        why = f": {described['why']}" if described["why"] else ""
+        lines[-1] += f" · taken back by {described['takes_back']}{why}"
+    return "\n".join(lines)
+
+
+def _examples(described: Mapping[str, Any], command: str, wanted: list[Parameter]) -> str:
+    lines: list[str] = []
+    for example in described["examples"]:
+        lines += ["", f"  {example['title']}", f"    superagent {command} {as_arguments(example['input'], wanted)}"]
+    return "\n".join(["examples:", *lines]) if lines else ""
+
+
+def as_arguments(input: Mapping[str, Any], wanted: list[Parameter]) -> str:
+    """Give an input as a person would type it, quoted for a shell."""
+    import shlex
+
+    words: list[str] = []
+    for one in wanted:
+        if one.name not in input:
+            continue
+        value: Any = input[one.name]
+        for item in cast("list[Any]", value) if one.many else [value]:
+            if isinstance(item, bool) and one.kind == "flag" and not one.positional:
+                words.append(one.flag if item else one.flag.replace("--", "--no-", 1))
+                continue
+            text = item if isinstance(item, str) else json.dumps(item)
+            if one.positional and not text.startswith("-"):
+                words.append(shlex.quote(text))
+            else:
+                words.append(
+                    f"{one.flag}={shlex.quote(text)}" if text.startswith("-") else f"{one.flag} {shlex.quote(text)}"
+                )
+    return " ".join(words)

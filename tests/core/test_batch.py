@@ -1,0 +1,108 @@
+"""Batches: in order, at once, or all and nothing; each call is judged and recorded on its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from superagent.core.grants import Grant
+from superagent.core.invocation import Call, Outcome, Status
+from superagent.core.kernel import MOST_CALLS, Mode
+from superagent.core.problems import InvalidInput
+from superagent.testing import World, person
+from tests.core.test_undo import world
+
+ADA = person()
+
+
+async def batch(here: World, mode: Mode, *calls: tuple[str, dict[str, Any]], stop: bool = True) -> list[Outcome]:
+    return await here.kernel.batch([Call(name, given) for name, given in calls], mode, stop, ADA, "batch")
+
+
+def write(name: str, text: str = "x") -> tuple[str, dict[str, Any]]:
+    return "notes.write", {"name": name, "text": text}
+
+
+BAD: tuple[str, dict[str, Any]] = ("notes.read", {"name": "missing"})
+
+
+async def test_calls_run_in_order_and_stop_at_the_first_that_fails() -> None:
+    notes: dict[str, str] = {}
+    outcomes = await batch(world(notes), "sequential", write("a"), BAD, write("b"))
+    assert [one.status for one in outcomes] == [Status.DONE, Status.FAILED]
+    assert notes == {"a": "x"}
+
+
+async def test_a_batch_can_go_on_after_a_failure() -> None:
+    notes: dict[str, str] = {}
+    outcomes = await batch(world(notes), "sequential", BAD, write("b"), stop=False)
+    assert [one.status for one in outcomes] == [Status.FAILED, Status.DONE]
+
+
+async def test_calls_at_once_keep_their_order_in_the_answer() -> None:
+    notes: dict[str, str] = {}
+    outcomes = await batch(world(notes), "parallel", *[write(str(number)) for number in range(40)], BAD)
+    assert [one.result()["name"] for one in outcomes[:-1]] == [str(number) for number in range(40)]
+    assert outcomes[-1].problem is not None
+
+
+async def test_an_atomic_batch_that_fails_is_taken_back_newest_first() -> None:
+    notes = {"a": "old"}
+    here = world(notes)
+    outcomes = await batch(here, "atomic", write("a", "1"), write("a", "2"), write("b"), BAD, write("c"))
+    assert notes == {"a": "old"}
+    assert [one.status for one in outcomes] == [Status.UNDONE, Status.UNDONE, Status.UNDONE, Status.FAILED]
+    assert outcomes[-1].problem is not None
+    assert outcomes[-1].problem.changed == "nothing"
+
+
+async def test_an_atomic_batch_that_succeeds_stays() -> None:
+    notes: dict[str, str] = {}
+    outcomes = await batch(world(notes), "atomic", write("a"), write("b"))
+    assert [one.status for one in outcomes] == [Status.DONE, Status.DONE]
+    assert notes == {"a": "x", "b": "x"}
+
+
+async def test_a_call_that_asks_fails_an_atomic_batch() -> None:
+    notes: dict[str, str] = {}
+    grants = [
+        Grant(id="a", effect="allow", subject="*", operations=["notes.write", "undo.apply"]),
+        Grant(id="b", effect="ask", subject="*", operations=["notes.burn"]),
+    ]
+    here = world(notes, grants)
+    outcomes = await batch(here, "atomic", write("a"), ("notes.burn", {"name": "a"}))
+    assert outcomes[-1].problem is not None
+    assert outcomes[-1].problem.slug == "needs-approval"
+    assert notes == {}
+    assert await here.work.waiting("default") == []
+
+
+async def test_an_atomic_batch_says_what_it_could_not_take_back() -> None:
+    notes: dict[str, str] = {}
+    here = world(notes)
+    outcomes = await batch(here, "atomic", write("a"), ("notes.greet", {}), ("notes.break_after", {"name": "a"}))
+    assert outcomes[-1].problem is not None
+    assert outcomes[-1].problem.changed == "partly"
+    assert "connection://-/a" in outcomes[-1].problem.partly
+
+
+async def test_a_batch_has_a_limit() -> None:
+    with pytest.raises(InvalidInput):
+        await batch(world({}), "sequential", *[write("a")] * (MOST_CALLS + 1))
+
+
+async def test_each_call_of_a_batch_has_its_record_under_the_batch() -> None:
+    here = world({})
+    await batch(here, "sequential", write("a"), write("b"))
+    parents = {one.parent for one in here.audit.records}
+    assert len(parents) == 1
+    assert parents != {""}
+
+
+async def test_what_cannot_be_taken_back_is_refused_in_an_atomic_batch_before_anything_is_done() -> None:
+    notes: dict[str, str] = {}
+    here = world(notes)
+    with pytest.raises(InvalidInput, match="cannot be taken back"):
+        await batch(here, "atomic", write("a"), ("notes.shout", {}))
+    assert notes == {}

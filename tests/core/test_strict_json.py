@@ -1,0 +1,70 @@
+"""Strict JSON: what no body may be."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from superagent.core.problems import Malformed
+from superagent.core.strict_json import DEEPEST, parse, parse_object
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(JSON)
+def test_every_json_value_is_read_as_it_was_written(value: Any) -> None:
+    assert parse(json.dumps(value).encode()) == value
+    assert parse(json.dumps(value, ensure_ascii=False).encode()) == value
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"\xff{}", "not UTF-8"),
+        (b'{"a":1,"a":2}', "same key twice"),
+        (b'{"a":{"b":1,"b":1}}', "same key twice"),
+        (b'{"a":NaN}', "NaN"),
+        (b'{"a":-Infinity}', "Infinity"),
+        (b'{"a":"\\ud800"}', "surrogate"),
+        (b'{"\\udc00":1}', "surrogate"),
+        (b'{"a":["\\ud800"]}', "surrogate"),
+        (b"[1]", "a list"),
+        (b'"x"', "a text"),
+        (b"1", "a number"),
+        (b"1.5", "a number"),
+        (b"true", "true or false"),
+        (b"null", "null"),
+        (b'{"a":1} x', "line 1"),
+        (b"{'a':1}", "line 1"),
+        (b"1" * 5000, "digits"),
+        (b"[" * (DEEPEST + 1) + b"]" * (DEEPEST + 1), "deeper"),
+        (b'{"a":' * 100_000, "deeper"),
+    ],
+)
+def test_what_is_refused_says_why(body: bytes, says: str) -> None:
+    with pytest.raises(Malformed, match=says):
+        parse_object(body)
+
+
+def test_an_empty_body_is_an_empty_object() -> None:
+    assert parse_object(b"") == parse_object(b"{}") == {}
+
+
+def test_pairs_of_surrogates_and_brackets_in_texts_are_fine() -> None:
+    assert parse_object(b'{"a":"\\ud83d\\ude00","b":[{"c":"\\u0041"}]}') == {"a": "😀", "b": [{"c": "A"}]}
+    text = "[" * 500 + '\\"{'
+    assert parse_object(json.dumps({"a": text}).encode()) == {"a": text}
+
+
+def test_as_deep_as_allowed_is_allowed() -> None:
+    body = b'{"a":' * (DEEPEST - 1) + b"[]" + b"}" * (DEEPEST - 1)
+    assert "a" in parse_object(body)
+    assert parse_object(b'{"a":[' + b"[]," * 100 + b"1]}")["a"][-1] == 1

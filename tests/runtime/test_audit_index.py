@@ -1,0 +1,297 @@
+"""The audit index finds records by who, what, where and when, belongs to a tenant, and is only a copy."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from superagent.core.audit import AuditRecord
+from superagent.core.problems import InvalidInput, Unavailable
+from superagent.data.database import Database, open_database
+from superagent.runtime import audit_index
+from superagent.runtime.audit_index import AREA, AuditIndex
+from superagent.runtime.audit_log import AuditLog
+from tests.data.areas import check_area
+from tests.runtime.audit_book import SMALL, a_log, record
+from tests.until import until_async
+
+
+@dataclass(slots=True)
+class Place:
+    """A running log with its index."""
+
+    directory: Path
+    database: Database
+    log: AuditLog
+    index: AuditIndex
+
+    async def names(self, tenant: str = "default", **filters: Any) -> list[str]:
+        """Give the invocations that a query finds, newest first, over all pages."""
+        found: list[str] = []
+        cursor = None
+        while True:
+            records, cursor = await self.index.query(tenant, **filters, cursor=cursor)
+            found += [one["invocation"] for one in records]
+            if cursor is None:
+                return found
+
+
+@asynccontextmanager
+async def place(tmp_path: Path, **options: Any) -> AsyncGenerator[Place]:
+    directory = tmp_path / "audit"
+    log = a_log(directory)
+    log.start()
+    database = await open_database(tmp_path / "index.db", [AREA])
+    try:
+        yield Place(directory, database, log, AuditIndex(database, directory, flush=log.flush, **options))
+    finally:
+        await log.close()
+        await database.close()
+
+
+def call(name: str, **fields: Any) -> AuditRecord:
+    made = AuditRecord(kind="outcome", at=100.0, invocation=name, tenant="default")
+    return msgspec.structs.replace(made, **fields)
+
+
+async def test_the_tables_are_those_of_the_migration(tmp_path: Path) -> None:
+    await check_area(AREA, tmp_path)
+
+
+async def test_what_was_noted_a_moment_ago_is_found(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        assert await here.names() == []
+        for number in range(3):
+            here.log.note(record(number))
+            assert (await here.names())[0] == f"call-{number}"
+        assert await here.names() == ["call-2", "call-1", "call-0"]
+
+
+async def test_a_result_says_where_it_stands_in_the_log(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        here.log.note(record(7))
+        ((one,), _) = await here.index.query("default")
+    assert (one["chain"], one["seq"], one["invocation"], one["who"]) == ("n-w-01A", 2, "call-7", "agent:coder")
+    line = next((tmp_path / "audit" / "n-w-01A").glob("*.seg")).read_bytes().splitlines()[1]
+    assert line.endswith(one["hash"].encode())
+
+
+async def test_records_are_found_by_each_thing_they_say(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        note = here.log.note
+        note(call("a", who="user:ann", operation="files.read", resources=(("path://local/srv/a", "READ"),)))
+        note(call("b", who="agent:bot", chain_of=("agent:bot", "user:ann"), operation="files.write", at=200.0))
+        note(call("c", who="agent:bot", operation="filesystem.x", resources=(("path://local/srv/ab/c", "READ"),)))
+        note(call("d", resources=(("path://local/x", "READ"), ("path://local/srv/a/b", "CHANGE")), at=300.0))
+        note(call("e", detail={"said": "Hello WORLD ✓"}))
+        expected: list[tuple[dict[str, Any], str]] = [
+            ({"actor": "user:ann"}, "ba"),
+            ({"actor": "agent:bot"}, "cb"),
+            ({"operation": "files.read"}, "a"),
+            ({"operation": "files.*"}, "ba"),
+            ({"operation": "*"}, "edcba"),
+            ({"resource": "path://local/srv/a"}, "dca"),
+            ({"resource": "path://local/srv/a/"}, "d"),
+            ({"resource": "path://%"}, ""),
+            ({"since": 200.0}, "db"),
+            ({"until": 200.0}, "eca"),
+            ({"since": 200.0, "until": 300.0}, "b"),
+            ({"invocation": "c"}, "c"),
+            ({"text": "hello world ✓"}, "e"),
+            ({"text": "nowhere"}, ""),
+            ({"actor": "agent:bot", "resource": "path://local/srv"}, "c"),
+        ]
+        for filters, found in expected:
+            assert await here.names(**filters) == list(found), filters
+
+
+async def test_pages_follow_each_other_without_a_gap_while_new_records_come(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        for number in range(25):
+            here.log.note(record(number))
+        first, cursor = await here.index.query("default", limit=10)
+        here.log.note(record(99))
+        second, cursor = await here.index.query("default", limit=10, cursor=cursor)
+        third, cursor = await here.index.query("default", limit=10, cursor=cursor)
+    assert [one["invocation"] for one in first + second + third] == [f"call-{number}" for number in range(24, -1, -1)]
+    assert cursor is None
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "-1", "1e3", "٣", "9" * 19])
+async def test_a_cursor_that_is_none_is_refused(tmp_path: Path, cursor: str) -> None:
+    async with place(tmp_path) as here:
+        with pytest.raises(InvalidInput):
+            await here.index.query("default", cursor=cursor)
+
+
+async def test_a_long_search_for_a_text_goes_on_from_its_cursor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_index, "AT_ONCE", 10)
+    monkeypatch.setattr(audit_index, "MOST_SEARCHED", 30)
+    async with place(tmp_path) as here:
+        here.log.note(call("old", detail={"said": "needle"}))
+        for number in range(70):
+            here.log.note(record(number))
+        page, cursor = await here.index.query("default", text="needle")
+        assert (page, cursor is None) == ([], False)
+        assert await here.names(text="needle") == ["old"]
+
+
+async def test_a_tenant_sees_its_own_records_only(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        here.log.note(call("a", tenant="acme", resources=(("path://local/a", "READ"),)))
+        here.log.note(call("b", tenant="other", resources=(("path://local/a", "READ"),)))
+        here.log.note(call("c", tenant=""))
+        assert await here.names("acme") == ["a"]
+        assert await here.names("other", resource="path://") == ["b"]
+        assert await here.names("system") == ["c"]
+        assert [one.record["invocation"] for one in await here.index.after("acme", 0, 10)] == ["a"]
+
+
+async def test_the_feed_goes_on_after_a_number(tmp_path: Path) -> None:
+    async with place(tmp_path, pause_s=0.01) as here:
+        assert await here.index.newest("default") == 0
+        await here.index.start()
+        for number in range(5):
+            here.log.note(record(number))
+
+        async def newest() -> int:
+            return await here.index.newest("default")
+
+        for _ in range(500):
+            if await newest() >= 5:
+                break
+            await asyncio.sleep(0.01)
+        items = await here.index.after("default", 0, 3)
+        assert [one.record["invocation"] for one in items] == ["call-0", "call-1", "call-2"]
+        items = await here.index.after("default", items[-1].number, 10)
+        assert [one.record["invocation"] for one in items] == ["call-3", "call-4"]
+        assert await here.index.after("default", items[-1].number, 10) == []
+        await here.index.close()
+
+
+async def test_personal_detail_is_opened_for_who_may_search_until_it_was_erased(tmp_path: Path) -> None:
+    async with place(tmp_path, open_personal={"sealed": "192.0.2.7"}.get) as here:
+        here.log.note(call("a", personal="sealed"))
+        here.log.note(call("b", personal="erased"))
+        (two, one), _ = await here.index.query("default")
+    assert (one["personal"], two["personal"]) == ("192.0.2.7", None)
+
+
+async def test_segments_chains_and_processes_are_all_followed_and_finished_ones_not_read_again(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        for number in range(100):  # several segments
+            here.log.note(record(number))
+        other = a_log(here.directory, "01B")
+        other.start()
+        other.note(record(200))
+        await other.close()
+        assert len(await here.names(limit=7)) == 101
+        rows = await here.database.read_instance(lambda tx: tx.select(audit_index.CHAINS))
+        assert {row.chain: row.ended for row in rows} == {"n-w-01A": 0, "n-w-01B": 1}
+
+
+async def test_the_index_goes_on_where_it_was_and_can_be_made_anew(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        for number in range(30):
+            here.log.note(record(number))
+        before = await here.names()
+        again = AuditIndex(here.database, here.directory, flush=here.log.flush)
+        here.log.note(record(30))
+        assert [one["invocation"] for one in (await again.query("default", limit=100))[0]] == ["call-30", *before]
+        assert await again.rebuild() == 31
+        assert await here.names() == ["call-30", *before]
+
+
+async def test_more_than_one_read_is_indexed_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_index, "AT_ONCE", 7)
+    async with place(tmp_path) as here:
+        other = a_log(here.directory, "01B")
+        other.start()
+        for number in range(50):
+            here.log.note(record(number))
+            other.note(record(number + 100))
+        await other.close()
+        assert len(await here.names()) == 100
+        assert await here.index.rebuild() == 100
+
+
+async def test_lines_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        for number in range(3):
+            await here.log.durable(record(number))
+        segment = next(here.directory.rglob("*.seg"))
+        lines = segment.read_bytes().splitlines(True)
+        segment.write_bytes(b"".join([lines[0], lines[1], b"?" * (len(lines[2]) - 1) + b"\n", lines[3], b'{"torn']))
+        assert await here.names() == ["call-2", "call-0"]
+        segment.write_bytes(b"".join([lines[0], lines[1]]))  # cut after a fault of the disk
+        assert await here.names() == ["call-0"]
+        segment.write_bytes(b"".join([lines[0], b"?" * (len(lines[1]) - 1) + b"\n"]))
+        assert await here.names() == []
+        segment.write_bytes(b"".join(lines))
+
+
+async def test_a_database_that_does_not_work_is_told_and_stops_nothing(tmp_path: Path) -> None:
+    async with place(tmp_path, pause_s=0.01) as here:
+        await here.database.close()
+        await here.index.start()
+        await until_async(lambda: here.index.trouble, "the trouble")
+        await here.log.durable(record(1))
+        with pytest.raises(Unavailable):
+            await here.index.query("default")
+        await here.index.close()
+
+
+async def test_while_another_process_reads_on_a_search_answers_with_what_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_index, "CATCH_UP_S", 0.05)
+    async with place(tmp_path, pause_s=0.01) as here:
+        here.log.note(record(1))
+        assert await here.names() == ["call-1"]
+        here.log.note(record(2))
+        with (here.directory / "index.lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            await here.index.start()
+            assert await here.names() == ["call-1"]
+            await here.index.close()
+        assert await here.names() == ["call-2", "call-1"]
+
+
+async def test_a_rebuild_waits_for_nobody_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_index, "REBUILD_WAIT_S", 0.05)
+    async with place(tmp_path) as here:
+        await here.names()
+        with (here.directory / "index.lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with pytest.raises(Unavailable, match="another process"):
+                await here.index.rebuild()
+
+
+async def test_an_index_without_a_log_of_its_own_reads_what_others_write(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        await here.log.durable(record(1))
+        bare = AuditIndex(here.database, here.directory)
+        assert len((await bare.query("default"))[0]) == 1
+        await bare.close()
+
+
+async def test_waiting_for_what_was_taken_ends_when_there_is_nothing_or_nobody(tmp_path: Path) -> None:
+    log = a_log(tmp_path / "audit", limits=replace(SMALL, linger_s=5.0))
+    await log.flush()
+    log.start()
+    await log.flush()
+    log.note(record(1))
+    await log.flush()  # does not wait until enough have gathered
+    assert b"call-1" in next((tmp_path / "audit").rglob("*.seg")).read_bytes()
+    await log.close()
+    await log.flush()

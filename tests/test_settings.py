@@ -1,0 +1,101 @@
+"""Settings: one order of precedence, each value with its origin, and clear words for wrong ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from superagent.core.problems import InvalidInput, NotFound
+from superagent.runtime.settings_file import SettingsFile
+from superagent.settings import data_folder, load, names
+
+
+def test_flags_beat_the_environment_beats_the_file_beats_the_default(tmp_path: Path) -> None:
+    (tmp_path / "superagent.toml").write_text('[server]\nport = 1\nhost = "::1"\nworkers = 2\n')
+    env = {"SUPERAGENT_SERVER__PORT": "2", "SUPERAGENT_SERVER__HOST": "localhost", "SUPERAGENT_DATA": "x", "OTHER": "y"}
+    found = load(tmp_path, {"server.port": 3, "server.host": None}, env)
+    assert (found.settings.server.port, found.settings.server.host, found.settings.server.workers) == (
+        3,
+        "localhost",
+        2,
+    )
+    assert [found.origins[f"server.{name}"] for name in ("port", "host", "workers", "max_body_bytes")] == [
+        "flag",
+        "environment",
+        "file",
+        "default",
+    ]
+
+
+def test_lists_in_the_environment_are_separated_by_commas(tmp_path: Path) -> None:
+    assert load(tmp_path, environ={"SUPERAGENT_FILES__ROOTS": "/srv,/opt"}).settings.files.roots == ["/srv", "/opt"]
+
+
+@pytest.mark.parametrize(
+    ("text", "env", "says"),
+    [
+        ("[server]\nport = 'x'\n", {}, r"server\.port.*from file"),
+        ("[server]\nprt = 1\n", {}, "prt"),
+        ("port = 1\n", {}, "outside of a section"),
+        ("[server\n", {}, "cannot be read"),
+        ("", {"SUPERAGENT_SERVER__PRT": "1"}, "names no setting"),
+        ("", {"SUPERAGENT_SERVER__PORT": "70000"}, "from environment"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_where_it_stands(
+    tmp_path: Path, text: str, env: dict[str, str], says: str
+) -> None:
+    (tmp_path / "superagent.toml").write_text(text)
+    with pytest.raises(InvalidInput, match=says):
+        load(tmp_path, environ=env)
+
+
+def test_the_data_folder_comes_from_flag_environment_or_platform(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert data_folder("/a", {"SUPERAGENT_DATA": "/b"}) == Path("/a")
+    assert data_folder("", {"SUPERAGENT_DATA": "/b"}) == Path("/b")
+    assert data_folder("", {"XDG_DATA_HOME": "/x"}) == Path("/x/superagent")
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert data_folder("", {}).parts[-3:] == ("Library", "Application Support", "superagent")
+
+
+async def test_a_written_setting_counts_at_the_next_load_and_keeps_comments(tmp_path: Path) -> None:
+    (tmp_path / "superagent.toml").write_text("# mine\n[server]\nport = 1  # why\n")
+    file = SettingsFile(load(tmp_path, environ={}))
+    await file.write("server.port", 5)
+    await file.write("files.roots", ["/srv"])
+    text = (tmp_path / "superagent.toml").read_text()
+    assert "# mine" in text
+    assert load(tmp_path, environ={}).settings.server.port == 5
+    assert file.current("server.port") == 5
+    assert file.current("files.roots") == ["/srv"]
+    await file.write("server.port", None)
+    assert file.current("server.port") is None
+
+
+async def test_a_value_that_does_not_fit_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    file = SettingsFile(load(tmp_path, environ={}))
+    await file.write("server.port", 5)
+    before = (tmp_path / "superagent.toml").read_text()
+    for value in ("x", 70000, {"a": {1: 2}}, object()):
+        with pytest.raises(InvalidInput):
+            await file.write("server.port", value)
+    assert (tmp_path / "superagent.toml").read_text() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["superagent.toml"]
+
+
+async def test_unknown_settings_and_broken_files_are_refused(tmp_path: Path) -> None:
+    file = SettingsFile(load(tmp_path, environ={}))
+    with pytest.raises(NotFound):
+        await file.write("server.prt", 5)
+    (tmp_path / "superagent.toml").write_text("[")
+    with pytest.raises(InvalidInput):
+        file.current("server.port")
+
+
+def test_the_list_shows_every_setting_and_no_password(tmp_path: Path) -> None:
+    loaded = load(tmp_path, {"database.url": "postgresql://ada:secret@db/x", "queue.url": "redis://h/0"}, {})
+    listed = {name: (value, origin) for name, value, origin in SettingsFile(loaded).listed()}
+    assert sorted(listed) == sorted(names())
+    assert listed["database.url"] == ("postgresql://ada:…@db/x", "flag")
+    assert listed["queue.url"] == ("redis://h/0", "flag")
