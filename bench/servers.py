@@ -190,6 +190,7 @@ def started(
         )
     try:
         wait_for(process, port, name, log)
+        first_answer(port)
         server = Server(name, process.pid, port, request if isinstance(request, Request) else request(), right)
         server.check()
         yield server
@@ -205,6 +206,16 @@ def wait_for(process: subprocess.Popen[bytes], port: int, name: str, log: Path) 
             words = log.read_text("utf-8", "replace")[-2000:]
             raise RuntimeError(f"{name} did not start (exit code {process.poll()}): {words}")
         time.sleep(STEP_S)
+
+
+def first_answer(port: int) -> None:
+    """Wait until a server answers at all: it may listen before it is set up. Raises `TimeoutError`."""
+    line = http.client.HTTPConnection("127.0.0.1", port, timeout=START_S)
+    try:
+        line.request("GET", "/health/live")
+        line.getresponse().read()
+    finally:
+        line.close()
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from dataclasses import replace
 
 import pytest
@@ -57,7 +59,7 @@ def test_what_is_allowed_at_one_risk_is_not_remembered_for_a_higher_one() -> Non
     ],
 )
 def test_a_deny_that_looks_at_the_single_call_is_asked_each_time(
-    deny: dict[str, object], facts: dict[str, object], later: dict[str, object]
+    deny: dict[str, Any], facts: dict[str, Any], later: dict[str, Any]
 ) -> None:
     guarded, who = policy(grant("allow"), grant("deny", **deny)), person()
     assert verdict(guarded, "self.whoami", who=who, **facts) == "allow"
@@ -75,7 +77,7 @@ def test_a_deny_that_looks_at_the_single_call_is_asked_each_time(
     ],
 )
 def test_an_allow_that_looks_at_the_single_call_is_asked_each_time(
-    allow: dict[str, object], facts: dict[str, object], later: dict[str, object]
+    allow: dict[str, Any], facts: dict[str, Any], later: dict[str, Any]
 ) -> None:
     guarded, who = policy(grant("allow", **allow)), person()
     assert verdict(guarded, "self.whoami", who=who, **facts) == "allow"

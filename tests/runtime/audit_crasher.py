@@ -19,10 +19,11 @@ from tests.runtime.audit_book import a_log, record
 AT_ONCE = 8
 
 
-async def live(data: Path, life: int) -> None:
+async def live(data: Path, life: int, begun: int) -> None:
     """Write until the end: an effect is a file that is made after its intent is durable and before its outcome."""
     log = a_log(data / "audit", f"{life:05d}")
     log.start()
+    os.close(begun)
 
     async def work(lane: int) -> None:
         for turn in range(1_000_000):
@@ -35,15 +36,20 @@ async def live(data: Path, life: int) -> None:
 
 
 def main(data: Path, lives: int, seed: int) -> None:
-    """Fork a life, kill it, and begin the next one."""
+    """Fork a life, kill it while it starts or while it works, and begin the next one."""
     (data / "effects").mkdir(parents=True, exist_ok=True)
     moments = random.Random(seed)
     for life in range(lives):
+        started, begun = os.pipe()
         child = os.fork()
         if child == 0:
-            asyncio.run(live(data, life))
+            asyncio.run(live(data, life, begun))
             os._exit(1)
-        time.sleep(moments.uniform(0.0, 0.15))
+        os.close(begun)
+        if moments.random() < 0.8:
+            os.read(started, 1)  # ends when the life has closed its side: it works now
+        os.close(started)
+        time.sleep(moments.uniform(0.0, 0.1))
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         if not os.WIFSIGNALED(status):

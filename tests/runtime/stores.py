@@ -13,7 +13,7 @@ from superagent.core.plugin import Plugin
 from superagent.core.policy import Decision
 from superagent.core.ports import Held, Kept
 from superagent.core.principal import Principal
-from superagent.core.resources import Effect
+from superagent.core.resources import Effect, Risk
 from superagent.data.areas import Area
 from superagent.data.database import Database, open_database
 from superagent.runtime import blobs, idempotency, undo_store, work_tables
@@ -55,7 +55,7 @@ class Said(Output):
 parrot = Plugin("parrot")
 
 
-@parrot.operation(effect=Effect.READ)
+@parrot.operation(effect=Effect.READ, risk=Risk.LOW)
 async def say(text: str = "") -> Said:
     """Say a text."""
     return Said(text=text)

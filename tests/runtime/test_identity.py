@@ -40,7 +40,7 @@ class Here:
         identity = SqlIdentity(
             self.database,
             policies,
-            self.shared,
+            self.shared.identity,
             self.folder / "workspaces",
             self.clock.now,
             new_id,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
+import dataclasses
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from superagent.core.context import Context
 from superagent.core.invocation import Invocation, Outcome, Status, Ticket
@@ -80,7 +81,7 @@ class ApprovalDesk:
             raise Conflict(f"`{id}` waited too long and has expired", hint="the caller asks again")
         detail = {"decision": "approve" if approve else "deny", "hash": held.hash, "reason": reason}
         record = self._pipeline.recorder.event("approvals.decide", ctx.now, ctx.tenant, ctx.principal.id, detail)
-        await self._hands.audit.durable(msgspec.structs.replace(record, kind="approved", invocation=id))
+        await self._hands.audit.durable(replace(record, kind="approved", invocation=id))
         if not approve:
             if not await self._hands.work.move(ctx.tenant, id, [Status.WAITING], Status.CANCELLED):
                 raise Conflict(f"`{id}` was decided by somebody else meanwhile")
@@ -88,14 +89,14 @@ class ApprovalDesk:
             await self._hands.work.finish(
                 ctx.tenant, Outcome(id, held.invocation.call.operation, Status.FAILED, problem=refused)
             )
-            return replace(held, state=Status.CANCELLED)
+            return dataclasses.replace(held, state=Status.CANCELLED)
         held = await self._hands.work.approve(ctx.tenant, id, ctx.principal.id)
         if len(held.approved_by) < held.approvals_needed:
             return held
         if not await self._hands.work.move(ctx.tenant, id, [Status.WAITING], Status.RUNNING):
             raise Conflict(f"`{id}` was decided by somebody else meanwhile")
         self._later(self._perform(held))
-        return replace(held, state=Status.RUNNING)
+        return dataclasses.replace(held, state=Status.RUNNING)
 
     def _check_person(self, person: Principal, held: Held) -> None:
         requester = held.invocation.principal

@@ -1,16 +1,18 @@
-"""The three things that travel: what is asked (Invocation), what is permitted (Ticket), what came of it (Outcome)."""
+"""The three things that travel: what is asked (Invocation), what is permitted (Ticket), what came of it (Outcome).
+
+They are msgspec structs: frozen like dataclasses, and made fifteen times faster (ADR 17).
+"""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 import msgspec
 
 from superagent.core.operation import Operation, Values
-from superagent.core.policy import Decision
+from superagent.core.policy import Decision, Facts
 from superagent.core.principal import Principal
 from superagent.core.problems import Problem
 from superagent.core.resources import Resource
@@ -39,8 +41,7 @@ class Status(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, gc=False):
     """What a caller writes: one operation, its input, and how to treat the call (rules.md 4)."""
 
     operation: str
@@ -55,8 +56,7 @@ class Call:
     queued: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
+class Invocation(msgspec.Struct, frozen=True):
     """One call by one principal; `id` is a ULID, `at` epoch seconds, `deadline` on the monotonic clock or None."""
 
     id: str
@@ -72,8 +72,7 @@ class Invocation:
     batch: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
+class Ticket(msgspec.Struct, frozen=True):
     """A permitted call: parsed input, canonical resources, and the decision that lets it happen."""
 
     invocation: Invocation
@@ -82,6 +81,7 @@ class Ticket:
     resources: tuple[Resource, ...]
     decision: Decision
     input_digest: str
+    facts: Facts
     remembered: bool = False  # an idempotency row waits for the outcome
 
     @property
@@ -96,8 +96,7 @@ class Ticket:
         return any(not (own and r.kind == "path" and r.path.startswith(own)) for r in self.resources)
 
 
-@dataclass(frozen=True, slots=True)
-class EffectNote:
+class EffectNote(msgspec.Struct, frozen=True, gc=False):
     """One change that was made: digests before and after, None where there was nothing or it is not known."""
 
     resource: str
@@ -106,8 +105,7 @@ class EffectNote:
     after: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Undo:
+class Undo(msgspec.Struct, frozen=True, gc=False):
     """Whether and until when (epoch seconds) the call can be taken back, or why not."""
 
     possible: bool
@@ -115,8 +113,7 @@ class Undo:
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What came of an invocation. `output` is JSON text, empty for none."""
 
     invocation: str
@@ -129,7 +126,7 @@ class Outcome:
     decision: Decision | None = None
     handle: str = ""
     seconds: float = 0.0
-    extra: dict[str, Any] = field(default_factory=dict[str, Any])
+    extra: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
     def result(self) -> Any:
         """Give the output as plain data. Raises the outcome's problem when there is one."""
@@ -139,7 +136,7 @@ class Outcome:
 
     def document(self) -> dict[str, Any]:
         """Give the outcome object of the contract."""
-        out: dict[str, Any] = {"invocation": self.invocation, "operation": self.operation, "status": self.status.value}
+        out: dict[str, Any] = {"invocation": self.invocation, "operation": self.operation, "status": self.status}
         out["output"] = msgspec.Raw(self.output) if self.output else None
         out["effects"] = [
             {"resource": one.resource, "effect": one.effect, "before": one.before, "after": one.after}

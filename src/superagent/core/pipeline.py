@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from superagent.core.context import Context
 from superagent.core.events import Bus
@@ -44,8 +44,7 @@ from superagent.core.resources import Resource, Risk
 INLINE_BYTES = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Performed:
+class Performed(msgspec.Struct, frozen=True):
     """A call ended: what observers hear."""
 
     ticket: Ticket
@@ -84,11 +83,12 @@ class Pipeline:
             input_digest = digest_of(call.input)
             values = operation.parse(call.input)
             resources = operation.resources(values, invocation.principal.workspace)
-            decision = self._judge(invocation, operation, policy, values, resources)
+            facts = self.facts(invocation, operation, values)
+            decision = policy.decide(invocation.principal, operation, resources, facts)
             verdict = decision.verdict
             if verdict != "allow":
-                self._stop(invocation, operation, policy, resources, decision)
-            ticket = Ticket(invocation, operation, values, resources, decision, input_digest)
+                self._stop(invocation, operation, policy, resources, decision, facts)
+            ticket = Ticket(invocation, operation, values, resources, decision, input_digest, facts)
             if call.key and not call.dry_run and verdict == "allow":
                 return await self._remember(ticket)
         except Problem as problem:
@@ -113,16 +113,6 @@ class Pipeline:
         )
         if wait:
             raise RateLimited(f"more than {rate.per_s:g} calls a second", hint=f"wait {wait:.2f} s", retry_after_s=wait)
-
-    def _judge(
-        self,
-        invocation: Invocation,
-        operation: Operation,
-        policy: Policy,
-        values: dict[str, Any],
-        resources: tuple[Resource, ...],
-    ) -> Decision:
-        return policy.decide(invocation.principal, operation, resources, self.facts(invocation, operation, values))
 
     def facts(self, invocation: Invocation, operation: Operation, values: dict[str, Any]) -> Facts:
         """Gather what policy may look at besides resources."""
@@ -153,13 +143,13 @@ class Pipeline:
         policy: Policy,
         resources: tuple[Resource, ...],
         decision: Decision,
+        facts: Facts,
     ) -> None:
         """Raise the problem of a verdict that is not to go on; `ask` goes on to wait."""
         if decision.verdict == "ask":
             return
         if decision.verdict == "step_up":
             raise StepUpRequired(f"`{operation.name}` needs a fresh second factor")
-        facts = self.facts(invocation, operation, {})
         hidden = [one for one in resources if not self.sees(invocation.principal, one, facts, policy)]
         if hidden:
             raise NotFound(f"there is no `{hidden[0].path}`")
@@ -223,7 +213,7 @@ class Pipeline:
         for (source, what, _), count in self._flood.rest(now, every):
             detail = {"source": source, "what": what}
             record = self._recorder.event("refusals.counted", now, "-", "anonymous", detail)
-            self._hands.audit.note(msgspec.structs.replace(record, kind="refused", count=count))
+            self._hands.audit.note(replace(record, kind="refused", count=count))
 
     # ---- perform
 
@@ -265,7 +255,7 @@ class Pipeline:
             raise Denied("this key is revoked, expired or paused", hint="ask its owner for a new one")
         policy = self._hands.policies.of(invocation.principal.tenant)
         if policy.version != ticket.decision.policy_version:
-            decision = self._judge(invocation, ticket.operation, policy, ticket.values, ticket.resources)
+            decision = policy.decide(invocation.principal, ticket.operation, ticket.resources, ticket.facts)
             if decision.verdict != "allow":
                 raise Denied("policy changed while this call was on its way", hint="call again")
 
@@ -282,8 +272,7 @@ class Pipeline:
 
     def _context(self, ticket: Ticket) -> Context:
         policy = self._hands.policies.of(ticket.invocation.principal.tenant)
-        facts = self.facts(ticket.invocation, ticket.operation, ticket.values)
-        return Context(ticket, facts, policy, self._hands, self)
+        return Context(ticket, ticket.facts, policy, self._hands, self)
 
     async def _execute(self, ticket: Ticket) -> Outcome:
         """Run the operation under its deadline; catches everything, gives an outcome."""

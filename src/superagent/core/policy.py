@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
+
+import msgspec
 
 from superagent.core.grants import Grant
 from superagent.core.operation import Operation
@@ -156,7 +158,9 @@ class Policy:
     def sees(self, principal: Principal, operations: Iterable[Operation], resource: Resource, facts: Facts) -> bool:
         """Tell whether some operation may use this resource in some way, so that refusing is 403 and not 404."""
         return any(
-            self._worlds_for(principal, operation, resource.as_(effect), replace(facts, risk=operation.risk))
+            self._worlds_for(
+                principal, operation, resource.as_(effect), msgspec.structs.replace(facts, risk=operation.risk)
+            )
             for operation in operations
             for effect in Effect
             if operation.uses(resource.kind, effect)

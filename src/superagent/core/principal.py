@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+import msgspec
+
 Kind = Literal["human", "agent", "service", "node", "anonymous"]
 Scheme = Literal["bearer", "local", "none"]
 
@@ -26,8 +28,7 @@ class Secret:
         return "Secret(…)"
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True, gc=False):
     """What the surface knows of the caller's connection: address, client, and the surface itself."""
 
     remote: str = ""
@@ -40,8 +41,7 @@ class Facts:
         return self.channel in ("local", "cli") or self.remote in ("127.0.0.1", "::1", "unix")
 
 
-@dataclass(frozen=True, slots=True)
-class Credential:
+class Credential(msgspec.Struct, frozen=True, gc=False):
     """What a caller shows to be recognised."""
 
     scheme: Scheme
@@ -74,6 +74,8 @@ class Principal:
     ids: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
+        if self.on_behalf_of and self.on_behalf_of.tenant != self.tenant:
+            raise ValueError("nobody acts for somebody of another tenant: one tenant's policy judges the whole chain")
         named = [f"role:{role}" for role in self.roles] + [f"group:{group}" for group in self.groups]
         who = {"human": "user"}.get(self.kind, self.kind)
         # a stranger is not "everybody": only grants that name `anonymous:anonymous` reach it

@@ -11,7 +11,7 @@ from superagent.core.policy import Policy
 from superagent.core.principal import Principal
 from superagent.core.problems import NotFound
 
-_NAME = re.compile(r"^[a-z][a-z0-9]*(\.[a-z][a-z0-9_]*){1,3}$")
+_NAME = re.compile(r"[a-z][a-z0-9]*(\.[a-z][a-z0-9_]*){1,3}")
 # the command line's own words: an operation `up.x` could never be typed
 RESERVED_DOMAINS = frozenset(
     "up worker node doctor call ops describe mcp connect backup restore recover bench ask login keys help version".split()
@@ -28,7 +28,7 @@ class Registry:
         tools: dict[str, str] = {}
         for operation in operations:
             name = operation.name
-            if not _NAME.match(name) or operation.domain in RESERVED_DOMAINS:
+            if not _NAME.fullmatch(name) or operation.domain in RESERVED_DOMAINS:
                 raise TypeError(f"`{name}` cannot be an operation's name")
             tool = name.replace(".", "_")
             if tool in tools:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
 from typing import Any, Literal, cast
+
+import msgspec
 
 from superagent.core.grants import DAY_MIN, ISOLATION, WEEK_MIN, Grant, week_spans
 from superagent.core.patterns import HostPattern, Text, path_patterns
@@ -25,8 +26,7 @@ EVERY_EFFECT = sum(1 << effect for effect in Effect)
 _MONDAY_MIN = 3 * DAY_MIN  # 1970-01-01 was a Thursday
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True, gc=False):
     """What is true of a call besides its resources.
 
     `now` is epoch seconds, `remote` the caller's address or empty where it is not known, `second_factor_age_s` None
@@ -41,7 +41,7 @@ class Facts:
     second_factor_age_s: float | None = None
     isolation: int = 0
     approvals: int = 0
-    args: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    args: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
 
 class Rule:

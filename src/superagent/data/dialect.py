@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
@@ -142,10 +142,9 @@ def schema_change(connection: Connection) -> Generator[None]:
             raise Unavailable(f"a migration would leave rows of `{broken[0]}` without what they refer to")
 
 
-def insert_or_ignore(connection: Connection, table: Table) -> Insert:
+def insert_or_ignore(table: Table) -> Insert:
     """Build an insert that leaves a row alone whose key is taken."""
-    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    return make(table).on_conflict_do_nothing()
+    return insert(table).on_conflict_do_nothing()
 
 
 def is_busy(error: BaseException) -> bool:

@@ -100,8 +100,7 @@ class _Check:
         folders = files.chain_folders(directory)
         for folder in folders:
             self._read_chain(folder)
-        gone = {name for name, head in self._heads.items() if head.first <= head.size} - {one.name for one in folders}
-        for name in sorted(gone):
+        for name in sorted(self._heads.keys() - {one.name for one in folders}):
             self.fault("chain-missing", name, "", 1, f"the chain of {self._heads[name].size} lines is gone")
 
     def keep(self, seen: set[tuple[str, str, str]]) -> None:
@@ -158,11 +157,7 @@ class _Check:
     def _take_in(self, said: Checkpoint, segment: str, *, sure: bool, full: bool) -> None:
         heads = {head.chain: head for head in said.heads}
         after = heads if full else self._heads | heads
-        shrunk = [
-            name
-            for name, head in self._heads.items()
-            if name not in after or after[name].size < head.size or after[name].first < head.first
-        ]
+        shrunk = [name for name, head in self._heads.items() if name not in after or after[name].size < head.size]
         if shrunk:
             self.fault("checkpoint-changed", "", segment, said.number, f"it takes lines back from {', '.join(shrunk)}")
         elif sure and (root_of(after.values()) != said.root or sum(one.size for one in after.values()) != said.size):
@@ -181,11 +176,9 @@ class _Check:
         self._chains += 1
         name, known = folder.name, self._heads.get(folder.name)
         signed = known.size if known else 0
-        reader = _ChainReader(self, name, known.first if known else 1, iter(self._claims.get(name, ())))
+        reader = _ChainReader(self, name, iter(self._claims.get(name, ())))
         segments = files.segment_files(folder)
         for index, path in enumerate(segments, 1):
-            if index < len(segments) and reader.retired(segments[index]):
-                continue  # only not deleted yet
             # what a living or dead process has not finished, and nobody signed, is no fault
             open_end = index == len(segments) and name in self.living | self.waiting
             reader.segment(path, lenient_after=signed if open_end else None)
@@ -208,8 +201,8 @@ class _Check:
 class _ChainReader:
     """Follow one chain line by line; after a fault it goes on from what stands there, so that each is told once."""
 
-    def __init__(self, check: _Check, chain: str, first: int, claims: Iterator[tuple[int, bytes, int]]) -> None:
-        self.expected = self._first = first
+    def __init__(self, check: _Check, chain: str, claims: Iterator[tuple[int, bytes, int]]) -> None:
+        self.expected = 1
         self.records = 0
         self._check = check
         self._chain = chain
@@ -218,12 +211,8 @@ class _ChainReader:
         )  # what the next line may go on from; none: anything
         self._claims = claims
         self._claim = next(claims, None)
-        self._agreed = first - 1
+        self._agreed = 0
         self._rewritten = False
-
-    def retired(self, after: Path) -> bool:
-        """Tell whether all lines before this segment are older than what is kept."""
-        return self._first > 1 and files.first_of(after) <= self._first
 
     def segment(self, path: Path, lenient_after: int | None) -> None:
         """Read one segment; beyond line `lenient_after` an end that is not whole is no fault."""

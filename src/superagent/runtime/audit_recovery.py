@@ -89,7 +89,7 @@ def _read(dead: Dead, signed: Head | None) -> None:
     dead.damage = damage
     if seq and not damage:
         # what is open here ends in the chain of the process that recovers
-        dead.head = Head(dead.folder.name, seq, head, seq + 1, signed.first if signed else 1)
+        dead.head = Head(dead.folder.name, seq, head, seq + 1)
 
 
 def _lines(segment: Path) -> Iterator[tuple[int, bytes]]:

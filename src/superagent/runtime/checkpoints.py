@@ -28,15 +28,13 @@ _FILE_BYTES = 1024 * 1024  # what a starting process reads at most
 class Head:
     """How far one chain reaches: number and hash of its last line.
 
-    `open_from` is the first line that may hold an intent still open; `first` the first line that is kept (older
-    segments are retired when the disk budget is used up; `first` > `size` says that the whole chain is).
+    `open_from` is the first line that may hold an intent still open: where a recovery begins to read.
     """
 
     chain: str
     size: int
     hash: bytes
     open_from: int
-    first: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +53,7 @@ class Checkpoint:
         """Give the text that is signed."""
         lines = [self.origin, str(self.size), _b64(self.root)]
         lines += [f"number {self.number}", f"prev {_b64(self.prev)}", f"at {self.at:.3f}"]
-        lines += [f"chain {one.chain} {one.size} {_b64(one.hash)} {one.open_from} {one.first}" for one in self.heads]
+        lines += [f"chain {one.chain} {one.size} {_b64(one.hash)} {one.open_from}" for one in self.heads]
         return "".join(f"{line}\n" for line in lines)
 
 
@@ -67,10 +65,10 @@ def parse_checkpoint(note: str) -> Checkpoint:
         raise ValueError("lines are missing")
     heads: list[Head] = []
     for line in lines[3:]:
-        word, chain, length, digest, open_from, first = line.split(" ")
+        word, chain, length, digest, open_from = line.split(" ")
         if word != "chain":
             raise ValueError(f"`{word}` is not known")
-        heads.append(Head(chain, int(length), _bytes(digest), int(open_from), int(first)))
+        heads.append(Head(chain, int(length), _bytes(digest), int(open_from)))
     return Checkpoint(origin, int(size), _bytes(root), int(number[2]), _bytes(prev[2]), float(at[2]), tuple(heads))
 
 

@@ -7,9 +7,6 @@ import os
 import secrets
 from typing import Any
 
-import tomlkit
-import tomlkit.exceptions
-
 from superagent.core.problems import InvalidInput, NotFound
 from superagent.settings import Loaded, load, names
 
@@ -42,6 +39,8 @@ class SettingsFile:
         await asyncio.to_thread(self._write, name, value)
 
     def _write(self, name: str, value: Any) -> None:
+        import tomlkit.exceptions  # slow to load, and settings are rarely written
+
         section, field = _known(name)
         document = self._read()
         if section not in document:
@@ -67,7 +66,9 @@ class SettingsFile:
         finally:
             fresh.unlink(missing_ok=True)
 
-    def _read(self) -> tomlkit.TOMLDocument:
+    def _read(self) -> Any:
+        import tomlkit.exceptions
+
         try:
             return tomlkit.parse(self._loaded.file.read_text(encoding="utf-8"))
         except FileNotFoundError:

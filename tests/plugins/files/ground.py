@@ -10,6 +10,7 @@ from typing import Any
 from superagent.core.grants import Grant, Where
 from superagent.core.invocation import Outcome, Status
 from superagent.core.kernel import Kernel
+from superagent.core.ports import Keeper
 from superagent.core.principal import Principal
 from superagent.core.problems import Problem
 from superagent.features.undo import operations as undo
@@ -50,7 +51,7 @@ class Ground:
         self.top.mkdir(exist_ok=True)
         roots = Roots()
         closed = protected or Protected()
-        keepers = {"path": PathKeeper(KeptContent(folder / "kept"), quota)}
+        keepers: dict[str, Keeper] = {"path": PathKeeper(KeptContent(folder / "kept"), quota)}
         reach: dict[str, Callable[[Any], Any]] = {"files": lambda ctx: FilesReach(ctx, roots, closed)}
         self.world = World(files, grants=grants or allow_all(), keepers=keepers, capabilities=reach)
         plugin = undo.plugin(self.world.undo, self._undoer)

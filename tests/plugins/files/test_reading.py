@@ -50,10 +50,7 @@ async def test_each_encoding_is_found(ground: Ground, data: bytes, text: str, en
 
 
 async def test_old_code_pages_are_guessed_and_can_be_named(ground: Ground) -> None:
-    text = (
-        "Fran\u00e7ois a mang\u00e9 une cr\u00eape \u00e0 la fen\u00eatre, o\u00f9 il \u00e9tait assis depuis l'\u00e9t\u00e9.\n"
-        * 5
-    )
+    text = "Fran\u00e7ois a mang\u00e9 une cr\u00eape \u00e0 la fen\u00eatre, o\u00f9 il \u00e9tait assis.\n" * 5
     ground.write("a", text.encode("cp1252"))
     assert (await ground.do("read", path="a"))["content"] == text
     assert (await ground.do("read", path="a", encoding="cp1252"))["content"] == text

@@ -5,8 +5,6 @@ from __future__ import annotations
 import codecs
 from dataclasses import dataclass
 
-from charset_normalizer import from_bytes
-
 from .places import Unfit
 
 SAMPLE = 64 * 1024
@@ -67,12 +65,16 @@ def detect(sample: bytes, whole: bool = True) -> Encoding | None:
         # UTF-16 without a mark: in most scripts' text one byte of each pair is nearly always zero
         for name, zeros in (("utf-16-le", sample[1::2]), ("utf-16-be", sample[::2])):
             if zeros.count(0) * 10 > len(zeros) * 6 and sample.count(0) == zeros.count(0):
-                return Encoding(name) if _decodes(sample, name, whole) else None
+                return (
+                    Encoding(name)
+                    if _decodes(sample, name, whole) and _is_plain(sample.decode(name, "ignore"))
+                    else None
+                )
         return None
     if _decodes(sample, "utf-8", whole):
         return UTF8
-    best = from_bytes(sample[:SAMPLE]).best()
-    return Encoding(best.encoding) if best is not None and _decodes(sample, best.encoding, whole) else None
+    name = _guess(sample[:SAMPLE])
+    return Encoding(name) if name is not None and _decodes(sample, name, whole) else None
 
 
 def decode(data: bytes, encoding: str = "auto") -> tuple[str, Encoding] | None:
@@ -93,6 +95,23 @@ def newline_of(text: str) -> str:
     counts = {"crlf": crlf, "lf": text.count("\n") - crlf, "cr": text.count("\r") - crlf}
     used = [style for style, count in counts.items() if count]
     return used[0] if len(used) == 1 else "mixed" if used else "none"
+
+
+def _guess(sample: bytes) -> str | None:
+    """Guess an old code page; between equally likely ones, the one that is by far the most common."""
+    from charset_normalizer import from_bytes  # slow to load, and most text is UTF-8
+
+    matches = from_bytes(sample)
+    best = matches.best()
+    if best is None:
+        return None
+    likely = [one for one in matches if (one.chaos, one.coherence) == (best.chaos, best.coherence)]
+    names = {name for one in likely for name in (one.encoding, *one.could_be_from_charset)}
+    return "cp1252" if "cp1252" in names else best.encoding
+
+
+def _is_plain(text: str) -> bool:
+    return not any(char < " " and char not in "\t\n\r\f" for char in text)
 
 
 def _marked(data: bytes, chosen: Encoding) -> Encoding:

@@ -1,0 +1,193 @@
+"""The undo store on a real database: entries, families, sessions, quota and expiry."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from superagent.core.problems import TooLarge, Unavailable
+from superagent.runtime import undo_store
+from superagent.runtime.undo_store import SqlUndo
+from superagent.testing import FakeClock
+from tests.data.areas import check_area
+from tests.runtime.stores import Stores, kept, stores
+
+DAY = 86_400.0
+
+
+@pytest_asyncio.fixture
+async def made(tmp_path: Path) -> AsyncGenerator[Stores]:
+    async with stores(tmp_path) as one:
+        yield one
+
+
+@pytest.fixture
+def undo(made: Stores) -> SqlUndo:
+    return SqlUndo(made.database, made.keys, made.clock, made.folder / "undo", quota_bytes=1_000)
+
+
+async def names(undo: SqlUndo, tenant: str = "default", **wanted: object) -> list[str]:
+    return [one.invocation for one in await undo.of(tenant, **wanted)]  # pyright: ignore[reportArgumentType]
+
+
+async def test_the_area_keeps_its_tenants_apart_and_its_migrations_true(tmp_path: Path) -> None:
+    await check_area(undo_store.AREA, tmp_path)
+
+
+async def test_an_entry_comes_back_as_it_was_kept(undo: SqlUndo) -> None:
+    one = kept("01A", session="s", parent="01P", bytes=5, data={"deep": [1, {"x": None}]}, chain=("builder", "ada"))
+    number = await undo.add(one)
+    assert await undo.of("default", ids=["01A"]) == [replace(one, id=number)]
+    assert await undo.of("other", ids=["01A"]) == []
+
+
+async def test_kept_data_lies_nowhere_in_clear(undo: SqlUndo, made: Stores) -> None:
+    await undo.add(kept("01A", data={"was": "PLAINTEXT"}))
+    assert all(b"PLAINTEXT" not in (made.folder / file).read_bytes() for file in ("superagent.db", "superagent.db-wal"))
+
+
+async def test_closing_notes_the_state_that_was_left_and_the_data_where_it_grew(undo: SqlUndo) -> None:
+    first, second = await undo.add(kept("01A")), await undo.add(kept("01A"))
+    await undo.close(first, "a" * 64)
+    await undo.close(second, None, {"was": "here", "time": 3})
+    await undo.close(999, "nobody")
+    one, two = await undo.of("default", ids=["01A"])
+    assert (one.after, one.closed, one.data) == ("a" * 64, True, {"was": "here"})
+    assert (two.after, two.closed, two.data) == (None, True, {"was": "here", "time": 3})
+
+
+async def test_a_dropped_entry_is_gone_and_its_room_is_free_again(undo: SqlUndo) -> None:
+    number = await undo.add(kept("01A", bytes=600))
+    assert await undo.room("default") == 400
+    await undo.drop(number)
+    await undo.drop(number)
+    assert await undo.of("default", ids=["01A"]) == []
+    assert await undo.room("default") == 1_000
+
+
+async def test_over_quota_is_refused_and_other_tenants_have_their_own(undo: SqlUndo) -> None:
+    await undo.add(kept("01A", bytes=900))
+    with pytest.raises(TooLarge, match="1000 bytes") as refused:
+        await undo.add(kept("01B", bytes=101))
+    assert refused.value.changed == "nothing"
+    assert await names(undo) == ["01A"]
+    await undo.add(kept("01B", bytes=100))
+    await undo.add(kept("01C", tenant="other", bytes=1_000))
+    assert (await undo.room("default"), await undo.room("other"), await undo.room("third")) == (0, 0, 1_000)
+
+
+async def test_the_quota_holds_when_many_add_at_once(undo: SqlUndo) -> None:
+    added = await asyncio.gather(*(undo.add(kept("01A", bytes=300)) for _ in range(10)), return_exceptions=True)
+    assert sum(isinstance(one, int) for one in added) == 3
+
+
+async def test_an_invocation_is_given_with_all_that_it_called(undo: SqlUndo) -> None:
+    for id, parent in (("01A", ""), ("01B", "01A"), ("01C", "01B"), ("01X", ""), ("01D", "01A"), ("01B", "01A")):
+        await undo.add(kept(id, parent=parent))
+    assert await names(undo, ids=["01A"]) == ["01A", "01B", "01C", "01D", "01B"]
+    assert await names(undo, ids=["01B", "01X"]) == ["01B", "01C", "01X", "01B"]
+    assert await names(undo, "other", ids=["01A"]) == []
+    assert await names(undo, ids=["01Z"]) == []
+
+
+async def test_a_family_that_turns_in_a_circle_ends(undo: SqlUndo) -> None:
+    await undo.add(kept("01A", parent="01B"))
+    await undo.add(kept("01B", parent="01A"))
+    assert await names(undo, ids=["01A"]) == ["01A", "01B"]
+
+
+async def test_a_session_is_given_to_who_acted_in_it_or_on_whose_behalf(undo: SqlUndo) -> None:
+    await undo.add(kept("01A", session="s", chain=("builder", "ada")))
+    await undo.add(kept("01B", session="s", principal="eve"))
+    await undo.add(kept("01C", session="t", chain=("builder", "ada")))
+    assert await names(undo, session="s") == ["01A", "01B"]
+    assert await names(undo, session="s", principal="builder") == ["01A"]
+    assert await names(undo, session="s", principal="ada") == ["01A"]
+    assert await names(undo, session="s", principal="eve") == ["01B"]
+    assert await names(undo, principal="ada") == ["01A", "01C"]
+    assert await names(undo, "other", principal="ada") == []
+
+
+async def test_of_too_many_the_newest_are_given_for_they_go_first(undo: SqlUndo) -> None:
+    for n in range(5):
+        await undo.add(kept(f"01{n}", at=1_700_000_000.0 + n))
+    assert await names(undo, limit=2) == ["013", "014"]
+    assert await names(undo, since=1_700_000_003.0) == ["013", "014"]
+
+
+async def test_who_took_entries_back_is_noted_and_can_be_unsaid(undo: SqlUndo) -> None:
+    numbers = [await undo.add(kept("01A")) for _ in range(3)]
+    await undo.mark_undone(numbers[:2], "01U")
+    assert [one.undone_by for one in await undo.of("default")] == ["01U", "01U", ""]
+    await undo.reopen("other", "01U")
+    assert [one.undone_by for one in await undo.of("default")] == ["01U", "01U", ""]
+    await undo.reopen("default", "01U")
+    assert [one.undone_by for one in await undo.of("default")] == ["", "", ""]
+
+
+async def test_after_seven_days_an_entry_and_its_content_are_gone(made: Stores) -> None:
+    now = time.time()
+    undo = SqlUndo(made.database, made.keys, clock := FakeClock(now), made.folder / "undo", quota_bytes=1_000)
+    digest = await asyncio.to_thread(undo.content.put, b"what stood there")
+    await undo.add(kept("01A", at=now, until=now + 7 * DAY, bytes=16))
+    await undo.add(kept("01B", tenant="other", at=now, until=now + 30 * DAY, bytes=16))
+    clock.advance(7 * DAY - 1)
+    assert await undo.sweep() == 0
+    assert await names(undo) == ["01A"]
+    clock.advance(1)
+    assert await names(undo) == []
+    assert await undo.sweep() == 1
+    assert await undo.room("default") == 1_000
+    os.close(undo.content.open(digest))
+    clock.advance(DAY + 60)
+    assert await undo.sweep() == 0
+    with pytest.raises(Unavailable):
+        undo.content.open(digest)
+    assert await names(undo, "other") == ["01B"]
+
+
+async def test_a_sweep_takes_more_entries_than_one_step(undo: SqlUndo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(undo_store, "_AT_ONCE", 2)
+    for _ in range(5):
+        await undo.add(kept("01A", until=1.0))
+    assert await undo.sweep() == 5
+
+
+PROGRAM = """
+import asyncio, sys
+from pathlib import Path
+from superagent.runtime.undo_store import SqlUndo
+from tests.runtime.stores import kept, stores
+
+async def main():
+    async with stores(Path(sys.argv[1])) as made:
+        undo = SqlUndo(made.database, made.keys, made.clock, made.folder / "undo")
+        for n in range(10_000):
+            digest = await asyncio.to_thread(undo.content.put, b"%d" % n)
+            print(await undo.add(kept(f"01{n}", data={"content": digest})), flush=True)
+
+asyncio.run(main())
+"""
+
+
+async def test_what_was_kept_is_there_after_kill_9(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", PROGRAM, tmp_path], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        said = [child.stdout.readline() for _ in range(40)]
+        child.kill()
+        said += child.stdout.readlines()
+    async with stores(tmp_path) as made:
+        undo = SqlUndo(made.database, made.keys, made.clock, made.folder / "undo")
+        found = {one.id: one for one in await undo.of("default", limit=10_000)}
+        for number in (int(line) for line in said if line.endswith("\n")):
+            with open(undo.content.open(found[number].data["content"]), "rb") as file:
+                assert file.read() == found[number].invocation[2:].encode()
