@@ -35,9 +35,9 @@ def main() -> int:
 
 
 def latest_figures(folder: Path) -> dict[str, str]:
-    """Read the newest benchmark file as flat dotted keys; empty when nothing was measured on this machine."""
+    """Read the newest run's figures by dotted key; empty when nothing was measured yet. File names sort by time."""
     files = sorted(folder.glob("*.json"))
-    return dict(_flat(json.loads(files[-1].read_text("utf-8")))) if files else {}
+    return dict(_flat(json.loads(files[-1].read_text("utf-8"))["figures"])) if files else {}
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:

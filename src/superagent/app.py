@@ -1,4 +1,4 @@
-"""The composition root: settings become stores, executors and plugins become a frozen kernel; it alone knows everybody."""
+"""The composition root: settings become stores, executors and plugins become a kernel; it alone knows everybody."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from superagent.core.audit import AuditRecord
 from superagent.core.events import LocalBus
 from superagent.core.kernel import Kernel
 from superagent.core.limits import Rate
@@ -237,8 +236,8 @@ class _Audit:
     """The audit port: the log's own methods, bound once, and personal detail sealed by the keys."""
 
     def __init__(self, audit_log: AuditLog, keys: FileKeys) -> None:
-        self.note: Callable[[AuditRecord], None] = audit_log.note
-        self.durable: Callable[[AuditRecord], Awaitable[None]] = audit_log.durable
+        self.note = audit_log.note
+        self.durable = audit_log.durable
         self._seal = keys.personal.seal
 
     def personal(self, tenant: str, subject: str, detail: bytes) -> str:

@@ -17,47 +17,41 @@ from typing import Any
 
 import uvicorn
 import uvloop
-from fastapi import Request
 
 from superagent.app import Installation, open_installation
-from superagent.core.principal import Principal
 from superagent.core.problems import Problem, Unavailable
 from superagent.runtime import log
 from superagent.runtime.clock import SystemClock
-from superagent.runtime.instance_lock import held_by, take
+from superagent.runtime.instance_lock import Holder, claim, held_by
 from superagent.runtime.places import prepare
 from superagent.runtime.run_workers import supervise
 from superagent.settings import Loaded, load
-from superagent.surfaces.http import routes
+from superagent.surfaces.http import table
 from superagent.surfaces.http.door import Door
 from superagent.surfaces.http.frame import frame
+from superagent.surfaces.http.gate import Gate
 from superagent.surfaces.http.metrics import Metrics
+from superagent.surfaces.http.protocol import Protocol
 
-GRACE_S = 5.0
+GRACE_S = 5
 
 
-def application(installation: Installation) -> Door:
+def application(installation: Installation, worker: str = "0") -> Door:
     """Build the ASGI application: the door in front, the frame behind."""
     kernel, server = installation.kernel, installation.loaded.settings.server
-    metrics = Metrics(installation.gauges)
+    metrics = Metrics(installation.gauges, worker)
     kernel.bus.subscribe(metrics.observe)
-    doors: list[Door] = []
-
-    async def identify(request: Request) -> Principal:
-        return await doors[0].identify(request.scope, dict(request.scope["headers"]))
-
-    behind = frame(kernel, identify, installation.readiness, metrics, version("superagent"))
-    door = Door(
+    gate = Gate(kernel)
+    return Door(
         kernel,
-        behind,
-        routes.serve,
+        gate,
+        frame(kernel, gate, installation.readiness, metrics, version("superagent")),
+        table.serve,
         installation.index,
         max_body_bytes=server.max_body_bytes,
         max_blob_bytes=server.max_blob_bytes,
         cors_origins=server.cors_origins,
     )
-    doors.append(door)
-    return door
 
 
 class _Server(uvicorn.Server):
@@ -69,27 +63,41 @@ class _Server(uvicorn.Server):
 
 
 async def serve_one(
-    loaded: Loaded, listening: socket.socket, worker: str, ready: Callable[[Installation], None]
+    loaded: Loaded,
+    listening: socket.socket,
+    worker: str,
+    ready: Callable[[Installation], None],
+    life: int | None = None,
 ) -> None:
-    """Serve in this process until a signal says stop."""
+    """Serve in this process until a signal says stop, or the descriptor `life` comes to its end."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for one in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(one, stop.set)  # from here on: a signal during the start is not lost
+    if life is not None:
+        loop.add_reader(life, stop.set)
     async with open_installation(loaded, worker=worker) as installation:
+        installation.kernel.registry.prepare()
+        door = application(installation, worker)
         config = uvicorn.Config(
-            application(installation),
-            http="httptools",
+            door,
+            http=Protocol,
             ws="none",
+            interface="asgi3",
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
             proxy_headers=False,  # nobody's `X-Forwarded-For` is believed
-            timeout_graceful_shutdown=int(GRACE_S),
+            timeout_graceful_shutdown=GRACE_S,
         )
         server = _Server(config)
-        loop = asyncio.get_running_loop()
-        for one in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(one, server.handle_exit, one, None)
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
         ready(installation)
-        await server.serve(sockets=[listening])
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
+        door.streams.closing = server.should_exit = True
+        stopped.cancel()
+        await serving
 
 
 def serve(data: Path, flags: Mapping[str, Any], say: Callable[[str], None]) -> int:
@@ -98,33 +106,34 @@ def serve(data: Path, flags: Mapping[str, Any], say: Callable[[str], None]) -> i
     log.set_up(loaded.settings.log.level)
     places = prepare(data)
     server = loaded.settings.server
-    lock = take(places.state, SystemClock().now())
-    if lock is None:
+    lock = claim(places.state, SystemClock().now())
+    if isinstance(lock, Holder):
         raise held_by(places.state)
-    with lock:
-        listening = listen(server.host, server.port)
-        host, port = listening.getsockname()[:2]
-        address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    with lock, listen(server.host, server.port) as listening:
+        address = address_of(listening)
+
+        def up() -> None:
+            lock.publish(address)
+            workers = f" with {server.workers} workers" if server.workers > 1 else ""
+            say(f"serving {address}{workers}, data in {places.data}; Ctrl-C stops")
 
         def ready(installation: Installation) -> None:
-            lock.publish(address)
             if installation.first_start:
                 say(welcome(places.owner_key, address))
-            say(f"serving {address} with data in {places.data}; Ctrl-C stops")
+            up()
 
         if server.workers == 1:
             uvloop.run(serve_one(loaded, listening, "0", ready))
             return 0
-
-        def up() -> None:
-            lock.publish(address)
-            say(f"serving {address} with {server.workers} workers and data in {places.data}; Ctrl-C stops")
-
         if not places.owner_key.exists():
             asyncio.run(_set_up(loaded))  # before the workers start, so that this is done once
             say(welcome(places.owner_key, address))
-        fd = listening.fileno()
-        return supervise(server.workers, lambda number: worker_command(loaded, flags, fd, number), fd, up)
+
+        def command(number: int, life: int, said: int) -> list[str]:
+            return worker_command(loaded, flags, number, (listening.fileno(), life, said))
+
+        supervise(server.workers, command, listening.fileno(), up)
+    return 0
 
 
 async def _set_up(loaded: Loaded) -> None:
@@ -139,7 +148,7 @@ def listen(host: str, port: int) -> socket.socket:
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except socket.gaierror:
+    except (socket.gaierror, UnicodeError):
         raise Unavailable(f"`{host}` is no address of this machine", hint="use 127.0.0.1") from None
     if not ipaddress.ip_address(found[4][0]).is_loopback:
         raise Unavailable(
@@ -160,11 +169,21 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def worker_command(loaded: Loaded, flags: Mapping[str, Any], fd: int, number: int) -> list[str]:
-    """Give the command line of one worker process."""
+def address_of(listening: socket.socket) -> str:
+    """Give the address under which clients reach a socket."""
+    host, port = listening.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def worker_command(
+    loaded: Loaded, flags: Mapping[str, Any], number: int, descriptors: tuple[int, int, int]
+) -> list[str]:
+    """Give the command line of one worker; `descriptors` are its socket, its life, and where it says that it serves."""
     overrides = [f"--set={name}={value}" for name, value in flags.items() if value is not None]
-    own = [f"--data={loaded.data}", f"--fd={fd}", f"--worker={number}", f"--parent={os.getpid()}"]
-    return [sys.executable, "-m", "superagent.asgi", *own, *overrides]
+    listening, life, said = descriptors
+    own = [f"--data={loaded.data}", f"--worker={number}", f"--fd={listening}", f"--life={life}", f"--said={said}"]
+    # -P: whatever lies in the folder from which this was started is not imported
+    return [sys.executable, "-P", "-m", "superagent.asgi", *own, *overrides]
 
 
 def welcome(key: Path, address: str) -> str:
@@ -181,34 +200,25 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one worker process on an inherited socket."""
     parser = argparse.ArgumentParser(prog="superagent-worker-process")
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--fd", type=int, required=True)
     parser.add_argument("--worker", required=True)
-    parser.add_argument("--parent", type=int, required=True)
+    for name in ("--fd", "--life", "--said"):
+        parser.add_argument(name, type=int, required=True)
     parser.add_argument("--set", action="append", default=[])
     chosen = parser.parse_args(arguments)
-    loaded = load(chosen.data, dict(one.split("=", 1) for one in chosen.set))
-    log.set_up(loaded.settings.log.level)
-    listening = socket.socket(fileno=chosen.fd)
+
+    def ready(_: Installation) -> None:
+        os.write(chosen.said, f"{chosen.worker}\n".encode())
+
     try:
-        uvloop.run(serve_one(loaded, listening, chosen.worker, lambda installation: _die_with(chosen.parent)))
+        loaded = load(chosen.data, dict(one.split("=", 1) for one in chosen.set))
+        log.set_up(loaded.settings.log.level)
+        with socket.socket(fileno=chosen.fd) as listening:
+            uvloop.run(serve_one(loaded, listening, chosen.worker, ready, chosen.life))
     except Problem as problem:
         print(problem.detail, file=sys.stderr)  # noqa: T201
         return 1
     return 0
 
-
-def _die_with(parent: int) -> None:
-    """Stop when the supervisor is gone, so that no worker outlives a kill -9 of it."""
-
-    async def watch() -> None:
-        while os.getppid() == parent:
-            await asyncio.sleep(0.5)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    _watches.append(asyncio.get_running_loop().create_task(watch()))
-
-
-_watches: list[asyncio.Task[None]] = []
 
 if __name__ == "__main__":
     sys.exit(main())

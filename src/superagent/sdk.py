@@ -45,9 +45,9 @@ async def put_back(ctx: Context, kept: Kept) -> None:
 
 
 __all__ = [
-    "Call", "Cancelled", "Change", "Conflict", "Connection", "Context", "Deadline", "Declared", "Denied", "DestroyPath", "Effect",
-    "EffectNote", "Example", "Fault", "Fix", "Grant", "Input", "Internal", "InvalidInput", "Keeper", "Kept", "Locked", "NotFound",
-    "Nothing", "Outcome", "Output", "Overloaded", "Performed", "Plugin", "Preview", "Principal", "Problem", "ReadPath", "Resource",
-    "Risk", "Secret", "Status", "Strict", "TooLarge", "Touches", "Unavailable", "Url", "WritePath", "canonical_path", "glob_of",
-    "put_back", "resource_of",
+    "Call", "Cancelled", "Change", "Conflict", "Connection", "Context", "Deadline", "Declared", "Denied",
+    "DestroyPath", "Effect", "EffectNote", "Example", "Fault", "Fix", "Grant", "Input", "Internal", "InvalidInput",
+    "Keeper", "Kept", "Locked", "NotFound", "Nothing", "Outcome", "Output", "Overloaded", "Performed", "Plugin",
+    "Preview", "Principal", "Problem", "ReadPath", "Resource", "Risk", "Secret", "Status", "Strict", "TooLarge",
+    "Touches", "Unavailable", "Url", "WritePath", "canonical_path", "glob_of", "put_back", "resource_of",
 ]  # fmt: skip

@@ -194,6 +194,6 @@ def _of_environment(env: Mapping[str, str]) -> dict[str, Any]:
         name = f"{section}.{field}"
         if name not in known:
             raise InvalidInput(f"`{key}` names no setting", hint="`superagent settings` lists every setting")
-        kind = getattr(Settings.model_fields[section].annotation, "model_fields")[field].annotation  # noqa: B009
+        kind = getattr(Settings.model_fields[section].annotation, "model_fields")[field].annotation
         flat[name] = [part for part in text.split(",") if part] if kind == list[str] else text
     return flat

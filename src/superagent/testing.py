@@ -126,6 +126,10 @@ class KnownPeople:
         self.ended: set[str] = set()
         self._rate = rate
 
+    def known(self, token: str, remote: str, channel: str) -> Principal | None:
+        """Give the principal of a token, None for none."""
+        return self.tokens.get(token)
+
     async def identify(self, credential: Credential) -> Principal:
         """Give the principal of a token. Raises `Unauthenticated`."""
         found = self.tokens.get(credential.value.reveal())

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bench import baselines
-from bench.in_process import App, Receive, Send, Target, call, compare, loop_of, scope_of
+from bench.in_process import REST_CALLS, App, Receive, Send, Target, call, compare, loop_of, scope_of
 
 KNOWN = {"Authorization": f"Bearer {baselines.KEY}", "Content-Type": "application/json"}
 APPS = [baselines.starlette, baselines.starlette_reading, baselines.fastapi]
@@ -46,6 +46,8 @@ async def test_each_is_called_once_a_repeat_with_a_scope_of_its_own() -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    found = await compare({"a": Target(app, {}), "b": Target(app, {})}, calls=2, repeats=3, draw=random.Random(1))
-    assert {name: len(times) for name, times in found.items()} == {"a": 3, "b": 3}
-    assert seen == [2] * 2 * 2 * (1 + 3)
+    found = await compare(
+        {"a": Target(app, {}), "b": Target(app, {})}, calls=2, repeats=3, draw=random.Random(1), rests=1
+    )
+    assert {name: (len(cost.served), len(cost.behind)) for name, cost in found.items()} == {"a": (3, 1), "b": (3, 1)}
+    assert seen == [2] * 2 * (2 * (1 + 3) + REST_CALLS)

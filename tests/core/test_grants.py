@@ -54,8 +54,10 @@ def test_a_slash_at_the_end_of_a_path_pattern_means_nothing() -> None:
 @pytest.mark.parametrize(
     "pattern",
     [
-        "", "srv", "srv/**", "./srv", "~/x", "/srv/../etc", "/srv/..", "/srv/./a", "/srv/.", "//srv", "/srv//a", "/srv//", "/a\0b",
-        "/srv/?", "/srv/[ab]", "/srv/a**", "/srv/**.log", "/**/a/**/b/**", "{workspace}x/**", "{roots}2", "/{workspace}/a",
+        "", "srv", "srv/**", "./srv", "~/x", "/srv/../etc", "/srv/..", "/srv/./a", "/srv/.", "//srv", "/srv//a",
+        "/srv//", "/a\0b",
+        "/srv/?", "/srv/[ab]", "/srv/a**", "/srv/**.log", "/**/a/**/b/**", "{workspace}x/**", "{roots}2",
+        "/{workspace}/a",
         "/a/{roots}", "{workspace}/{workspace}", "{other}/x", "/" + "a/" * 64, "/" + "a" * 1024,
     ],
 )  # fmt: skip
@@ -114,8 +116,10 @@ def test_hours_are_taken(hours: str) -> None:
 @pytest.mark.parametrize(
     "hours",
     [
-        "8:00-18:00", "08:00", "24:00-06:00", "08:00-24:01", "08:60-09:00", "25:00-26:00", "08:00-08:00", "mon- 08:00-09:00",
-        "xyz 08:00-09:00", "mon-xyz 08:00-09:00", "Mon 08:00-09:00", "mon,tue 08:00-09:00", "08:00-18:00\n", "08:00 - 18:00",
+        "8:00-18:00", "08:00", "24:00-06:00", "08:00-24:01", "08:60-09:00", "25:00-26:00", "08:00-08:00",
+        "mon- 08:00-09:00",
+        "xyz 08:00-09:00", "mon-xyz 08:00-09:00", "Mon 08:00-09:00", "mon,tue 08:00-09:00", "08:00-18:00\n",
+        "08:00 - 18:00",
         "\u0660\u0668:00-18:00",
     ],
 )  # fmt: skip
@@ -242,9 +246,11 @@ def test_closed_sets_take_their_words_only(field: str) -> None:
 
 def test_a_grant_travels_through_json() -> None:
     full = made(
-        id="g", effect="deny", subject="role:a", effects=["READ"], undoable=True, origin=["agent"], max_risk="LOW", isolation="vm",
+        id="g", effect="deny", subject="role:a", effects=["READ"], undoable=True, origin=["agent"], max_risk="LOW",
+        isolation="vm",
         where={"paths": ["/a/**"], "hosts": ["*.b.org:1"], "connections": ["c"], "args": {"d": [1, "e"]}},
-        when={"hours": "08:00-09:00", "cidr": ["10.0.0.0/8"], "mfa_max_age_s": 5}, require={"approvals": 2, "by": ["user:x"]},
+        when={"hours": "08:00-09:00", "cidr": ["10.0.0.0/8"], "mfa_max_age_s": 5}, require={"approvals": 2,
+        "by": ["user:x"]},
     )  # fmt: skip
     assert Grant.model_validate_json(full.model_dump_json(exclude_defaults=True)) == full
 

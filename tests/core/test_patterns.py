@@ -13,7 +13,7 @@ from superagent.core.patterns import HostPattern, PathPattern, Text, glob_of, pa
 
 
 def of(source: str) -> PathPattern:
-    return next(path_patterns(source, "", ()))
+    return path_patterns(source, "", ())[0]
 
 
 @pytest.mark.parametrize(
@@ -133,8 +133,10 @@ def test_a_host_pattern_knows_its_literal_domain(pattern: str, anchor: str) -> N
 @pytest.mark.parametrize(
     "bad",
     [
-        "", ":443", "a:0", "a:65536", "a:x", "a:443:443", "::1", "[::1", "[x]", "[::1%eth0]", "a b", "a/b", "user@a", "b\u00fccher.de",
-        "a..b", ".a", "0x7f.1", "1.2.3", "127.1", "2130706433", "a\n", "a:443\n", "\uff41.org", "-a.org\u212a", "https://a",
+        "", ":443", "a:0", "a:65536", "a:x", "a:443:443", "::1", "[::1", "[x]", "[::1%eth0]", "a b", "a/b", "user@a",
+        "b\u00fccher.de",
+        "a..b", ".a", "0x7f.1", "1.2.3", "127.1", "2130706433", "a\n", "a:443\n", "\uff41.org", "-a.org\u212a",
+        "https://a",
     ],
 )  # fmt: skip
 def test_a_host_pattern_that_could_never_fit_or_be_misread_is_refused(bad: str) -> None:
@@ -169,7 +171,7 @@ def test_a_search_pattern_agrees_with_a_regular_expression(pattern: str, text: s
 
 
 def test_no_pattern_can_be_made_slow() -> None:
-    """Twice the length costs at most a few times as much: a pattern that tries again would need ages for any of these."""
+    """A matcher that tries again would need ages for any of these."""
     text = "a" * 4000
     stars = [
         Text.of("*a" * 500 + "b"),

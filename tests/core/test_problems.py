@@ -9,7 +9,8 @@ from superagent.core.problems import Conflict, Denied, Fault, Fix, InvalidInput,
 # the contract's list of slugs and status codes
 CONTRACT = {
     "malformed": 400, "unauthenticated": 401, "denied": 403, "needs-approval": 403, "not-found": 404, "conflict": 409,
-    "idempotency-mismatch": 409, "cancelled": 409, "too-large": 413, "invalid-input": 422, "locked": 423, "step-up-required": 428,
+    "idempotency-mismatch": 409, "cancelled": 409, "too-large": 413, "invalid-input": 422, "locked": 423,
+    "step-up-required": 428,
     "rate-limited": 429, "internal": 500, "unavailable": 503, "sandbox-unavailable": 503, "overloaded": 503,
     "audit-unavailable": 503, "deadline": 504,
 }  # fmt: skip

@@ -121,6 +121,16 @@ def commits() -> Generator[list[object]]:
     event.remove(Engine, "commit", note)
 
 
+async def test_a_fault_of_ones_own_reaches_the_caller_as_it_is(db: Database, goods: Table) -> None:
+    def faulty(tx: Transaction) -> None:
+        raise ZeroDivisionError(tx.count(goods))
+
+    for run in (db.read, db.write):
+        with pytest.raises(ZeroDivisionError):
+            await run("a", faulty)
+    assert await prices(db, goods) == []
+
+
 async def test_closures_that_wait_share_a_commit_and_fail_alone(
     db: Database, goods: Table, commits: list[object]
 ) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from superagent.data import dialect
 from superagent.data.areas import Area
 from superagent.data.database import Database, open_database
 from superagent.data.dialect import path_of
+from superagent.data.transaction import Transaction
 from tests.data.example import shop, table
 from tests.ordinary_user import open_folder, ordinary_user
 
@@ -74,6 +77,7 @@ import asyncio, resource, sys
 from pathlib import Path
 from superagent.core.problems import Unavailable
 from superagent.data.database import open_database
+from superagent.data.transaction import Transaction
 from tests.data.example import shop, table
 
 async def main():
@@ -143,6 +147,47 @@ async def test_a_database_that_may_not_be_written_is_named(area: Area) -> None:
             await open_database(path, [area])
 
 
+async def test_a_database_that_went_away_is_named_and_taken_again_when_it_is_back(area: Area, tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    db = await open_database(folder / "shop.db", [area])
+    folder.rename(tmp_path / "away")
+    assert "cannot be opened" in (await fault_of(db, area)).detail
+    with pytest.raises(Unavailable, match="cannot be opened"):
+        await db.read("a", lambda tx: tx.count(table(area, "goods")))
+    (tmp_path / "away").rename(folder)
+    await db.write("a", lambda tx: tx.insert(table(area, "goods"), id="egg", price=1))
+    assert await db.read("a", lambda tx: tx.count(table(area, "goods"))) == 1
+    await db.close()
+
+
+async def test_a_transaction_that_was_lost_fails_everybody_in_it_and_nobody_after(area: Area, tmp_path: Path) -> None:
+    db = await open_database(tmp_path / "shop.db", [area])
+    goods = table(area, "goods")
+    begun, go = threading.Event(), threading.Event()
+
+    def slow(tx: Transaction) -> None:
+        begun.set()
+        assert go.wait(20)
+
+    def losing(tx: Transaction) -> None:
+        tx._connection.exec_driver_sql("ROLLBACK")  # pyright: ignore[reportPrivateUsage] - as SQLite itself may do
+        raise ZeroDivisionError
+
+    first = asyncio.create_task(db.write("a", slow))
+    assert await asyncio.to_thread(begun.wait, 20)
+    works = [lambda tx: tx.insert(goods, id="one", price=1), losing, lambda tx: tx.insert(goods, id="two", price=1)]  # pyright: ignore[reportUnknownLambdaType, reportUnknownMemberType]
+    rest = asyncio.gather(*(db.write("a", work) for work in works), return_exceptions=True)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    await asyncio.sleep(0)
+    go.set()
+    await first
+    assert [type(one) for one in await rest] == [Unavailable, ZeroDivisionError, Unavailable]
+    assert await db.read("a", lambda tx: tx.count(goods)) == 0
+    await db.write("a", lambda tx: tx.insert(goods, id="three", price=1))
+    assert await db.read("a", lambda tx: tx.count(goods)) == 1
+    await db.close()
+
+
 async def test_a_link_in_place_of_the_database_is_refused(area: Area, tmp_path: Path) -> None:
     (tmp_path / "shop.db").symlink_to(tmp_path / "elsewhere.db")
     with pytest.raises(Unavailable, match="cannot be opened"):
@@ -175,6 +220,7 @@ def test_what_was_acknowledged_is_there_after_kill_9(area: Area, tmp_path: Path)
 import asyncio, sys
 from pathlib import Path
 from superagent.data.database import open_database
+from superagent.data.transaction import Transaction
 from tests.data.example import shop, table
 
 async def main():

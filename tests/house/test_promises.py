@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from docs.proof import latest_figures
 from tests.promise import Row, proofs, read_table
 
 
@@ -53,3 +55,10 @@ def test_marks_are_found_on_functions_classes_and_methods(tmp_path: Path) -> Non
         "1.2": ["tests/test_x.py::test_one"],
         "1.3": ["tests/test_x.py::TestTwo"],
     }
+
+
+def test_a_promise_shows_its_figure_from_the_newest_run(tmp_path: Path) -> None:
+    assert latest_figures(tmp_path) == {}
+    for name, value in (("2026-01-02", 0.123456), ("2026-01-01", 0.5)):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"figures": {"whoami": {"rps": value, "errors": 0}}}))
+    assert latest_figures(tmp_path) == {"whoami.rps": "0.1235", "whoami.errors": "0"}

@@ -12,6 +12,7 @@ from superagent.runtime.audit_check import Report, verify
 from superagent.runtime.audit_log import AuditLimits, AuditLog
 from superagent.runtime.checkpoints import Anchor
 from superagent.runtime.keys import FileKeys
+from superagent.runtime.signed_notes import Signer
 
 ORIGIN = "test.example/audit"
 SMALL = AuditLimits(
@@ -54,9 +55,10 @@ def check(directory: Path, anchor: str | None = None) -> Report:
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """The files of a log by their names, its keys, and what an anchor saw."""
+    """The files of a log by their names, the key that signed it, and what an anchor saw."""
 
     files: dict[str, bytes]
+    signer: Signer
     verifiers: tuple[str, ...]
     anchors: tuple[str, ...]
 
@@ -89,4 +91,5 @@ def write_book(directory: Path, chains: tuple[str, ...] = ("01A", "01B"), calls:
     for epoch in chains:
         asyncio.run(write(epoch))
     files = {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
-    return Book(files, FileKeys(directory.parent / "keys").verifiers(ORIGIN), tuple(anchors))
+    keys = FileKeys(directory.parent / "keys")
+    return Book(files, keys.signer(ORIGIN), keys.verifiers(ORIGIN), tuple(anchors))

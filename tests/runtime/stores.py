@@ -10,7 +10,7 @@ from typing import Any
 
 from superagent.core.invocation import Call, Invocation, Status, Ticket, digest_of
 from superagent.core.plugin import Plugin
-from superagent.core.policy import Decision
+from superagent.core.policy import Decision, Facts
 from superagent.core.ports import Held, Kept
 from superagent.core.principal import Principal
 from superagent.core.resources import Effect, Risk
@@ -74,7 +74,8 @@ def invocation(id: str, *, by: Principal | None = None, **call: Any) -> Invocati
 def ticket(id: str, *, by: Principal | None = None, **call: Any) -> Ticket:
     """Make a ticket of `parrot.say`."""
     asked = invocation(id, by=by, **call)
-    return Ticket(asked, SAY, asked.call.input, (), ALLOWED, digest_of(asked.call.input), remembered=True)
+    facts = Facts("agent", Risk.LOW, asked.at)
+    return Ticket(asked, SAY, asked.call.input, (), ALLOWED, digest_of(asked.call.input), facts, remembered=True)
 
 
 def held(id: str, state: Status = Status.WAITING, *, tenant: str = "default", **fields: Any) -> Held:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -13,10 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from superagent.core.audit import Chain, encode, hash_of, parse
+from superagent.runtime import audit_check
 from superagent.runtime.audit_check import MOST, Fault, Report, verify
-from superagent.runtime.checkpoints import parse_checkpoint
+from superagent.runtime.checkpoints import Checkpoint, parse_checkpoint
 from superagent.runtime.keys import FileKeys
-from tests.runtime.audit_book import ORIGIN, Book, record, write_book
+from tests.runtime import stand_alone_verifier
+from tests.runtime.audit_book import ORIGIN, Book, a_log, check, record, write_book
 
 Files = dict[str, bytes]
 A, B = "n-w-01A", "n-w-01B"
@@ -71,6 +75,10 @@ def test_an_untouched_log_is_clean_and_counted() -> None:
     assert report.ok
     assert (report.records, report.chains, report.faults, report.waiting) == (160, 2, (), ())
     assert report.checkpoints == len(book().anchors)
+
+
+def test_a_copy_of_the_log_without_its_lock_files_is_checked_as_well() -> None:
+    assert found(lambda files: drop(files, "starting.lock")).ok
 
 
 def test_what_every_anchor_saw_is_found_in_an_untouched_log() -> None:
@@ -171,7 +179,7 @@ def test_a_chain_rewritten_with_fitting_hashes_is_found_between_two_checkpoints(
 @pytest.mark.parametrize("index", range(len(book().segments(A))))
 def test_a_missing_segment_is_found(index: int) -> None:
     names = book().segments(A)
-    fault = first(found(lambda files: void(files.pop(names[index]))))
+    fault = first(found(lambda files: drop(files, names[index])))
     assert fault.chain == A
     assert fault.kind == ("truncated" if index == len(names) - 1 else "removed")
     assert fault.seq == int(Path(names[index]).stem)
@@ -236,17 +244,50 @@ def test_a_segment_with_a_name_that_is_no_number_is_found() -> None:
 
 
 def test_a_segment_whose_header_was_made_a_record_is_found() -> None:
-    def replace(files: Files) -> None:
+    def exchange(files: Files) -> None:
         text = encode(record(0)).replace(b'{"kind"', b'{"seq":1,"kind"')
         edit(files, 1, lambda _: text + b"\t" + hash_of(bytes(32), text).hex().encode() + b"\n")
 
-    assert "foreign" in {fault.kind for fault in found(replace).faults}
+    assert "foreign" in {fault.kind for fault in found(exchange).faults}
 
 
 def test_a_flood_of_faults_is_counted_and_the_first_thousand_are_told() -> None:
     report = found(lambda files: files.update({f"{A}/00000000000000000999.seg": b"?\n" * (MOST + 50)}))
     assert len(report.faults) == MOST
     assert report.fault_count >= MOST + 50
+
+
+@pytest.mark.parametrize(
+    "text", [b'{"seq":1,"kind":"\xff"}', b"[" * 60_000, b'{"seq":2,"kind":1}', b'{"seq":"1","kind":"a"}']
+)
+def test_a_line_made_to_break_the_reader_is_found_and_breaks_nothing(text: bytes) -> None:
+    for seq in (1, 5):
+        faults = found(lambda files: edit(files, seq, lambda line: text + line[-66:])).faults  # noqa: B023
+        assert any((fault.kind, fault.seq) == ("changed", seq) for fault in faults)
+
+
+@everyday
+@given(st.data())
+def test_no_garbage_anywhere_goes_unseen_or_breaks_the_check(data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from(sorted(name for name, content in book().files.items() if content)))
+    content = book().files[name]
+    start = data.draw(st.integers(0, len(content) - 1))
+    garbage = data.draw(st.binary(min_size=1, max_size=200))
+    spoilt = content[:start] + garbage + content[start + data.draw(st.integers(0, 300)) :]
+    # behind the last whole note may stand what a process that died left unfinished
+    harmless = spoilt == content or (name == NOTES and spoilt.startswith(content))
+    with tempfile.TemporaryDirectory() as folder:
+        book().lay_out(Path(folder), lambda files: files.update({name: spoilt}))
+        assert verify(Path(folder), book().verifiers).ok == harmless
+        assert harmless or not stand_alone_verifier.good(Path(folder), book().verifiers)
+
+
+@pytest.mark.parametrize("anchor", [None, *book().anchors])
+def test_a_verifier_written_from_the_documentation_alone_agrees(anchor: str | None) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        book().lay_out(Path(folder), lambda files: None)
+        assert stand_alone_verifier.good(Path(folder), book().verifiers, anchor)
+        assert not stand_alone_verifier.good(Path(folder), book().verifiers, "another")
 
 
 # --- checkpoints -------------------------------------------------------------------------------------------------
@@ -307,6 +348,51 @@ def test_a_checkpoint_signed_with_a_strangers_key_is_found(tmp_path: Path) -> No
     assert first(found(forge)).kind == "checkpoint-forged"
 
 
+def last_note_says(change: Callable[[Checkpoint], Checkpoint]) -> Callable[[Files], None]:
+    """Give a tampering by somebody who has the key: the last checkpoint, changed and signed again."""
+
+    def forge(files: Files) -> None:
+        all_notes = notes(files)
+        said = change(parse_checkpoint(all_notes[-1].decode()))
+        all_notes[-1] = book().signer.sign(said.text()).encode() + b"\n"
+        files[NOTES] = b"".join(all_notes)
+
+    return forge
+
+
+def with_another_prev(said: Checkpoint) -> Checkpoint:
+    return replace(said, prev=bytes(32))
+
+
+def with_another_root(said: Checkpoint) -> Checkpoint:
+    return replace(said, root=bytes(32))
+
+
+def with_another_size(said: Checkpoint) -> Checkpoint:
+    return replace(said, size=said.size + 1)
+
+
+def with_fewer_lines(said: Checkpoint) -> Checkpoint:
+    return replace(said, heads=(replace(said.heads[0], size=3),))
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (with_another_prev, "does not name the note"),
+        (with_another_root, "its root"),
+        (with_another_size, "its root"),
+        (with_fewer_lines, "takes lines back"),
+    ],
+)
+def test_a_checkpoint_that_contradicts_those_before_it_is_found_even_if_it_is_signed(
+    change: Callable[[Checkpoint], Checkpoint], what: str
+) -> None:
+    fault = first(found(last_note_says(change)))
+    assert (fault.kind, fault.seq) == ("checkpoint-changed", len(book().anchors))
+    assert what in fault.what
+
+
 def test_lines_and_the_checkpoints_about_them_cut_off_together_are_found_by_an_anchor_only() -> None:
     def cut(files: Files) -> None:
         all_notes = notes(files)
@@ -340,10 +426,6 @@ def test_an_anchor_of_another_history_is_found(tmp_path: Path) -> None:
     assert {fault.kind for fault in report.faults} == {"anchor"}
 
 
-def void(_: object) -> None:
-    return None
-
-
 def drop(files: Files, beginning: str) -> None:
     for name in [name for name in files if name.startswith(beginning)]:
         del files[name]
@@ -351,3 +433,53 @@ def drop(files: Files, beginning: str) -> None:
 
 def test_every_line_of_the_book_parses() -> None:
     assert all(parse(line) for _, _, line in lines_of(A))
+
+
+# --- while it is written -----------------------------------------------------------------------------------------
+
+
+async def test_a_log_may_be_checked_while_it_is_written(tmp_path: Path) -> None:
+    log = a_log(tmp_path / "audit")
+    log.start()
+    try:
+        for number in range(30):
+            await log.durable(record(number, "intent"))
+            report = await asyncio.to_thread(check, tmp_path / "audit")
+            assert (report.ok, report.chains) == (True, 1), report.faults
+            log.note(record(number))
+    finally:
+        await log.close()
+
+
+async def test_what_is_wrong_with_a_chain_that_is_being_written_is_still_wrong_at_a_second_look(tmp_path: Path) -> None:
+    log = a_log(tmp_path / "audit")
+    log.start()
+    try:
+        for number in range(60):
+            await log.durable(record(number, "intent"))
+        segment = min((tmp_path / "audit").rglob("*.seg"))
+        segment.write_bytes(segment.read_bytes().replace(b"agent:coder", b"agent:other", 1))
+        report = check(tmp_path / "audit")
+        assert [(fault.kind, fault.seq) for fault in report.faults] == [("changed", 2)]
+        assert report.fault_count == 1
+    finally:
+        await log.close()
+
+
+async def test_what_only_seemed_wrong_because_a_chain_was_being_written_is_not_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, looks = audit_check.note_files, iter([True])
+
+    def late(folder: Path) -> list[Path]:
+        return [] if next(looks, False) else real(folder)  # as if the first checkpoint came after the first look
+
+    monkeypatch.setattr(audit_check, "note_files", late)
+    log = a_log(tmp_path / "audit")
+    log.start()
+    try:
+        await log.durable(record(1, "intent"))
+        report = check(tmp_path / "audit")
+        assert (report.ok, report.fault_count) == (True, 0)
+    finally:
+        await log.close()

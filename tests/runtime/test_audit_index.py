@@ -235,8 +235,10 @@ async def test_lines_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:
         assert await here.names() == ["call-2", "call-0"]
         segment.write_bytes(b"".join([lines[0], lines[1]]))  # cut after a fault of the disk
         assert await here.names() == ["call-0"]
-        segment.write_bytes(b"".join([lines[0], b"?" * (len(lines[1]) - 1) + b"\n"]))
-        assert await here.names() == []
+        for spoilt in (b"?" * (len(lines[1]) - 1) + b"\n", b"?" + lines[1][1:]):
+            segment.write_bytes(lines[0] + spoilt)
+            assert await here.names() == []
+            assert await here.index.rebuild() == 0
         segment.write_bytes(b"".join(lines))
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import resource
 import shutil
 import subprocess
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +20,8 @@ from superagent.core.problems import AuditUnavailable
 from superagent.runtime.audit_log import AuditLimits, AuditLog
 from superagent.runtime.checkpoints import Anchor
 from tests.runtime.audit_book import SMALL, a_log, check, record
-from tests.until import until_async
+from tests.runtime.small_disks import files_no_longer_than
+from tests.until import until, until_async
 
 PATIENT = replace(SMALL, segment_bytes=1 << 20)
 
@@ -258,18 +258,64 @@ async def test_a_cancelled_wait_says_behind_the_intent_that_nothing_was_done(tmp
     assert [(one.invocation, one.status, one.changed) for one in outcome] == [("call-1", "cancelled", "nothing")]
 
 
+async def test_who_waits_for_all_that_was_taken_does_not_wait_for_a_stuck_disk(tmp_path: Path, disk: Disk) -> None:
+    async with running(tmp_path / "audit", limits=replace(PATIENT, stuck_s=0.1)) as log:
+        disk.stop()
+        waiting = asyncio.ensure_future(log.durable(record(1, "intent")))
+        await until_async(lambda: disk.waiting, "the stopped write")
+        log.note(record(2))
+        await log.flush()
+        with pytest.raises(AuditUnavailable):
+            await waiting
+        disk.go()
+
+
+async def test_the_watch_over_the_disk_ends_when_nobody_waits(tmp_path: Path) -> None:
+    loop = asyncio.get_running_loop()
+    async with running(tmp_path / "audit", limits=replace(PATIENT, stuck_s=0.02)) as log:
+        await log.durable(record(1, "intent"))
+        begin = loop.time()
+        await until_async(lambda: loop.time() > begin + 0.05, "the look at the disk")
+        assert log.healthy
+        await log.durable(record(2, "intent"))
+
+
+async def test_a_wait_cancelled_after_its_intent_got_to_the_disk_and_before_the_disk_failed_is_told(
+    tmp_path: Path, disk: Disk
+) -> None:
+    async with running(tmp_path / "audit", limits=PATIENT) as log:
+        disk.stop()
+        waiting = asyncio.ensure_future(log.durable(record(1, "intent")))
+        await until_async(lambda: disk.waiting, "the stopped write")
+        log.note(record(2))
+        disk.fail_after(1)
+        disk.open()
+        until(lambda: log.trouble, "the failure")  # without a turn of the event loop: the waiter has not heard yet
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        disk.go()
+        await until_async(lambda: log.healthy, "the disk")
+    ends = [(one.invocation, one.status) for one in written(tmp_path / "audit") if one.kind == "outcome"]
+    assert ends == [("call-2", ""), ("call-1", "cancelled")]
+    assert check(tmp_path / "audit").ok
+
+
+async def test_an_outcome_that_comes_while_the_disk_is_being_mended_is_not_lost(tmp_path: Path, disk: Disk) -> None:
+    async with running(tmp_path / "audit", limits=PATIENT) as log:
+        await log.durable(record(1, "intent"))
+        disk.fail_after(0)
+        log.note(record(2))
+        await until_async(lambda: log.trouble, "the failure")
+        disk.go(stop_after=1)  # the first write tells of the failure, the second of its end
+        await until_async(lambda: disk.waiting, "the mending")
+        log.note(record(1))
+        disk.go()
+        await until_async(lambda: log.healthy, "the disk")
+    assert calls(tmp_path / "audit") == [("intent", "call-1"), ("outcome", "call-2"), ("outcome", "call-1")]
+    assert check(tmp_path / "audit").ok
+
+
 # --- a full disk -------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def files_no_longer_than(size: int) -> Generator[None]:
-    """Let the operating system refuse every write beyond this length, as a full disk does (EFBIG)."""
-    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 
 
 async def fill(log: AuditLog) -> int:
@@ -448,9 +494,13 @@ class Disk:
         self._open.set()
         self._left: int | None = None
         self._failing = 0
+        self._stop_after = -1
         self.waiting = False
 
     def __call__(self, descriptor: int) -> None:
+        if self._stop_after == 0:
+            self.stop()
+        self._stop_after -= 1
         if not self._open.is_set():
             self.waiting = True
             assert self._open.wait(20)
@@ -463,14 +513,21 @@ class Disk:
         self._sync(descriptor)
 
     def stop(self) -> None:
+        """Hold the next write until `go`."""
         self.waiting = False
         self._open.clear()
 
-    def go(self, failing: int = 0) -> None:
-        self._left, self._failing = None, failing
+    def open(self) -> None:
+        """Let held writes go on, and fail as it was said."""
+        self._open.set()
+
+    def go(self, failing: int = 0, stop_after: int = -1) -> None:
+        """Work again; fail so many writes first, or hold again after so many."""
+        self._left, self._failing, self._stop_after = None, failing, stop_after
         self._open.set()
 
     def fail_after(self, writes: int) -> None:
+        """Do so many writes and fail from then on."""
         self._left = writes
 
 

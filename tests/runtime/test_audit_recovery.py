@@ -19,6 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from superagent.core.audit import AuditRecord, decode_record, parse
+from superagent.runtime.checkpoints import Checkpoints
+from superagent.runtime.keys import FileKeys
 from tests.promise import ROOT
 from tests.runtime.audit_book import SMALL, a_log, check, record
 
@@ -29,7 +31,8 @@ def records(directory: Path) -> list[AuditRecord]:
     """Give the records of all chains, headers of segments left out."""
     lines = [line for path in sorted(directory.rglob("*.seg")) for line in path.read_bytes().splitlines(True)]
     texts = [parsed[0] for line in lines if (parsed := parse(line))]
-    return [decode_record(text) for text in texts if b'"kind":"segment"' not in text]
+    spoilt = (b"?", b'"who":7', b'"kind":"segment"')
+    return [decode_record(text) for text in texts if not any(one in text for one in spoilt)]
 
 
 def start_and_close(directory: Path, epoch: str) -> tuple[AuditRecord, ...]:
@@ -127,6 +130,16 @@ def test_a_recovering_process_that_dies_before_it_is_done_leaves_no_second_unkno
     assert check(dead).ok
 
 
+def test_an_intent_still_open_at_an_orderly_end_is_unknown_to_the_next_process(tmp_path: Path) -> None:
+    log = a_log(tmp_path / "audit", "01A")
+    log.start()
+    asyncio.run(log.durable(record(1, "intent")))
+    asyncio.run(log.close())
+    assert [one.invocation for one in start_and_close(tmp_path / "audit", "01B")] == ["call-1"]
+    assert not start_and_close(tmp_path / "audit", "01C")
+    assert check(tmp_path / "audit").ok
+
+
 def test_a_living_process_is_not_recovered(tmp_path: Path) -> None:
     living = a_log(tmp_path / "audit", "01A")
     living.start()
@@ -207,6 +220,25 @@ def test_damage_in_what_is_read_again_is_recorded(dead: Path) -> None:
     start_and_close(dead, "01B")
     events = [one for one in records(dead) if one.operation == "audit.recover"]
     assert "is not what was written" in events[0].detail["damage"]
+    assert not check(dead).ok
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'{"seq"', b'?"seq"'),  # no line of it is JSON any more
+        (b'"format":1', b'"format":x'),  # its header is none
+        (b'"prev":"', b'"prev":"x'),
+        (b'"who":"', b'"who":7,"x":"'),
+    ],
+)
+def test_lines_that_cannot_be_understood_do_not_stop_a_start(dead: Path, old: bytes, new: bytes) -> None:
+    signed = next(iter(Checkpoints(dead / "checkpoints", FileKeys(dead.parent / "keys").signer("x")).heads().values()))
+    segment = max(path for path in (dead / FIRST).glob("*.seg") if int(path.stem) <= signed.open_from)
+    segment.write_bytes(segment.read_bytes().replace(old, new))
+    start_and_close(dead, "01B")
+    (event,) = [one for one in records(dead) if one.operation == "audit.recover"]
+    assert "is not what was written" in event.detail["damage"]
     assert not check(dead).ok
 
 

@@ -20,7 +20,6 @@ from superagent.runtime import blobs
 from superagent.runtime.blobs import FileBlobs
 from superagent.testing import FakeClock
 from tests.data.areas import check_area
-from tests.ordinary_user import open_folder, ordinary_user
 from tests.runtime.stores import Stores, stores
 
 DAY = 86_400.0
@@ -136,13 +135,11 @@ async def test_an_upload_that_breaks_off_leaves_nothing(shelf: FileBlobs, made: 
     assert files_of(made) == []
 
 
-async def test_a_disk_that_cannot_take_it_is_named(made: Stores) -> None:
-    with open_folder() as folder:
-        with ordinary_user():
-            shelf = FileBlobs(made.database, made.clock, folder / "blobs")
-        (folder / "blobs").chmod(0o500)
-        with ordinary_user(), pytest.raises(Unavailable, match=os.strerror(errno.EACCES)):
-            await shelf.put("default", "ada", pieces(b"x"))
+async def test_a_disk_that_cannot_take_it_is_named(shelf: FileBlobs, made: Stores) -> None:
+    (made.folder / "blobs").rmdir()
+    with pytest.raises(Unavailable, match=os.strerror(errno.ENOENT)) as refused:
+        await shelf.put("default", "ada", pieces(b"x"))
+    assert refused.value.changed == "nothing"
 
 
 async def test_a_deleted_handle_is_gone(shelf: FileBlobs, made: Stores) -> None:

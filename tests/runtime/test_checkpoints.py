@@ -26,6 +26,7 @@ from superagent.runtime.checkpoints import (
     root_of,
 )
 from superagent.runtime.signed_notes import Signer
+from tests.runtime.small_disks import files_no_longer_than
 
 SIGNER = Signer("example.org/log", Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
 
@@ -137,6 +138,26 @@ def test_a_disk_that_takes_only_a_part_gets_nothing(tmp_path: Path, monkeypatch:
     monkeypatch.undo()
     log.write([head("a", 3)], 1.0, durable=True)
     assert [parse_checkpoint(note).number for note in notes(tmp_path / "c")] == [1, 2]
+
+
+def test_a_note_that_was_written_in_part_is_taken_back(tmp_path: Path) -> None:
+    log = Checkpoints(tmp_path / "c", SIGNER)
+    log.write([head("a", 1)], 1.0)
+    (path,) = note_files(tmp_path / "c")
+    before = path.read_bytes()
+    with files_no_longer_than(len(before) + 50), pytest.raises(OSError, match="only a part"):
+        log.write([head("a", 2)], 1.0)
+    assert path.read_bytes() == before
+
+
+def test_an_old_note_put_in_again_does_not_take_a_writer_back(tmp_path: Path) -> None:
+    log = Checkpoints(tmp_path / "c", SIGNER)
+    for size in (1, 2):
+        log.write([head("a", size)], 1.0)
+    (path,) = note_files(tmp_path / "c")
+    path.write_bytes(path.read_bytes() + f"{notes(tmp_path / 'c')[0]}\n".encode())
+    log.write([head("a", 3)], 1.0)
+    assert [parse_checkpoint(note).number for note in notes(tmp_path / "c")] == [1, 2, 1, 3]
 
 
 def test_the_anchor_file_always_holds_one_whole_note(tmp_path: Path) -> None:

@@ -187,8 +187,9 @@ async def test_names_are_taken_once_and_well_formed(here: Here) -> None:
     for wrong in ("", "Ada", "a/b", "..", "x" * 64):
         with pytest.raises(InvalidInput):
             await here.make(wrong)
-    with pytest.raises(InvalidInput, match="roles are"):
+    with pytest.raises(InvalidInput, match="king") as refused:
         await here.make("two", role="king")
+    assert "agent" in str(refused.value.hint)
 
 
 async def test_only_a_person_makes_keys(here: Here) -> None:

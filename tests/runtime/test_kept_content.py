@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -91,47 +92,16 @@ def test_a_disk_that_cannot_take_it_is_named_and_nothing_is_left() -> None:
         assert files_in(folder) == []
 
 
-PUTTER = """
-import os, sys
-from pathlib import Path
-from superagent.runtime.kept_content import KeptContent
-content = KeptContent(Path(sys.argv[1]))
-print("ready", flush=True)
-sys.stdin.readline()
-for n in range(300):
-    digest = content.put(b"%d" % (n % 3))
-    os.close(content.open(digest))
-print("fine", flush=True)
-"""
-
-
-def test_a_sweep_in_one_process_never_takes_what_another_just_put(content: KeptContent, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", PUTTER, tmp_path / "blobs"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdin is not None
-        assert child.stdout is not None
-        assert child.stdout.readline() == "ready\n"
-        child.stdin.write("go\n")
-        child.stdin.flush()
-        while child.poll() is None:
-            for file in files_in(tmp_path / "blobs"):
-                if not file.name.startswith("new-"):
-                    _age(file)
-            content.sweep(2_000)
-        assert child.stdout.readline() == "fine\n"
-
-
-def _age(file: Path) -> None:
-    """Make a content old, as if its last put were long ago, but never one that is being put."""
-    import fcntl
-
-    descriptor = os.open(file.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if file.exists() and time.time() - file.stat().st_mtime > 0.05:
+def test_a_sweep_never_takes_what_is_put_at_the_same_time(content: KeptContent, tmp_path: Path) -> None:
+    digest = content.put(b"wanted")
+    (file,) = files_in(tmp_path / "blobs")
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(300):
             os.utime(file, (1_000, 1_000))
-    finally:
-        os.close(descriptor)
+            putting, sweeping = pool.submit(content.put, b"wanted"), pool.submit(content.sweep, 2_000)
+            assert putting.result() == digest
+            assert sweeping.result() in (0, 1)
+            assert read(content, digest) == b"wanted"
 
 
 def test_what_was_put_is_there_after_kill_9(tmp_path: Path) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from superagent.core.invocation import EffectNote, Outcome, Status, Undo
 from superagent.core.problems import Conflict, Fault, Fix, Internal, InvalidInput, Problem, RateLimited, every_problem
@@ -82,7 +83,9 @@ def test_a_ticket_comes_back_with_its_whole_chain_and_without_its_deadline() -> 
         invocation("01HELD", by=agent("bot", ada, workspace="/w", key="k1"), key="once", reason="because", queued=True),
         deadline=99.0, trace="t", batch="b", parent="p", approvals=1,
     )  # fmt: skip
-    one = replace(held("01HELD"), invocation=asked, hash="h", decision_digest="d", by=("role:admin",), preview={"a": 1})
+    one = dataclasses.replace(
+        held("01HELD"), invocation=asked, hash="h", decision_digest="d", by=("role:admin",), preview={"a": 1}
+    )
     back = unpack_held(pack_held(one), Row, ("eve",))
     assert back.invocation.call == asked.call
     assert back.invocation.principal.stored() == asked.principal.stored()

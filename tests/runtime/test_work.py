@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from msgspec import structs
 
 from superagent.core.invocation import Outcome, Status
 from superagent.core.ports import Held
@@ -74,8 +75,8 @@ async def test_what_waits_is_listed_in_pages_oldest_first(work: SqlWork) -> None
 
 async def test_bodies_previews_outcomes_and_events_are_nowhere_in_clear(work: SqlWork, made: Stores) -> None:
     one = held("01A", preview={"diff": "PLAINTEXT preview"})
-    call = replace(one.invocation.call, input={"text": "PLAINTEXT input"}, reason="PLAINTEXT reason")
-    await work.hold(replace(one, invocation=replace(one.invocation, call=call)))
+    call = structs.replace(one.invocation.call, input={"text": "PLAINTEXT input"}, reason="PLAINTEXT reason")
+    await work.hold(replace(one, invocation=structs.replace(one.invocation, call=call)))
     await work.append("default", "01A", b"PLAINTEXT event")
     await work.finish("default", Outcome("01A", "parrot.say", Status.DONE, b'"PLAINTEXT output"'))
     for file in ("superagent.db", "superagent.db-wal"):
@@ -209,6 +210,17 @@ async def test_what_others_settle_meanwhile_is_settled_once(work: SqlWork, made:
     presence.leave()
     settled = await asyncio.gather(*(work.settle_lost() for _ in range(4)))
     assert sorted(len(one) for one in settled) == [0, 0, 0, 1]
+
+
+async def test_a_sweep_settles_what_a_sibling_left_when_it_died(work: SqlWork, made: Stores) -> None:
+    other, presence = another(made)
+    await work.hold(held("01A", Status.QUEUED))
+    assert await other.move("default", "01A", [Status.QUEUED], Status.RUNNING)
+    await work.sweep()
+    assert await state_of(work, "01A") is Status.RUNNING
+    presence.leave()
+    await work.sweep()
+    assert await state_of(work, "01A") is Status.UNKNOWN
 
 
 async def test_what_nobody_took_up_for_a_while_is_ready_again(work: SqlWork, made: Stores) -> None:

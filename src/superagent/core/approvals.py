@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Coroutine
-import dataclasses
 from typing import Any
 
 import msgspec

@@ -93,6 +93,9 @@ decode_record = msgspec.json.Decoder(AuditRecord).decode
 decode_header = msgspec.json.Decoder(SegmentHeader).decode
 decode_numbered = msgspec.json.Decoder(Numbered).decode
 
+UNREADABLE = (ValueError, RecursionError)
+"""What decoding raises for a line that somebody changed: not JSON, not UTF-8, or nested without end."""
+
 
 def clean(record: AuditRecord) -> AuditRecord:
     """Take secrets out of a record's detail."""

@@ -52,15 +52,19 @@ class Line(Protocol):
         """Give an operation by name, None when it is not installed."""
         ...
 
+    def facts(self, invocation: Invocation, operation: Operation, values: dict[str, Any]) -> Facts:
+        """Gather what policy may look at besides resources."""
+        ...
+
 
 class Context:
     """What one call may do. Methods take and return data or descriptors, so a plugin can run in another process."""
 
     __slots__ = (
         "_caps",
-        "_facts",
         "_hands",
         "_judged",
+        "_known_facts",
         "_line",
         "_policy",
         "changes",
@@ -72,7 +76,6 @@ class Context:
     def __init__(
         self,
         ticket: Ticket,
-        facts: Facts,
         policy: Policy,
         hands: Hands,
         line: Line,
@@ -81,7 +84,7 @@ class Context:
         self.operation: Operation = ticket.operation
         self.effects: list[EffectNote] = []
         self.changes: list[Change] = []
-        self._facts = facts
+        self._known_facts = ticket.facts
         self._policy = policy
         self._hands = hands
         self._line = line
@@ -121,6 +124,12 @@ class Context:
 
     # ---- judging
 
+    @property
+    def _facts(self) -> Facts:
+        if self._known_facts is None:
+            self._known_facts = self._line.facts(self.invocation, self.operation, self.ticket.values)
+        return self._known_facts
+
     def may(self, resource: Resource) -> bool:
         """Tell whether this operation may also use this resource: for each entry of a list, search or tree."""
         return self._policy.may(self.principal, self._judged, resource, self._facts)
@@ -154,8 +163,8 @@ class Context:
         if found is None:
             raise NotFound(f"`{operation}` is not installed any more", hint="install its plugin again, then undo")
         facts = replace(self._facts, risk=max(found.risk, self._facts.risk))
-        other = Context(self.ticket, facts, self._policy, self._hands, self._line)
-        other.changes, other.effects, other._judged = self.changes, self.effects, found
+        other = Context(self.ticket, self._policy, self._hands, self._line)
+        other.changes, other.effects, other._judged, other._known_facts = self.changes, self.effects, found, facts
         return other
 
     # ---- changing
@@ -164,7 +173,7 @@ class Context:
     async def changing(self, what: str | Resource, effect: Effect = Effect.CHANGE) -> AsyncGenerator[Change]:
         """Keep what stands at a resource, durable before the effect, then let the body change it.
 
-        If the body fails and the resource is as before, nothing happened and the kept entry is dropped; if it is not, the
+        If the body fails and the resource is as before, nothing happened and the kept entry is dropped; if not, the
         entry stays and the problem says `changed: partly`.
         """
         resource = Resource("path", "local", what, effect) if isinstance(what, str) else what

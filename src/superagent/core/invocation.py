@@ -41,6 +41,9 @@ class Status(StrEnum):
     UNKNOWN = "unknown"
 
 
+_STATUS = {status.value: status.value.encode() for status in Status}
+
+
 class Call(msgspec.Struct, frozen=True, gc=False):
     """What a caller writes: one operation, its input, and how to treat the call (rules.md 4)."""
 
@@ -81,7 +84,7 @@ class Ticket(msgspec.Struct, frozen=True):
     resources: tuple[Resource, ...]
     decision: Decision
     input_digest: str
-    facts: Facts
+    facts: Facts | None = None  # None: the decision looked at none, and whoever needs them gathers them
     remembered: bool = False  # an idempotency row waits for the outcome
 
     @property
@@ -91,7 +94,9 @@ class Ticket(msgspec.Struct, frozen=True):
 
     @property
     def reads_outside(self) -> bool:
-        """Tell whether a read touched something beyond the caller's own workspace, so that its record must be durable."""
+        """Tell whether a read went beyond the caller's own workspace, so that its record must be durable."""
+        if not self.resources:
+            return False
         own = self.invocation.principal.workspace
         return any(not (own and r.kind == "path" and r.path.startswith(own)) for r in self.resources)
 
@@ -164,4 +169,17 @@ class Outcome(msgspec.Struct, frozen=True):
 
     def encode(self) -> bytes:
         """Give the outcome object as JSON text."""
+        if self.decision is not None and not (self.effects or self.undo or self.handle or self.problem or self.extra):
+            # what most reads look like, joined from parts that are JSON already; a test compares it with the long way
+            return (
+                b'{"invocation":"%b","operation":"%b","status":"%b","output":%b,"effects":[],"decision":%b,"seconds":%b}'
+                % (
+                    self.invocation.encode(),
+                    self.operation.encode(),
+                    _STATUS[self.status],
+                    self.output or b"null",
+                    self.decision.json,
+                    b"%.6f" % self.seconds,
+                )
+            )
         return msgspec.json.encode(self.document())

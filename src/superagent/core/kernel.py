@@ -68,6 +68,10 @@ class Kernel:
 
     # ---- calling
 
+    def known(self, token: str, remote: str, channel: str) -> Principal | None:
+        """Give the principal of a key recognised a moment ago, without a wait; None: it must be looked up."""
+        return self.hands.identity.known(token, remote, channel)
+
     async def identify(self, credential: Credential) -> Principal:
         """Give the principal of a credential; a stranger is recorded. Raises `Unauthenticated`."""
         try:
@@ -91,6 +95,28 @@ class Kernel:
     async def run(self, call: Call, principal: Principal, channel: str, parent: str = "", trace: str = "") -> Outcome:
         """Take one call through the line; a refusal is an outcome with its problem."""
         return await self.carry(self.invocation(call, principal, channel, parent, trace))
+
+    def refused(self, call: Call, principal: Principal, channel: str, problem: Problem, trace: str = "") -> Outcome:
+        """Record a call that its surface could not even read; it costs its rate like every other."""
+        invocation = self.invocation(call, principal, channel, trace=trace)
+        try:
+            self.pipeline.throttle(principal)
+        except Problem as limited:
+            problem = limited
+        self.pipeline.refuse(invocation, problem)
+        return Outcome(invocation.id, call.operation, Status.FAILED, problem=problem)
+
+    def beside(self, principal: Principal, what: str = "") -> None:
+        """Let a caller have what is no operation, such as an upload or the feed: charged, recorded as `what`.
+
+        Raises `Unauthenticated`, `RateLimited`, `AuditUnavailable`.
+        """
+        if not self.hands.identity.alive(principal):
+            raise Unauthenticated("this key is not known, or no longer valid")
+        self.pipeline.throttle(principal)
+        if what:
+            now = self.hands.clock.now()
+            self.hands.audit.note(self.pipeline.recorder.event(what, now, principal.tenant, principal.id))
 
     async def carry(self, invocation: Invocation) -> Outcome:
         """Take an invocation through the line."""
@@ -122,7 +148,8 @@ class Kernel:
         invocation, now = ticket.invocation, self.hands.clock.now()
         resources = tuple(one.id for one in ticket.resources)
         held = Held(
-            invocation.id, invocation.principal.tenant, Status.QUEUED, invocation, now, now + 86_400, resources=resources,
+            invocation.id, invocation.principal.tenant, Status.QUEUED, invocation, now, now + 86_400,
+            resources=resources,
             decision_digest=ticket.decision.digest,
         )  # fmt: skip
         await self.hands.work.hold(held)
@@ -229,7 +256,7 @@ class Kernel:
     # ---- looking and stopping
 
     def may_look(self, principal: Principal, ids: tuple[str, ...], tenant: str) -> bool:
-        """Tell whether a principal may see an invocation: its own, one made on its behalf, or any if it may read the audit."""
+        """Tell whether a principal may see an invocation: its own, one on its behalf, any if it may read the audit."""
         if principal.tenant != tenant:
             return False
         if principal.id in ids:

@@ -7,11 +7,11 @@ import inspect
 import typing
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from superagent.core.grants import Strict
 from superagent.core.problems import Fault, InvalidInput
@@ -113,6 +113,50 @@ class Touch:
     many: bool
 
 
+class Shape:
+    """Input and output of an operation as classes and schemas, each made when it is first looked at.
+
+    A command line that runs one call has no time to build fifty models; a server calls `prepare` before it listens.
+    """
+
+    def __init__(
+        self,
+        about: tuple[str, int, Effect],
+        fields: dict[str, Any],
+        names: tuple[tuple[str, str], ...],
+        result: type[BaseModel],
+    ) -> None:
+        self.names = names
+        self._about = about
+        self._fields = fields
+        self._result = result
+
+    @cached_property
+    def model(self) -> type[BaseModel]:
+        """Give the class that checks an input."""
+        return create_model(f"{self._about[0]}.input", __base__=Strict, **self._fields)
+
+    @cached_property
+    def input_schema(self) -> dict[str, Any]:
+        """Give the schema of the input."""
+        return _schema(self.model)
+
+    @cached_property
+    def output_schema(self) -> dict[str, Any]:
+        """Give the schema of the output."""
+        return _schema(self._result)
+
+    @cached_property
+    def digest(self) -> str:
+        """Give the SHA-256 (hex) over what callers rely on."""
+        shape = msgspec.json.encode([*self._about, self.input_schema, self.output_schema], order="deterministic")
+        return hashlib.sha256(shape).hexdigest()
+
+    def prepare(self) -> None:
+        """Make the input class now. Raises what pydantic says of a parameter it cannot check."""
+        assert self.model is not None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Operation:
     """One thing that can be asked for, compiled: the line reads these fields and reflects on nothing."""
@@ -140,11 +184,22 @@ class Operation:
     undo: Callable[..., Awaitable[Any]] | None
     assess: Callable[[Values], Risk] | None
     more: Callable[[Values, str], list[Resource]] | None
-    input_schema: dict[str, Any]
-    output_schema: dict[str, Any]
-    digest: str
-    _model: type[BaseModel]
-    _names: tuple[tuple[str, str], ...]
+    shape: Shape
+
+    @property
+    def input_schema(self) -> dict[str, Any]:
+        """Give the JSON Schema (2020-12) of the input."""
+        return self.shape.input_schema
+
+    @property
+    def output_schema(self) -> dict[str, Any]:
+        """Give the JSON Schema (2020-12) of the output; of one event where the operation is a stream."""
+        return self.shape.output_schema
+
+    @property
+    def digest(self) -> str:
+        """Name name, version, effect and both schemas: two installations with equal digests mean the same."""
+        return self.shape.digest
 
     @property
     def undoable(self) -> bool:
@@ -162,18 +217,19 @@ class Operation:
 
     def parse(self, body: Mapping[str, Any]) -> Values:
         """Check an input strictly and give it by argument name. Raises `InvalidInput` with the path of each fault."""
-        if not body and not self._names:
+        shape = self.shape
+        if not body and not shape.names:
             return {}
         try:
-            model = self._model.model_validate(body)
+            model = shape.model.model_validate(body)
         except ValidationError as bad:
             raise InvalidInput(
                 f"the input does not fit `{self.name}`", errors=faults_of(bad), hint=f"see `describe {self.name}`"
             ) from None
-        return {argument: getattr(model, attribute) for argument, attribute in self._names}
+        return {argument: getattr(model, attribute) for argument, attribute in shape.names}
 
     def resources(self, values: Values, workspace: str) -> tuple[Resource, ...]:
-        """Name what this input touches, canonically; the values are rewritten to the same spelling, so that one name is judged and used."""
+        """Name what this input touches; paths in `values` get the same spelling, so that one name is judged and used."""
         if not self.touched and self.more is None:
             return ()
         found: list[Resource] = []
@@ -207,9 +263,8 @@ def compile_operation(declared: Declared) -> Operation:
         default: Any = ... if p.default is inspect.Parameter.empty else p.default
         alias = p.name.rstrip("_")
         attribute = f"{alias}_" if alias.startswith("model_") or hasattr(BaseModel, alias) else alias
-        fields[attribute] = (hints[p.name], FieldInfo(default=default, alias=alias) if attribute != alias else default)
+        fields[attribute] = (hints[p.name], Field(default=default, alias=alias) if attribute != alias else default)
         names.append((p.name, attribute))
-    model = create_model(f"{name}.input", __base__=Strict, **fields)
     stream = inspect.isasyncgenfunction(function)
     result = _result(name, hints.get("return"), stream)
     effect = max(
@@ -219,9 +274,6 @@ def compile_operation(declared: Declared) -> Operation:
     _complain(declared, effect, doc)
     assert effect is not None
     takes_back, why = _takes_back(declared, effect)
-    input_schema = _schema(model)
-    output_schema = _schema(result)
-    shape = msgspec.json.encode([name, declared.version, effect, input_schema, output_schema], order="deterministic")
     return Operation(
         name=name,
         version=declared.version,
@@ -246,11 +298,7 @@ def compile_operation(declared: Declared) -> Operation:
         undo=declared.hooks.get("undo"),
         assess=declared.hooks.get("assess"),
         more=declared.hooks.get("touches"),
-        input_schema=input_schema,
-        output_schema=output_schema,
-        digest=hashlib.sha256(shape).hexdigest(),
-        _model=model,
-        _names=tuple(names),
+        shape=Shape((name, declared.version, effect), fields, tuple(names), result),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from superagent.core.resources import beneath, host_name
 
@@ -135,7 +136,8 @@ class HostPattern:
         return self.port in (None, port) and self.name.match(name)
 
 
-def path_patterns(source: str, workspace: str, roots: Sequence[str]) -> Iterator[PathPattern]:
+@lru_cache(65_536)
+def path_patterns(source: str, workspace: str, roots: tuple[str, ...]) -> tuple[PathPattern, ...]:
     """Read the path pattern of a grant; `{workspace}` and `{roots}` stand for the caller's folder and the tenant's.
 
     A placeholder that stands for nothing gives no pattern, so that it covers nothing. The folders are taken as they
@@ -146,8 +148,7 @@ def path_patterns(source: str, workspace: str, roots: Sequence[str]) -> Iterator
         if source.startswith(placeholder):
             places, rest = list(folders), source.removeprefix(placeholder)
     parts = [None if part == "**" else Text.of(part) for part in rest.split("/") if part]
-    for place in places:
-        yield PathPattern([*(Text(part) for part in place.split("/") if part), *parts])
+    return tuple(PathPattern([*(Text(part) for part in place.split("/") if part), *parts]) for place in places)
 
 
 def glob_of(source: str) -> PathPattern:

@@ -1,7 +1,7 @@
 """The line: every operation from every door is admitted here and performed here, in this fixed order.
 
-admit    1 find the operation   2 may this principal try it?   3 rate   4 parse   5 judge the resources of this very input
-         6 idempotency key seen?
+admit    1 find the operation   2 may this principal try it?   3 rate   4 parse
+         5 judge the resources of this very input   6 idempotency key seen?
 perform  7 redeem, then write the intent down   8 do it   9 write down what came of it
 """
 
@@ -40,6 +40,7 @@ from superagent.core.problems import (
 from superagent.core.records import Flood, Recorder
 from superagent.core.registry import Registry
 from superagent.core.resources import Resource, Risk
+from superagent.core.rules import Origin
 
 INLINE_BYTES = 1024 * 1024
 
@@ -72,39 +73,42 @@ class Pipeline:
     async def admit(self, invocation: Invocation) -> Ticket | Outcome:
         """Give the permission to perform, or the earlier outcome of the same idempotency key.
 
-        The ticket's verdict is `allow` or `ask`. Raises a problem for everything else; the refusal is in the audit by then.
+        The ticket's verdict is `allow` or `ask`. Raises a problem for all else; the refusal is in the audit then.
         """
         call = invocation.call
         input_digest = verdict = ""
         try:
-            operation, policy = self._find(invocation.principal, call.operation)
+            principal = invocation.principal
+            operation = self._registry().get(call.operation)
+            policy = self._hands.policies.of(principal.tenant)
+            origin = origin_of(invocation)
+            decision = policy.settled(principal, operation, origin)
+            if decision is None and not policy.may_try(principal, operation):
+                # the same words as for a name that does not exist: no oracle
+                raise no_operation(call.operation)
             if not (invocation.parent or invocation.resumed):
-                self._throttle(invocation.principal)
+                self.throttle(invocation.principal)
             input_digest = digest_of(call.input)
             values = operation.parse(call.input)
             resources = operation.resources(values, invocation.principal.workspace)
-            facts = self.facts(invocation, operation, values)
-            decision = policy.decide(invocation.principal, operation, resources, facts)
+            facts = None
+            if decision is None or resources or operation.assess is not None:
+                facts = self.facts(invocation, operation, values)
+                decision = policy.decide(principal, operation, resources, facts)
+                verdict = decision.verdict
+                if verdict != "allow":
+                    self._stop(invocation, operation, policy, resources, decision, facts)
             verdict = decision.verdict
-            if verdict != "allow":
-                self._stop(invocation, operation, policy, resources, decision, facts)
             ticket = Ticket(invocation, operation, values, resources, decision, input_digest, facts)
             if call.key and not call.dry_run and verdict == "allow":
                 return await self._remember(ticket)
         except Problem as problem:
-            self._refuse(invocation, problem, input_digest, verdict)
+            self.refuse(invocation, problem, input_digest, verdict)
             raise
         return ticket
 
-    def _find(self, principal: Principal, name: str) -> tuple[Operation, Policy]:
-        operation = self._registry().get(name)
-        policy = self._hands.policies.of(principal.tenant)
-        if not policy.may_try(principal, operation):
-            # the same words as for a name that does not exist: no oracle
-            raise NotFound(f"there is no operation `{name[:200]}`", hint="search with `GET /v1/operations?q=…`")
-        return operation, policy
-
-    def _throttle(self, principal: Principal) -> None:
+    def throttle(self, principal: Principal) -> None:
+        """Take one token of the caller's rate. Raises `RateLimited`."""
         rate = self._hands.identity.rate_of(principal)
         if rate is None:
             return
@@ -121,11 +125,7 @@ class Pipeline:
         at = principal.second_factor_at
         risk = operation.risk if operation.assess is None else Risk(max(operation.risk, operation.assess(values)))
         return Facts(
-            origin="workflow"
-            if invocation.channel == "workflow"
-            else "human"
-            if principal.kind == "human"
-            else "agent",
+            origin=origin_of(invocation),
             risk=risk,
             now=now,
             remote=principal.remote,
@@ -192,7 +192,8 @@ class Pipeline:
             await asyncio.sleep(0.05)
         return replace(ticket, remembered=True)
 
-    def _refuse(self, invocation: Invocation, problem: Problem, input_digest: str, verdict: str) -> None:
+    def refuse(self, invocation: Invocation, problem: Problem, input_digest: str = "", verdict: str = "") -> None:
+        """Record a call that is not permitted."""
         now = self._hands.clock.now()
         if isinstance(problem, RateLimited):  # a flood of refusals must not become a flood of records
             first, _ = self._flood.admit((invocation.principal.id, invocation.call.operation, problem.slug), now)
@@ -225,7 +226,7 @@ class Pipeline:
                 await self._hands.audit.durable(self._recorder.of("intent", ticket, self._hands.clock.now()))
         except Problem as problem:
             if not isinstance(problem, AuditUnavailable):
-                self._refuse(ticket.invocation, problem, ticket.input_digest, ticket.decision.verdict)
+                self.refuse(ticket.invocation, problem, ticket.input_digest, ticket.decision.verdict)
             if ticket.remembered:
                 await self._hands.idempotency.forget(ticket)
             return self._failed(ticket, problem, 0.0)
@@ -255,7 +256,8 @@ class Pipeline:
             raise Denied("this key is revoked, expired or paused", hint="ask its owner for a new one")
         policy = self._hands.policies.of(invocation.principal.tenant)
         if policy.version != ticket.decision.policy_version:
-            decision = policy.decide(invocation.principal, ticket.operation, ticket.resources, ticket.facts)
+            facts = ticket.facts or self.facts(invocation, ticket.operation, ticket.values)
+            decision = policy.decide(invocation.principal, ticket.operation, ticket.resources, facts)
             if decision.verdict != "allow":
                 raise Denied("policy changed while this call was on its way", hint="call again")
 
@@ -272,7 +274,7 @@ class Pipeline:
 
     def _context(self, ticket: Ticket) -> Context:
         policy = self._hands.policies.of(ticket.invocation.principal.tenant)
-        return Context(ticket, ticket.facts, policy, self._hands, self)
+        return Context(ticket, policy, self._hands, self)
 
     async def _execute(self, ticket: Ticket) -> Outcome:
         """Run the operation under its deadline; catches everything, gives an outcome."""
@@ -404,5 +406,17 @@ class Pipeline:
         )
 
 
-async def _once(data: bytes):  # noqa: ANN202 - an async iterator of one chunk
+def origin_of(invocation: Invocation) -> Origin:
+    """Give where a call comes from, as policy sees it."""
+    if invocation.channel == "workflow":
+        return "workflow"
+    return "human" if invocation.principal.kind == "human" else "agent"
+
+
+def no_operation(name: str) -> NotFound:
+    """Give the problem of an operation that does not exist, or that the caller may not know of."""
+    return NotFound(f"there is no operation `{name[:200]}`", hint="search with `GET /v1/operations?q=…`")
+
+
+async def _once(data: bytes):
     yield data

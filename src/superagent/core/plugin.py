@@ -44,18 +44,18 @@ class Plugin:
     ) -> Callable[[Callable[..., Any]], Declared]:
         """Declare an operation.
 
-        The name is `<plugin>.<function>` unless given. The effect comes from the annotated resources, or `effect` where it is
-        stronger or there are none. What changes something declares exactly one of: `undo` (here or by the decorator of that
-        name; `compensate=True` when it is a semantic inverse, not the identical state), `ephemeral="why"`,
-        `irreversible="why"`. `inline` promises to take under 20 µs and never to block; `atomic` has the line put everything
-        back when the call fails halfway.
+        The name is `<plugin>.<function>` unless given. The effect comes from the annotated resources, or `effect` where
+        it is stronger or there are none. What changes something declares exactly one of: `undo` (here or by the
+        decorator of that name; `compensate=True` when it is a semantic inverse, not the identical state),
+        `ephemeral="why"`, `irreversible="why"`. `inline` promises to take under 20 µs and never to block; `atomic` has
+        the line put everything back when the call fails halfway.
         """
 
         def declare(function: Callable[..., Any]) -> Declared:
             full = name or f"{self.name}.{function.__name__.rstrip('_')}"
             declared = Declared(
-                function, full, self.name, risk, effect, scope, idempotent, inline, atomic, compensate, ephemeral, irreversible,
-                timeout_s, self.reaches, examples, version,
+                function, full, self.name, risk, effect, scope, idempotent, inline, atomic, compensate, ephemeral,
+                irreversible, timeout_s, self.reaches, examples, version,
             )  # fmt: skip
             if undo is not None:
                 declared.undo(undo)

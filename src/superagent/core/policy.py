@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ from superagent.core.grants import Grant
 from superagent.core.operation import Operation
 from superagent.core.principal import Principal
 from superagent.core.resources import Effect, Protected, Resource
-from superagent.core.rules import APPROVED, AS_IS, BOTH, EVERY, EVERY_EFFECT, FRESH, Facts, Index, Rule
+from superagent.core.rules import APPROVED, AS_IS, BOTH, EVERY, EVERY_EFFECT, FRESH, Facts, Index, Origin, Rule
 
 Verdict = Literal["allow", "ask", "step_up", "deny"]
 
@@ -51,6 +51,10 @@ class Decision:
     by: tuple[str, ...] = ()
     policy_version: int = 0
     digest: str = ""
+    json: bytes = field(init=False, compare=False, repr=False)  # `document` as JSON text: made once, sent many times
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "json", msgspec.json.encode(self.document()))
 
     def document(self) -> dict[str, Any]:
         """Give the decision object of the contract."""
@@ -100,9 +104,10 @@ class Policy:
         self.protected = protected
         self.roots = roots
         self.instance = instance
-        self._by_subject: dict[str, list[Grant]] = {}
-        for grant in self.grants:
-            self._by_subject.setdefault(grant.subject, []).append(grant)
+        self._by_subject: dict[str, list[int]] = {}
+        for at, grant in enumerate(self.grants):
+            self._by_subject.setdefault(grant.subject, []).append(at)
+        self._rules: dict[tuple[int, str], Rule] = {}
         self._tables: dict[tuple[frozenset[str], str, Operation], Table] = {}
         self._kept = 0
         self._settled: dict[tuple[Principal, Operation, str], Decision] = {}
@@ -113,24 +118,30 @@ class Policy:
         key = (hop.subjects, hop.workspace, operation)
         found = self._tables.get(key)
         if found is None:
-            grants = [grant for subject in sorted(hop.subjects) for grant in self._by_subject.get(subject, ())]
-            rules = [Rule(grant, hop.workspace, self.roots) for grant in grants if self.speaks_of(grant, operation)]
+            own = [at for subject in sorted(hop.subjects) for at in self._by_subject.get(subject, ())]
+            rules = [self._rule(at, hop.workspace) for at in own if self.speaks_of(self.grants[at], operation)]
             found = Table(rules, operation)
-            self._kept += 1 + len(found.index.rules)
+            self._kept += 1 + len(rules)
             if self._kept > _MOST_RULES:  # many short-lived agents: start over rather than grow without end
                 self._tables.clear()
+                self._rules.clear()
                 self._kept = 0
             self._tables[key] = found
         return found
 
     def speaks_of(self, grant: Grant, operation: Operation) -> bool:
         """Tell whether a grant names an operation and may speak of its scope."""
-        in_scope = (grant.instance or self.instance) if operation.scope == "instance" else not grant.instance
-        return in_scope and grant.names(operation.name)
+        if not grant.names(operation.name):
+            return False
+        return grant.instance or self.instance if operation.scope == "instance" else not grant.instance
 
     def may_try(self, principal: Principal, operation: Operation) -> bool:
         """Tell whether some call of this operation could be allowed or asked for: the cheap first authorization."""
         return not any(self.table(hop, operation).invisible for hop in principal.chain())
+
+    def settled(self, principal: Principal, operation: Operation, origin: Origin) -> Decision | None:
+        """Give a decision that holds for every call of an operation that touches nothing, once one was taken."""
+        return self._settled.get((principal, operation, origin))
 
     def decide(
         self, principal: Principal, operation: Operation, resources: tuple[Resource, ...], facts: Facts
@@ -171,6 +182,14 @@ class Policy:
         place = Resource("path", "local", path)
         rules = [rule for hop in principal.chain() for rule in self.table(hop, operation).index.naming(place)]
         return max((rule.root_for(path) for rule in rules if not rule.denies), key=len, default="/")
+
+    def _rule(self, at: int, workspace: str) -> Rule:
+        grant = self.grants[at]
+        place = workspace if any(path.startswith("{workspace}") for path in grant.where.paths) else ""
+        found = self._rules.get((at, place))
+        if found is None:
+            found = self._rules[(at, place)] = Rule(grant, place, self.roots)
+        return found
 
     def _judge(
         self, principal: Principal, operation: Operation, resources: tuple[Resource, ...], facts: Facts

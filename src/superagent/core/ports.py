@@ -42,6 +42,10 @@ class Policies(Protocol):
 class Identity(Protocol):
     """Who is behind a credential."""
 
+    def known(self, token: str, remote: str, channel: str) -> Principal | None:
+        """Give the principal of a key that was recognised a moment ago; None when it must be looked up."""
+        ...
+
     async def identify(self, credential: Credential) -> Principal:
         """Give the principal. Raises `Unauthenticated`."""
         ...
@@ -66,12 +70,14 @@ class Buckets(Protocol):
 class Audit(Protocol):
     """The log that cannot be rewritten."""
 
-    def note(self, record: AuditRecord) -> None:
+    @property
+    def note(self) -> Callable[[AuditRecord], None]:
         """Let a record ride the next batch. Raises `AuditUnavailable` when the log has failed."""
         ...
 
-    def durable(self, record: AuditRecord) -> Awaitable[None]:
-        """Return once the record is on disk. Raises `AuditUnavailable`."""
+    @property
+    def durable(self) -> Callable[[AuditRecord], Awaitable[None]]:
+        """Return once a record is on disk. Raises `AuditUnavailable`."""
         ...
 
     def personal(self, tenant: str, subject: str, detail: bytes) -> str:
@@ -91,9 +97,9 @@ class Locks(Protocol):
 class Kept:
     """What stood at a resource before a change, durable before the effect.
 
-    `before` and `after` are digests of the resource's state; None where there is no keeper for its kind, and `after` None
-    until the change was closed (an `unknown` outcome stays so). `data` is the keeper's or the operation's own. `chain` is
-    who acted and on whose behalf.
+    `before` and `after` are digests of the resource's state; None where there is no keeper for its kind, and `after`
+    None until the change was closed (an `unknown` outcome stays so). `data` is the keeper's or the operation's own.
+    `chain` is who acted and on whose behalf.
     """
 
     id: int
@@ -146,7 +152,7 @@ class UndoStore(Protocol):
         since: float = 0.0,
         limit: int = 1000,
     ) -> list[Kept]:
-        """Give entries, oldest first: of these invocations and their children, of a session, of a principal since a time.
+        """Give entries, oldest first: of invocations and their children, of a session, of a principal since a time.
 
         A principal's are its own and those made on its behalf.
         """
@@ -189,7 +195,7 @@ class Idempotency(Protocol):
     """Calls that must not happen twice."""
 
     async def begin(self, ticket: Ticket) -> Remembered | None:
-        """Remember the call, or give the earlier one. Raises `IdempotencyMismatch` for another input under the same key."""
+        """Remember the call, or give the earlier one. Raises `IdempotencyMismatch` for another input."""
         ...
 
     async def finish(self, ticket: Ticket, outcome: Outcome) -> None:

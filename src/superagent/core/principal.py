@@ -53,9 +53,9 @@ class Credential(msgspec.Struct, frozen=True, gc=False):
 class Principal:
     """Someone who acts. Its effective right is the intersection along `on_behalf_of`.
 
-    `subjects` are the names grants can address (`user:…`, `agent:…`, `role:…`, `group:…`). `workspace` is the folder of its
-    own, empty for none. `key` is the id of the API key used. `second_factor_at` is when a second factor was last shown
-    (epoch seconds), None for never; `trusted_local` says the owner key counts as stepped-up (rules.md 11).
+    `subjects` are the names grants can address (`user:…`, `agent:…`, `role:…`, `group:…`). `workspace` is the folder
+    of its own, empty for none. `key` is the id of the API key used. `second_factor_at` is when a second factor was last
+    shown (epoch seconds), None for never; `trusted_local` says the owner key counts as stepped-up (rules.md 11).
     """
 
     id: str

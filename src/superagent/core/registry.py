@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 
 from superagent.core.operation import Operation
 from superagent.core.policy import Policy
@@ -14,7 +15,23 @@ from superagent.core.problems import NotFound
 _NAME = re.compile(r"[a-z][a-z0-9]*(\.[a-z][a-z0-9_]*){1,3}")
 # the command line's own words: an operation `up.x` could never be typed
 RESERVED_DOMAINS = frozenset(
-    "up worker node doctor call ops describe mcp connect backup restore recover bench ask login keys help version".split()
+    [
+        *(
+            "up",
+            "worker",
+            "node",
+            "doctor",
+            "call",
+            "ops",
+            "describe",
+            "mcp",
+            "connect",
+            "backup",
+            "restore",
+            "recover",
+        ),
+        *("bench", "ask", "login", "keys", "help", "version"),
+    ]
 )
 _WORD = re.compile(r"[a-z0-9]+")
 
@@ -35,7 +52,15 @@ class Registry:
                 raise TypeError(f"`{name}` and `{tools[tool]}` would have one name for models")
             tools[tool] = name
             self._by_name[name] = operation
-        self._words = {name: _words_of(operation) for name, operation in self._by_name.items()}
+
+    @cached_property
+    def _words(self) -> dict[str, dict[str, float]]:
+        return {name: _words_of(operation) for name, operation in self._by_name.items()}
+
+    def prepare(self) -> None:
+        """Make ready what is otherwise made at the first call of each operation."""
+        for operation in self._by_name.values():
+            operation.shape.prepare()
 
     def __iter__(self) -> Iterator[Operation]:
         return iter(self._by_name.values())
@@ -81,7 +106,7 @@ class Registry:
 def _words_of(operation: Operation) -> dict[str, float]:
     """Weigh words: the name says most, the summary more than the rest."""
     weights: dict[str, float] = {}
-    arguments = " ".join(operation.input_schema.get("properties", {}))
+    arguments = " ".join(name for name, _ in operation.shape.names)
     for text, weight in (
         (operation.description, 1.0),
         (arguments, 1.0),

@@ -64,7 +64,7 @@ class Rule:
         self._max_risk = Risk[grant.max_risk] if grant.max_risk else Risk.CRITICAL
         self._isolation = ISOLATION[grant.isolation or "none"]
         self._mfa = grant.when.mfa_max_age_s
-        self.paths = tuple(one for source in grant.where.paths for one in path_patterns(source, workspace, roots))
+        self.paths = tuple([one for source in grant.where.paths for one in path_patterns(source, workspace, roots)])
         self.hosts = tuple(HostPattern(host) for host in grant.where.hosts)
         self.names = tuple(Text.of(name) for name in grant.where.connections)
         # what it names, as written: a placeholder that stands for nothing must not make a rule that covers everything

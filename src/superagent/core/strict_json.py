@@ -44,7 +44,7 @@ def parse(body: bytes) -> Any:
 
 
 def _too_deep(body: bytes) -> bool:
-    """Tell whether brackets nest too deeply; brackets within texts count too, unless that alone would refuse the body."""
+    """Tell whether brackets nest too deeply; few brackets need no look at which of them stand in texts."""
     if body.count(b"[") + body.count(b"{") <= DEEPEST:
         return False
     depth, inside, skip = 0, False, False

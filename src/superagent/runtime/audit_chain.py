@@ -133,11 +133,14 @@ class ChainOnDisk:
         self._told = False
 
     def end(self) -> None:
-        """Sign the last line and give up the lock: nothing is left to recover."""
+        """Sign the last line and give up the lock; intents still open are left to the next process to start."""
         self.sign(durable=True)
-        assert self._lock
-        files.end(self._folder, self._lock)
         self._segment.close()
+        if self.open:
+            self.abandon()
+        else:
+            assert self._lock
+            files.end(self._folder, self._lock)
 
     def abandon(self) -> None:
         """Give up the chain as it is; the next process to start recovers it."""

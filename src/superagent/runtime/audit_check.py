@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import msgspec
-
-from superagent.core.audit import ZERO, decode_header, decode_numbered, hash_of, parse
+from superagent.core.audit import UNREADABLE, ZERO, decode_header, decode_numbered, hash_of, parse
 from superagent.runtime import audit_segment as files
 from superagent.runtime.checkpoints import (
     Checkpoint,
@@ -206,9 +204,7 @@ class _ChainReader:
         self.records = 0
         self._check = check
         self._chain = chain
-        self._heads: tuple[bytes, ...] = (
-            (ZERO,) if first == 1 else ()
-        )  # what the next line may go on from; none: anything
+        self._heads: tuple[bytes, ...] = (ZERO,)  # what the next line may go on from; none: anything
         self._claims = claims
         self._claim = next(claims, None)
         self._agreed = 0
@@ -270,7 +266,7 @@ class _ChainReader:
         try:
             header = decode_header(text)
             prev = bytes.fromhex(header.prev)
-        except ValueError:
+        except UNREADABLE:
             self._fault("foreign", path, seq, "the segment does not begin with a header")
             return
         if header.chain != self._chain:
@@ -288,7 +284,7 @@ def _numbered(line: bytes) -> tuple[bytes, bytes, int, str] | None:
     parsed = parse(line)
     try:
         found = decode_numbered(parsed[0]) if parsed else None
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return None
     return (*parsed, found.seq, found.kind) if parsed and found else None
 

@@ -11,7 +11,16 @@ from pathlib import Path
 
 import msgspec
 
-from superagent.core.audit import ZERO, AuditRecord, decode_header, decode_numbered, decode_record, hash_of, parse
+from superagent.core.audit import (
+    UNREADABLE,
+    ZERO,
+    AuditRecord,
+    decode_header,
+    decode_numbered,
+    decode_record,
+    hash_of,
+    parse,
+)
 from superagent.runtime import audit_segment as files
 from superagent.runtime.checkpoints import Head
 from superagent.runtime.key_files import sync_folder
@@ -104,7 +113,7 @@ def _head_before(parsed: tuple[bytes, bytes] | None) -> bytes:
     """Give the hash that the first line read goes on from, which its header names."""
     try:
         return bytes.fromhex(decode_header(parsed[0]).prev) if parsed else ZERO
-    except (msgspec.MsgspecError, ValueError):
+    except UNREADABLE:
         return ZERO
 
 
@@ -119,7 +128,7 @@ def _take_in(dead: Dead, text: bytes, seq: int) -> None:
             dead.intents.pop(record.invocation, None)
             if record.status == "unknown":
                 dead.answered.add(record.invocation)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return  # a line that somebody changed; the chain is reported as damaged
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from superagent.core.audit import parse
+from superagent.core.audit import UNREADABLE, parse
 from superagent.runtime import audit_segment as files
 
 
@@ -107,7 +107,7 @@ def _found(line: bytes) -> Found | None:
     parsed = parse(line)
     try:
         found = _decode(parsed[0]) if parsed else None
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return None
     return found if found and found.kind != "segment" else None
 
@@ -119,6 +119,6 @@ def read_record(directory: Path, at: Place) -> dict[str, Any] | None:
             file.seek(at.place)
             parsed = parse(file.read(at.length))
             record: dict[str, Any] | None = _decode_any(parsed[0]) if parsed else None
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, *UNREADABLE):
         return None
     return {"chain": at.chain, **record, "hash": parsed[1].hex()} if record and parsed else None

@@ -41,29 +41,23 @@ def search(path: Path, pattern: str, limit: int, offset: int = 0) -> list[Hit]:
     line = 1
     with open(path, "rb") as file:
         file.seek(offset)
-        block = file.read(_BLOCK + _OVERLAP)
-        while block:
-            core = _end_of_lines(block)
-            counted = 0
-            for found in sought.finditer(block):
-                if found.start() >= core or len(hits) == limit:
+        block, first = file.read(_BLOCK + _OVERLAP), 0
+        while len(block) > first:
+            end = min(len(block), _BLOCK + first)
+            counted = first
+            for found in sought.finditer(block, first):
+                if found.start() >= end or len(hits) == limit:
                     break
                 line += block.count(b"\n", counted, found.start())
                 counted = found.start()
-                hits.append(Hit(line, offset + found.start(), _line_around(block, found.start())))
+                hits.append(Hit(line, offset + found.start() - first, _line_around(block, found.start())))
             if len(hits) == limit:
                 break
-            line += block.count(b"\n", counted, core)
-            offset += core
-            block = block[core:] + file.read(_BLOCK)
+            line += block.count(b"\n", counted, end)
+            offset += end - first
+            # the byte before stays, so that the pattern sees whether a line begins here
+            block, first = block[end - 1 :] + file.read(_BLOCK), 1
     return hits
-
-
-def _end_of_lines(block: bytes) -> int:
-    """Give where a block is to be cut: after a line if it has one, else where it is full; the last one at its end."""
-    if len(block) <= _BLOCK:
-        return len(block)
-    return block.rfind(b"\n", 0, _BLOCK) + 1 or _BLOCK
 
 
 def _line_around(block: bytes, at: int) -> str:

@@ -6,10 +6,10 @@ import asyncio
 import hashlib
 import os
 import secrets
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from sqlalchemy import BigInteger, Column, Double, Index, Row, String
 
@@ -76,25 +76,25 @@ class FileBlobs:
                 tx.insert(HANDLES, **row)
 
             await self._database.write(tenant, add)
-        except BaseException as fault:
-            with suppress(FileNotFoundError):
+        except BaseException:
+            with suppress(OSError):  # the sweep takes what cannot be removed now
                 os.unlink(path)
-            if isinstance(fault, OSError):
-                raise Unavailable(
-                    f"the bytes could not be stored: {fault.strerror}", hint="free space where the data folder lies"
-                ) from fault
             raise
         return handle
 
     async def _write(self, path: Path, chunks: AsyncIterator[bytes], room: int) -> tuple[int, str]:
         state, size = hashlib.sha256(), 0
-        with await asyncio.to_thread(_create, path) as file:
+        with _disk_faults():
+            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
             async for chunk in chunks:
                 size += len(chunk)
                 _within(size, self._most, "one may have")
                 _within(size, room, "this tenant may have at a time")
-                await asyncio.to_thread(_store, file, state, chunk)
-            await asyncio.to_thread(_flush, file, self._folder)
+                await _to_its_end(_store, file, state, chunk)
+            await _to_its_end(_flush, file, self._folder)
+        finally:
+            os.close(file)
         return size, state.hexdigest()
 
     async def read(
@@ -145,19 +145,38 @@ def _within(size: int, most: int, whose: str) -> None:
         raise TooLarge(f"this is more than the {max(0, most)} bytes that {whose}")
 
 
-def _create(path: Path) -> BinaryIO:
-    return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
+async def _to_its_end(work: Callable[..., None], *args: Any) -> None:
+    """Run in a thread, and wait for it also when cancelled: its file is closed after it."""
+    running = asyncio.ensure_future(asyncio.to_thread(work, *args))
+    try:
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
 
 
-def _store(file: BinaryIO, state: Any, chunk: bytes) -> None:
-    file.write(chunk)
+@contextmanager
+def _disk_faults() -> Generator[None]:
+    try:
+        yield
+    except OSError as fault:
+        raise Unavailable(
+            f"the bytes could not be stored: {fault.strerror}", hint="free space where the data folder lies"
+        ) from fault
+
+
+def _store(file: int, state: Any, chunk: bytes) -> None:
     state.update(chunk)
+    left = memoryview(chunk)
+    with _disk_faults():
+        while left:
+            left = left[os.write(file, left) :]
 
 
-def _flush(file: BinaryIO, folder: Path) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-    sync_folder(folder)
+def _flush(file: int, folder: Path) -> None:
+    with _disk_faults():
+        os.fsync(file)
+        sync_folder(folder)
 
 
 def _read(path: Path, offset: int, limit: int) -> bytes:

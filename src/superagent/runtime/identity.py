@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
 import json
 import os
 import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -68,23 +69,31 @@ class SqlIdentity:
 
     # ---- recognising
 
+    def known(self, token: str, remote: str, channel: str) -> Principal | None:
+        """Give the principal of a key recognised a moment ago whose right to act nobody has touched since."""
+        known = self._known.get((self._digest(token), remote, channel))
+        if known is None or known.epoch != self._epoch.read() or self._now() >= known.until:
+            return None
+        return known.principal
+
+    def _digest(self, token: str) -> bytes:
+        return blake2b(token.encode("utf-8", "replace"), key=self._pepper, digest_size=16).digest()
+
     async def identify(self, credential: Credential) -> Principal:
         """Give the principal of a key. Raises `Unauthenticated`, always with the same words."""
         token, facts = credential.value.reveal(), credential.facts
-        digest = hashlib.blake2b(token.encode("utf-8", "replace"), key=self._pepper, digest_size=16).digest()
-        place = (digest, facts.remote, facts.channel)
-        known = self._known.get(place)
-        now = self._now()
-        if known is not None and known.epoch == self._epoch.read() and now < known.until:
-            return known.principal
+        known = self.known(token, facts.remote, facts.channel)
+        if known is not None:
+            return known
         if not well_formed(token):
             raise Unauthenticated("this is not a key", hint="a key begins with `sak_`; check that it was copied whole")
-        epoch = self._epoch.read()
+        epoch, now = self._epoch.read(), self._now()
         half = public_half(token)
         found = await self._database.read_instance(lambda tx: _key_and_person(tx, half.id))
         if found is None or not secrets.compare_digest(found[0].public, half.public) or not _living(*found, now):
             raise Unauthenticated("this key is not known, or no longer valid")
         principal = self._principal(*found, credential)
+        place = (self._digest(token), facts.remote, facts.channel)
         until = min(now + CACHE_S, found[0].expires_at or now + CACHE_S)
         if len(self._known) >= MOST_CACHED:
             self._known.clear()
@@ -111,7 +120,7 @@ class SqlIdentity:
         return Principal(key.principal, "agent", key.tenant, roles, human, key.workspace, key.id, remote=facts.remote)
 
     def alive(self, principal: Principal) -> bool:
-        """Tell whether the key and the people of a chain may still act; looked up again when the identity epoch moved."""
+        """Tell whether the key and the people of a chain may still act; looked up when the identity epoch moved."""
         key = principal.key
         if not key:
             return True
@@ -168,34 +177,22 @@ class SqlIdentity:
         }  # fmt: skip
         id = await self._add_key(ctx.tenant, token, grants, row)
         if not workspace:
-            Path(place).mkdir(mode=0o700, parents=True, exist_ok=True)
+            await asyncio.to_thread(Path(place).mkdir, 0o700, True, True)
         return {"id": id, "key": token, "agent": name, "workspace": place, "expires_at": row["expires_at"]}
 
     async def _add_key(self, tenant: str, token: str, grants: list[Grant], row: dict[str, Any]) -> str:
         half, now = public_half(token), self._now()
-        bodies = [
-            (
-                f"grant_{self._new_id()}",
-                one.model_copy(update={"subject": f"key:{half.id}"}).model_dump_json(
-                    exclude={"id"}, exclude_defaults=True
-                ),
-            )
-            for one in grants
-        ]
+        own = [one.model_copy(update={"subject": f"key:{half.id}"}) for one in grants]
+        bodies = [one.model_dump_json(exclude={"id"}, exclude_defaults=True) for one in own]
 
         def write(tx: Transaction) -> None:
-            taken = tx.first(KEYS, KEYS.c.principal == row["principal"], KEYS.c.revoked_at.is_(None))
-            if (
-                taken is not None
-                or tx.first(PEOPLE, PEOPLE.c.id == row["principal"]) is not None
-                and row["kind"] != "human"
-            ):
-                raise Conflict(
-                    f"`{row['principal']}` exists already", hint="choose another name, or revoke its key first"
-                )
+            name = row["principal"]
+            taken = tx.first(KEYS, KEYS.c.principal == name, KEYS.c.revoked_at.is_(None))
+            if taken is not None or tx.first(PEOPLE, PEOPLE.c.id == name) is not None:
+                raise Conflict(f"`{name}` exists already", hint="choose another name, or revoke its key first")
             tx.insert(KEYS, id=half.id, public=half.public, created_at=now, hint=token[-4:], **row)
-            for id, body in bodies:
-                tx.insert(GRANTS, id=id, body=body, created_by=row["created_by"], created_at=now)
+            for body in bodies:
+                tx.insert(GRANTS, id=f"grant_{self._new_id()}", body=body, created_by=row["created_by"], created_at=now)
 
         await self._database.write(tenant, write)
         if bodies:
@@ -225,7 +222,7 @@ class SqlIdentity:
         ]
 
     async def bootstrap(self, key_file: Path) -> bool:
-        """Make the tenants `system` and `default` and the user `owner` with a key in a file, once; True if it was now."""
+        """Make the tenants `system` and `default` and the user `owner` with a key file, once; True if it was now."""
         now = self._now()
         if await self._database.read_instance(lambda tx: tx.count(TENANTS)):
             return False
@@ -240,8 +237,8 @@ class SqlIdentity:
             roles = json.dumps(["owner", "instance-owner"])
             tx.insert(PEOPLE, tenant="default", id="owner", roles=roles, state="active", created_at=now)
             tx.insert(
-                KEYS, tenant="default", id=half.id, public=half.public, kind="human", principal="owner", role=None, workspace="",
-                created_by="owner", created_at=now, hint=token[-4:],
+                KEYS, tenant="default", id=half.id, public=half.public, kind="human", principal="owner", role=None,
+                workspace="", created_by="owner", created_at=now, hint=token[-4:],
             )  # fmt: skip
 
         await self._database.write_instance(write)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import fcntl
 import hmac
 import mmap
@@ -58,7 +57,7 @@ class PersonalKeys:
             head, rest = raw[: _NAME + _GENERATION], raw[_NAME + _GENERATION :]
             cipher = self._cipher(head[:_NAME], head[_NAME:])
             return cipher.decrypt(rest[:_NONCE], rest[_NONCE:], head).decode()
-        except (ValueError, binascii.Error, InvalidTag, FileNotFoundError):
+        except (ValueError, InvalidTag, FileNotFoundError):
             return None
 
     def erase(self, tenant: str, subject: str) -> bool:

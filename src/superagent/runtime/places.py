@@ -34,7 +34,7 @@ class Places:
         return self.state / "owner.key"
 
     def own(self) -> list[str]:
-        """Give the places that belong to the platform itself (rules.md 8): data, virtual environment, code, settings."""
+        """Give the places that belong to the platform itself (rules.md 8): data, virtual environment, code."""
         code = Path(__file__).resolve().parents[1]
         found = [self.data, code]
         if sys.prefix != sys.base_prefix:
@@ -53,7 +53,7 @@ class Places:
 def prepare(data: Path) -> Places:
     """Make the data folder and what lies in it.
 
-    Raises `Unavailable` when the state folder is a link, belongs to somebody else or is open to others and cannot be closed.
+    Raises `Unavailable` when the state folder is a link, belongs to somebody else or cannot be closed to others.
     """
     try:
         data.mkdir(mode=0o755, parents=True, exist_ok=True)

@@ -35,7 +35,7 @@ class SettingsFile:
         return self._read().unwrap().get(section, {}).get(field)
 
     async def write(self, name: str, value: Any) -> None:
-        """Write one setting to the file, None to take it out. Raises `InvalidInput` when the whole would not be valid."""
+        """Write one setting to the file, None takes it out. Raises `InvalidInput` if the whole would not be valid."""
         await asyncio.to_thread(self._write, name, value)
 
     def _write(self, name: str, value: Any) -> None:

@@ -6,26 +6,19 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from superagent.runtime.audit_check import verify
+from superagent.runtime.audit_index import AuditIndex
 from superagent.runtime.keys import FileKeys
-
-
-class Index(Protocol):
-    """The searchable copy of the audit (`runtime.audit_index`)."""
-
-    async def query(self, tenant: str, **filters: Any) -> tuple[list[dict[str, Any]], str | None]:
-        """Give (records newest first, cursor of the next page)."""
-        ...
 
 
 class Trail:
     """Search, verify and export."""
 
-    def __init__(self, index: Index, directory: Path, keys: FileKeys, name: str, anchor: Path | None) -> None:
+    def __init__(self, index: AuditIndex, directory: Path, keys: FileKeys, name: str, anchor: Path | None) -> None:
         self._index = index
         self._directory = directory
         self._keys = keys

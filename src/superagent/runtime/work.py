@@ -166,7 +166,11 @@ class SqlWork(StoredEvents):
         return [self._held(row, ()) for row in await self._database.read_instance(find) if row is not None]
 
     async def sweep(self) -> int:
-        """Expire what waited too long and forget what ended long ago; give how many timers went off."""
+        """Settle what dead processes left, expire what waited too long, forget what ended long ago.
+
+        Gives how many timers went off; at most 500 at once.
+        """
+        await self.settle_lost()
         now = self._clock.now()
         rows = await self._database.read_instance(
             lambda tx: tx.select(TIMERS, TIMERS.c.due <= now, order=[TIMERS.c.due], limit=SWEEP_AT_ONCE)

@@ -24,7 +24,7 @@ from superagent.runtime.protected import Protected
 from superagent.testing import World, allow_all
 
 
-def within(*paths: object, effect: str = "allow", operations: Iterable[str] = ("files.*", "undo.*")) -> Grant:
+def within(*paths: object, effect: str = "allow", operations: Iterable[str] = ("files.*",)) -> Grant:
     """Make a grant on files beneath some paths."""
     return Grant.model_validate(
         {
@@ -35,6 +35,9 @@ def within(*paths: object, effect: str = "allow", operations: Iterable[str] = ("
             "where": Where(paths=[str(path) for path in paths]),
         }
     )
+
+
+UNDO = Grant(id="undo", effect="allow", subject="*", operations=["undo.*"])
 
 
 class Ground:
@@ -53,7 +56,8 @@ class Ground:
         closed = protected or Protected()
         keepers: dict[str, Keeper] = {"path": PathKeeper(KeptContent(folder / "kept"), quota)}
         reach: dict[str, Callable[[Any], Any]] = {"files": lambda ctx: FilesReach(ctx, roots, closed)}
-        self.world = World(files, grants=grants or allow_all(), keepers=keepers, capabilities=reach)
+        granted = [*grants, UNDO] if grants else allow_all()
+        self.world = World(files, grants=granted, keepers=keepers, capabilities=reach)
         plugin = undo.plugin(self.world.undo, self._undoer)
         registry = self.kernel.registry
         self.kernel.registry = type(registry)([*registry, *plugin.compile()])

@@ -80,8 +80,9 @@ def serving(data: Path, *flags: str) -> Generator[Server]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as process:
         assert process.stdout is not None
         try:
-            address = next(line.split()[1] for line in process.stdout if line.startswith("serving http"))
-            yield Server(data, address, process)
+            said = next((line for line in process.stdout if line.startswith("serving http")), "")
+            assert said, f"no server: exit code {process.wait(PATIENCE_S)}"
+            yield Server(data, said.split()[1], process)
         finally:
             process.send_signal(signal.SIGINT)
             try:

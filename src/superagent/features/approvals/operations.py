@@ -25,7 +25,7 @@ class Waiting(Protocol):
 
 
 class Request(Output):
-    """One call that waits. `reason` is what the caller said: not verified. `preview` is only shown to those who may decide."""
+    """One call that waits. `reason` is what the caller said, not verified; `preview` is for those who may decide."""
 
     id: str
     operation: str

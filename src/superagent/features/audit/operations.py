@@ -75,8 +75,8 @@ def plugin(trail: Trail, handles: Handles) -> Plugin:
     ) -> Records:
         """Search the audit of your tenant, newest first; `since` and `until` are epoch seconds."""
         records, following = await trail.query(
-            ctx.tenant, actor=actor, operation=operation, resource=resource, invocation=invocation, since=since, until=until,
-            text=text, limit=max(1, min(limit, 1000)), cursor=cursor,
+            ctx.tenant, actor=actor, operation=operation, resource=resource, invocation=invocation, since=since,
+            until=until, text=text, limit=max(1, min(limit, 1000)), cursor=cursor,
         )  # fmt: skip
         return Records(records=records, cursor=following)
 

@@ -18,9 +18,7 @@ class Store(Protocol):
         """Give (bytes, whole size). Raises `NotFound`."""
         ...
 
-    def grep(
-        self, tenant: str, principal: str, handle: str, pattern: str, limit: int
-    ) -> Awaitable[Sequence[Any]]:
+    def grep(self, tenant: str, principal: str, handle: str, pattern: str, limit: int) -> Awaitable[Sequence[Any]]:
         """Give matches with `line` (from 1), `offset` (bytes) and `text`."""
         ...
 

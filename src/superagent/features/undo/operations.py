@@ -1,4 +1,4 @@
-"""Undo: what can be taken back, what that would do, and doing it: verified, audited and itself undoable (rules.md 17)."""
+"""Undo: what can be taken back, what that would do, and doing it: verified, audited, itself undoable."""
 
 from __future__ import annotations
 
@@ -111,13 +111,16 @@ def plugin(store: Store, undoer: Undoer) -> Plugin:
 
     @undo.operation(risk=Risk.LOW, effect=Effect.READ)
     async def plan(ctx: Context, ids: list[str] | None = None, session: str = "", since: float = 0.0) -> Plan:
-        """Say what undo would do with these invocations, this session or everything since a time, and what stands against it."""
+        """Say what undo would do with invocations, a session or everything since a time, and what stands against it."""
         steps = await plan_of(ctx, await chosen(ctx, ids, session, since))
         return Plan(possible=not any(step.conflict for step in steps), steps=steps)
 
     @undo.operation(risk=Risk.MEDIUM, effect=Effect.CHANGE, undo=put_back, atomic=True, timeout_s=600.0)
     async def apply(ctx: Context, ids: list[str] | None = None, session: str = "", since: float = 0.0) -> Undone:
-        """Take back invocations, a whole session or everything since a time, newest first; refuses where somebody changed it since."""
+        """Take back invocations, a whole session or everything since a time, newest first.
+
+        All of it or nothing: refuses where somebody changed a resource since.
+        """
         entries = await chosen(ctx, ids, session, since)
         steps = await plan_of(ctx, entries)
         conflicts = [step for step in steps if step.conflict]
@@ -142,7 +145,7 @@ def plugin(store: Store, undoer: Undoer) -> Plugin:
         )
 
     async def chosen(ctx: Context, ids: list[str] | None, session: str, since: float) -> list[Kept]:
-        """Give the entries that are meant, newest first. Raises `NotFound` when there are none that the caller may see."""
+        """Give the entries that are meant, newest first. Raises `NotFound` when the caller may see none."""
         if sum([bool(ids), bool(session), bool(since)]) != 1:
             raise InvalidInput("say exactly one of `ids`, `session` and `since`")
         if not ids:
@@ -161,7 +164,7 @@ def plugin(store: Store, undoer: Undoer) -> Plugin:
             resource = resource_of(one)
             judged = ctx.judged_as(one.operation)
             judged.require(resource)
-            # a newer change in or around this resource goes first: what stands there then is checked then, under the lock
+            # a newer change in or around this resource goes first: what stands there then is checked under the lock
             later = any(_related(one.resource, newer.resource) for newer in entries[:at])
             present = expected.get(one.resource) or await judged.state_of(resource)
             steps.append(await _step(judged, one, present, checked_later=later and one.resource not in expected))
@@ -193,7 +196,7 @@ def plugin(store: Store, undoer: Undoer) -> Plugin:
 
 
 def _visible(ctx: Context, kept: Kept) -> bool:
-    """Tell whether the caller holds the right to the inverse effect, by the grants for the operation that is taken back."""
+    """Tell whether the caller has the right to the inverse effect, by the grants for what is taken back."""
     try:
         return ctx.judged_as(kept.operation).may(resource_of(kept))
     except NotFound:
@@ -201,7 +204,7 @@ def _visible(ctx: Context, kept: Kept) -> bool:
 
 
 def _open(ctx: Context, kept: list[Kept], what: str) -> list[Kept]:
-    """Give what can still be taken back, newest first. Raises `NotFound`, or `Conflict` for what was taken back already."""
+    """Give what can still be taken back, newest first. Raises `NotFound`, `Conflict` for what was already."""
     seen = [one for one in kept if _visible(ctx, one)]
     found = [one for one in reversed(seen) if not one.undone_by]
     if not found:

@@ -260,6 +260,7 @@ def _deletable(ctx: Context, at: Place, recursive: bool) -> tuple[os.stat_result
 def topmost_missing(ctx: Context, path: str) -> str | None:
     """Give the highest folder on the way to a path that does not exist; None when the path itself does."""
     missing: str | None = None
+    why: NotFound | None = None
     while True:
         try:
             with reach(ctx).at(path, effect=Effect.CHANGE) as at:
@@ -267,12 +268,17 @@ def topmost_missing(ctx: Context, path: str) -> str | None:
                     return path
                 if missing is None and not at.is_dir:
                     raise Conflict(f"`{path}` exists and is not a folder")
-                return missing
-        except NotFound:
-            missing, parent = path, path.rpartition("/")[0]
+            break
+        except NotFound as problem:
+            missing, why, parent = path, problem, path.rpartition("/")[0]
             if not parent:
                 raise
             path = parent
+    if missing is not None and why is not None:
+        with reach(ctx).at(missing, effect=Effect.CHANGE, follow=False) as at:
+            if at.exists:  # it is a link that leads nowhere, or where this caller may not go
+                raise why
+    return missing
 
 
 def make_folders(ctx: Context, at: Place, rest: str, mode: int | None) -> None:

@@ -19,9 +19,9 @@ from superagent.core.invocation import Call, Outcome, Status
 from superagent.core.kernel import Kernel
 from superagent.core.ports import Held
 from superagent.core.principal import Credential, Facts, Principal, Secret
-from superagent.core.problems import Unavailable
+from superagent.core.problems import Problem, Unavailable
 from superagent.runtime.instance_lock import InstanceLock
-from superagent.surfaces.cli.launch import Installation, Launch
+from superagent.surfaces.cli.launch import Installation, Launch, bare
 from superagent.surfaces.cli.target import Answer, Event, Request
 
 T = TypeVar("T")
@@ -102,11 +102,14 @@ class Embedded:
             at += len(chunk)
 
     def close(self) -> None:
-        """Close the installation in order, then let others have the folder. Raises what went wrong in closing."""
+        """Close the installation in order, then let others have the folder. Raises what went wrong in closing.
+
+        An approved call that runs in the background is waited for: it ends within its own deadline.
+        """
         with suppress(RuntimeError):  # it could not be opened, and its loop has ended
             self._loop.call_soon_threadsafe(self._stop.set)
         try:
-            self._ended.result(ENDING_S * 3)
+            self._ended.result()
         finally:
             self._lock.release()
 
@@ -126,7 +129,7 @@ class Embedded:
             with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
                 runner.run(self._own())
         except BaseException as fault:
-            (self._ended if self._ready.done() else self._ready).set_exception(fault)
+            (self._ended if self._ready.done() else self._ready).set_exception(bare(fault))
         if not self._ended.done():
             self._ended.set_result(None)
 
@@ -134,7 +137,12 @@ class Embedded:
         async with self._launch.open_installation(self._data) as installation:
             kernel = installation.kernel
             assert isinstance(kernel, Kernel)
-            self._ready.set_result((kernel, await self._principal_of(installation, kernel)))
+            try:
+                principal = await self._principal_of(installation, kernel)
+            except Problem as problem:
+                self._ready.set_exception(problem)
+                return
+            self._ready.set_result((kernel, principal))
             await self._stop.wait()
 
     async def _principal_of(self, installation: Installation, kernel: Kernel) -> Principal:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 
 class Installation(Protocol):
@@ -32,3 +32,11 @@ class Launch:
     data_folder: Callable[[str], Path]
     open_installation: Callable[[Path], AbstractAsyncContextManager[Installation]]
     serve: Callable[[Path, Mapping[str, object], Callable[[str], None]], int]
+
+
+def bare(fault: BaseException) -> BaseException:
+    """Take a problem out of the groups of faults that it went through while an installation was opened."""
+    while isinstance(fault, BaseExceptionGroup):
+        inner: tuple[BaseException, ...] = cast(Any, fault).exceptions
+        fault = inner[0]
+    return fault

@@ -93,7 +93,12 @@ def run(arguments: Sequence[str], launch: Launch) -> int:
         import traceback
 
         traceback.print_exc()
-        return _show(screen, Answer(Internal.status, Internal("the command line broke", hint="report it with the trace above").document()))
+        return _show(
+            screen,
+            Answer(
+                Internal.status, Internal("the command line broke", hint="report it with the trace above").document()
+            ),
+        )
 
 
 def _run(arguments: list[str], launch: Launch, screen: Screen) -> int:

@@ -6,7 +6,7 @@ import json
 import socket
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
 from typing import Any, cast
 from urllib.parse import SplitResult, quote, urlsplit
 
@@ -64,6 +64,7 @@ class Remote:
                 raise Refused(self._answer(response))
             while chunk := response.read(262_144):
                 yield chunk
+            _check_whole(response)
 
     def answers(self) -> bool:
         """Tell whether anybody listens there."""
@@ -136,6 +137,7 @@ class Remote:
 
     def _answer(self, response: HTTPResponse) -> Answer:
         data = response.read(_MOST)
+        _check_whole(response)
         try:
             document: Any = json.loads(data)
         except (ValueError, RecursionError):
@@ -162,6 +164,12 @@ def checked(url: str) -> SplitResult:
     if parts.query or parts.fragment or not url.isascii() or any(char <= " " for char in url):
         raise InvalidInput(f"`{url}` has more than a scheme, a host, a port and a path", hint="leave the rest out")
     return parts._replace(path=parts.path.rstrip("/"))
+
+
+def _check_whole(response: HTTPResponse) -> None:
+    # `read` with a size says nothing when the connection ends before the announced length
+    if response.length:
+        raise IncompleteRead(b"", response.length)
 
 
 def _headers_of(request: Request) -> dict[str, str]:

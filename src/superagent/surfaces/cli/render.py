@@ -74,7 +74,7 @@ def show_output(screen: Screen, output: Mapping[str, Any]) -> None:
 
 def cell(name: str, value: Any) -> str:
     """Give a value on one line: times as such (UTC), lists with commas, objects as JSON."""
-    if value is None:
+    if value is None or value == []:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from superagent.surfaces.cli.launch import bare
 from superagent.surfaces.cli.options import Parser
 from superagent.surfaces.cli.session import Session
 
@@ -18,4 +19,7 @@ def up(session: Session, arguments: Sequence[str]) -> int:
     given = session.given
     flags = {"server.host": given.host, "server.port": given.port, "server.workers": given.workers}
     chosen = {name: value for name, value in flags.items() if value is not None}
-    return session.launch.serve(session.folder, chosen, session.screen.line)
+    try:
+        return session.launch.serve(session.folder, chosen, session.screen.line)
+    except BaseExceptionGroup as group:
+        raise bare(group) from None

@@ -1,64 +1,118 @@
-"""Replies: outcomes and problems as HTTP responses."""
+"""Replies: outcomes, problems and streams as HTTP responses."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+import math
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 
 from superagent.core.invocation import Outcome, Status
+from superagent.core.limits import Rate
 from superagent.core.problems import Problem
+from superagent.surfaces.http.request import STEERING, Send
+
+Header = tuple[bytes, bytes]
+Write = Callable[[bytes], Awaitable[None]]
 
 _ACCEPTED = frozenset({Status.WAITING, Status.QUEUED, Status.RUNNING})
 _encode = msgspec.json.Encoder().encode
-_JSON = (b"content-type", b"application/json")
-_PROBLEM = (b"content-type", b"application/problem+json")
-_SAFE = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+SAFE: list[Header] = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+_JSON: list[Header] = [(b"content-type", b"application/json"), *SAFE]
+_PROBLEM: list[Header] = [(b"content-type", b"application/problem+json"), *SAFE]
+_SHOWN = b"x-invocation-id, location, retry-after, ratelimit-limit, ratelimit-remaining, ratelimit-reset, content-range"
 
 
 class Reply:
-    """One response: status, body, headers."""
+    """One response: status, body, headers. With `stream` the body is what that writes, after what stands in `body`."""
 
-    __slots__ = ("body", "headers", "status")
+    __slots__ = ("body", "headers", "status", "stream")
 
-    def __init__(self, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    def __init__(
+        self, status: int, body: bytes, headers: list[Header], stream: Callable[[Write], Awaitable[None]] | None = None
+    ) -> None:
         self.status = status
         self.body = body
         self.headers = headers
+        self.stream = stream
 
 
 def of_outcome(outcome: Outcome) -> Reply:
     """Give the reply to one call."""
     if outcome.problem is not None:
         return of_problem(outcome.problem, outcome.invocation)
-    status = 202 if outcome.status in _ACCEPTED else 200
-    headers = [_JSON, (b"x-invocation-id", outcome.invocation.encode()), *_SAFE]
-    if status == 202:
-        headers.append((b"location", f"/v1/invocations/{outcome.invocation}".encode()))
-    return Reply(status, outcome.encode(), headers)
+    headers = [(b"x-invocation-id", outcome.invocation.encode()), *_JSON]
+    if outcome.status not in _ACCEPTED:
+        return Reply(200, outcome.encode(), headers)
+    headers.append((b"location", f"/v1/invocations/{outcome.invocation}".encode()))
+    return Reply(202, outcome.encode(), headers)
 
 
-def of_problem(problem: Problem, invocation: str = "") -> Reply:
-    """Give the reply that says what went wrong (RFC 9457)."""
-    headers = [_PROBLEM, *_SAFE]
+def of_problem(problem: Problem, invocation: str = "", rate: Rate | None = None) -> Reply:
+    """Give the reply that says what went wrong (RFC 9457); `rate` is the limit that was met."""
+    headers = _PROBLEM[:]
     if invocation:
         headers.append((b"x-invocation-id", invocation.encode()))
     if problem.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     if problem.retry_after_s is not None:
-        seconds = str(max(1, round(problem.retry_after_s + 0.5))).encode()
-        headers += [(b"retry-after", seconds), (b"ratelimit-remaining", b"0"), (b"ratelimit-reset", seconds)]
+        seconds = str(max(1, math.ceil(problem.retry_after_s))).encode()
+        headers.append((b"retry-after", seconds))
+        if rate is not None:
+            headers += [(b"ratelimit-limit", b"%d" % rate.burst), (b"ratelimit-remaining", b"0")]
+            headers.append((b"ratelimit-reset", seconds))
     return Reply(problem.status, _encode(problem.document(invocation or None)), headers)
 
 
 def of_data(data: Any, status: int = 200) -> Reply:
     """Give plain data as JSON."""
-    return Reply(status, _encode(data), [_JSON, *_SAFE])
+    return Reply(status, _encode(data), _JSON[:])
 
 
-async def send_reply(send: Callable[[MutableMapping[str, Any]], Awaitable[None]], reply: Reply) -> None:
-    """Send a response whole."""
-    reply.headers.append((b"content-length", str(len(reply.body)).encode()))
-    await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
-    await send({"type": "http.response.body", "body": reply.body})
+async def send_reply(send: Send, reply: Reply) -> None:
+    """Send a response, whole or as it comes."""
+    headers, body = reply.headers, reply.body
+    if reply.stream is None:
+        headers.append((b"content-length", b"%d" % len(body)))
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+        return
+
+    async def write(data: bytes) -> None:
+        await send({"type": "http.response.body", "body": data, "more_body": True})
+
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    if body:
+        await write(body)
+    await reply.stream(write)
+    await send({"type": "http.response.body", "body": b""})
+
+
+def preflight(origin: bytes) -> Reply:
+    """Give the answer to a CORS preflight of an origin that the settings list."""
+    asked = b"authorization, content-type, x-api-key, traceparent, range, last-event-id, " + STEERING
+    headers = [
+        (b"access-control-allow-origin", origin),
+        (b"access-control-allow-methods", b"GET, POST, PUT"),
+        (b"access-control-allow-headers", asked),
+        (b"access-control-max-age", b"600"),
+        (b"vary", b"origin"),
+    ]
+    return Reply(204, b"", headers)
+
+
+def shared_with(send: Send, origin: bytes) -> Send:
+    """Let a page of an origin that the settings list read what is sent."""
+
+    async def sending(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            own = [
+                (b"access-control-allow-origin", origin),
+                (b"access-control-expose-headers", _SHOWN),
+                (b"vary", b"origin"),
+            ]
+            message = {**message, "headers": [*message["headers"], *own]}
+        await send(message)
+
+    return sending

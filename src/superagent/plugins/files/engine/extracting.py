@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from .places import Unfit
 from .renames import sync_filesystem
-from .unpacking import Member, parts_of
+from .unpacking import Member, broken_archives_are_unfit, parts_of
 
 _CHUNK = 256 * 1024
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -75,7 +75,7 @@ class _Ground:
 
     def _file(self, member: Member, dir_fd: int, leaf: str) -> None:
         fd = os.open(leaf, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=dir_fd)
-        with open(fd, "wb") as file:
+        with open(fd, "wb") as file, broken_archives_are_unfit():
             while member.content is not None and (chunk := member.content.read(_CHUNK)):
                 file.write(chunk)
                 self.done.bytes += len(chunk)

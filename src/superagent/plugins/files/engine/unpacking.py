@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import contextlib
 import gzip
 import io
 import os
@@ -10,7 +11,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any, cast
 
@@ -51,33 +52,39 @@ def members(fd: int, limits: Limits) -> Iterator[Member]:
     twice, rights to run as the owner, encryption, and what is broken.
     """
     meter = Meter(limits, max(os.fstat(fd).st_size, 1))
-    with open(fd, "rb", closefd=False) as file:
+    with open(fd, "rb", closefd=False) as file, broken_archives_are_unfit():
         head = file.read(512)
         file.seek(0)
-        try:
-            if head.startswith((b"PK\3\4", b"PK\5\6")):
-                yield from _of_zip(file, meter)
-            elif head.startswith(b"\x1f\x8b"):
-                yield from _of_tar(gzip.GzipFile(fileobj=file, mode="rb"), meter)
-            elif head.startswith(b"\x28\xb5\x2f\xfd"):
-                # the window bounds the memory that a hostile frame can ask for
-                unpacker = zstandard.ZstdDecompressor(max_window_size=1 << 27)
-                yield from _of_tar(unpacker.stream_reader(file, read_across_frames=True, closefd=False), meter)
-            elif head[257:262] == b"ustar":
-                yield from _of_tar(file, meter)
-            else:
-                raise Unfit("this is no zip, tar, tar.gz or tar.zst archive")
-        except (
-            tarfile.TarError,
-            zipfile.BadZipFile,
-            zlib.error,
-            zstandard.ZstdError,
-            EOFError,
-            gzip.BadGzipFile,
-            NotImplementedError,
-            ValueError,
-        ) as error:
-            raise Unfit(f"the archive is broken: {str(error)[:200]}", "fetch it anew") from error
+        if head.startswith((b"PK\3\4", b"PK\5\6")):
+            yield from _of_zip(file, meter)
+        elif head.startswith(b"\x1f\x8b"):
+            yield from _of_tar(gzip.GzipFile(fileobj=file, mode="rb"), meter)
+        elif head.startswith(b"\x28\xb5\x2f\xfd"):
+            # the window bounds the memory that a hostile frame can ask for
+            unpacker = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+            yield from _of_tar(unpacker.stream_reader(file, read_across_frames=True, closefd=False), meter)
+        elif head[257:262] == b"ustar":
+            yield from _of_tar(file, meter)
+        else:
+            raise Unfit("this is no zip, tar, tar.gz or tar.zst archive")
+
+
+@contextlib.contextmanager
+def broken_archives_are_unfit() -> Generator[None]:
+    """Say of every complaint of a reader of archives that the archive is broken; also round reading a member."""
+    try:
+        yield
+    except (
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        zlib.error,
+        zstandard.ZstdError,
+        EOFError,
+        gzip.BadGzipFile,
+        NotImplementedError,
+        ValueError,
+    ) as error:
+        raise Unfit(f"the archive is broken: {str(error)[:200]}", "fetch it anew") from error
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ def upgrade() -> None:
     op.create_table(
         "identity_tenants",
         sa.Column("id", sa.String(64), nullable=False),
-        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("created_at", sa.Double, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_identity_tenants"),
     )
     op.create_table(
@@ -20,7 +20,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(64), nullable=False),
         sa.Column("roles", sa.Text(), nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
-        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("created_at", sa.Double, nullable=False),
         sa.PrimaryKeyConstraint("tenant", "id", name="pk_identity_people"),
     )
     op.create_table(
@@ -33,10 +33,10 @@ def upgrade() -> None:
         sa.Column("role", sa.String(64)),
         sa.Column("workspace", sa.Text(), nullable=False),
         sa.Column("created_by", sa.String(64), nullable=False),
-        sa.Column("created_at", sa.Double(), nullable=False),
-        sa.Column("expires_at", sa.Double()),
-        sa.Column("revoked_at", sa.Double()),
-        sa.Column("last_used_at", sa.Double()),
+        sa.Column("created_at", sa.Double, nullable=False),
+        sa.Column("expires_at", sa.Double),
+        sa.Column("revoked_at", sa.Double),
+        sa.Column("last_used_at", sa.Double),
         sa.Column("hint", sa.String(16), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "id", name="pk_identity_keys"),
     )
@@ -47,7 +47,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(64), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
         sa.Column("created_by", sa.String(64), nullable=False),
-        sa.Column("created_at", sa.Double(), nullable=False),
-        sa.Column("revoked_at", sa.Double()),
+        sa.Column("created_at", sa.Double, nullable=False),
+        sa.Column("revoked_at", sa.Double),
         sa.PrimaryKeyConstraint("tenant", "id", name="pk_identity_grants"),
     )

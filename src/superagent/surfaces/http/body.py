@@ -1,0 +1,102 @@
+"""Bodies: read whole under a cap, or line by line as they arrive; never decompressed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+from superagent.core.problems import Malformed, TooLarge
+from superagent.surfaces.http.request import Headers, Receive
+
+
+async def read_body(receive: Receive, headers: Headers, most: int) -> bytes:
+    """Read a request's body.
+
+    Raises `TooLarge`, before anything is read where the length is declared, and `Malformed` when it breaks off.
+    """
+    check_plain(headers)
+    check_declared(headers, most)
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if message.get("more_body", False):
+        parts, size = [body], len(body)
+        while message.get("more_body", False):
+            message = await receive()
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > most:
+                raise too_large(most)
+        body = b"".join(parts)
+    if message["type"] == "http.disconnect":
+        raise Malformed("the connection closed before the body ended")
+    if len(body) > most:
+        raise too_large(most)
+    return body
+
+
+async def pieces(receive: Receive, headers: Headers, most: int) -> AsyncGenerator[bytes]:
+    """Give a body piece by piece as it arrives. Raises as `read_body` does."""
+    check_plain(headers)
+    check_declared(headers, most)
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Malformed("the connection closed before the body ended")
+        more = message.get("more_body", False)
+        piece: bytes = message.get("body", b"")
+        size += len(piece)
+        if size > most:
+            raise too_large(most)
+        yield piece
+
+
+async def split_lines(receive: Receive, most: int) -> AsyncGenerator[bytes | None]:
+    """Give the lines of a body as they arrive, blank ones left out; None for one that is longer than `most` bytes.
+
+    Of a line that the connection broke off nothing is given: it may be half of what was meant.
+    """
+    left, skipping, more = bytearray(), False, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        more = message.get("more_body", False)
+        start = 0
+        body: bytes = message.get("body", b"")
+        while (end := body.find(b"\n", start)) >= 0:
+            left += body[start:end]
+            start = end + 1
+            if not skipping and len(left) > most:
+                yield None
+            elif not skipping and left.strip():
+                yield bytes(left)
+            skipping = False
+            left.clear()
+        if not skipping:
+            left += body[start:]
+            if len(left) > most:
+                yield None
+                skipping = True
+                left.clear()
+    if left.strip():
+        yield bytes(left)
+
+
+def check_plain(headers: Headers) -> None:
+    """Refuse a compressed body: a small one could unpack to anything. Raises `Malformed`."""
+    if headers.get(b"content-encoding", b"identity") != b"identity":
+        raise Malformed("compressed bodies are not taken", hint="send it as it is")
+
+
+def check_declared(headers: Headers, most: int) -> None:
+    """Refuse a body by what it says of its length. Raises `TooLarge`."""
+    declared = headers.get(b"content-length")
+    if declared is not None and not declared.isdigit():
+        raise Malformed("`Content-Length` is not a number of bytes")
+    if declared is not None and (len(declared) > 15 or int(declared) > most):
+        raise too_large(most)
+
+
+def too_large(most: int) -> TooLarge:
+    """Give the problem of a body over its cap."""
+    return TooLarge(f"the body is longer than {most} bytes", hint="upload it by `PUT /v1/blobs` and pass its handle")

@@ -1,0 +1,145 @@
+"""Server-sent events: an invocation's own stream, and the live feed; both resume by `Last-Event-ID`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import TypeVar
+
+import msgspec
+
+from superagent.core.invocation import Outcome, Status
+from superagent.core.kernel import Kernel
+from superagent.core.principal import Principal
+from superagent.core.problems import InvalidInput
+from superagent.surfaces.http.feed import Feed
+from superagent.surfaces.http.reply import SAFE, Reply, Write
+from superagent.surfaces.http.request import Receive
+
+T = TypeVar("T")
+OPEN = frozenset({Status.WAITING, Status.QUEUED, Status.RUNNING})
+_HEADERS = [(b"content-type", b"text/event-stream"), (b"x-accel-buffering", b"no"), *SAFE]
+
+
+class EventStreams:
+    """What every stream of events looks at: the stored work, whether its reader may still read, whether we close."""
+
+    def __init__(self, kernel: Kernel, poll_s: float = 0.2, heartbeat_s: float = 15.0) -> None:
+        self._kernel = kernel
+        self._poll_s = poll_s
+        self.heartbeat_s = heartbeat_s
+        self.closing = False
+
+    async def states(self, tenant: str, id: str) -> AsyncGenerator[Outcome | None]:
+        """Give None at every look at a stored invocation that is under way, and at last what came of it."""
+        ended = None
+        while ended is None and not self.closing:
+            ended = await self._ended(tenant, id)
+            yield ended
+            if ended is None:
+                await asyncio.sleep(self._poll_s)
+
+    async def of_invocation(self, principal: Principal, known: Outcome, after: int) -> AsyncGenerator[bytes]:
+        """Give an invocation's events from a number on as they are stored, and at last its outcome.
+
+        `known` is what is told of one that is not stored, because it ended within its request.
+        """
+        work, tenant, id = self._kernel.hands.work, principal.tenant, known.invocation
+        at, ended = after, None
+        while True:
+            found = await work.events(tenant, id, at)
+            for number, data in found:
+                at = number
+                yield event(str(number), "message", data)
+            if found:
+                continue
+            if ended is not None:
+                break
+            # after the end was seen events are looked for once more: the last may have come in between
+            ended = await self._ended(tenant, id, known)
+            if ended is None:
+                yield b""
+                if not self._goes_on(principal):
+                    return
+                await asyncio.sleep(self._poll_s)
+        yield event("", "outcome", ended.encode())
+
+    async def of_feed(self, feed: Feed, principal: Principal, after: int) -> AsyncGenerator[bytes]:
+        """Give audit records that the caller may see, as long as its key lives."""
+        at = after
+        while self._goes_on(principal):
+            found = await feed.after(principal.tenant, at, 200)
+            for item in found:
+                at = item.number
+                ids = (item.record.get("who", ""), *item.record.get("chain_of", ()))
+                if self._kernel.may_look(principal, ids, principal.tenant):
+                    yield event(str(at), item.record.get("kind", "record"), msgspec.json.encode(item.record))
+            if not found:
+                yield b""
+                await asyncio.sleep(self._poll_s)
+
+    def reply(self, events: AsyncGenerator[bytes], receive: Receive, over: Callable[[], None]) -> Reply:
+        """Send events until the source ends or the client goes, then call `over`; a quiet stream gets a heartbeat."""
+
+        async def run(write: Write) -> None:
+            loop = asyncio.get_running_loop()
+            sent = loop.time()
+            try:
+                async with aclosing(until_gone(events, receive)) as source:
+                    async for text in source:
+                        if not text and loop.time() - sent > self.heartbeat_s:
+                            text = b": still here\n\n"
+                        if text:
+                            await write(text)
+                            sent = loop.time()
+            finally:
+                over()
+
+        return Reply(200, b": stream\n\n", _HEADERS[:], run)
+
+    async def _ended(self, tenant: str, id: str, known: Outcome | None = None) -> Outcome | None:
+        held = await self._kernel.hands.work.get(tenant, id)
+        if held is None:
+            return known
+        if held.state in OPEN:
+            return None
+        stored = await self._kernel.hands.work.outcome(tenant, id)
+        return stored or Outcome(id, held.invocation.call.operation, held.state)
+
+    def _goes_on(self, principal: Principal) -> bool:
+        return not self.closing and self._kernel.hands.identity.alive(principal)
+
+
+async def until_gone(source: AsyncGenerator[T], receive: Receive) -> AsyncGenerator[T]:
+    """Give what a source gives until the client has gone; close it then."""
+
+    async def gone() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    watch: asyncio.Future[None] = asyncio.ensure_future(gone())
+    try:
+        async with aclosing(source):
+            async for one in source:
+                if watch.done():
+                    return
+                yield one
+    finally:
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+
+
+def last_event_id(value: bytes) -> int | None:
+    """Read `Last-Event-ID`; None when there is none. Raises `InvalidInput`."""
+    if not value:
+        return None
+    if not value.isdigit() or len(value) > 15:
+        raise InvalidInput("`Last-Event-ID` is the number of an event that came from here")
+    return int(value)
+
+
+def event(number: str, kind: str, data: bytes) -> bytes:
+    """Write one event; JSON text has no raw line feeds, so one `data:` line holds it."""
+    head = f"id: {number}\n" if number else ""
+    return f"{head}event: {kind}\ndata: ".encode() + data + b"\n\n"

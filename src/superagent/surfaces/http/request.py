@@ -1,0 +1,166 @@
+"""What a request says beside its body: the key, the headers and flags that steer a call, the trace it belongs to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from superagent.core.grants import ISOLATION
+from superagent.core.invocation import Call
+from superagent.core.problems import InvalidInput, Malformed, Unauthenticated
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = dict[bytes, bytes]
+
+LONGEST_WAIT_S = 60.0
+_CALL_HEADERS = frozenset(
+    b"idempotency-key x-dry-run superagent-deadline superagent-reason superagent-max-bytes superagent-isolation"
+    b" superagent-session prefer".split()
+)
+# these may be said once
+_ONCE = _CALL_HEADERS - {b"prefer"} | set(b"content-length content-encoding range last-event-id traceparent".split())
+# whoever sends one of these stands between us and the caller
+_PROXIED = frozenset(
+    b"forwarded x-forwarded-for x-forwarded-host x-forwarded-proto x-forwarded-server x-real-ip via".split()
+)
+_TRACE = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
+_TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
+STEERING = b", ".join(sorted(_CALL_HEADERS))
+
+
+def headers_of(scope: Scope) -> Headers:
+    """Give the headers by name; what came twice is one list (RFC 9110, 5.3), so that no second key is overlooked."""
+    given: list[tuple[bytes, bytes]] = scope["headers"]
+    headers = dict(given)
+    if len(headers) != len(given):
+        headers.clear()
+        for name, value in given:
+            headers[name] = headers[name] + b", " + value if name in headers else value
+    return headers
+
+
+def refuse_doubled(scope: Scope, headers: Headers) -> None:
+    """Refuse a request that says twice what can only be said once. Raises `Malformed`."""
+    if len(headers) != len(scope["headers"]):
+        names = [name for name, _ in scope["headers"]]
+        for name in _ONCE:
+            if names.count(name) > 1:
+                raise Malformed(f"`{name.decode()}` came twice", hint="send it once")
+
+
+def token_of(headers: Headers) -> str:
+    """Find the key in `Authorization: Bearer` or `X-API-Key`. Raises `Unauthenticated` when it is not exactly one."""
+    value, other = headers.get(b"authorization"), headers.get(b"x-api-key")
+    if value is None:
+        if other is None:
+            raise Unauthenticated("the request has no key")
+        return other.strip().decode("latin-1")
+    if other is not None:
+        raise Unauthenticated("the request has two keys", hint="send `Authorization` or `X-API-Key`, not both")
+    if value[:7].lower() != b"bearer ":
+        raise Unauthenticated("only `Bearer` authorization is known here")
+    return value[7:].strip().decode("latin-1")
+
+
+def remote_of(scope: Scope, headers: Headers) -> str:
+    """Give the caller's address; behind a proxy it says so, and is never taken for the loopback it looks like."""
+    client = scope.get("client")
+    remote = client[0] if client else "unix"
+    return remote if _PROXIED.isdisjoint(headers) else f"forwarded:{remote}"
+
+
+def call_of(name: str, body: dict[str, Any], headers: Headers, query: bytes) -> Call:
+    """Make a call of a POST: the body is the input, the headers say how to treat it. Raises `InvalidInput`."""
+    if not query and _CALL_HEADERS.isdisjoint(headers):
+        return Call(name, body)
+    deadline, size = _text(headers, b"superagent-deadline"), _text(headers, b"superagent-max-bytes")
+    return Call(
+        name,
+        body,
+        key=_text(headers, b"idempotency-key"),
+        dry_run=_dry_run(_text(headers, b"x-dry-run"), query),
+        deadline_s=_number("Superagent-Deadline", deadline, 86_400.0) if deadline else None,
+        reason=_utf8(_text(headers, b"superagent-reason", 2000)),
+        max_bytes=whole("Superagent-Max-Bytes", size) if size else None,
+        isolation=isolation_of(_text(headers, b"superagent-isolation")),
+        session=_text(headers, b"superagent-session"),
+        queued=prefer_of(headers)[0],
+    )
+
+
+def prefer_of(headers: Headers) -> tuple[bool, float]:
+    """Read `Prefer` (RFC 7240): (answer at once and work in the background?, seconds to wait before doing so).
+
+    Preferences that are not known here are left aside, as the RFC demands.
+    """
+    prefer = headers.get(b"prefer")
+    if prefer is None:
+        return False, 0.0
+    wishes = [wish.partition(";")[0].strip().lower() for wish in prefer.decode("latin-1").split(",")]
+    waits = [wish.partition("=")[2].strip(' "') for wish in wishes if wish.startswith("wait")]
+    wait_s = float(waits[0]) if waits and re.fullmatch("[0-9]{1,6}", waits[0]) else 0.0
+    return "respond-async" in wishes, min(wait_s, LONGEST_WAIT_S)
+
+
+def trace_of(headers: Headers) -> str:
+    """Give the trace id of `traceparent` (W3C Trace Context, 3.2); empty when there is none."""
+    value = headers.get(b"traceparent")
+    found = _TRACE.fullmatch(value) if value else None
+    return found[1].decode() if found else ""
+
+
+def isolation_of(text: str) -> str:
+    """Give a demanded isolation level. Raises `InvalidInput` for one that nobody knows."""
+    if text and text not in ISOLATION:
+        raise InvalidInput(f"there is no isolation level `{text[:60]}`", hint=f"they are {', '.join(ISOLATION)}")
+    return text
+
+
+def whole(name: str, text: str) -> int:
+    """Read a whole number. Raises `InvalidInput`."""
+    if not re.fullmatch("[0-9]{1,15}", text):
+        raise InvalidInput(f"`{name}` must be a whole number")
+    return int(text)
+
+
+def _dry_run(said: str, query: bytes) -> bool:
+    """Tell whether a dry run is wanted; what cannot be understood is refused, because the other reading acts."""
+    flags = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    for name, _ in flags:
+        if name != "dry_run":
+            raise InvalidInput(f"there is no parameter `{name[:60]}` here", hint="`?dry_run=true` is the only one")
+    wishes = [value for _, value in flags] + ([said] if said else [])
+    for wish in wishes:
+        if wish.lower() not in _TRUE + _FALSE:
+            raise InvalidInput(f"a dry run is `true` or `false`, not `{wish[:60]}`")
+    return any(wish.lower() in _TRUE for wish in wishes)
+
+
+def _text(headers: Headers, name: bytes, most: int = 200) -> str:
+    value = headers.get(name, b"")
+    if len(value) > most:
+        raise InvalidInput(f"`{name.decode()}` is longer than {most} characters")
+    return value.decode("latin-1")
+
+
+def _number(name: str, text: str, most: float) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= most:
+        raise InvalidInput(f"`{name}` must be a number of seconds above 0 and up to {most:g}")
+    return value
+
+
+def _utf8(text: str) -> str:
+    try:
+        return text.encode("latin-1").decode("utf-8")
+    except UnicodeDecodeError:
+        return text

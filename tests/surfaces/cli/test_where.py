@@ -1,0 +1,185 @@
+"""A command goes to the server that was named, else to the one that holds the folder, else it does the work itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from superagent.runtime.instance_lock import started, take
+from superagent.surfaces.cli import where
+from tests.surfaces.cli.command_line import ENTRY, Server, environment, superagent
+from tests.surfaces.cli.conftest import Cli
+from tests.until import until
+
+
+def test_a_named_server_is_asked_with_the_key_that_was_given(run_here: Cli, server: Server, tmp_path: Path) -> None:
+    arguments = ["--server", server.address, "--data", str(tmp_path / "other"), "call", "access.whoami", "--json"]
+    assert run_here(*arguments, key=server.owner_key).document["output"]["id"] == "owner"
+    assert not (tmp_path / "other").exists()
+    without = run_here(*arguments)
+    assert (without.code, without.document["type"]) == (2, "/problems/usage")
+
+
+def test_the_running_server_of_the_folder_does_the_work(run_here: Cli, server: Server) -> None:
+    ran = run_here("--data", str(server.data), "doctor", "--json")
+    calls = next(one for one in ran.document["findings"] if one["name"] == "calls")
+    assert calls["detail"] == "answered as owner by a running server"
+
+
+def test_a_folder_that_nobody_holds_is_opened_by_the_command(run_here: Cli, alone: Path) -> None:
+    ran = run_here("--data", str(alone), "doctor", "--json")
+    calls = next(one for one in ran.document["findings"] if one["name"] == "calls")
+    assert calls["detail"].startswith("answered as owner by this very process")
+
+
+def test_the_folder_is_free_again_after_the_call(run_here: Cli, alone: Path) -> None:
+    assert run_here("--data", str(alone), "call", "access.whoami").code == 0
+    lock = take(alone / "state", 0.0)
+    assert lock is not None
+    lock.release()
+
+
+def test_a_folder_that_another_call_holds_is_waited_for_and_then_named(
+    run_here: Cli, alone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_here("--data", str(alone), "call", "access.whoami")
+    monkeypatch.setattr(where, "LOCK_WAIT_S", 0.2)
+    lock = take(alone / "state", 0.0)
+    assert lock is not None
+    with lock:
+        begun = time.monotonic()
+        ran = run_here("--data", str(alone), "call", "access.whoami")
+        assert time.monotonic() - begun >= 0.2
+    assert ran.code == 1
+    assert f"the data folder is held by process {os.getpid()}" in ran.err
+
+
+def test_calls_at_the_same_time_come_one_after_the_other(alone: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        calls = [pool.submit(superagent, "call", "access.whoami", "--json", data=alone) for _ in range(2)]
+        assert [call.result().document["status"] for call in calls] == ["done", "done"]
+
+
+def test_a_server_that_holds_the_folder_and_no_longer_listens_is_waited_for(
+    run_here: Cli, alone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_here("--data", str(alone), "call", "access.whoami")
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        address = f"http://127.0.0.1:{gone.getsockname()[1]}"
+    lock = take(alone / "state", 0.0)
+    assert lock is not None
+    lock.publish(address)
+    with ThreadPoolExecutor(1) as pool:
+        released = pool.submit(until, lambda: list(asked) and (lock.release() or True), "an attempt")
+        asked: list[object] = []
+        monkeypatch.setattr(where.time, "sleep", asked.append)
+        ran = run_here("--data", str(alone), "call", "access.whoami")
+        released.result()
+    assert ran.code == 0
+    monkeypatch.setattr(where, "LOCK_WAIT_S", 0.0)
+    lock = take(alone / "state", 0.0)
+    assert lock is not None
+    with lock:
+        lock.publish(address)
+        ran = run_here("--data", str(alone), "call", "access.whoami")
+    assert (ran.code, f"which serves at {address}" in ran.err) == (1, True)
+
+
+def test_the_owners_key_never_goes_to_an_address_that_a_dead_server_left_behind(alone: Path, run_here: Cli) -> None:
+    run_here("--data", str(alone), "call", "access.whoami")
+    dead = subprocess.Popen([sys.executable, "-c", "pass"])
+    dead.wait(20)
+    with socket.create_server(("127.0.0.1", 0)) as thief:
+        said = {
+            "pid": dead.pid,
+            "address": f"http://127.0.0.1:{thief.getsockname()[1]}",
+            "since": 0.0,
+            "started": started(os.getpid()),
+        }
+        (alone / "state" / "lock").write_text(json.dumps(said))
+        assert run_here("--data", str(alone), "call", "access.whoami").code == 0
+        thief.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            thief.accept()
+
+
+def test_without_the_owners_key_a_server_is_asked_only_with_another(run_here: Cli, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir(mode=0o700)
+    lock = take(tmp_path / "state", 0.0)
+    assert lock is not None
+    with lock, socket.create_server(("127.0.0.1", 0)) as listening:
+        lock.publish(f"http://127.0.0.1:{listening.getsockname()[1]}")
+        ran = run_here("--data", str(tmp_path), "call", "access.whoami")
+        assert (ran.code, "there is no owner's key" in ran.err) == (5, True)
+        (tmp_path / "state" / "owner.key").write_text("sak_1")
+        (tmp_path / "state" / "owner.key").chmod(0o644)
+        ran = run_here("--data", str(tmp_path), "call", "access.whoami")
+        assert (ran.code, "open to others" in ran.err) == (5, True)
+
+
+def test_a_state_folder_that_is_a_link_is_refused(run_here: Cli, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir(mode=0o700)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "state").symlink_to(tmp_path / "real")
+    ran = run_here("--data", str(tmp_path / "data"), "call", "access.whoami")
+    assert ran.code == 5
+    assert list((tmp_path / "real").iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["", "two words", "a\nb", "schlüssel", "x" * 5000, "a\x00b"])
+def test_a_file_without_a_key_in_it_is_wrong_usage(run_here: Cli, tmp_path: Path, text: str) -> None:
+    (tmp_path / "key").write_text(text)
+    ran = run_here("--data", str(tmp_path / "d"), "--api-key-file", str(tmp_path / "key"), "call", "access.whoami")
+    assert (ran.code, "holds no API key" in ran.err) == (2, True)
+
+
+def test_a_key_file_that_cannot_be_read_is_wrong_usage(run_here: Cli, tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    for name in ("none", "binary"):
+        ran = run_here("--api-key-file", str(tmp_path / name), "call", "access.whoami")
+        assert (ran.code, "cannot be read" in ran.err) == (2, True)
+
+
+def test_a_key_that_travels_unencrypted_is_warned_of(run_here: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("superagent.surfaces.cli.remote.CONNECT_S", 0.1)
+    ran = run_here("--server", "http://192.0.2.1:1", "call", "access.whoami", key="sak_1")  # RFC 5737: nobody is there
+    assert (ran.code, "travels unencrypted" in ran.err) == (5, True)
+
+
+def test_work_in_the_background_needs_a_server(run_here: Cli, alone: Path, server: Server) -> None:
+    ran = run_here("--data", str(alone), "call", "access.whoami", "--async")
+    assert (ran.code, "needs a running server" in ran.err) == (5, True)
+    queued = run_here("--data", str(server.data), "call", "access.whoami", "--async")
+    assert queued.code == 0
+    assert queued.out.startswith("queued")
+    id = queued.out.split()[-1]
+    watched = run_here("--data", str(server.data), "watch", id, "--json")
+    assert (watched.code, watched.documents[-1]["output"]["id"]) == (0, "owner")
+
+
+def test_the_live_feed_needs_a_server_and_shows_what_happens(run_here: Cli, alone: Path, server: Server) -> None:
+    assert run_here("--data", str(alone), "events").code == 5
+    feed = [*ENTRY, "--data", str(server.data), "events", "--count", "1", "--json"]
+    with subprocess.Popen(feed, stdout=subprocess.PIPE, env=environment()) as process:
+
+        def told() -> bool:
+            run_here("--data", str(server.data), "call", "access.whoami")
+            return process.poll() is not None
+
+        until(told, "an event", 50)
+        assert process.stdout is not None
+        assert json.loads(process.stdout.read())["kind"]
+    assert process.returncode == 0
+
+
+def test_an_unknown_invocation_cannot_be_watched(run_here: Cli, alone: Path, server: Server) -> None:
+    for data in (alone, server.data):
+        assert run_here("--data", str(data), "watch", "01ARZ3NDEKTSV4RRFFQ69G5FAV").code == 1
