@@ -56,11 +56,12 @@ clean: ## remove what set-up and tests left behind
 # --- set-up: each stamp is newer than what it was made from, so a second start does nothing ------------------------
 
 # no index address and no host name may get into the pinned files: they are to be installed from any index
-pin = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+pin = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet $(CERTIFICATES) --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate $(ARGS) --output-file requirements/$(1).txt
 
-# pip knows index settings that uv does not read: it is the second try, and the only one where there is no uv
-install = { test -x $(BIN)/uv && $(BIN)/uv pip install --quiet --python $(PY) --require-hashes $(1); } \
+# pip knows settings and certificates that uv does not: it is the second try, and the only one where there is no uv
+CERTIFICATES := $(if $(wildcard /etc/ssl/certs/ca-certificates.crt),--system-certs)
+install = { test -x $(BIN)/uv && $(BIN)/uv pip install --quiet $(CERTIFICATES) --python $(PY) --require-hashes $(1); } \
 	|| $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes $(1)
 
 $(PY):

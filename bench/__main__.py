@@ -6,12 +6,14 @@ import argparse
 import importlib
 import json
 import random
+import signal
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 
 from bench import machine, report
 from bench.plan import Plan
@@ -54,6 +56,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what was asked for, print it, keep it; ends with 1 for a missed floor only when asked to."""
     chosen = options(arguments)
+    signal.signal(signal.SIGTERM, stop)
     seed = chosen.seed if chosen.seed is not None else random.SystemRandom().randrange(1 << 32)
     started, at, before, place = time.monotonic(), datetime.now(UTC), machine.ticks(), machine.describe()
     commit, dirty = machine.commit()
@@ -80,6 +83,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say_progress(f"kept in {report.keep(HISTORY, document, at).relative_to(HISTORY.parent.parent)}")
     missed = [row.name for row in rows if row.verdict == "MISSED"]
     return 1 if missed and chosen.strict else 0
+
+
+def stop(number: int, frame: FrameType | None) -> None:
+    """End in order when somebody says so: the servers are ended too."""
+    del frame
+    sys.exit(128 + number)
 
 
 def run(group: str, plan: Plan) -> list[Row]:

@@ -20,7 +20,7 @@ App = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 TURN = 64
 # long enough for what a call leaves to the background, such as its record's way to the disk and to the index
 SETTLE_S = 0.4
-REST_CALLS = 1000
+REST_CALLS = 3000
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +108,21 @@ async def loop_of(target: Target, calls: int) -> float:
 
 async def behind(target: Target, calls: int) -> float:
     """Call so many times; gives the CPU time a call in µs that other threads used until the process was at rest."""
+    idle = others()
     await asyncio.sleep(SETTLE_S)
-    before = time.process_time() - time.thread_time()
+    idle, start = others() - idle, others()
     await loop_of(target, calls)
     await asyncio.sleep(SETTLE_S)
-    return (time.process_time() - time.thread_time() - before) / calls * 1e6
+    return max(0.0, others() - start - idle) / calls * 1e6
+
+
+def others() -> float:
+    """Give the CPU time of all threads but this one, in seconds."""
+    return time.process_time() - time.thread_time()
 
 
 async def compare(
-    targets: Mapping[str, Target], calls: int, repeats: int, draw: random.Random, rests: int = 3
+    targets: Mapping[str, Target], calls: int, repeats: int, draw: random.Random, rests: int = 2
 ) -> dict[str, Cost]:
     """Call each in turn, in an order drawn anew each time, in loops short enough that some are left undisturbed."""
     found = {name: Cost([], []) for name in targets}

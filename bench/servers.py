@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import http.client
 import os
 import secrets
@@ -25,6 +26,7 @@ START_S = 40.0
 STOP_S = 20.0
 STEP_S = 0.05
 KEY_HEADER = "Authorization"
+LIBC = ctypes.CDLL(None)
 
 NGINX = """
 daemon off;
@@ -187,6 +189,7 @@ def started(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=end_with_parent,
         )
     try:
         wait_for(process, port, name, log)
@@ -196,6 +199,11 @@ def started(
         yield server
     finally:
         stop(process)
+
+
+def end_with_parent() -> None:
+    """Ask the kernel to end this process when the benchmark dies, however it dies (prctl(2), PR_SET_PDEATHSIG)."""
+    LIBC.prctl(1, signal.SIGTERM)
 
 
 def wait_for(process: subprocess.Popen[bytes], port: int, name: str, log: Path) -> None:

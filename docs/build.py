@@ -57,6 +57,7 @@ def _pages() -> Iterator[tuple[str, str]]:
         "reference/operations.md": operations_page(operations),
         "reference/settings.md": settings_page(),
         "reference/roles.md": roles_page(),
+        "decisions/README.md": _decision_list(),
         "problems/README.md": _problem_list(kinds),
         **{f"problems/{kind.slug}.md": _problem(kind) for kind in kinds},
     }.items():
@@ -68,6 +69,16 @@ async def _operations() -> list[Operation]:
     with TemporaryDirectory() as folder:
         async with open_installation(load(Path(folder) / "data", environ={})) as installation:
             return list(installation.kernel.registry)
+
+
+def _decision_list() -> str:
+    files = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
+    titles = [(file.name, file.read_text("utf-8").partition("\n")[0].removeprefix("# ")) for file in files]
+    return (
+        "# Decisions\n\n"
+        "Why things are as they are. A decision may be overturned by whoever measures better; the new record says\n"
+        "which one it replaces, with the numbers.\n\n"
+    ) + "".join(f"- [{title}]({name})\n" for name, title in titles)
 
 
 def _problem_list(kinds: list[type[Problem]]) -> str:

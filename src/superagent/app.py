@@ -19,7 +19,7 @@ from superagent.core.operation import Operation
 from superagent.core.plugin import Plugin
 from superagent.core.ports import Hands
 from superagent.core.principal import Credential, Facts, Principal, Secret
-from superagent.core.problems import Problem, Unavailable
+from superagent.core.problems import Unavailable
 from superagent.core.registry import Registry
 from superagent.data.database import Database, open_database
 from superagent.data.dialect import path_of
@@ -75,6 +75,7 @@ AREAS = (
     audit_tables.AREA,
 )
 POLICY_POLL_S = 0.2
+LOOK_S = 5.0
 SWEEP_S = 60.0
 LOG_NAME = "superagent"
 
@@ -205,7 +206,7 @@ async def open_installation(
         audit_log.note(note("platform.start", clock.now(), detail={"worker": worker}))
         for held in await work.at_start():
             kernel.resume(held)
-        ticker = asyncio.create_task(_tick(kernel, policies, identity, (work, idempotency, undo_store, blobs)))
+        ticker = asyncio.create_task(_tick(kernel, policies, identity, work, (work, idempotency, undo_store, blobs)))
         try:
             yield Installation(kernel, loaded, places, index, audit_log, first_start)
         finally:
@@ -265,19 +266,27 @@ def _audit_log(loaded: Loaded, state: Path, keys: FileKeys, clock: SystemClock, 
     )
 
 
-async def _tick(kernel: Kernel, policies: SqlPolicies, identity: SqlIdentity, stores: tuple[Sweeps, ...]) -> None:
-    """Follow policy changes of other workers, and tidy up now and then."""
-    swept = kernel.hands.clock.monotonic()
+async def _tick(
+    kernel: Kernel, policies: SqlPolicies, identity: SqlIdentity, work: SqlWork, stores: tuple[Sweeps, ...]
+) -> None:
+    """Follow policy changes of other workers, take over what dead ones left, and tidy up now and then."""
+    looked = swept = kernel.hands.clock.monotonic()
     while True:
         await asyncio.sleep(POLICY_POLL_S)
+        now = kernel.hands.clock.monotonic()
         try:
             if policies.stale:
                 await policies.refresh()
-            if kernel.hands.clock.monotonic() - swept > SWEEP_S:
-                swept = kernel.hands.clock.monotonic()
+            if now - looked > LOOK_S:
+                looked = now
                 kernel.pipeline.record_floods()
+                await work.settle_lost()
+                for held in await work.ready(older_s=2 * LOOK_S):
+                    kernel.resume(held)
+            if now - swept > SWEEP_S:
+                swept = now
                 await identity.note_use()
                 for store in stores:
                     await store.sweep()
-        except Problem as problem:
-            log.fault("", problem)
+        except Exception as fault:  # this must go on: without it a revoked right would stay in force here
+            log.fault("", fault)

@@ -77,27 +77,29 @@ async def serve_one(
         loop.add_reader(life, stop.set)
     async with open_installation(loaded, worker=worker) as installation:
         installation.kernel.registry.prepare()
-        door = application(installation, worker)
-        config = uvicorn.Config(
-            door,
-            http=Protocol,
-            ws="none",
-            interface="asgi3",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,  # nobody's `X-Forwarded-For` is believed
-            timeout_graceful_shutdown=GRACE_S,
-        )
-        server = _Server(config)
-        serving = asyncio.create_task(server.serve(sockets=[listening]))
         ready(installation)
-        stopped = asyncio.create_task(stop.wait())
-        await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
-        door.streams.closing = server.should_exit = True
-        stopped.cancel()
-        await serving
+        await answer(application(installation, worker), listening, stop)
+
+
+async def answer(door: Door, listening: socket.socket, stop: asyncio.Event) -> None:
+    """Answer what comes in on a socket until it is time to stop; then let what is under way end, for a while."""
+    config = uvicorn.Config(
+        door,
+        http=Protocol,
+        ws="none",
+        interface="asgi3",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # nobody's `X-Forwarded-For` is believed
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    await stop.wait()
+    door.streams.closing = server.should_exit = True
+    await serving
 
 
 def serve(data: Path, flags: Mapping[str, Any], say: Callable[[str], None]) -> int:
@@ -155,7 +157,8 @@ def listen(host: str, port: int) -> socket.socket:
             f"serving on `{host}` needs an owner with a second factor, which comes with sign-in",
             hint="serve on 127.0.0.1, and reach it through an SSH tunnel",
         )
-    listening = socket.socket(found[0], found[1])
+    # with the protocol: asyncio sends at once (TCP_NODELAY) only on sockets that say they are TCP
+    listening = socket.socket(*found[:3])
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(found[4])

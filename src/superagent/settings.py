@@ -160,11 +160,15 @@ def parse(values: Mapping[str, Any], origins: Mapping[str, Origin] | None = None
 def names() -> list[str]:
     """Give every setting as `section.field`."""
     found: list[str] = []
-    for section, info in Settings.model_fields.items():
-        kind = info.annotation
-        assert isinstance(kind, type) and issubclass(kind, Section)
-        found += [f"{section}.{field}" for field in kind.model_fields]
+    for section in Settings.model_fields:
+        found += [f"{section}.{field}" for field in _section(section).model_fields]
     return found
+
+
+def _section(name: str) -> type[Section]:
+    kind = Settings.model_fields[name].annotation
+    assert isinstance(kind, type) and issubclass(kind, Section)
+    return kind
 
 
 def _of_file(path: Path) -> dict[str, Any]:
@@ -194,6 +198,6 @@ def _of_environment(env: Mapping[str, str]) -> dict[str, Any]:
         name = f"{section}.{field}"
         if name not in known:
             raise InvalidInput(f"`{key}` names no setting", hint="`superagent settings` lists every setting")
-        kind = getattr(Settings.model_fields[section].annotation, "model_fields")[field].annotation
+        kind = _section(section).model_fields[field].annotation
         flat[name] = [part for part in text.split(",") if part] if kind == list[str] else text
     return flat

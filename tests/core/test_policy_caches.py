@@ -142,7 +142,7 @@ def test_remembered_decisions_are_dropped_before_they_fill_the_memory(monkeypatc
 
 def test_a_path_deeper_than_any_grant_is_found_by_its_folders() -> None:
     many = policy(
-        *(grant("allow", id=f"g{number}", where={"paths": [f"/srv/{number}/**"]}) for number in range(10_000))
+        *(grant("allow", id=f"g{number}", where={"paths": [f"/srv/{number}/**"]}) for number in range(1_000))
     )
     assert judge(many, "notes.read", path("/srv/77/" + "a/" * 500 + "b")).grants == ("g77",)
     assert judge(many, "notes.read", path("/srv/x")).grants == ()

@@ -101,7 +101,7 @@ def test_the_refusal_of_an_endless_name_is_short(recorder: Recorder) -> None:
 
 def test_of_a_stranger_only_the_source_is_known(recorder: Recorder, seals: Seals) -> None:
     record = recorder.stranger(Caller("10.0.0.1", "curl", "http"), 8.0, Unauthenticated("bad key"), count=3)
-    assert (record.kind, record.tenant, record.who, record.count) == ("refused", "-", "anonymous", 3)
+    assert (record.kind, record.tenant, record.who, record.count) == ("refused", "system", "anonymous", 3)
     assert record.detail == {"remote": "10.0.0.1", "why": "bad key"}
     assert seals.sealed == []
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,44 +13,13 @@ from superagent.core.problems import Problem
 from superagent.runtime import beneath
 from superagent.runtime.beneath import Root, resolve
 from tests.promise import promise
-
-# swaps each pair of names in one step, over and over, as a process of its own: threads would take turns
-SWAPPER = """
-import os, sys
-sys.path.insert(0, sys.argv[1])
-from superagent.runtime.system_calls import exchange
-os.chdir(sys.argv[2])
-here = os.open(".", os.O_RDONLY)
-inner = os.open("a", os.O_RDONLY)
-print("swapping", flush=True)
-while True:
-    exchange(here, "way", "way2")
-    exchange(inner, "deep", "deep2")
-    exchange(here, "leaf", "leaf2")
-"""
-PATHS = ("way/f.txt", "a/deep/f.txt", "leaf")
-SRC = Path(__file__).parents[2] / "src"
+from tests.runtime.swapping import PATHS, swapping
 
 
 @pytest.fixture
 def ground(tmp_path: Path) -> Iterator[Path]:
-    """Make a root in which directories and a file are swapped with links to what lies outside, until the test ends."""
-    root = tmp_path / "root"
-    for folder in (root / "way", root / "a" / "deep", tmp_path / "outside"):
-        folder.mkdir(parents=True)
-        (folder / "f.txt").write_text("outside" if folder.name == "outside" else "inside")
-    (root / "leaf").write_text("inside")
-    (root / "way2").symlink_to("../outside")
-    (root / "a" / "deep2").symlink_to(f"{tmp_path}/outside")
-    (root / "leaf2").symlink_to("../outside/f.txt")
-    swapper = subprocess.Popen([sys.executable, "-c", SWAPPER, str(SRC), str(root)], stdout=subprocess.PIPE)
-    with swapper:
-        assert swapper.stdout is not None
-        assert swapper.stdout.readline() == b"swapping\n"
-        try:
-            yield root
-        finally:
-            swapper.kill()
+    with swapping(tmp_path / "root"):
+        yield tmp_path / "root"
 
 
 def through_the_platform(root: Path) -> Callable[[str], bytes]:

@@ -106,7 +106,8 @@ class ApprovalDesk:
             raise Denied("nobody approves a call of their own")
         if held.approvals_needed > 1 and person.id in requester.ids:
             raise Denied("two or more approvals must come from people on whose behalf the call is not made")
-        if held.by and not person.subjects.intersection(held.by):
+        # of `role:a and role:b`, one person must be both: two grants each demand an approval (ADR 16)
+        if held.by and not any(person.subjects.issuperset(one.split(" and ")) for one in held.by):
             raise Denied(f"this one must be approved by {' or '.join(held.by)}")
 
     async def _perform(self, held: Held) -> None:

@@ -67,7 +67,6 @@ class Context:
         "_known_facts",
         "_line",
         "_policy",
-        "changes",
         "effects",
         "operation",
         "ticket",
@@ -83,7 +82,6 @@ class Context:
         self.ticket = ticket
         self.operation: Operation = ticket.operation
         self.effects: list[EffectNote] = []
-        self.changes: list[Change] = []
         self._known_facts = ticket.facts
         self._policy = policy
         self._hands = hands
@@ -154,6 +152,11 @@ class Context:
         found = self._line.find(operation)
         return found is not None and self._policy.may_try(self.principal, found)
 
+    @property
+    def judged(self) -> Operation:
+        """Give the operation by whose grants this call is judged: its own, or what it takes back."""
+        return self._judged
+
     def judged_as(self, operation: str) -> Context:
         """Give this call judged by the grants for another operation: undo needs the rights of what it takes back.
 
@@ -164,7 +167,7 @@ class Context:
             raise NotFound(f"`{operation}` is not installed any more", hint="install its plugin again, then undo")
         facts = replace(self._facts, risk=max(found.risk, self._facts.risk))
         other = Context(self.ticket, self._policy, self._hands, self._line)
-        other.changes, other.effects, other._judged, other._known_facts = self.changes, self.effects, found, facts
+        other.effects, other._judged, other._known_facts = self.effects, found, facts
         return other
 
     # ---- changing
@@ -186,14 +189,12 @@ class Context:
             data, before, size = await keeper.keep(self, resource)
             entry = await self._hands.undo.add(self._kept(resource, data, before, size))
             change = Change(resource, entry, before)
-            self.changes.append(change)
             try:
                 yield change
             except BaseException:
                 present = await keeper.digest(self, resource)
                 if present == before:
                     await self._hands.undo.drop(entry)
-                    self.changes.remove(change)
                 else:
                     await self._close(keeper, change, present, data)
                 raise
@@ -205,7 +206,6 @@ class Context:
             raise Internal("a preview must change nothing")
         entry = await self._hands.undo.add(self._kept(resource, data, None, len(msgspec.json.encode(data))))
         change = Change(resource, entry, None)
-        self.changes.append(change)
         self.effects.append(EffectNote(resource.id, resource.effect.name, None, None))
         return change
 

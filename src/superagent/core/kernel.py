@@ -18,7 +18,7 @@ from superagent.core.pipeline import Pipeline
 from superagent.core.policy import Policy
 from superagent.core.ports import Hands, Held
 from superagent.core.principal import Credential, Principal
-from superagent.core.problems import Conflict, InvalidInput, NeedsApproval, NotFound, Problem, Unauthenticated
+from superagent.core.problems import Conflict, Denied, InvalidInput, NeedsApproval, NotFound, Problem, Unauthenticated
 from superagent.core.registry import Registry
 
 Mode = Literal["sequential", "parallel", "atomic"]
@@ -268,12 +268,19 @@ class Kernel:
         """Stop a running, queued or waiting invocation. Raises `NotFound`, or `Conflict` when it has ended."""
         running = self._running.get(id)
         if running is not None and self.may_look(principal, running.principal.ids, running.principal.tenant):
+            self._own(principal, running.principal, id)
             running.task.cancel()
             return Status.CANCELLED
         held = await self.held(principal, id)
+        self._own(principal, held.invocation.principal, id)
         if not await self.hands.work.move(principal.tenant, id, [Status.WAITING, Status.QUEUED], Status.CANCELLED):
             raise Conflict(f"`{id}` is {held.state.value} and cannot be cancelled here")
         return Status.CANCELLED
+
+    def _own(self, principal: Principal, caller: Principal, id: str) -> None:
+        # whoever may read the audit sees it, and is no master of it
+        if principal.id not in caller.ids:
+            raise Denied(f"`{id}` is not yours, nor was it made on your behalf")
 
     async def held(self, principal: Principal, id: str) -> Held:
         """Give a stored invocation that the caller may see. Raises `NotFound`."""

@@ -229,7 +229,7 @@ class Operation:
         return {argument: getattr(model, attribute) for argument, attribute in shape.names}
 
     def resources(self, values: Values, workspace: str) -> tuple[Resource, ...]:
-        """Name what this input touches; paths in `values` get the same spelling, so that one name is judged and used."""
+        """Name what this input touches; paths in `values` get the same spelling, one name is judged and used."""
         if not self.touched and self.more is None:
             return ()
         found: list[Resource] = []

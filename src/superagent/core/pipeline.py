@@ -16,20 +16,18 @@ from msgspec.structs import replace
 
 from superagent.core.context import Context
 from superagent.core.events import Bus
+from superagent.core.execution import Execution, failed
 from superagent.core.grants import ISOLATION
-from superagent.core.invocation import Call, Invocation, Outcome, Status, Ticket, Undo, digest_of
+from superagent.core.invocation import Call, Invocation, Outcome, Ticket, digest_of
 from superagent.core.limits import Slots
-from superagent.core.operation import Operation, Preview
+from superagent.core.operation import Operation
 from superagent.core.policy import Decision, Facts, Policy
 from superagent.core.ports import Hands
 from superagent.core.principal import Principal
 from superagent.core.problems import (
     AuditUnavailable,
-    Cancelled,
     Conflict,
-    Deadline,
     Denied,
-    Internal,
     NeedsApproval,
     NotFound,
     Problem,
@@ -41,8 +39,6 @@ from superagent.core.records import Flood, Recorder
 from superagent.core.registry import Registry
 from superagent.core.resources import Resource, Risk
 from superagent.core.rules import Origin
-
-INLINE_BYTES = 1024 * 1024
 
 
 class Performed(msgspec.Struct, frozen=True):
@@ -59,8 +55,8 @@ class Pipeline:
         self._registry = registry
         self._hands = hands
         self._bus = bus
-        self._slots = slots
         self._recorder = Recorder(hands.audit.personal)
+        self._execution = Execution(hands, slots, self, self._recorder)
         self._flood = Flood()
 
     @property
@@ -213,7 +209,7 @@ class Pipeline:
         now = self._hands.clock.now()
         for (source, what, _), count in self._flood.rest(now, every):
             detail = {"source": source, "what": what}
-            record = self._recorder.event("refusals.counted", now, "-", "anonymous", detail)
+            record = self._recorder.event("refusals.counted", now, who="anonymous", detail=detail)
             self._hands.audit.note(replace(record, kind="refused", count=count))
 
     # ---- perform
@@ -229,8 +225,8 @@ class Pipeline:
                 self.refuse(ticket.invocation, problem, ticket.input_digest, ticket.decision.verdict)
             if ticket.remembered:
                 await self._hands.idempotency.forget(ticket)
-            return self._failed(ticket, problem, 0.0)
-        outcome = await self._execute(ticket)
+            return failed(ticket, problem, 0.0)
+        outcome = await self._execution.run(ticket)
         return await self._conclude(ticket, outcome)
 
     async def _conclude(self, ticket: Ticket, outcome: Outcome) -> Outcome:
@@ -242,7 +238,7 @@ class Pipeline:
                 self._hands.audit.note(record)
         except AuditUnavailable as problem:
             if not ticket.needs_witness:
-                return self._failed(ticket, problem, outcome.seconds)  # a read that cannot be recorded is not answered
+                return failed(ticket, problem, outcome.seconds)  # a read that cannot be recorded is not answered
             # the change is made and its intent is on disk; the log itself reports the node unhealthy
         if ticket.remembered:
             await self._hands.idempotency.finish(ticket, outcome)
@@ -263,147 +259,14 @@ class Pipeline:
 
     async def rehearse(self, ticket: Ticket) -> Outcome:
         """Run only the preview of a ticket, without a record: for the approver, who sees it with the request."""
-        return await self._execute(ticket)
+        return await self._execution.run(ticket)
 
     async def state_of(self, ticket: Ticket, resource: Resource) -> str | None:
         """Give the digest of a resource as the caller of a ticket would find it; None when it cannot be told."""
         try:
-            return await self._context(ticket).state_of(resource)
+            return await self._execution.context(ticket).state_of(resource)
         except Problem as problem:
             return f"problem:{problem.slug}"
-
-    def _context(self, ticket: Ticket) -> Context:
-        policy = self._hands.policies.of(ticket.invocation.principal.tenant)
-        return Context(ticket, policy, self._hands, self)
-
-    async def _execute(self, ticket: Ticket) -> Outcome:
-        """Run the operation under its deadline; catches everything, gives an outcome."""
-        invocation, operation, hands = ticket.invocation, ticket.operation, self._hands
-        started = hands.clock.monotonic()
-        ctx = self._context(ticket)
-        holder = invocation.principal.key or invocation.principal.id
-        try:
-            if not invocation.parent:
-                self._slots.enter(holder)
-            try:
-                if operation.inline and not invocation.call.dry_run:
-                    output = await operation.run(ctx, **ticket.values)
-                else:
-                    async with asyncio.timeout_at(self._until(invocation, operation)):
-                        output = await self._run(ctx, ticket)
-            finally:
-                if not invocation.parent:
-                    self._slots.leave(holder)
-            return await self._done(ctx, output, hands.clock.monotonic() - started)
-        except Problem as problem:
-            fault = problem
-        except TimeoutError:
-            fault = Deadline(
-                f"`{operation.name}` did not end in time", hint="give it more time with `Superagent-Deadline`"
-            )
-        except asyncio.CancelledError:
-            late = invocation.deadline is not None and hands.clock.monotonic() >= invocation.deadline
-            fault = Deadline(f"`{operation.name}` did not end in time") if late else Cancelled("the call was cancelled")
-            task = asyncio.current_task()
-            if task is not None:
-                task.uncancel()
-        except Exception as bug:
-            hands.fault(invocation.id, bug)
-            fault = Internal("something broke inside the platform", changed="unknown" if ctx.effects else "nothing")
-        fault = await self._after_fault(ctx, fault)
-        return self._failed(ticket, fault, hands.clock.monotonic() - started, ctx)
-
-    def _until(self, invocation: Invocation, operation: Operation) -> float:
-        own = self._hands.clock.monotonic() + operation.timeout_s
-        return own if invocation.deadline is None else min(own, invocation.deadline)
-
-    async def _run(self, ctx: Context, ticket: Ticket) -> Any:
-        operation = ticket.operation
-        if ticket.invocation.call.dry_run:
-            if operation.preview is not None:
-                return await operation.preview(ctx, **ticket.values)
-            what = "reads" if not operation.effect else "would change"
-            return Preview(
-                summary=f"{what} {', '.join(one.id for one in ticket.resources) or 'nothing outside the platform'}",
-                exact=False,
-            )
-        if not operation.stream:
-            return await operation.run(ctx, **ticket.values)
-        count = 0
-        async for event in operation.run(ctx, **ticket.values):
-            await self._hands.work.append(ctx.tenant, ticket.invocation.id, operation.dump(event))
-            count += 1
-        return Preview(summary=f"{count} events")
-
-    async def _done(self, ctx: Context, output: Any, seconds: float) -> Outcome:
-        ticket = ctx.ticket
-        call = ticket.invocation.call
-        data = ticket.operation.dump(output) if output is not None else b"{}"
-        handle = ""
-        limit = INLINE_BYTES if call.max_bytes is None else call.max_bytes
-        if len(data) > limit:
-            handle = await self._hands.blobs.put(ctx.tenant, ctx.principal.id, _once(data), what="result")
-            data = b""
-        return Outcome(
-            ticket.invocation.id,
-            ticket.operation.name,
-            Status.PREVIEWED if call.dry_run else Status.DONE,
-            data,
-            effects=tuple(ctx.effects),
-            undo=self._undo(ctx),
-            decision=ticket.decision,
-            handle=handle,
-            seconds=seconds,
-        )
-
-    def _undo(self, ctx: Context) -> Undo | None:
-        operation = ctx.operation
-        if not operation.effect or ctx.invocation.call.dry_run:
-            return None
-        if operation.takes_back in ("ephemeral", "irreversible"):
-            return Undo(False, why=operation.why)
-        if not ctx.effects:
-            return Undo(False, why="nothing was changed")
-        return Undo(True, until=round(ctx.now + 7 * 86_400, 3))
-
-    async def _after_fault(self, ctx: Context, fault: Problem) -> Problem:
-        """Say honestly what a failed call left behind; an atomic operation is put back first, and verified."""
-        if not ctx.changes:
-            if ctx.effects and fault.changed == "nothing":
-                fault.changed, fault.partly = "partly", tuple(dict.fromkeys(one.resource for one in ctx.effects))
-            return fault
-        if ctx.operation.atomic:
-            try:
-                await self.put_back(ctx)
-            except Exception as bug:
-                self._hands.fault(ctx.invocation.id, bug)
-        left = [change.resource.id for change in ctx.changes]
-        fault.changed = "partly" if left else "nothing"
-        fault.partly = tuple(dict.fromkeys(left))
-        return fault
-
-    async def put_back(self, ctx: Context) -> None:
-        """Put back, newest first, what a failed atomic operation has changed; what is as before is forgotten."""
-        kept = {one.id: one for one in await self._hands.undo.of(ctx.tenant, ids=[ctx.invocation.id])}
-        for change in reversed(ctx.changes[:]):
-            await ctx.put_back(kept[change.entry])
-            if await ctx.state_of(change.resource) == change.kept_digest:
-                await self._hands.undo.drop(change.entry)
-                ctx.changes.remove(change)
-        if not ctx.changes:
-            ctx.effects.clear()
-
-    def _failed(self, ticket: Ticket, problem: Problem, seconds: float, ctx: Context | None = None) -> Outcome:
-        return Outcome(
-            ticket.invocation.id,
-            ticket.operation.name,
-            Status.CANCELLED if isinstance(problem, Cancelled) else Status.FAILED,
-            problem=problem,
-            effects=tuple(ctx.effects) if ctx else (),
-            undo=self._undo(ctx) if ctx and ctx.effects else None,
-            decision=ticket.decision,
-            seconds=seconds,
-        )
 
 
 def origin_of(invocation: Invocation) -> Origin:
@@ -416,7 +279,3 @@ def origin_of(invocation: Invocation) -> Origin:
 def no_operation(name: str) -> NotFound:
     """Give the problem of an operation that does not exist, or that the caller may not know of."""
     return NotFound(f"there is no operation `{name[:200]}`", hint="search with `GET /v1/operations?q=…`")
-
-
-async def _once(data: bytes):
-    yield data

@@ -94,7 +94,7 @@ class Recorder:
         return AuditRecord(
             kind="refused",
             at=at,
-            tenant="-",
+            tenant="system",
             who="anonymous",
             channel=facts.channel,
             problem=problem.slug,

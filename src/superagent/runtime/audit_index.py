@@ -12,13 +12,15 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, func, or_, select
+import msgspec
+from sqlalchemy import Row, func
 
-from superagent.core.problems import InvalidInput, Problem, Unavailable
+from superagent.core.problems import Problem, Unavailable
 from superagent.data.database import Database
 from superagent.data.transaction import InstanceTransaction
+from superagent.runtime.audit_search import Search, parse_cursor, write_cursor
 from superagent.runtime.audit_tables import AREA, CHAINS, RECORDS, RESOURCES
-from superagent.runtime.audit_tail import Fresh, Place, Position, read_fresh, read_record
+from superagent.runtime.audit_tail import Fresh, Place, Position, read_fresh, read_lines, read_record
 
 __all__ = ["AREA", "AuditIndex", "IndexedRecord"]
 
@@ -92,28 +94,30 @@ class AuditIndex:
         Raises `InvalidInput` for a cursor that is none of ours.
         """
         await self._catch_up()
-        where = _where(tenant, actor, operation, resource, invocation, since, until)
-        below, searched = _below(cursor), 0
+        search = Search(tenant, actor, operation, resource, invocation, since, until)
+        below, searched = parse_cursor(cursor), 0
         page: list[dict[str, Any]] = []
         while True:
-            wanted = where if below is None else [*where, RECORDS.c.number < below]
-            most = AT_ONCE if text else limit - len(page)
-            rows = await self._rows(tenant, wanted, RECORDS.c.number.desc(), most)
-            searched += len(rows)
-            for number, record in await asyncio.to_thread(self._records, rows, (text or "").casefold()):
+            most = AT_ONCE if text or search.picks else limit - len(page)
+            keys, rows, more = await self._database.read(tenant, lambda tx: search.page(tx, below, most))  # noqa: B023
+            searched += len(keys)
+            for row, record in await asyncio.to_thread(self._records, rows, text or ""):
                 page.append(record)
                 if len(page) == limit:
-                    return page, str(number)
-            if len(rows) < most:
+                    return page, write_cursor((row.at, row.number))
+            if not more:
                 return page, None
-            below = rows[-1].number
+            below = keys[-1]
             if searched >= MOST_SEARCHED:
-                return page, str(below)
+                return page, write_cursor(below)
 
     async def after(self, tenant: str, number: int, limit: int) -> list[IndexedRecord]:
         """Give a tenant's records that were indexed after a number, oldest first."""
-        rows = await self._rows(tenant, [RECORDS.c.number > number], RECORDS.c.number.asc(), limit)
-        return [IndexedRecord(*found) for found in await asyncio.to_thread(self._records, rows, "")]
+        rows = await self._database.read(
+            tenant, lambda tx: tx.select(RECORDS, RECORDS.c.number > number, order=[RECORDS.c.number], limit=limit)
+        )
+        found = await asyncio.to_thread(self._records, rows, "")
+        return [IndexedRecord(row.number, record) for row, record in found]
 
     async def newest(self, tenant: str) -> int:
         """Give the number of a tenant's newest record, 0 for none."""
@@ -139,11 +143,6 @@ class AuditIndex:
             while await self._step():
                 pass
         return await self._database.read_instance(lambda tx: tx.count(RECORDS))
-
-    async def _rows(
-        self, tenant: str, where: Sequence[ColumnElement[bool]], order: ColumnElement[Any], limit: int
-    ) -> Sequence[Row[Any]]:
-        return await self._database.read(tenant, lambda tx: tx.select(RECORDS, *where, order=[order], limit=limit))
 
     # --- following -----------------------------------------------------------------------------------------------
 
@@ -189,18 +188,26 @@ class AuditIndex:
                 await asyncio.sleep(0.01)
             yield alone
 
-    def _records(self, rows: Sequence[Row[Any]], text: str) -> list[tuple[int, dict[str, Any]]]:
-        found: list[tuple[int, dict[str, Any]]] = []
-        for row in rows:
-            record = read_record(self._directory, Place(row.chain, row.segment, row.place, row.length))
-            if record is None:
-                continue  # cut off after a fault of the disk, or retired
-            sealed = record.get("personal")
-            if sealed and self._open_personal:
-                record["personal"] = self._open_personal(sealed)
-            if not text or text in str(record).casefold():
-                found.append((row.number, record))
+    def _records(self, rows: Sequence[Row[Any]], text: str) -> list[tuple[Row[Any], dict[str, Any]]]:
+        found: list[tuple[Row[Any], dict[str, Any]]] = []
+        wanted = msgspec.json.encode(text).decode()[1:-1].casefold()  # as it is written in a line
+        places = [Place(row.chain, row.segment, row.place, row.length) for row in rows]
+        for row, line in zip(rows, read_lines(self._directory, places), strict=True):
+            if line is None:
+                continue  # cut off after a fault of the disk
+            sealed = _sealed(line[0])
+            opened = self._open_personal(sealed) if sealed and self._open_personal else None
+            if wanted and wanted not in line[0].casefold() and text.casefold() not in (opened or "").casefold():
+                continue
+            record = read_record(*line, row.chain)
+            if record is not None:
+                found.append((row, record | {"personal": opened} if sealed and self._open_personal else record))
         return found
+
+
+def _sealed(line: str) -> str:
+    """Give the sealed personal detail of a line: base64, so that it ends at the next quote."""
+    return line.partition('"personal":"')[2].partition('"')[0]
 
 
 def _try(lock: BufferedWriter) -> bool:
@@ -235,53 +242,10 @@ def _keep(tx: InstanceTransaction, fresh: Fresh) -> None:
             }
         )
         names = {name[:1024] for name, _ in found.resources}
-        resources += [{"tenant": tenant, "resource": name, "number": number} for name in names]
+        resources += [{"tenant": tenant, "resource": name, "at": found.at, "number": number} for name in names]
     tx.insert_many(RECORDS, records)
     tx.insert_many(RESOURCES, resources)
     for chain, at in fresh.positions.items():
         values = {"segment": at.segment, "place": at.place, "ended": int(at.ended)}
         if not tx.update(CHAINS, CHAINS.c.chain == chain, **values):
             tx.insert(CHAINS, chain=chain, **values)
-
-
-def _where(
-    tenant: str,
-    actor: str | None,
-    operation: str | None,
-    resource: str | None,
-    invocation: str | None,
-    since: float | None,
-    until: float | None,
-) -> list[ColumnElement[bool]]:
-    where: list[ColumnElement[bool]] = []
-    if actor:
-        where.append(or_(RECORDS.c.who == actor, RECORDS.c.human == actor))
-    if operation and operation.endswith("*"):
-        where += _beginning(RECORDS.c.operation, operation[:-1])
-    elif operation:
-        where.append(RECORDS.c.operation == operation)
-    if resource:
-        named = select(RESOURCES.c.number).where(
-            RESOURCES.c.tenant == tenant, *_beginning(RESOURCES.c.resource, resource[:1024])
-        )
-        where.append(RECORDS.c.number.in_(named))
-    if invocation:
-        where.append(RECORDS.c.invocation == invocation)
-    if since is not None:
-        where.append(RECORDS.c.at >= since)
-    if until is not None:
-        where.append(RECORDS.c.at < until)
-    return where
-
-
-def _beginning(column: ColumnElement[str], beginning: str) -> list[ColumnElement[bool]]:
-    """Ask for values that begin so: a range, which an index can answer, and no pattern, which a caller could steer."""
-    return [column >= beginning, column < beginning + "\U0010ffff"] if beginning else []
-
-
-def _below(cursor: str | None) -> int | None:
-    if cursor is None:
-        return None
-    if not (cursor.isascii() and cursor.isdecimal() and len(cursor) < 19):
-        raise InvalidInput("the cursor is not one that an earlier page gave", hint="ask for the first page again")
-    return int(cursor)

@@ -23,15 +23,18 @@ RECORDS = AREA.table(
     Column("segment", BigInteger, nullable=False),
     Column("place", BigInteger, nullable=False),
     Column("length", Integer, nullable=False),
-    Index(None, "tenant", "invocation"),
-    Index(None, "tenant", "who"),
-    Index(None, "tenant", "human"),
-    Index(None, "tenant", "operation"),
+    # each in the order in which pages are read, so that no search has to sort more than it found
+    Index(None, "tenant", "number"),
     Index(None, "tenant", "at"),
+    Index(None, "tenant", "who", "at"),
+    Index(None, "tenant", "human", "at"),
+    Index(None, "tenant", "operation", "at"),
+    Index(None, "tenant", "invocation"),
 )
 RESOURCES = AREA.table(
     "audit_resources",
     Column("resource", String(1024), primary_key=True),
+    Column("at", Double, primary_key=True),
     Column("number", BigInteger, primary_key=True),
 )
 CHAINS = AREA.instance_table(

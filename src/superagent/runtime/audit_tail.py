@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,13 +114,35 @@ def _found(line: bytes) -> Found | None:
     return found if found and found.kind != "segment" else None
 
 
-def read_record(directory: Path, at: Place) -> dict[str, Any] | None:
-    """Give a record with its chain and hash; None when it does not stand there any more."""
+def read_lines(directory: Path, places: Iterable[Place]) -> Iterator[tuple[str, bytes] | None]:
+    """Give the JSON text and the hash of each line; None where it does not stand there any more."""
+    with ExitStack() as stack:
+        files: dict[tuple[str, int], int | None] = {}
+        for at in places:
+            key = at.chain, at.segment
+            if key not in files:
+                files[key] = _descriptor(directory / at.chain / f"{at.segment:020d}.seg", stack)
+            descriptor = files[key]
+            parsed = parse(os.pread(descriptor, at.length, at.place)) if descriptor is not None else None
+            try:
+                yield (parsed[0].decode(), parsed[1]) if parsed else None
+            except UnicodeDecodeError:
+                yield None
+
+
+def read_record(text: str, hash: bytes, chain: str) -> dict[str, Any] | None:
+    """Give a record with its chain and hash; None when somebody made it unreadable."""
     try:
-        with (directory / at.chain / f"{at.segment:020d}.seg").open("rb") as file:
-            file.seek(at.place)
-            parsed = parse(file.read(at.length))
-            record: dict[str, Any] | None = _decode_any(parsed[0]) if parsed else None
-    except (OSError, *UNREADABLE):
+        record: dict[str, Any] = _decode_any(text)
+        return {"chain": chain, **record, "hash": hash.hex()}
+    except (TypeError, *UNREADABLE):
         return None
-    return {"chain": at.chain, **record, "hash": parsed[1].hex()} if record and parsed else None
+
+
+def _descriptor(path: Path, stack: ExitStack) -> int | None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    stack.callback(os.close, descriptor)
+    return descriptor

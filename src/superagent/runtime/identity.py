@@ -228,6 +228,7 @@ class SqlIdentity:
             return False
         token = mint()
         half = public_half(token)
+        await asyncio.to_thread((self._workspaces / "default" / "owner").mkdir, 0o700, True, True)
         # the file first: a key that stands in no file is of no use, a file whose key is unknown is written again
         _write_secret(key_file, token + "\n")
 

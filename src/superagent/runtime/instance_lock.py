@@ -124,7 +124,7 @@ def claim(state: Path, now: float, wait_s: float = 10.0) -> InstanceLock | Holde
 def held_by(state: Path) -> Locked:
     """Give the problem that names who holds the folder."""
     found = holder(state)
-    who = str(found) if found else "another process"
+    who = str(found) if found and found.alive else "another process"
     return Locked(f"the data folder is held by {who}", hint="wait until it has ended, or use another `--data`")
 
 

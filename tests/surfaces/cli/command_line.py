@@ -82,7 +82,7 @@ def serving(data: Path, *flags: str) -> Generator[Server]:
         try:
             said = next((line for line in process.stdout if line.startswith("serving http")), "")
             assert said, f"no server: exit code {process.wait(PATIENCE_S)}"
-            yield Server(data, said.split()[1], process)
+            yield Server(data, said.split()[1].rstrip(",;."), process)
         finally:
             process.send_signal(signal.SIGINT)
             try:

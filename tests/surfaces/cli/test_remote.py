@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -17,8 +18,12 @@ from superagent.surfaces.cli.remote import Remote, checked
 from superagent.surfaces.cli.target import Refused, Request
 from tests.surfaces.cli.conftest import Cli
 
-DONE = {"invocation": "1", "operation": "x.y", "status": "done", "output": {}}
-Answers = list[bytes]
+DONE: dict[str, Any] = {"invocation": "1", "operation": "x.y", "status": "done", "output": {}}
+STREAMS: list[Callable[[Remote], Iterator[object]]] = [
+    lambda there: there.follow("1"),
+    lambda there: there.feed(),
+    lambda there: there.download("h"),
+]
 
 
 @contextmanager
@@ -113,14 +118,14 @@ def test_an_address_that_swallows_what_is_sent_does_not_answer(monkeypatch: pyte
 
 @pytest.mark.parametrize("body", [b"<html>a proxy</html>", b"[]", b"{}", b"[" * 100_000, b"\xff"])
 def test_what_is_no_such_server_is_named_as_such(body: bytes) -> None:
-    with answering(reply(body, "502 Bad Gateway", "text/html")) as (url, _):
-        with pytest.raises(Unavailable, match="is no such server: status 502"):
-            Remote(url, Secret("sak_1")).call(Request("x.y", {}))
+    there = answering(reply(body, "502 Bad Gateway", "text/html"))
+    with there as (url, _), pytest.raises(Unavailable, match="is no such server: status 502"):
+        Remote(url, Secret("sak_1")).call(Request("x.y", {}))
 
 
 @pytest.mark.parametrize("text", [b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{"])
 def test_a_connection_that_breaks_leaves_it_open_what_became_of_the_call(text: bytes) -> None:
-    with answering(text) as (url, _), pytest.raises(Unavailable, match="the connection to .* broke") as refused:
+    with answering(text) as (url, _), pytest.raises(Unavailable, match=r"the connection to .* broke") as refused:
         Remote(url, Secret("sak_1")).call(Request("x.y", {}))
     assert refused.value.changed == "unknown"
 
@@ -148,14 +153,12 @@ def test_a_server_that_ends_while_it_is_followed_cannot_be_reached() -> None:
         next(found)
 
 
-@pytest.mark.parametrize(
-    "ask", [lambda there: there.follow("1"), lambda there: there.feed(), lambda there: there.download("h")]
-)
-def test_a_refusal_of_a_stream_is_the_problem_that_came(ask: Callable[[Remote], Generator[object]]) -> None:
+@pytest.mark.parametrize("ask", STREAMS)
+def test_a_refusal_of_a_stream_is_the_problem_that_came(ask: Callable[[Remote], Iterator[object]]) -> None:
     problem = {"type": "/problems/not-found", "status": 404, "detail": "gone"}
-    with answering(reply(json.dumps(problem).encode(), "404 Not Found")) as (url, _):
-        with pytest.raises(Refused, match="gone") as refused:
-            next(ask(Remote(url, Secret("sak_1"))))
+    there = answering(reply(json.dumps(problem).encode(), "404 Not Found"))
+    with there as (url, _), pytest.raises(Refused, match="gone") as refused:
+        next(ask(Remote(url, Secret("sak_1"))))
     assert refused.value.answer.document == problem
 
 
@@ -163,6 +166,8 @@ def test_a_result_is_read_in_pieces() -> None:
     with answering(reply(b"x" * 600_000)) as (url, _):
         pieces = list(Remote(url, Secret("sak_1")).download("h"))
     assert (len(pieces) > 1, sum(map(len, pieces))) == (True, 600_000)
+    with answering(reply(b"x" * 10)[:-1]) as (url, _), pytest.raises(Unavailable, match="broke"):
+        list(Remote(url, Secret("sak_1")).download("h"))
 
 
 @pytest.mark.parametrize(

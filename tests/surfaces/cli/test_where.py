@@ -13,11 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from superagent.runtime.instance_lock import started, take
+from superagent.runtime import instance_lock
+from superagent.runtime.instance_lock import InstanceLock, started, take
 from superagent.surfaces.cli import where
 from tests.surfaces.cli.command_line import ENTRY, Server, environment, superagent
 from tests.surfaces.cli.conftest import Cli
 from tests.until import until
+
+
+def taken(data: Path) -> InstanceLock:
+    lock = take(data / "state", 0.0)
+    assert lock is not None
+    return lock
 
 
 def test_a_named_server_is_asked_with_the_key_that_was_given(run_here: Cli, server: Server, tmp_path: Path) -> None:
@@ -42,9 +49,7 @@ def test_a_folder_that_nobody_holds_is_opened_by_the_command(run_here: Cli, alon
 
 def test_the_folder_is_free_again_after_the_call(run_here: Cli, alone: Path) -> None:
     assert run_here("--data", str(alone), "call", "access.whoami").code == 0
-    lock = take(alone / "state", 0.0)
-    assert lock is not None
-    lock.release()
+    taken(alone).release()
 
 
 def test_a_folder_that_another_call_holds_is_waited_for_and_then_named(
@@ -52,9 +57,7 @@ def test_a_folder_that_another_call_holds_is_waited_for_and_then_named(
 ) -> None:
     run_here("--data", str(alone), "call", "access.whoami")
     monkeypatch.setattr(where, "LOCK_WAIT_S", 0.2)
-    lock = take(alone / "state", 0.0)
-    assert lock is not None
-    with lock:
+    with taken(alone):
         begun = time.monotonic()
         ran = run_here("--data", str(alone), "call", "access.whoami")
         assert time.monotonic() - begun >= 0.2
@@ -62,10 +65,26 @@ def test_a_folder_that_another_call_holds_is_waited_for_and_then_named(
     assert f"the data folder is held by process {os.getpid()}" in ran.err
 
 
-def test_calls_at_the_same_time_come_one_after_the_other(alone: Path) -> None:
+def test_a_call_goes_on_as_soon_as_the_other_has_ended(
+    run_here: Cli, alone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_here("--data", str(alone), "call", "access.whoami")
+    with taken(alone) as lock, monkeypatch.context() as patch:
+
+        def holder(_: Path) -> None:  # it is asked for whenever the lock was not to be had
+            lock.release()
+
+        patch.setattr(instance_lock, "holder", holder)
+        assert run_here("--data", str(alone), "call", "access.whoami").code == 0
+
+
+def test_of_calls_at_the_same_time_none_gets_in_the_way_of_another(alone: Path) -> None:
     with ThreadPoolExecutor(2) as pool:
         calls = [pool.submit(superagent, "call", "access.whoami", "--json", data=alone) for _ in range(2)]
-        assert [call.result().document["status"] for call in calls] == ["done", "done"]
+        ended = sorted((call.result() for call in calls), key=lambda ran: ran.code)
+    assert ended[0].document["status"] == "done"
+    # on a machine so slow that the first takes longer than the second waits, that one is told who holds the folder
+    assert ended[1].code == 0 or "the data folder is held by process" in ended[1].document["detail"]
 
 
 def test_a_server_that_holds_the_folder_and_no_longer_listens_is_waited_for(
@@ -74,20 +93,12 @@ def test_a_server_that_holds_the_folder_and_no_longer_listens_is_waited_for(
     run_here("--data", str(alone), "call", "access.whoami")
     with socket.create_server(("127.0.0.1", 0)) as gone:
         address = f"http://127.0.0.1:{gone.getsockname()[1]}"
-    lock = take(alone / "state", 0.0)
-    assert lock is not None
-    lock.publish(address)
-    with ThreadPoolExecutor(1) as pool:
-        released = pool.submit(until, lambda: list(asked) and (lock.release() or True), "an attempt")
-        asked: list[object] = []
-        monkeypatch.setattr(where.time, "sleep", asked.append)
-        ran = run_here("--data", str(alone), "call", "access.whoami")
-        released.result()
-    assert ran.code == 0
+    with taken(alone) as lock, monkeypatch.context() as patch:
+        lock.publish(address)
+        patch.setattr(where, "_pause", lock.release)
+        assert run_here("--data", str(alone), "call", "access.whoami").code == 0
     monkeypatch.setattr(where, "LOCK_WAIT_S", 0.0)
-    lock = take(alone / "state", 0.0)
-    assert lock is not None
-    with lock:
+    with taken(alone) as lock:
         lock.publish(address)
         ran = run_here("--data", str(alone), "call", "access.whoami")
     assert (ran.code, f"which serves at {address}" in ran.err) == (1, True)
@@ -113,9 +124,7 @@ def test_the_owners_key_never_goes_to_an_address_that_a_dead_server_left_behind(
 
 def test_without_the_owners_key_a_server_is_asked_only_with_another(run_here: Cli, tmp_path: Path) -> None:
     (tmp_path / "state").mkdir(mode=0o700)
-    lock = take(tmp_path / "state", 0.0)
-    assert lock is not None
-    with lock, socket.create_server(("127.0.0.1", 0)) as listening:
+    with taken(tmp_path) as lock, socket.create_server(("127.0.0.1", 0)) as listening:
         lock.publish(f"http://127.0.0.1:{listening.getsockname()[1]}")
         ran = run_here("--data", str(tmp_path), "call", "access.whoami")
         assert (ran.code, "there is no owner's key" in ran.err) == (5, True)

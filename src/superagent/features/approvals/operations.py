@@ -7,6 +7,8 @@ from typing import Any, Literal, Protocol
 
 from superagent.sdk import Context, Effect, Output, Plugin, Preview, Risk
 
+PAGE = 200
+
 
 class Desk(Protocol):
     """Where tickets wait (`core.approvals.ApprovalDesk`)."""
@@ -66,11 +68,17 @@ def plugin(desk: Desk, store: Waiting) -> Plugin:
     async def list_(ctx: Context, limit: int = 50, cursor: str | None = None) -> Requests:
         """List calls that wait for approval: your own, those made on your behalf, and all of them if you may decide."""
         page = max(1, min(limit, 200))
-        held = await store.waiting(ctx.tenant, page + 1, cursor or "")
         decides = ctx.principal.kind == "human" and ctx.could("approvals.decide")
-        mine = [one for one in held[:page] if decides or ctx.principal.id in one.invocation.principal.ids]
-        following = held[page - 1].id if len(held) > page else None
-        return Requests(waiting=[_request(one, shown=decides) for one in mine], cursor=following)
+        mine: list[Any] = []
+        after, more = cursor or "", True
+        while more and len(mine) <= page:
+            held = await store.waiting(ctx.tenant, PAGE, after)
+            mine += [one for one in held if decides or ctx.principal.id in one.invocation.principal.ids]
+            more = len(held) == PAGE
+            after = held[-1].id if more else ""
+        # the cursor is one of the caller's own: others' calls are not told by it either
+        following = mine[page - 1].id if len(mine) > page else None
+        return Requests(waiting=[_request(one, shown=decides) for one in mine[:page]], cursor=following)
 
     @approvals.operation(
         risk=Risk.HIGH, effect=Effect.CHANGE, irreversible="an approved call may run at once; undo that call instead"

@@ -80,6 +80,21 @@ def plugin(trail: Trail, handles: Handles) -> Plugin:
         )  # fmt: skip
         return Records(records=records, cursor=following)
 
+    @audit.operation(risk=Risk.LOW, effect=Effect.READ, scope="instance")
+    async def installation(
+        ctx: Context,
+        since: float | None = None,
+        until: float | None = None,
+        text: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Records:
+        """Search what belongs to no tenant, newest first: starts and stops, and strangers who were refused."""
+        records, following = await trail.query(
+            "system", since=since, until=until, text=text, limit=max(1, min(limit, 1000)), cursor=cursor
+        )
+        return Records(records=records, cursor=following)
+
     @audit.operation(risk=Risk.LOW, effect=Effect.READ, timeout_s=3600.0)
     async def verify(ctx: Context) -> Verified:
         """Check the hash chains and signed checkpoints of the whole installation; each fault is located."""

@@ -135,7 +135,7 @@ def plugin(shelf: Shelf, probes: Callable[[], list[tuple[str, bool, str]]]) -> P
 def _cursor(cursor: str | None) -> int:
     if cursor is None:
         return 0
-    if not (cursor.isascii() and cursor.isdigit()):
+    if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 10):
         raise InvalidInput("`cursor` is what an earlier page gave")
     return int(cursor)
 

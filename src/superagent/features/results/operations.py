@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from superagent.sdk import Context, Effect, InvalidInput, Nothing, Output, Plugin, Risk
 
+MOST_MATCHES = 1000
+
 
 class Store(Protocol):
     """Where results lie."""
@@ -18,8 +20,10 @@ class Store(Protocol):
         """Give (bytes, whole size). Raises `NotFound`."""
         ...
 
-    def grep(self, tenant: str, principal: str, handle: str, pattern: str, limit: int) -> Awaitable[Sequence[Any]]:
-        """Give matches with `line` (from 1), `offset` (bytes) and `text`."""
+    def grep(
+        self, tenant: str, principal: str, handle: str, pattern: str, limit: int, offset: int
+    ) -> Awaitable[Sequence[Any]]:
+        """Give matches from an offset on, with `line` (from 1, counted from there), `offset` (bytes) and `text`."""
         ...
 
     def delete(self, tenant: str, principal: str, handle: str) -> Awaitable[None]:
@@ -28,7 +32,7 @@ class Store(Protocol):
 
 
 class Match(Output):
-    """One match: its line from 1, its byte offset, and the text around it."""
+    """One match: its line (from 1, counted from `offset` on), its byte offset, and the text around it."""
 
     line: int
     offset: int
@@ -56,10 +60,11 @@ def plugin(store: Store) -> Plugin:
         if offset < 0 or not 0 < limit <= 1024 * 1024:
             raise InvalidInput("`offset` must not be negative and `limit` lie between 1 and 1048576")
         if grep is not None:
-            found = await store.grep(ctx.tenant, ctx.principal.id, handle, grep, 1000)
+            found = await store.grep(ctx.tenant, ctx.principal.id, handle, grep, MOST_MATCHES + 1, offset)
             _, size = await store.read(ctx.tenant, ctx.principal.id, handle, 0, 0)
-            hits = [Match(line=one.line, offset=one.offset, text=one.text) for one in found]
-            return Page(size=size, offset=0, next_offset=None, matches=hits)
+            hits = [Match(line=one.line, offset=one.offset, text=one.text) for one in found[:MOST_MATCHES]]
+            following = found[MOST_MATCHES].offset if len(found) > MOST_MATCHES else None
+            return Page(size=size, offset=offset, next_offset=following, matches=hits)
         data, size = await store.read(ctx.tenant, ctx.principal.id, handle, offset, limit)
         end = offset + len(data)
         following = end if end < size else None

@@ -184,6 +184,8 @@ async def mkdir(ctx: Context, path: WritePath, parents: bool = False, mode: Mode
         return Made(path=path, created=False)
     at = await ctx.thread(lambda: reach(ctx).at(first, effect=Effect.CHANGE, follow=False))
     with at:
+        if at.exists:
+            raise Conflict(f"`{path}` exists already", hint="with `parents`, a folder that exists is fine")
 
         def work() -> Made:
             with told(ctx, path):

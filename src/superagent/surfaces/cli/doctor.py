@@ -17,7 +17,7 @@ from typing import Any, Literal
 from superagent.core.problems import Problem
 from superagent.surfaces.cli.options import Parser
 from superagent.surfaces.cli.session import Session
-from superagent.surfaces.cli.target import DONE, FAILED, Refused, Request, output_of
+from superagent.surfaces.cli.target import DONE, FAILED, Answer, Refused, Request, output_of
 from superagent.surfaces.cli.terminal import neutral_line
 
 Standing = Literal["ok", "note", "wrong"]
@@ -185,20 +185,22 @@ def _installation(session: Session) -> Iterator[Finding]:
             who = output_of(target, "access.whoami")
             way = "a running server" if target.lasting else "this very process: no server holds the folder"
             yield Finding("calls", "ok", f"answered as {who['id']} by {way}")
-            yield from _guarded("audit", lambda: _audit(target.call(Request("audit.verify", {}, deadline_s=VERIFY_S))))
-            yield from _guarded("capabilities", lambda: _capabilities(output_of(target, "catalogue.capabilities")))
+            yield from guarded("audit", lambda: audit(target.call(Request("audit.verify", {}, deadline_s=VERIFY_S))))
+            yield from guarded("capabilities", lambda: _capabilities(output_of(target, "catalogue.capabilities")))
     except (Problem, Refused) as refused:
         yield _trouble("calls", refused)
 
 
-def _guarded(name: str, look: Callable[[], list[Finding]]) -> list[Finding]:
+def guarded(name: str, look: Callable[[], list[Finding]]) -> list[Finding]:
+    """Look at something that may be refused."""
     try:
         return look()
     except (Problem, Refused) as refused:
         return [_trouble(name, refused)]
 
 
-def _audit(answer: Any) -> list[Finding]:
+def audit(answer: Answer) -> list[Finding]:
+    """Look at what the verification of the audit found."""
     if answer.exit_code != DONE:
         raise Refused(answer)
     found: dict[str, Any] = answer.document["output"]

@@ -70,10 +70,19 @@ exit codes: 0 done · 1 failed · 2 wrong usage · 3 denied · 4 waits for appro
 
 def run(arguments: Sequence[str], launch: Launch) -> int:
     """Run one command line and give its exit code."""
+    try:
+        return _answered(list(arguments), launch)
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def _answered(arguments: list[str], launch: Launch) -> int:
+    """Run it, and answer whatever comes of it."""
     # until the command itself has been read, this is how to answer somebody who wants JSON
     screen = Screen(json="--json" in arguments)
     try:
-        return _run(list(arguments), launch, screen)
+        return _run(arguments, launch, screen)
     except Shown as shown:
         screen.line(str(shown).rstrip())
         return DONE
@@ -86,25 +95,20 @@ def run(arguments: Sequence[str], launch: Launch) -> int:
     except KeyboardInterrupt:
         screen.note("stopped; `superagent audit query` shows what became of it")
         return INTERRUPTED
-    except BrokenPipeError:  # whoever read the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+    except BrokenPipeError:
+        raise
     except Exception:  # a fault of ours: the caller gets a problem, and the trace to send us
         import traceback
 
         traceback.print_exc()
-        return _show(
-            screen,
-            Answer(
-                Internal.status, Internal("the command line broke", hint="report it with the trace above").document()
-            ),
-        )
+        broken = Internal("the command line broke", hint="report it with the trace above")
+        return _show(screen, Answer(broken.status, broken.document()))
 
 
 def _run(arguments: list[str], launch: Launch, screen: Screen) -> int:
     for number, argument in enumerate(arguments, 1):
         if not argument.isprintable() and any("\ud800" <= char <= "\udfff" for char in argument):
-            raise Usage(f"argument {number} is not UTF-8", "files with such names can be reached as bytes by `call -f`")
+            raise Usage(f"argument {number} is not UTF-8")
     at = _command_at(arguments)
     parser = Parser("", _HELP, usage="superagent [--data FOLDER | --server URL] [--json] COMMAND …")
     if at == len(arguments) or arguments[at] == "help":
@@ -114,8 +118,7 @@ def _run(arguments: list[str], launch: Launch, screen: Screen) -> int:
     before, command, rest = arguments[:at], arguments[at], arguments[at + 1 :]
     if {"--help", "-h"} & set(before):
         raise Shown(_HELP)
-    session = Session(launch, screen, argparse.Namespace())
-    session.read(parser, before)
+    session = Session(launch, screen, parser.read(before, argparse.Namespace()))
     if command in _NOT_YET:
         raise Unavailable(
             f"`superagent {command}` needs {_NOT_YET[command]} which this version does not have",

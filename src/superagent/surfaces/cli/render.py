@@ -129,8 +129,8 @@ def _outcome(screen: Screen, document: Mapping[str, Any]) -> None:
 
 def _problem(screen: Screen, document: Mapping[str, Any]) -> None:
     say = screen.err.print
-    title, detail = (neutral_line(str(document.get(name, ""))) for name in ("title", "detail"))
-    say(_styled((title, "bold red"), ("  " + str(document.get("type", "")).rpartition("/")[2], "dim")))
+    title, detail, kind = (neutral_line(str(document.get(name, ""))) for name in ("title", "detail", "type"))
+    say(_styled((title, "bold red"), ("  " + kind.rpartition("/")[2], "dim")))
     if detail and detail != title:
         say(_styled(detail))
     for fault in document.get("errors", ()):

@@ -82,13 +82,17 @@ def _at(data: Path, key: Secret | None, launch: Launch) -> Target:
             return remote
         if time.monotonic() >= until:  # it holds the folder, and has long stopped to listen
             raise held_by(places.state)
-        time.sleep(STEP_S)
+        _pause()
     try:
         from superagent.surfaces.cli.embedded import Embedded
     except BaseException:
         found.release()
         raise
     return Embedded(launch, places.data, key, found)
+
+
+def _pause() -> None:
+    time.sleep(STEP_S)
 
 
 def _owner_key(path: Path) -> Secret:

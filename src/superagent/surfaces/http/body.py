@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 
 from superagent.core.problems import Malformed, TooLarge
-from superagent.surfaces.http.request import Headers, Receive
+from superagent.surfaces.http.request import Headers, Message, Receive
 
 
 async def read_body(receive: Receive, headers: Headers, most: int) -> bytes:
@@ -16,21 +16,30 @@ async def read_body(receive: Receive, headers: Headers, most: int) -> bytes:
     check_plain(headers)
     check_declared(headers, most)
     message = await receive()
-    body: bytes = message.get("body", b"")
     if message.get("more_body", False):
-        parts, size = [body], len(body)
-        while message.get("more_body", False):
-            message = await receive()
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > most:
-                raise too_large(most)
-        body = b"".join(parts)
+        return await _read_on(message, receive, most)
     if message["type"] == "http.disconnect":
-        raise Malformed("the connection closed before the body ended")
+        raise _broken_off()
+    body: bytes = message["body"]
     if len(body) > most:
         raise too_large(most)
     return body
+
+
+async def _read_on(message: Message, receive: Receive, most: int) -> bytes:
+    parts: list[bytes] = [message["body"]]
+    size = len(parts[0])
+    while message.get("more_body", False):
+        if size > most:
+            raise too_large(most)
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _broken_off()
+        parts.append(message["body"])
+        size += len(parts[-1])
+    if size > most:
+        raise too_large(most)
+    return b"".join(parts)
 
 
 async def pieces(receive: Receive, headers: Headers, most: int) -> AsyncGenerator[bytes]:
@@ -41,9 +50,9 @@ async def pieces(receive: Receive, headers: Headers, most: int) -> AsyncGenerato
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise Malformed("the connection closed before the body ended")
+            raise _broken_off()
         more = message.get("more_body", False)
-        piece: bytes = message.get("body", b"")
+        piece: bytes = message["body"]
         size += len(piece)
         if size > most:
             raise too_large(most)
@@ -62,7 +71,7 @@ async def split_lines(receive: Receive, most: int) -> AsyncGenerator[bytes | Non
             return
         more = message.get("more_body", False)
         start = 0
-        body: bytes = message.get("body", b"")
+        body: bytes = message["body"]
         while (end := body.find(b"\n", start)) >= 0:
             left += body[start:end]
             start = end + 1
@@ -95,6 +104,10 @@ def check_declared(headers: Headers, most: int) -> None:
         raise Malformed("`Content-Length` is not a number of bytes")
     if declared is not None and (len(declared) > 15 or int(declared) > most):
         raise too_large(most)
+
+
+def _broken_off() -> Malformed:
+    return Malformed("the connection closed before the body ended")
 
 
 def too_large(most: int) -> TooLarge:

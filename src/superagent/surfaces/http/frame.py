@@ -34,9 +34,9 @@ _DOCS = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Super-Age
 <style>body{font:16px/1.5 system-ui;max-width:46rem;margin:3rem auto;padding:0 1rem}
 code{background:#8882;padding:.1em .3em}</style>
 <h1>Super-Agent API</h1><p>Every operation is <code>POST /v1/operations/{name}</code> with its input as the JSON body
-and <code>Authorization: Bearer &lt;key&gt;</code>. The catalogue is at <code>GET /v1/operations?q=…</code>, one operation
-in full at <code>GET /v1/operations/{name}</code>, the OpenAPI 3.1 document at <code>GET /openapi.json</code>; each shows
-what your key may use.</p>
+and <code>Authorization: Bearer &lt;key&gt;</code>. The catalogue is at <code>GET /v1/operations?q=…</code>, one
+operation in full at <code>GET /v1/operations/{name}</code>, the OpenAPI 3.1 document at <code>GET /openapi.json</code>;
+each shows what your key may use.</p>
 <p>On this machine: <code>superagent ops</code> and <code>superagent describe NAME</code>.</p></html>"""
 _FOR_MODELS = """# Super-Agent
 

@@ -22,14 +22,15 @@ def upgrade() -> None:
         sa.Column("length", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("number", name="pk_audit_records"),
     )
-    for column in ("invocation", "who", "human", "operation", "at"):
-        op.create_index(f"ix_audit_records_tenant_{column}", "audit_records", ["tenant", column])
+    for columns in (["number"], ["at"], ["who", "at"], ["human", "at"], ["operation", "at"], ["invocation"]):
+        op.create_index(f"ix_audit_records_tenant_{'_'.join(columns)}", "audit_records", ["tenant", *columns])
     op.create_table(
         "audit_resources",
         sa.Column("tenant", sa.String(64), nullable=False),
         sa.Column("resource", sa.String(1024), nullable=False),
+        sa.Column("at", sa.Double, nullable=False),
         sa.Column("number", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("tenant", "resource", "number", name="pk_audit_resources"),
+        sa.PrimaryKeyConstraint("tenant", "resource", "at", "number", name="pk_audit_resources"),
     )
     op.create_table(
         "audit_chains",

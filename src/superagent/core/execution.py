@@ -1,0 +1,181 @@
+"""Execution: run one permitted call, and say honestly what it left behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any
+
+from msgspec.structs import replace
+
+from superagent.core.context import Context, Line, resource_of
+from superagent.core.invocation import Invocation, Outcome, Status, Ticket, Undo
+from superagent.core.limits import Slots
+from superagent.core.operation import Operation, Preview
+from superagent.core.ports import Hands
+from superagent.core.problems import Cancelled, Deadline, Internal, NeedsApproval, Problem
+from superagent.core.records import Recorder
+
+INLINE_BYTES = 1024 * 1024
+
+
+class Execution:
+    """Run tickets. Only the pipeline has one: nothing else executes operations."""
+
+    def __init__(self, hands: Hands, slots: Slots, line: Line, recorder: Recorder) -> None:
+        self._hands = hands
+        self._slots = slots
+        self._line = line
+        self._recorder = recorder
+
+    def context(self, ticket: Ticket) -> Context:
+        """Give what the implementation of a permitted call may do."""
+        policy = self._hands.policies.of(ticket.invocation.principal.tenant)
+        return Context(ticket, policy, self._hands, self._line)
+
+    async def run(self, ticket: Ticket) -> Outcome:
+        """Run the operation under its deadline; catches everything, gives an outcome."""
+        invocation, operation, hands = ticket.invocation, ticket.operation, self._hands
+        started = hands.clock.monotonic()
+        ctx = self.context(ticket)
+        holder = invocation.principal.key or invocation.principal.id
+        try:
+            if not invocation.parent:
+                self._slots.enter(holder)
+            try:
+                if operation.inline and not invocation.call.dry_run:
+                    output = await operation.run(ctx, **ticket.values)
+                else:
+                    async with asyncio.timeout_at(self._until(invocation, operation)):
+                        output = await self._run(ctx, ticket)
+            finally:
+                if not invocation.parent:
+                    self._slots.leave(holder)
+            return await self._done(ctx, output, hands.clock.monotonic() - started)
+        except Problem as problem:
+            fault = problem
+        except TimeoutError:
+            fault = Deadline(
+                f"`{operation.name}` did not end in time", hint="give it more time with `Superagent-Deadline`"
+            )
+        except asyncio.CancelledError:
+            late = invocation.deadline is not None and hands.clock.monotonic() >= invocation.deadline
+            fault = Deadline(f"`{operation.name}` did not end in time") if late else Cancelled("the call was cancelled")
+            task = asyncio.current_task()
+            if task is not None:
+                task.uncancel()
+        except Exception as bug:
+            hands.fault(invocation.id, bug)
+            fault = Internal("something broke inside the platform", changed="unknown" if ctx.effects else "nothing")
+        fault = await self._after_fault(ctx, fault)
+        return failed(ticket, fault, hands.clock.monotonic() - started, ctx)
+
+    def _until(self, invocation: Invocation, operation: Operation) -> float:
+        own = self._hands.clock.monotonic() + operation.timeout_s
+        return own if invocation.deadline is None else min(own, invocation.deadline)
+
+    async def _run(self, ctx: Context, ticket: Ticket) -> Any:
+        operation = ticket.operation
+        if ticket.invocation.call.dry_run:
+            if operation.preview is not None:
+                return await operation.preview(ctx, **ticket.values)
+            what = "reads" if not operation.effect else "would change"
+            return Preview(
+                summary=f"{what} {', '.join(one.id for one in ticket.resources) or 'nothing outside the platform'}",
+                exact=False,
+            )
+        if not operation.stream:
+            return await operation.run(ctx, **ticket.values)
+        count = 0
+        async for event in operation.run(ctx, **ticket.values):
+            await self._hands.work.append(ctx.tenant, ticket.invocation.id, operation.dump(event))
+            count += 1
+        return Preview(summary=f"{count} events")
+
+    async def _done(self, ctx: Context, output: Any, seconds: float) -> Outcome:
+        ticket = ctx.ticket
+        call = ticket.invocation.call
+        data = ticket.operation.dump(output) if output is not None else b"{}"
+        handle = ""
+        limit = INLINE_BYTES if call.max_bytes is None else call.max_bytes
+        if len(data) > limit:
+            handle = await self._hands.blobs.put(ctx.tenant, ctx.principal.id, _once(data), what="result")
+            data = b""
+        return Outcome(
+            ticket.invocation.id,
+            ticket.operation.name,
+            Status.PREVIEWED if call.dry_run else Status.DONE,
+            data,
+            effects=tuple(ctx.effects),
+            undo=undo_of(ctx),
+            decision=ticket.decision,
+            handle=handle,
+            seconds=seconds,
+        )
+
+    async def _after_fault(self, ctx: Context, fault: Problem) -> Problem:
+        """Say honestly what a failed call left behind; what is all or nothing is put back first, and verified."""
+        if ctx.effects and (ctx.operation.atomic or isinstance(fault, NeedsApproval)):
+            try:
+                await self._put_back(ctx)
+            except Exception as bug:
+                self._hands.fault(ctx.invocation.id, bug)
+        left = dict.fromkeys(one.resource for one in ctx.effects)
+        if left or fault.changed == "nothing":
+            fault.changed, fault.partly = ("partly" if left else "nothing"), tuple(left)
+        return fault
+
+    async def _put_back(self, ctx: Context) -> None:
+        """Put back, newest first, what a call and those it made have changed; what is as before is forgotten."""
+        for kept in reversed(await self._hands.undo.of(ctx.tenant, ids=[ctx.invocation.id])):
+            judged = ctx.judged_as(kept.operation)
+            resource = resource_of(kept)
+            if kept.before is None:
+                await undo_function(judged)(judged, kept)
+            else:
+                await judged.put_back(kept)
+            if kept.before is None or await judged.state_of(resource) == kept.before:
+                await self._hands.undo.drop(kept.id)
+                ctx.effects[:] = [one for one in ctx.effects if one.resource != kept.resource]
+                if kept.invocation != ctx.invocation.id:
+                    record = self._recorder.event(kept.operation, ctx.now, ctx.tenant, ctx.principal.id)
+                    self._hands.audit.note(
+                        replace(record, kind="undo", invocation=kept.invocation, parent=ctx.invocation.id)
+                    )
+
+
+def undo_of(ctx: Context) -> Undo | None:
+    """Say whether and until when a call can be taken back."""
+    operation = ctx.operation
+    if not operation.effect or ctx.invocation.call.dry_run:
+        return None
+    if operation.takes_back in ("ephemeral", "irreversible"):
+        return Undo(False, why=operation.why)
+    if not ctx.effects:
+        return Undo(False, why="nothing was changed")
+    return Undo(True, until=round(ctx.now + UNDO_KEPT_S, 3))
+
+
+def failed(ticket: Ticket, problem: Problem, seconds: float, ctx: Context | None = None) -> Outcome:
+    """Give the outcome of a call that did not succeed."""
+    return Outcome(
+        ticket.invocation.id,
+        ticket.operation.name,
+        Status.CANCELLED if isinstance(problem, Cancelled) else Status.FAILED,
+        problem=problem,
+        effects=tuple(ctx.effects) if ctx else (),
+        undo=undo_of(ctx) if ctx and ctx.effects else None,
+        decision=ticket.decision,
+        seconds=seconds,
+    )
+
+
+def undo_function(ctx: Context) -> Callable[..., Awaitable[Any]]:
+    """Give the function by which what a context is judged as takes itself back."""
+    function = ctx.judged.undo
+    assert function is not None  # only operations with one can keep anything
+    return function
+
+
+async def _once(data: bytes) -> AsyncGenerator[bytes]:
+    yield data

@@ -1,0 +1,175 @@
+"""People see what happened, in colour where they look, and nothing that came from outside can pretend to be more."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+
+from superagent.surfaces.cli.render import cell, command_of, show_answer, show_event, show_output
+from superagent.surfaces.cli.target import Answer, Event
+from superagent.surfaces.cli.terminal import Screen
+
+EVIL = "a\x1b[2J\u202eb\nc"
+HARMLESS = "a\\x1b[2J\\u202eb\\nc"
+UNDO = {"possible": True, "until": 1_800_000_000.0}
+OUTCOME: dict[str, Any] = {
+    "invocation": "01X",
+    "operation": "files.write",
+    "status": "done",
+    "seconds": 0.5,
+    "output": {"path": "/a", "bytes": 3},
+    "effects": [{"resource": "path://local/a", "effect": "CHANGE", "before": None, "after": "1"}],
+    "undo": UNDO,
+}
+PROBLEM: dict[str, Any] = {
+    "type": "/problems/conflict",
+    "title": "The state is another",
+    "status": 409,
+    "detail": "`/a` was changed",
+    "changed": "partly",
+    "partly": ["path://local/a"],
+    "hint": "look again",
+    "invocation": "01X",
+    "fix": {"operation": "files.write", "input": {"path": "it's"}},
+    "errors": [{"path": "$.a", "message": "too long"}],
+}
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def shown(document: dict[str, Any], status: int = 200) -> str:
+    out, err = io.StringIO(), io.StringIO()
+    show_answer(Screen(out=out, err=err), Answer(status, document))
+    assert not (out.getvalue() and err.getvalue())
+    return out.getvalue() or err.getvalue()
+
+
+def test_an_outcome_is_shown_with_its_effects_and_how_to_take_it_back() -> None:
+    assert shown(OUTCOME) == (
+        "done  files.write in 0.500 s  01X\n"
+        "path   /a\n"
+        "bytes  3\n"
+        "CHANGE  path://local/a\n"
+        "undo until 2027-01-15 08:00:00Z  superagent undo 01X\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [
+        ({"undo": {"possible": False, "why": "it is sent"}}, "no undo  it is sent"),
+        ({"status": "waiting"}, "somebody else must approve it: superagent approvals approve 01X"),
+        ({"status": "queued"}, "see how it goes: superagent watch 01X"),
+        ({"handle": "res_1"}, "the result is large: superagent result read res_1 (or call with --save FILE)"),
+    ],
+)
+def test_an_outcome_names_the_next_step(more: dict[str, Any], line: str) -> None:
+    assert line in shown(OUTCOME | more).splitlines()
+
+
+def test_a_problem_is_shown_with_what_changed_the_hint_and_the_cure_as_a_command() -> None:
+    assert shown(PROBLEM, 409).splitlines() == [
+        "The state is another  conflict",
+        "`/a` was changed",
+        "  $.a  too long",
+        "a part was changed",
+        "  path://local/a",
+        "hint  look again",
+        'fix   superagent call files.write --input \'{"path": "it\'"\'"\'s"}\'',
+        "01X",
+    ]
+    assert shown({"title": "Gone", "type": "/problems/x", "detail": "Gone"}, 404).splitlines() == ["Gone  x", ""]
+    assert command_of("access.whoami", {}) == "superagent call access.whoami"
+
+
+def test_nothing_that_came_from_outside_reaches_the_terminal_as_it_is() -> None:
+    def everywhere(value: Any) -> Any:
+        if isinstance(value, str):
+            return EVIL
+        if isinstance(value, dict):
+            return {name: everywhere(one) for name, one in value.items()}  # pyright: ignore[reportUnknownVariableType]
+        return [everywhere(one) for one in value] if isinstance(value, list) else value  # pyright: ignore[reportUnknownVariableType]
+
+    table = {"rows": [{EVIL: EVIL, "b": {EVIL: EVIL}}], "text": f"x\n{EVIL}", "diff": EVIL, EVIL: [EVIL]}
+    for text in (
+        shown(everywhere(OUTCOME) | {"output": table}),
+        shown(everywhere(PROBLEM), 409),
+        shown(OUTCOME | {"status": EVIL}),
+    ):
+        assert "\x1b" not in text
+        assert "\u202e" not in text
+    assert HARMLESS in shown(OUTCOME | {"operation": EVIL})
+
+
+def test_tables_show_only_columns_that_say_something() -> None:
+    out = io.StringIO()
+    rows: list[dict[str, Any]] = [
+        {"id": "a", "none": None, "list": [], "n": 0},
+        {"id": "b", "none": None, "list": [], "n": 1},
+    ]
+    show_output(Screen(out=out), {"rows": rows, "empty": [{"x": None}]})
+    assert [line.split() for line in out.getvalue().splitlines()] == [["id", "n"], ["a", "0"], ["b", "1"], ["x"], ["-"]]
+
+
+def test_long_texts_stand_as_they_are_and_empty_ones_not_at_all() -> None:
+    out = io.StringIO()
+    show_output(Screen(out=out), {"content": "one\n  two\n", "diff": ""})
+    assert out.getvalue() == "content:\none\n  two\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("a", None, "-"),
+        ("a", [], "-"),
+        ("a", True, "yes"),
+        ("a", False, "no"),
+        ("at", 0, "0"),
+        ("size", 2_000_000_000, "2000000000"),
+        ("created_at", 1_800_000_000, "2027-01-15 08:00:00Z"),
+        ("a", ["x", 1], "x, 1"),
+        ("a", {"b": 1}, '{"b": 1}'),
+        ("resources", [["path://local/a", "READ"]], "path://local/a READ"),
+        ("a", 1.5, "1.5"),
+    ],
+)
+def test_a_value_stands_on_one_line(name: str, value: object, text: str) -> None:
+    assert cell(name, value) == text
+
+
+def test_colour_is_for_terminals_only_and_not_where_nobody_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    diff = OUTCOME | {"output": {"diff": "--- a\n+++ b\n@@ -1 +1 @@\n-x\n+y\n z\n"}}
+
+    def coloured() -> str:
+        out = Terminal()
+        show_answer(Screen(out=out, err=Terminal()), Answer(200, diff))
+        return out.getvalue()
+
+    assert "\x1b[32m+y\x1b[0m" in coloured()
+    assert "\x1b[31m-x\x1b[0m" in coloured()
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[32m" not in coloured()
+
+
+def event(kind: str, data: dict[str, Any], *, json: bool = False) -> str:
+    out, err = io.StringIO(), io.StringIO()
+    show_event(Screen(json=json, out=out, err=err), Event(kind, data))
+    return out.getvalue() + err.getvalue()
+
+
+def test_events_are_shown_on_a_line_each_and_the_end_as_an_outcome() -> None:
+    assert event("message", {"kind": "created", "path": "/a", "to": None}) == "message  kind created  path /a  \n"
+    assert event("message", {"kind": "progress", "text": "half", "fraction": 0.5}) == " 50%  half\n"
+    assert event("message", {"kind": "progress", "text": "begun", "fraction": None}) == "begun\n"
+    assert event("outcome", OUTCOME).startswith("done  files.write")
+    assert event("outcome", OUTCOME | {"problem": PROBLEM}).startswith("The state is another")
+    assert event("outcome", {"a": 1}, json=True) == '{"a": 1}\n'

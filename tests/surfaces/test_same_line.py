@@ -1,0 +1,96 @@
+"""A call leaves the same record whichever door it came through."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tests.promise import promise
+from tests.surfaces.cli.command_line import Server, serving, superagent
+
+CALL: dict[str, Any] = {"path": "notes/../notes/./same.txt", "content": "same", "create_only": False}
+BOUND = (
+    "operation",
+    "version",
+    "input_digest",
+    "resources",
+    "decision",
+    "decision_digest",
+    "grants",
+    "who",
+    "tenant",
+    "status",
+)
+
+
+def ask(server: Server, path: str, body: bytes) -> dict[str, Any]:
+    parts = urlsplit(server.address)
+    connection = HTTPConnection(str(parts.hostname), parts.port, timeout=30)
+    try:
+        connection.request("POST", path, body, {"Authorization": f"Bearer {server.owner_key}"})
+        response = connection.getresponse()
+        answer: dict[str, Any] = json.loads(response.read())
+        assert response.status == 200, answer
+        return answer
+    finally:
+        connection.close()
+
+
+def by_http(server: Server) -> str:
+    return str(ask(server, "/v1/operations/files.write", json.dumps(CALL).encode())["invocation"])
+
+
+def by_batch(server: Server) -> str:
+    calls = {"calls": [{"operation": "files.write", "input": CALL}]}
+    return str(ask(server, "/v1/batch", json.dumps(calls).encode())["outcomes"][0]["invocation"])
+
+
+def by_stream(server: Server) -> str:
+    line = {"id": 1, "operation": "files.write", "input": CALL}
+    return str(ask(server, "/v1/stream", json.dumps(line).encode() + b"\n")["invocation"])
+
+
+def by_command(data: Path) -> str:
+    return str(
+        superagent("call", "files.write", "--input", json.dumps(CALL), "--json", data=data).document["invocation"]
+    )
+
+
+def by_flags(data: Path) -> str:
+    flags = ["--content", CALL["content"], "--no-create-only"]
+    return str(superagent("files", "write", CALL["path"], *flags, "--json", data=data).document["invocation"])
+
+
+@promise("1.4a")
+def test_one_call_by_http_batch_stream_and_command_line_leaves_the_same_record(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    made: dict[str, str] = {}
+    superagent("files", "mkdir", "notes", data=data)
+    with serving(data) as server:
+        doors: list[Callable[[], str]] = [
+            lambda: by_http(server),
+            lambda: by_batch(server),
+            lambda: by_stream(server),
+            lambda: by_command(data),
+            lambda: by_flags(data),
+        ]
+        for name, door in zip(("http", "batch", "stream", "remote", "remote flags"), doors, strict=True):
+            made[name] = door()
+    made["embedded"], made["embedded flags"] = by_command(data), by_flags(data)
+    found = superagent("audit", "query", "--operation", "files.write", "--limit", "100", "--json", data=data)
+    records = found.document["output"]["records"]
+    for kind in ("intent", "outcome"):
+        bound = {
+            name: {field: one.get(field) for field in BOUND}
+            for name, id in made.items()
+            for one in records
+            if one["invocation"] == id and one["kind"] == kind
+        }
+        assert bound.keys() == made.keys()
+        assert len({json.dumps(one, sort_keys=True) for one in bound.values()}) == 1, bound
+        first = bound["http"]
+        assert all(first[field] for field in ("input_digest", "resources", "decision_digest", "grants"))
