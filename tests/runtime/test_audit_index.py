@@ -107,6 +107,9 @@ async def test_records_are_found_by_each_thing_they_say(tmp_path: Path) -> None:
             ({"invocation": "c"}, "c"),
             ({"text": "hello world ✓"}, "e"),
             ({"text": "nowhere"}, ""),
+            ({"text": 'said":"hello'}, ""),  # a text is searched for, not a piece of JSON
+            ({"text": "\\"}, ""),
+            ({"resource": "path://local/", "operation": "files.*"}, "a"),
             ({"actor": "agent:bot", "resource": "path://local/srv"}, "c"),
         ]
         for filters, found in expected:
@@ -184,7 +187,9 @@ async def test_personal_detail_is_opened_for_who_may_search_until_it_was_erased(
         here.log.note(call("a", personal="sealed"))
         here.log.note(call("b", personal="erased"))
         (two, one), _ = await here.index.query("default")
+        found = await here.names(text="192.0.2")
     assert (one["personal"], two["personal"]) == ("192.0.2.7", None)
+    assert found == ["a"]
 
 
 async def test_segments_chains_and_processes_are_all_followed_and_finished_ones_not_read_again(tmp_path: Path) -> None:
@@ -235,9 +240,18 @@ async def test_lines_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:
         assert await here.names() == ["call-2", "call-0"]
         segment.write_bytes(b"".join([lines[0], lines[1]]))  # cut after a fault of the disk
         assert await here.names() == ["call-0"]
-        for spoilt in (b"?" * (len(lines[1]) - 1) + b"\n", b"?" + lines[1][1:]):
+        for spoilt in (
+            b"?" * (len(lines[1]) - 1) + b"\n",
+            b"?" + lines[1][1:],
+            b"\xff" + lines[1][1:],
+            b"7".ljust(len(lines[1]) - 66) + lines[1][-66:],
+        ):
             segment.write_bytes(lines[0] + spoilt)
             assert await here.names() == []
+        segment.unlink()
+        assert await here.names() == []
+        for spoilt in (b"?" + lines[1][1:], b"?" * len(lines[1])):
+            segment.write_bytes(lines[0] + spoilt)
             assert await here.index.rebuild() == 0
         segment.write_bytes(b"".join(lines))
 

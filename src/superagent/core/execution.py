@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from superagent.core.context import Context, Line, resource_of
+from superagent.core.context import UNDO_KEPT_S, Context, Line, resource_of
 from superagent.core.invocation import Invocation, Outcome, Status, Ticket, Undo
 from superagent.core.limits import Slots
 from superagent.core.operation import Operation, Preview

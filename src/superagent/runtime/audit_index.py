@@ -193,21 +193,16 @@ class AuditIndex:
         wanted = msgspec.json.encode(text).decode()[1:-1].casefold()  # as it is written in a line
         places = [Place(row.chain, row.segment, row.place, row.length) for row in rows]
         for row, line in zip(rows, read_lines(self._directory, places), strict=True):
-            if line is None:
-                continue  # cut off after a fault of the disk
-            sealed = _sealed(line[0])
-            opened = self._open_personal(sealed) if sealed and self._open_personal else None
-            if wanted and wanted not in line[0].casefold() and text.casefold() not in (opened or "").casefold():
-                continue
-            record = read_record(*line, row.chain)
-            if record is not None:
-                found.append((row, record | {"personal": opened} if sealed and self._open_personal else record))
+            record = read_record(*line, row.chain) if line else None
+            if line is None or record is None:
+                continue  # cut off after a fault of the disk, or made unreadable
+            opened = ""
+            if self._open_personal and record.get("personal"):
+                record["personal"] = self._open_personal(record["personal"])
+                opened = record["personal"] or ""
+            if wanted in line[0].casefold() or text.casefold() in opened.casefold():
+                found.append((row, record))
         return found
-
-
-def _sealed(line: str) -> str:
-    """Give the sealed personal detail of a line: base64, so that it ends at the next quote."""
-    return line.partition('"personal":"')[2].partition('"')[0]
 
 
 def _try(lock: BufferedWriter) -> bool:
