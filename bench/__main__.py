@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         plan = Plan(
             Path(folder), chosen.seconds, chosen.rounds, chosen.soak_memory, random.Random(seed), say=say_progress
         )
-        rows = [row for group in chosen.groups for row in run(group, plan)]
+        rows, failed = measured(chosen.groups, plan)
     place |= {
         "seed": seed,
         "seconds": chosen.seconds,
@@ -79,10 +79,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(report.table(rows))
         print(f"\n{place['processor']}, {place['cores']} cores, {place['took_s']} s, of the processor time that was")
         print(f"wanted the host gave {place['stolen']:.0%} to others; absolute figures belong to this machine and hour")
-    if not chosen.no_history and not chosen.only:
+    if not (chosen.no_history or chosen.only or failed):
         say_progress(f"kept in {report.keep(HISTORY, document, at).relative_to(HISTORY.parent.parent)}")
     missed = [row.name for row in rows if row.verdict == "MISSED"]
-    return 1 if missed and chosen.strict else 0
+    return 1 if failed or (missed and chosen.strict) else 0
+
+
+def measured(groups: Sequence[str], plan: Plan) -> tuple[list[Row], list[str]]:
+    """Run groups of rows; gives the rows, and the groups that failed: one that fails does not hide the others."""
+    rows: list[Row] = []
+    failed: list[str] = []
+    for group in groups:
+        try:
+            rows += run(group, plan)
+        except (RuntimeError, OSError) as fault:
+            failed.append(group)
+            say_progress(f"{group} was not measured: {fault}")
+    return rows, failed
 
 
 def stop(number: int, frame: FrameType | None) -> None:

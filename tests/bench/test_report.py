@@ -41,7 +41,7 @@ def test_a_kept_run_is_found_again_by_the_dotted_name_of_a_figure(tmp_path: Path
     file = report.keep(tmp_path / "history", run, AT)
     assert file.name == "2026-01-02T03-04-05-abc1234.json"
     assert json.loads(file.read_text())["rows"][1]["verdict"] == "met"
-    assert latest_figures(tmp_path / "history")["figures.whoami.rps_over_nginx"] == "0.1235"
+    assert latest_figures(tmp_path / "history")["whoami.rps_over_nginx"] == "0.1235"
 
 
 def test_a_run_never_replaces_another_one(tmp_path: Path) -> None:

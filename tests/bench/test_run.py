@@ -34,6 +34,21 @@ def test_a_missed_floor_ends_a_strict_run_with_1(monkeypatch: pytest.MonkeyPatch
     assert main(["--only", "policy", "--strict"]) == 1
 
 
+def test_a_group_that_cannot_be_measured_hides_no_other_and_fails_the_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(group: str, plan: Plan) -> list[Row]:
+        if group == "cold":
+            raise RuntimeError("it did not start")
+        return [Row(f"{group}.cost", plan.seconds)]
+
+    monkeypatch.setattr("bench.__main__.run", run)
+    assert main(["--only", "cold,policy"]) == 1
+    said = capsys.readouterr()
+    assert "policy.cost" in said.out
+    assert "cold was not measured: it did not start" in said.err
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_one_short_round_measures_all_servers_without_an_error(capsys: pytest.CaptureFixture[str]) -> None:

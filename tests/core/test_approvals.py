@@ -67,7 +67,7 @@ async def test_a_call_that_asks_waits_and_runs_once_a_person_approves() -> None:
     assert outcome.status is Status.DONE
     assert notes == {"a": "new"}
     kinds = [one.kind for one in here.audit.records if one.invocation == waiting.invocation]
-    assert kinds == ["intent", "approved", "intent", "outcome"]
+    assert kinds == ["event", "approved", "intent", "outcome"]
 
 
 async def test_the_approver_sees_the_preview_and_the_requester_does_not() -> None:

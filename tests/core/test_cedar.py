@@ -24,17 +24,23 @@ def agreed(policies: int, first_seed: int) -> Counter[str]:
             ours = policy.decide(request.principal, request.operation, request.resources, request.facts).verdict
             assert ours == oracle.verdict(request), f"seed {seed}: {request}\n{oracle.text}"
             verdicts[ours] += 1
-    # no verdict is so rare that agreement on it would mean nothing
-    assert min(verdicts[one] for one in ("allow", "ask", "step_up", "deny")) > 0.05 * verdicts.total(), verdicts
     return verdicts
 
 
-@pytest.mark.slow
-def test_cedar_decides_random_requests_as_we_do() -> None:
-    assert agreed(policies=80, first_seed=0).total() == 3200
+VERDICTS = ("allow", "ask", "step_up", "deny")
+
+
+@pytest.mark.parametrize("first_seed", range(0, 40, 10))
+def test_cedar_decides_random_requests_as_we_do(first_seed: int) -> None:
+    verdicts = agreed(policies=10, first_seed=first_seed)
+    assert verdicts.total() == 400
+    assert set(verdicts) == set(VERDICTS)
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)
 def test_cedar_decides_a_hundred_thousand_random_requests_as_we_do() -> None:
-    assert agreed(policies=2600, first_seed=1_000_000).total() == 104_000
+    verdicts = agreed(policies=2600, first_seed=1_000_000)
+    assert verdicts.total() == 104_000
+    # none is so rare that agreement on it would mean nothing
+    assert min(verdicts[one] for one in VERDICTS) > 0.05 * verdicts.total(), verdicts

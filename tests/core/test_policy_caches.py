@@ -22,6 +22,19 @@ def test_a_decision_on_nothing_is_remembered() -> None:
     assert judge(open_to_all, "self.whoami", who=who) is judge(open_to_all, "self.whoami", who=who)
 
 
+def test_only_what_was_decided_for_every_call_can_be_looked_up() -> None:
+    open_to_all, asks, who = policy(grant("allow")), policy(grant("ask")), person()
+    assert open_to_all.settled(who, operation("self.whoami"), "human") is None
+    decided = judge(open_to_all, "self.whoami", who=who)
+    assert open_to_all.settled(who, operation("self.whoami"), "human") is decided
+    assert open_to_all.settled(who, operation("self.whoami"), "agent") is None
+    assert open_to_all.settled(person(), operation("self.whoami"), "human") is None
+    assert verdict(asks, "self.whoami", who=who) == "ask"
+    assert reads(open_to_all, "/a", who) == "allow"
+    assert asks.settled(who, operation("self.whoami"), "human") is None
+    assert open_to_all.settled(who, operation("notes.read"), "human") is None
+
+
 def test_the_remembered_decision_names_only_what_holds_for_every_call() -> None:
     fresh = grant("allow", id="fresh", when={"mfa_max_age_s": 60})
     who, mixed = person(), policy(grant("allow", id="plain"), fresh)
@@ -141,8 +154,6 @@ def test_remembered_decisions_are_dropped_before_they_fill_the_memory(monkeypatc
 
 
 def test_a_path_deeper_than_any_grant_is_found_by_its_folders() -> None:
-    many = policy(
-        *(grant("allow", id=f"g{number}", where={"paths": [f"/srv/{number}/**"]}) for number in range(1_000))
-    )
+    many = policy(*(grant("allow", id=f"g{number}", where={"paths": [f"/srv/{number}/**"]}) for number in range(1_000)))
     assert judge(many, "notes.read", path("/srv/77/" + "a/" * 500 + "b")).grants == ("g77",)
     assert judge(many, "notes.read", path("/srv/x")).grants == ()

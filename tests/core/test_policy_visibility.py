@@ -76,6 +76,11 @@ def test_only_a_deny_of_every_call_hides_an_operation(deny: dict[str, Any], hidd
     assert visible(grant("allow"), grant("deny", **deny)) is not hidden
 
 
+def test_a_deny_of_one_of_two_effects_does_not_hide_an_operation() -> None:
+    assert visible(grant("allow"), grant("deny", effects=["READ"]), name="notes.copy")
+    assert not visible(grant("allow"), grant("deny", effects=["READ", "CHANGE"]), name="notes.copy")
+
+
 def test_what_one_hop_may_not_try_is_invisible_to_all() -> None:
     chain = agent("bot", on_behalf_of=person("ann"))
     assert not visible(grant("allow", subject="agent:bot"), who=chain)

@@ -27,6 +27,16 @@ def test_operations_are_found_by_name(registry: Registry) -> None:
     assert (len(registry), registry.version, {one.name for one in registry}) == (len(OPERATIONS), 5, set(OPERATIONS))
 
 
+def test_a_name_can_be_looked_up_without_complaint(registry: Registry) -> None:
+    assert registry.find("notes.read") is operation("notes.read")
+    assert registry.find("notes.raed") is None
+
+
+def test_every_operation_can_be_made_ready_before_the_first_call(registry: Registry) -> None:
+    registry.prepare()
+    assert all("model" in vars(one.shape) for one in registry)
+
+
 def test_an_unknown_name_is_not_found_and_not_repeated_at_length(registry: Registry) -> None:
     with pytest.raises(NotFound, match=r"there is no operation `x") as missing:
         registry.get("x" * 10_000)

@@ -42,8 +42,8 @@ async def upend(ctx: Any, path: WritePath) -> None:
 
 
 PLUGINS = [
-    files, worse, access.plugin(NONE), approvals.plugin(NONE, NONE), audit.plugin(NONE, NONE), catalogue.plugin(NONE, NONE),
-    settings.plugin(NONE), undo.plugin(NONE, NONE),
+    files, worse, access.plugin(NONE), approvals.plugin(NONE, NONE), audit.plugin(NONE, NONE),
+    catalogue.plugin(NONE, NONE), settings.plugin(NONE), undo.plugin(NONE, NONE),
 ]  # fmt: skip
 OPERATIONS: dict[str, Operation] = {one.name: one for plugin in PLUGINS for one in plugin.compile()}
 
@@ -102,7 +102,8 @@ def verdict(who: Principal, what: str, tenant: str = "default", **facts: Any) ->
     name, path = TRIES[what]
     operation = OPERATIONS[name]
     resources = tuple(Resource("path", "local", path, touch.effect) for touch in operation.touched) if path else ()
-    given = {"origin": "human" if who.kind == "human" else "agent", "risk": operation.risk, "now": 0.0} | facts
+    origin = "human" if who.kind == "human" else "agent"
+    given: dict[str, Any] = {"origin": origin, "risk": operation.risk, "now": 0.0} | facts
     return judged_by(tenant).decide(who, operation, resources, Facts(**given)).verdict
 
 
@@ -178,4 +179,4 @@ def test_everything_that_acts_has_the_grants_of_everybody() -> None:
 def test_only_the_roles_made_for_it_reach_the_installation() -> None:
     reaching = {grant.subject for grant in built_in() if grant.instance and grant.effect != "deny"}
     assert reaching == {"role:instance-owner"}
-    assert Effect.CHANGE == OPERATIONS["settings.set"].effect
+    assert OPERATIONS["settings.set"].effect == Effect.CHANGE

@@ -212,6 +212,26 @@ async def test_what_others_settle_meanwhile_is_settled_once(work: SqlWork, made:
     assert sorted(len(one) for one in settled) == [0, 0, 0, 1]
 
 
+async def test_what_a_living_process_took_up_meanwhile_is_not_called_unknown(
+    work: SqlWork, made: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, presence = another(made)
+    await work.hold(held("01A", Status.QUEUED))
+    assert await other.move("default", "01A", [Status.QUEUED], Status.RUNNING)
+    presence.leave()
+    end = work._end  # pyright: ignore[reportPrivateUsage] - the moment between looking and writing
+
+    async def late(found: Held, outcome: Outcome, owner: str = "") -> bool:
+        assert await work.move("default", "01A", [Status.RUNNING], Status.QUEUED)
+        assert await work.move("default", "01A", [Status.QUEUED], Status.RUNNING)
+        return await end(found, outcome, owner)
+
+    monkeypatch.setattr(work, "_end", late)
+    assert await work.settle_lost() == []
+    assert await state_of(work, "01A") is Status.RUNNING
+    assert await work.outcome("default", "01A") is None
+
+
 async def test_a_sweep_settles_what_a_sibling_left_when_it_died(work: SqlWork, made: Stores) -> None:
     other, presence = another(made)
     await work.hold(held("01A", Status.QUEUED))

@@ -59,7 +59,9 @@ class ApprovalDesk:
             preview=preview,
             resources=tuple(f"{one.effect.name} {one.id}" for one in ticket.resources),
         )
-        self._hands.audit.note(self._pipeline.recorder.of("intent", ticket, now))
+        # no intent: nothing is about to happen, and after a crash this call still waits
+        waits = replace(self._pipeline.recorder.of("event", ticket, now), status=Status.WAITING.value)
+        await self._hands.audit.durable(waits)
         await self._hands.work.hold(held)
         return Outcome(
             invocation.id, ticket.operation.name, Status.WAITING, decision=decision, extra={"until": held.until}

@@ -57,7 +57,6 @@ class AuditRecord(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_
     seconds: float = 0.0
     bytes: int = 0
     session: str = ""
-    reason_digest: str = ""
     trace: str = ""
     personal: str = ""
     count: int = 1

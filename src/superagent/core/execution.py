@@ -51,7 +51,20 @@ class Execution:
             finally:
                 if not invocation.parent:
                     self._slots.leave(holder)
-            return await self._done(ctx, output, hands.clock.monotonic() - started)
+            data = operation.dump(output) if output is not None else b"{}"
+            most = INLINE_BYTES if invocation.call.max_bytes is None else invocation.call.max_bytes
+            handle = await self._kept_apart(ctx, data) if len(data) > most else ""
+            return Outcome(
+                invocation.id,
+                operation.name,
+                Status.PREVIEWED if invocation.call.dry_run else Status.DONE,
+                b"" if handle else data,
+                effects=tuple(ctx.effects),
+                undo=undo_of(ctx) if operation.effect else None,
+                decision=ticket.decision,
+                handle=handle,
+                seconds=hands.clock.monotonic() - started,
+            )
         except Problem as problem:
             fault = problem
         except TimeoutError:
@@ -92,26 +105,9 @@ class Execution:
             count += 1
         return Preview(summary=f"{count} events")
 
-    async def _done(self, ctx: Context, output: Any, seconds: float) -> Outcome:
-        ticket = ctx.ticket
-        call = ticket.invocation.call
-        data = ticket.operation.dump(output) if output is not None else b"{}"
-        handle = ""
-        limit = INLINE_BYTES if call.max_bytes is None else call.max_bytes
-        if len(data) > limit:
-            handle = await self._hands.blobs.put(ctx.tenant, ctx.principal.id, _once(data), what="result")
-            data = b""
-        return Outcome(
-            ticket.invocation.id,
-            ticket.operation.name,
-            Status.PREVIEWED if call.dry_run else Status.DONE,
-            data,
-            effects=tuple(ctx.effects),
-            undo=undo_of(ctx),
-            decision=ticket.decision,
-            handle=handle,
-            seconds=seconds,
-        )
+    async def _kept_apart(self, ctx: Context, data: bytes) -> str:
+        """Store an output that is too long to be sent, and give its handle."""
+        return await self._hands.blobs.put(ctx.tenant, ctx.principal.id, _once(data), what="result")
 
     async def _after_fault(self, ctx: Context, fault: Problem) -> Problem:
         """Say honestly what a failed call left behind; what is all or nothing is put back first, and verified."""

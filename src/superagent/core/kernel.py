@@ -92,9 +92,11 @@ class Kernel:
         deadline = None if call.deadline_s is None else clock.monotonic() + call.deadline_s
         return Invocation(clock.new_id(), call, principal, channel, clock.now(), parent, deadline, trace=trace)
 
-    async def run(self, call: Call, principal: Principal, channel: str, parent: str = "", trace: str = "") -> Outcome:
+    def run(
+        self, call: Call, principal: Principal, channel: str, parent: str = "", trace: str = ""
+    ) -> Coroutine[Any, Any, Outcome]:
         """Take one call through the line; a refusal is an outcome with its problem."""
-        return await self.carry(self.invocation(call, principal, channel, parent, trace))
+        return self.carry(self.invocation(call, principal, channel, parent, trace))
 
     def refused(self, call: Call, principal: Principal, channel: str, problem: Problem, trace: str = "") -> Outcome:
         """Record a call that its surface could not even read; it costs its rate like every other."""

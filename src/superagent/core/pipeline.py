@@ -227,9 +227,6 @@ class Pipeline:
                 await self._hands.idempotency.forget(ticket)
             return failed(ticket, problem, 0.0)
         outcome = await self._execution.run(ticket)
-        return await self._conclude(ticket, outcome)
-
-    async def _conclude(self, ticket: Ticket, outcome: Outcome) -> Outcome:
         record = self._recorder.of("outcome", ticket, self._hands.clock.now(), outcome)
         try:
             if ticket.reads_outside and not ticket.needs_witness:

@@ -26,6 +26,7 @@ __all__ = ["AREA", "AuditIndex", "IndexedRecord"]
 
 AT_ONCE = 1000
 PAUSE_S = 0.5
+LONGEST_PAUSE_S = 2.0  # the live feed reads the index
 CATCH_UP_S = 5.0
 REBUILD_WAIT_S = 60.0
 MOST_SEARCHED = 100_000  # records that one search for a text reads, before it gives a cursor to go on from
@@ -157,7 +158,7 @@ class AuditIndex:
             except (Problem, OSError) as fault:
                 self.trouble = str(fault) or type(fault).__name__  # the segments keep everything until it works again
             # under load at most a tenth of the time goes here; the line comes first
-            await asyncio.sleep(max(self._pause_s, 9 * (monotonic() - begin)))
+            await asyncio.sleep(min(max(self._pause_s, 9 * (monotonic() - begin)), LONGEST_PAUSE_S))
 
     async def _catch_up(self) -> None:
         if self._flush:

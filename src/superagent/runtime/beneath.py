@@ -89,7 +89,8 @@ class At:
     """One place below a root: the open directory that holds it and its name there. Use it in a `with` block.
 
     `path` is the one asked for, `real` the one it is; `stat` is what stood there (not followed), None for nothing.
-    `name` is never a link if links were to be followed, and `.` for the root itself.
+    `name` is never a link if links were to be followed, and `.` for the root itself. `owned` says that the directory is
+    this object's to close.
     """
 
     dir_fd: int
@@ -98,6 +99,7 @@ class At:
     real: str
     stat: os.stat_result | None
     protected: Protected
+    owned: bool = True
 
     @property
     def exists(self) -> bool:
@@ -129,9 +131,12 @@ class At:
 
     def close(self) -> None:
         """Let go of the directory; a second time does nothing."""
-        if self.dir_fd >= 0:
+        if self.owned and self.dir_fd >= 0:
             os.close(self.dir_fd)
             self.dir_fd = -1
+
+    def __del__(self) -> None:
+        self.close()  # a call that is cancelled while a thread resolves a place never gets to hold it
 
     def __enter__(self) -> At:
         return self

@@ -55,7 +55,7 @@ def remove(dir_fd: int, name: str) -> None:
     info = look(dir_fd, name)
     if info is None:
         return
-    at = At(dir_fd, name, name, name, info, Protected())
+    at = At(dir_fd, name, name, name, info, Protected(), owned=False)
     for entry in walk(at, lambda path, is_dir: True, itself=True, leaving=True):
         if not entry.is_dir:
             os.unlink(entry.name, dir_fd=entry.dir_fd)

@@ -80,7 +80,7 @@ class FilesReach:
         Raises `Denied` without saying what else lies there.
         """
         closed = self._protected.inodes | self._protected.carve_outs.keys()
-        bare = At(at.dir_fd, at.name, at.path, at.real, at.stat, Protected())
+        bare = At(at.dir_fd, at.name, at.path, at.real, at.stat, Protected(), owned=False)
         for entry in walk(bare, lambda path, is_dir: True):
             if inode_of(entry.stat) in closed or not self._ctx.may_path(entry.path, effect):
                 raise Denied(

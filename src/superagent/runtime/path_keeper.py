@@ -111,7 +111,7 @@ def _shown_now(at: At) -> list[str]:
         return _lines(at.open(), at.stat.st_mode)
     if not at.is_dir:
         return [_line("", kind_of(at.stat.st_mode), at.stat.st_mode, at.stat.st_mtime_ns)]
-    bare = At(at.dir_fd, at.name, at.path, "", at.stat, Protected())
+    bare = At(at.dir_fd, at.name, at.path, "", at.stat, Protected(), owned=False)
     entries = walk(bare, lambda path, is_dir: True)
     found = (_line(one.path, kind_of(one.stat.st_mode), one.stat.st_mode, one.stat.st_mtime_ns) for one in entries)
     return _some(found)

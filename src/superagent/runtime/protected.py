@@ -13,7 +13,7 @@ Inode = tuple[int, int]
 """Device and inode number: what a thing is, whatever it is called."""
 
 PROCFS_ROOT_INODE = 1  # fs/proc/root.c: PROC_ROOT_INO
-_KERNEL_MEMORY = frozenset({"kcore", "vmcore", "self", "thread-self"})
+_KERNEL_MEMORY = frozenset({"kcore", "vmcore", "kmsg", "self", "thread-self"})
 _DEEPEST = 1300  # `../` repeated must stay below PATH_MAX, 4,096 bytes
 
 

@@ -28,8 +28,9 @@ def test_the_manifest_names_what_the_plugin_reaches() -> None:
 
 
 def test_every_operation_of_the_first_wave_is_there() -> None:
-    wave = "read write edit patch list stat exists hash find glob grep mkdir copy move delete restore archive extract diff watch"
-    assert {one.name for one in files.compile()} == {f"files.{name}" for name in wave.split()}
+    looking = "read list stat exists hash find glob grep diff watch"
+    changing = "write edit patch mkdir copy move delete restore archive extract"
+    assert {one.name for one in files.compile()} == {f"files.{name}" for name in f"{looking} {changing}".split()}
 
 
 def test_each_input_of_an_operation_is_described_in_its_schema() -> None:

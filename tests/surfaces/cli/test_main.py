@@ -113,12 +113,13 @@ def test_an_argument_that_is_no_text_is_refused() -> None:
     assert b"argument 2 is not UTF-8" in done.stderr
 
 
-def test_a_reader_that_has_seen_enough_ends_it_quietly() -> None:
+@pytest.mark.parametrize("command", ["--help", "version"])
+def test_a_reader_that_has_seen_enough_ends_it_quietly(command: str) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "wb") as closed:
         done = subprocess.run(
-            [*ENTRY, "--help"], stdout=closed, stderr=subprocess.PIPE, timeout=60, env=environment(), check=False
+            [*ENTRY, command], stdout=closed, stderr=subprocess.PIPE, timeout=60, env=environment(), check=False
         )
     assert (done.returncode, done.stderr) == (1, b"")
 

@@ -6,9 +6,11 @@ import io
 import json
 import unicodedata
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from superagent.surfaces.cli import terminal
 from superagent.surfaces.cli.terminal import Screen, json_text, neutral, neutral_line
 from tests.until import until
 
@@ -55,6 +57,14 @@ def test_waiting_is_shown_on_a_terminal_and_wiped_when_it_is_over() -> None:
         until(lambda: " s" in err.getvalue(), "the count")
     assert err.getvalue().startswith("\rfiles.grep\\x1b[2J … 1 s")
     assert err.getvalue().endswith("\r\x1b[K")
+
+
+def test_waiting_goes_on_counting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal, "QUIET_S", 0.0)
+    monkeypatch.setattr(terminal, "STEP_S", 0.01)
+    err = Terminal()
+    with Screen(out=io.StringIO(), err=err).waiting("files.grep"):
+        until(lambda: err.getvalue().count("\r") > 2, "three counts")
 
 
 def test_what_is_over_at_once_shows_no_waiting() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from superagent.runtime import instance_lock
 from superagent.runtime.instance_lock import InstanceLock, started, take
 from superagent.surfaces.cli import where
+from superagent.surfaces.cli.remote import Remote
 from tests.surfaces.cli.command_line import ENTRY, Server, environment, superagent
 from tests.surfaces.cli.conftest import Cli
 from tests.until import until
@@ -95,7 +97,12 @@ def test_a_server_that_holds_the_folder_and_no_longer_listens_is_waited_for(
         address = f"http://127.0.0.1:{gone.getsockname()[1]}"
     with taken(alone) as lock, monkeypatch.context() as patch:
         lock.publish(address)
-        patch.setattr(where, "_pause", lock.release)
+
+        def answers(_: Remote) -> bool:  # asked of a server that is about to end
+            lock.release()
+            return False
+
+        patch.setattr(Remote, "answers", answers)
         assert run_here("--data", str(alone), "call", "access.whoami").code == 0
     monkeypatch.setattr(where, "LOCK_WAIT_S", 0.0)
     with taken(alone) as lock:
@@ -187,6 +194,32 @@ def test_the_live_feed_needs_a_server_and_shows_what_happens(run_here: Cli, alon
         assert process.stdout is not None
         assert json.loads(process.stdout.read())["kind"]
     assert process.returncode == 0
+
+
+def test_ctrl_c_is_how_the_live_feed_ends(run_here: Cli, server: Server) -> None:
+    feed = [*ENTRY, "--data", str(server.data), "events"]
+    with subprocess.Popen(feed, stdout=subprocess.PIPE, env=environment()) as process:
+        assert process.stdout is not None
+        os.set_blocking(process.stdout.fileno(), False)
+
+        def told() -> bytes | None:
+            assert process.stdout is not None
+            run_here("--data", str(server.data), "call", "access.whoami")
+            return process.stdout.read()
+
+        until(told, "an event", 50)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=50)
+    assert process.returncode == 0
+
+
+def test_what_waits_for_a_decision_is_not_waited_for_where_nobody_can_decide(run_here: Cli, alone: Path) -> None:
+    ask = {"effect": "ask", "operations": ["access.whoami"], "require": {"approvals": 1}}
+    made = run_here("--data", str(alone), "keys", "create", "waiting", "--grant", json.dumps(ask), "--json")
+    key: str = made.document["output"]["key"]
+    id = run_here("--data", str(alone), "call", "access.whoami", "--json", key=key).document["invocation"]
+    watched = run_here("--data", str(alone), "watch", id)
+    assert (watched.code, watched.out.startswith("waiting  access.whoami")) == (4, True)
 
 
 def test_an_unknown_invocation_cannot_be_watched(run_here: Cli, alone: Path, server: Server) -> None:

@@ -38,7 +38,7 @@ class Wire:
 @asynccontextmanager
 async def wire(house: House) -> AsyncGenerator[Wire]:
     """Connect to a house."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", house.port, limit=2**26)
     try:
         yield Wire(reader, writer)
     finally:

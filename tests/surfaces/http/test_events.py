@@ -1,4 +1,4 @@
-"""Server-sent events: an invocation's own stream and the live feed, resumed, kept alive, and ended with their reader."""
+"""Server-sent events: an invocation's own stream and the live feed: resumed, kept alive, ended with their reader."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ async def test_the_feed_shows_an_agent_its_own_and_the_owner_everything(house: H
         last = (await one.call("access.whoami")).headers["x-invocation-id"]
 
         seen: list[Any] = []
-        while not seen or seen[-1]["invocation"] != last:
+        while not seen or seen[-1].get("invocation") != last:
             seen.append((await mine.next())[2])
         await all_of_it.until(hidden)
         await all_of_it.until(last)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from functools import lru_cache
 from typing import Any, Protocol
 
 from superagent.sdk import (
@@ -91,11 +92,12 @@ class Listed(Output):
 def plugin(keys: Keys) -> Plugin:
     """Make the plugin over the store of keys."""
     access = Plugin("access")
+    known = lru_cache(1024)(_who)  # a principal never changes, so neither does the answer
 
     @access.operation(risk=Risk.LOW, effect=Effect.READ, inline=True)
     async def whoami(ctx: Context) -> Who:
         """Say who acts, in which tenant, with which roles, and on whose behalf."""
-        return _who(ctx.principal)
+        return known(ctx.principal)
 
     async def end(ctx: Context, kept: Kept) -> None:
         await keys.revoke(ctx.tenant, kept.data["id"])

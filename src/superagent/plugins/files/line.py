@@ -13,7 +13,7 @@ from pydantic import Field
 
 from superagent.sdk import Conflict, Context, Deadline, Effect, InvalidInput, Plugin, TooLarge
 
-from .engine.places import Cursor, Differs, Entry, TooMuch, Unfit
+from .engine.places import Cursor, Differs, Entry, Tick, TooMuch, Unfit
 
 files = Plugin("files", reaches=("files",))
 
@@ -127,9 +127,19 @@ def told(ctx: Context, path: str) -> Generator[None]:
 
 def timely(ctx: Context, entries: Iterable[Entry]) -> Iterator[Entry]:
     """Give entries until the call's deadline: a thread cannot be stopped from outside."""
+    tick = ticker(ctx)
+    for entry in entries:
+        tick()
+        yield entry
+
+
+def ticker(ctx: Context) -> Tick:
+    """Give what raises `Deadline` once the call's time is up."""
     left = ctx.operation.timeout_s if ctx.remaining_s is None else min(ctx.remaining_s, ctx.operation.timeout_s)
     end = time.monotonic() + left
-    for entry in entries:
+
+    def tick() -> None:
         if time.monotonic() > end:
-            raise Deadline("the walk did not end in time", hint="begin further down, or give it more time")
-        yield entry
+            raise Deadline("this did not end in time", hint="begin further down, or give it more time")
+
+    return tick

@@ -12,7 +12,7 @@ from superagent.sdk import Conflict, Context, Effect, Input, Output, Preview, Re
 
 from .engine import archives, extracting, listing, renames, unpacking
 from .engine.reading import sha256_of
-from .line import MOST_WALKED, Place, files, reach, timely, told
+from .line import MOST_WALKED, Place, files, reach, ticker, timely, told
 
 Format = Literal["zip", "tar", "tar.gz", "tar.zst"]
 
@@ -148,7 +148,7 @@ def _pack(ctx: Context, paths: list[str], at: Place, format_: Format) -> Packed:
                 )
                 for one in places
             ]
-            done = archives.pack(parts, fd, format_)
+            done = archives.pack(parts, fd, format_, ticker(ctx))
         finally:
             for one in places:
                 one.__exit__(None, None, None)

@@ -13,7 +13,7 @@ from superagent.sdk import Context, InvalidInput, NotFound, Output, ReadPath, Ri
 from .engine import differences, hashes, listing, texts
 from .engine import reading as content
 from .engine.places import Entry
-from .line import MOST_WALKED, Limit, Place, files, reach, timely, told
+from .line import MOST_WALKED, Limit, Place, files, reach, ticker, timely, told
 
 
 class FileContent(Output):
@@ -210,7 +210,7 @@ async def hash_(
     def work() -> Hashed:
         with told(ctx, path), reach(ctx).at(path) as at:
             entries = timely(ctx, reach(ctx).walk(at, itself=True, max_entries=MOST_WALKED))
-            found = hashes.of_tree(entries, algorithm)
+            found = hashes.of_tree(entries, algorithm, ticker(ctx))
         return Hashed(
             path=listing.shown(at.real),
             algorithm=algorithm,
@@ -253,7 +253,7 @@ async def diff(ctx: Context, a: ReadPath, b: ReadPath, context: Annotated[int, F
 
 def _diff_of_folders(ctx: Context, one: Place, other: Place, context: int) -> Diff:
     before, after = (
-        differences.things(timely(ctx, reach(ctx).walk(at, itself=True, max_entries=MOST_WALKED)))
+        differences.things(timely(ctx, reach(ctx).walk(at, itself=True, max_entries=MOST_WALKED)), ticker(ctx))
         for at in (one, other)
     )
     found = differences.of_trees(before, after)

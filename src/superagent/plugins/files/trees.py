@@ -8,7 +8,7 @@ import os
 from superagent.sdk import Conflict, Context, Effect, InvalidInput, Output, Preview, ReadPath, Risk, WritePath, put_back
 
 from .engine import copies, listing, renames
-from .line import MOST_WALKED, Place, files, reach, timely, told
+from .line import MOST_WALKED, Place, files, reach, ticker, timely, told
 
 
 class Copied(Output):
@@ -135,7 +135,7 @@ def _copy(ctx: Context, one: Place, other: Place, overwrite: bool) -> copies.Cop
     fresh = renames.aside()
     try:
         entries = reach(ctx).walk(one, itself=True, leaving=True, max_entries=MOST_WALKED)
-        done = copies.copy_tree(timely(ctx, entries), other.dir_fd, fresh, reach(ctx).cursor)
+        done = copies.copy_tree(timely(ctx, entries), other.dir_fd, fresh, reach(ctx).cursor, ticker(ctx))
         if overwrite:
             renames.take_over(other.dir_fd, fresh, other.dir_fd, other.name)
         else:

@@ -82,17 +82,10 @@ def _at(data: Path, key: Secret | None, launch: Launch) -> Target:
             return remote
         if time.monotonic() >= until:  # it holds the folder, and has long stopped to listen
             raise held_by(places.state)
-        _pause()
-    try:
-        from superagent.surfaces.cli.embedded import Embedded
-    except BaseException:
-        found.release()
-        raise
+        time.sleep(STEP_S)
+    from superagent.surfaces.cli.embedded import Embedded
+
     return Embedded(launch, places.data, key, found)
-
-
-def _pause() -> None:
-    time.sleep(STEP_S)
 
 
 def _owner_key(path: Path) -> Secret:

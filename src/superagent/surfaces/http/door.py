@@ -64,10 +64,7 @@ class Door:
         self._origins = frozenset(origin.encode() for origin in cors_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one ASGI connection."""
-        if scope["type"] != "http":
-            await self._behind(scope, receive, send)
-            return
+        """Serve one HTTP request; the server speaks no websockets and runs no lifespan."""
         if self._origins:
             origin = dict(scope["headers"]).get(b"origin")
             if origin in self._origins and origin is not None:

@@ -18,7 +18,14 @@ from superagent.plugins.files.engine import differences, edits, grep, matching, 
 from superagent.plugins.files.engine.places import Unfit
 
 LINES = st.lists(st.sampled_from(["a", "b", "", " ", "\u00e9", "x y", "-", "+++ b", "@@", "a\r", "\x0c"]), max_size=30)
-TEXTS = st.builds(lambda lines, end: "\n".join(lines) + end, LINES, st.sampled_from(["", "\n"]))
+
+
+@st.composite
+def whole_texts(draw: st.DrawFn) -> str:
+    return "\n".join(draw(LINES)) + draw(st.sampled_from(["", "\n"]))
+
+
+TEXTS = whole_texts()
 
 
 @given(st.binary(max_size=200))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import io
 import os
 import stat
 import tarfile
@@ -16,7 +17,7 @@ from typing import IO, Literal, cast
 import zstandard
 
 from .listing import kind
-from .places import Entry, Unfit
+from .places import Entry, Tick, Unfit, never
 
 Format = Literal["zip", "tar", "tar.gz", "tar.zst"]
 _CHUNK = 1024 * 1024
@@ -31,7 +32,7 @@ class Packed:
     bytes: int = 0
 
 
-def pack(parts: Iterable[tuple[str, Iterable[Entry]]], fd: int, format_: Format) -> Packed:
+def pack(parts: Iterable[tuple[str, Iterable[Entry]]], fd: int, format_: Format, tick: Tick = never) -> Packed:
     """Write an archive into an open file.
 
     Each part is a name in the archive and a walk that begins with its start. Times are kept to the second, owners are
@@ -44,14 +45,14 @@ def pack(parts: Iterable[tuple[str, Iterable[Entry]]], fd: int, format_: Format)
         if format_ == "zip":
             archive = stack.enter_context(zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=6))
             for name, entry in entries:
-                _into_zip(archive, name, entry, done)
+                _into_zip(archive, name, entry, done, tick)
         else:
             stream = _compressed(file, format_, stack)
             tar = stack.enter_context(
                 tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT, encoding="utf-8")
             )
             for name, entry in entries:
-                _into_tar(tar, name, entry, done)
+                _into_tar(tar, name, entry, done, tick)
     os.fsync(fd)
     return done
 
@@ -78,7 +79,7 @@ def _named(parts: Iterable[tuple[str, Iterable[Entry]]]) -> Iterator[tuple[str, 
             yield base + entry.path[start:], entry
 
 
-def _into_zip(archive: zipfile.ZipFile, name: str, entry: Entry, done: Packed) -> None:
+def _into_zip(archive: zipfile.ZipFile, name: str, entry: Entry, done: Packed, tick: Tick) -> None:
     what = kind(entry.stat)
     seconds = min(max(int(entry.stat.st_mtime), _ZIP_FIRST), _ZIP_LAST)
     info = zipfile.ZipInfo(_text(name) + ("/" if what == "directory" else ""), time.gmtime(seconds)[:6])
@@ -91,14 +92,14 @@ def _into_zip(archive: zipfile.ZipFile, name: str, entry: Entry, done: Packed) -
         archive.writestr(info, os.fsencode(os.readlink(entry.name, dir_fd=entry.dir_fd)))
     elif what == "file":
         info.compress_type = zipfile.ZIP_DEFLATED
-        with _content(entry) as source, archive.open(info, "w", force_zip64=entry.stat.st_size > 2**30) as sink:
+        with _content(entry, tick) as source, archive.open(info, "w", force_zip64=entry.stat.st_size > 2**30) as sink:
             done.bytes += _pour(source, sink)
         done.files += 1
     else:
         raise _cannot(entry, what)
 
 
-def _into_tar(tar: tarfile.TarFile, name: str, entry: Entry, done: Packed) -> None:
+def _into_tar(tar: tarfile.TarFile, name: str, entry: Entry, done: Packed, tick: Tick) -> None:
     what = kind(entry.stat)
     info = tarfile.TarInfo(_text(name))
     info.mode = stat.S_IMODE(entry.stat.st_mode)
@@ -111,10 +112,10 @@ def _into_tar(tar: tarfile.TarFile, name: str, entry: Entry, done: Packed) -> No
         info.linkname = _text(os.readlink(entry.name, dir_fd=entry.dir_fd))
         tar.addfile(info)
     elif what == "file":
-        with _content(entry) as source:
+        with _content(entry, tick) as source:
             info.size = os.fstat(source.fileno()).st_size
             try:
-                tar.addfile(info, source)
+                tar.addfile(info, cast(IO[bytes], source))
             except OSError as error:
                 if error.errno is None:  # tarfile's own: the file became shorter while it was read
                     raise Unfit(f"`{_text(entry.path)}` became shorter while it was packed", "try again") from error
@@ -126,12 +127,27 @@ def _into_tar(tar: tarfile.TarFile, name: str, entry: Entry, done: Packed) -> No
 
 
 @contextlib.contextmanager
-def _content(entry: Entry) -> Generator[IO[bytes]]:
+def _content(entry: Entry, tick: Tick) -> Generator[_Ticking]:
     with open(entry.open(), "rb", buffering=0) as raw:
-        yield cast(IO[bytes], raw)
+        yield _Ticking(raw, tick)
 
 
-def _pour(source: IO[bytes], sink: IO[bytes]) -> int:
+class _Ticking:
+    """An open file that looks at the clock each time it is read."""
+
+    def __init__(self, raw: io.FileIO, tick: Tick) -> None:
+        self._raw = raw
+        self._tick = tick
+
+    def fileno(self) -> int:
+        return self._raw.fileno()
+
+    def read(self, size: int) -> bytes:
+        self._tick()
+        return self._raw.read(size)
+
+
+def _pour(source: _Ticking, sink: IO[bytes]) -> int:
     count = 0
     while chunk := source.read(_CHUNK):
         sink.write(chunk)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .listing import kind
-from .places import Cursor, Cursors, Differs, Entry, Unfit
+from .places import Cursor, Cursors, Differs, Entry, Tick, Unfit, never
 
 _CHUNK = 1024 * 1024
 
@@ -23,7 +23,7 @@ class Copied:
     bytes: int = 0
 
 
-def copy_file(source: int, dir_fd: int, name: str, like: os.stat_result) -> int:
+def copy_file(source: int, dir_fd: int, name: str, like: os.stat_result, tick: Tick = never) -> int:
     """Copy an open file to a new name with its mode and times; give the bytes.
 
     The copy is read back and compared by SHA-256. Raises `Differs` when it is not the same.
@@ -32,6 +32,7 @@ def copy_file(source: int, dir_fd: int, name: str, like: os.stat_result) -> int:
     try:
         wrote, count = hashlib.sha256(), 0
         while chunk := os.read(source, _CHUNK):
+            tick()
             wrote.update(chunk)
             count += len(chunk)
             view = memoryview(chunk)
@@ -41,6 +42,7 @@ def copy_file(source: int, dir_fd: int, name: str, like: os.stat_result) -> int:
         os.lseek(fd, 0, os.SEEK_SET)
         found = hashlib.sha256()
         while chunk := os.read(fd, _CHUNK):
+            tick()
             found.update(chunk)
         if found.digest() != wrote.digest():
             raise Differs("the copy is not what was read", "try again; if it stays so, check the disk")
@@ -50,7 +52,7 @@ def copy_file(source: int, dir_fd: int, name: str, like: os.stat_result) -> int:
     return count
 
 
-def copy_tree(entries: Iterable[Entry], dir_fd: int, name: str, cursors: Cursors) -> Copied:
+def copy_tree(entries: Iterable[Entry], dir_fd: int, name: str, cursors: Cursors, tick: Tick = never) -> Copied:
     """Build a new thing from a walk that begins with its start and gives each directory twice.
 
     Links are copied as links. Raises `Unfit` for a FIFO, socket or device.
@@ -62,7 +64,7 @@ def copy_tree(entries: Iterable[Entry], dir_fd: int, name: str, cursors: Cursors
         for entry in entries:
             into, new = (cursor.fd, entry.name) if cursor is not None else (dir_fd, name)
             if not entry.is_dir:
-                _leaf(entry, into, new, done)
+                _leaf(entry, into, new, done, tick)
             elif not entry.leaving:
                 os.mkdir(new, 0o700, dir_fd=into)
                 if cursor is None:
@@ -90,7 +92,7 @@ def dress(fd: int, like: os.stat_result) -> None:
     os.utime(fd, ns=(like.st_atime_ns, like.st_mtime_ns))
 
 
-def _leaf(entry: Entry, dir_fd: int, name: str, done: Copied) -> None:
+def _leaf(entry: Entry, dir_fd: int, name: str, done: Copied, tick: Tick) -> None:
     what = kind(entry.stat)
     if what == "link":
         os.symlink(os.readlink(entry.name, dir_fd=entry.dir_fd), name, dir_fd=dir_fd)
@@ -99,7 +101,7 @@ def _leaf(entry: Entry, dir_fd: int, name: str, done: Copied) -> None:
     elif what == "file":
         source = entry.open()
         try:
-            done.bytes += copy_file(source, dir_fd, name, os.fstat(source))
+            done.bytes += copy_file(source, dir_fd, name, os.fstat(source), tick)
         finally:
             os.close(source)
         done.files += 1

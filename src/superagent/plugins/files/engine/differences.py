@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from .hashes import of_file
 from .listing import kind, mode
-from .places import Entry
+from .places import Entry, Tick, never
 
 MOST_BYTES = 1024 * 1024
 _MOST_LINES = 5000  # comparing takes the square of what differs, at worst
@@ -64,7 +64,7 @@ class Compared:
     changed: list[str]
 
 
-def things(entries: Iterable[Entry]) -> dict[str, Thing]:
+def things(entries: Iterable[Entry], tick: Tick = never) -> dict[str, Thing]:
     """Gather a walk that begins with its start, by relative path (empty for the start)."""
     found: dict[str, Thing] = {}
     start = None
@@ -74,7 +74,7 @@ def things(entries: Iterable[Entry]) -> dict[str, Thing]:
         if what == "file":
             fd = entry.open()
             try:
-                content = of_file(fd, "sha256")[0]
+                content = of_file(fd, "sha256", tick)[0]
             finally:
                 os.close(fd)
         elif what == "link":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Protocol
 
 
@@ -89,4 +88,9 @@ class Cursor(Protocol):
 Cursors = Callable[[int], Cursor]
 """Begins a cursor at an open directory, which it closes."""
 
-Opened = AbstractContextManager[int]
+Tick = Callable[[], None]
+"""Called now and then during long work; raises when the work is to end."""
+
+
+def never() -> None:
+    """Let work go on for as long as it takes."""

@@ -1,0 +1,140 @@
+"""Schemathesis over the served OpenAPI document: no 5xx but documented ones, and every reply as documented.
+
+The owner is only asked what reads, an agent everything; its grants cover one temporary folder and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis.checks import CHECKS
+
+from tests.promise import promise
+from tests.surfaces.cli.command_line import Server, serving
+
+EVERYDAY_S, SOAK_S = 30.0, 1800.0
+STREAMS = ("/v1/events", "/v1/invocations/{id}/events")
+DOCUMENTED = {"unavailable", "overloaded", "audit-unavailable", "deadline", "sandbox-unavailable"}
+
+
+def agent_key(server: Server, folder: Path) -> str:
+    """Make an agent that may do everything with files in one folder, and ask for nothing else."""
+    grants = [
+        {"effect": "allow", "operations": ["files.*"], "where": {"paths": [f"{folder}/**"]}},
+        {"effect": "allow", "operations": ["jobs.*", "undo.*", "result.*"]},
+    ]
+    made = httpx.post(
+        f"{server.address}/v1/operations/access.keys.create",
+        json={"name": "fuzzer", "grants": grants, "workspace": str(folder)},
+        headers={"X-API-Key": server.owner_key},
+        timeout=60,
+    )
+    assert made.status_code == 200, made.text
+    return str(made.json()["output"]["key"])
+
+
+def fuzz(server: Server, key: str, seconds: float, *, only_reads: bool) -> int:
+    """Send generated requests to every described operation in turn until the time is over; give how many."""
+    headers = {"X-API-Key": key}
+    document: dict[str, Any] = httpx.get(f"{server.address}/openapi.json", headers=headers, timeout=60).json()
+    for path in list(document["paths"]):
+        kept = {
+            method: one
+            for method, one in document["paths"][path].items()
+            if not only_reads or one.get("x-effect") == "READ" or method == "get"
+        }
+        document["paths"][path] = kept
+        if not kept or path in STREAMS:
+            del document["paths"][path]
+    schema = schemathesis.openapi.from_dict(document)
+    found = [one.ok() for one in schema.get_all_operations()]
+    until, sent = time.monotonic() + seconds, 0
+    for at, operation in enumerate(found):
+        left = until - time.monotonic()
+        sent += fuzz_one(operation, server.address, headers, time.monotonic() + 2 * left / (len(found) - at))
+    return sent
+
+
+def fuzz_one(operation: Any, address: str, headers: dict[str, str], end: float) -> int:
+    """Send generated requests to one operation; give how many."""
+    sent = 0
+
+    @settings(
+        max_examples=200, deadline=None, database=None, phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    @given(case=operation.as_strategy())
+    def send(case: Any) -> None:
+        nonlocal sent
+        if time.monotonic() < end:
+            sent += 1
+            judge(case, case.call(base_url=address, headers=headers, timeout=60))
+
+    send()
+    return sent
+
+
+def judge(case: Any, response: Any) -> None:
+    """Check one reply: no undocumented 5xx, its problem complete, status, type and body as the document says."""
+    where = f"{case.method} {case.formatted_path}: {response.status_code} {response.content[:500]!r}"
+    if response.status_code >= 500:
+        assert json.loads(response.content)["type"].removeprefix("/problems/") in DOCUMENTED, where
+    if response.status_code >= 400:
+        assert response.headers["content-type"][0] == "application/problem+json", where
+        assert json.loads(response.content)["detail"], where
+    for name in ("status_code_conformance", "content_type_conformance", "response_schema_conformance"):
+        [check] = CHECKS.get_by_names([name])
+        case.validate_response(response, checks=[check])
+
+
+def unhurried(data: Path) -> Path:
+    """Let agents of an installation call as fast as they can."""
+    data.mkdir()
+    (data / "superagent.toml").write_text("[limits]\nagent_rate_per_s = 1000000.0\nagent_burst = 1000000\n")
+    return data
+
+
+def shared_folder(folder: Path) -> None:
+    (folder / "sub").mkdir(parents=True)
+    (folder / "a.txt").write_text("one\ntwo\n")
+    (folder / "sub" / "b.bin").write_bytes(bytes(range(256)))
+
+
+@promise("6.1", "1.6")
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_an_agents_generated_requests_find_no_fault(tmp_path: Path) -> None:
+    shared_folder(tmp_path / "ground")
+    outside = tmp_path / "outside"
+    outside.write_text("mine")
+    with serving(unhurried(tmp_path / "data")) as server:
+        sent = fuzz(server, agent_key(server, tmp_path / "ground"), EVERYDAY_S, only_reads=False)
+
+    assert sent > 100
+    assert outside.read_text() == "mine"
+
+
+@promise("6.1", "1.6")
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_the_owners_generated_reading_requests_find_no_fault(tmp_path: Path) -> None:
+    with serving(tmp_path / "data") as server:
+        sent = fuzz(server, server.owner_key, EVERYDAY_S, only_reads=True)
+
+    assert sent > 100
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(SOAK_S * 3)
+def test_hours_of_generated_requests_find_no_fault(tmp_path: Path) -> None:
+    shared_folder(tmp_path / "ground")
+    with serving(unhurried(tmp_path / "data")) as server:
+        fuzz(server, agent_key(server, tmp_path / "ground"), SOAK_S, only_reads=False)
+        fuzz(server, server.owner_key, SOAK_S, only_reads=True)
