@@ -1,6 +1,6 @@
 """The single door for plugin authors: everything a plugin may use, and nothing else of ours."""
 
-from superagent.core.context import Change, Context, resource_of
+from superagent.core.context import Change, Context, resource_of, rights_of
 from superagent.core.grants import Grant, Strict
 from superagent.core.invocation import Call, EffectNote, Outcome, Status
 from superagent.core.operation import Declared, Example, Input, Nothing, Output, Preview
@@ -50,4 +50,5 @@ __all__ = [
     "Keeper", "Kept", "Locked", "NotFound", "Nothing", "Outcome", "Output", "Overloaded", "Performed", "Plugin",
     "Preview", "Principal", "Problem", "ReadPath", "Resource", "Risk", "Secret", "Status", "Strict", "TooLarge",
     "Touches", "Unavailable", "Url", "WritePath", "canonical_path", "glob_of", "put_back", "resource_of",
+    "rights_of",
 ]  # fmt: skip

@@ -321,6 +321,13 @@ async def test_a_large_output_comes_as_a_handle() -> None:
     assert size == len(data) > 1000
 
 
+async def test_nobody_gets_more_at_once_than_the_platform_would_give_by_itself() -> None:
+    here = world({"a": "x" * (INLINE_BYTES + 1)})
+    outcome = await here.run("notes.read", {"name": "a"}, max_bytes=10**12)
+    assert outcome.output == b""
+    assert outcome.handle
+
+
 async def test_a_stream_runs_in_the_background_and_stores_its_events() -> None:
     here = world()
     async with here.kernel.serving():

@@ -51,6 +51,11 @@ def test_a_path_that_cannot_exist_is_refused(bad: str) -> None:
         canonical_path(bad, "/ws")
 
 
+def test_a_path_may_have_as_many_characters_as_the_kernel_takes() -> None:
+    longest = "/" + "a" * 4095
+    assert canonical_path(longest, "") == longest
+
+
 def test_a_relative_path_needs_a_workspace() -> None:
     with pytest.raises(InvalidInput, match="is relative and this key has no workspace") as refused:
         canonical_path("a" * 1000, "")
@@ -81,6 +86,9 @@ def test_canonical_paths_are_fixed_points_without_dots(parts: list[str]) -> None
         ("https://good.org@evil.org/", "evil.org:443"),
         ("https://good.org:443@evil.org:8443/", "evil.org:8443"),
         ("https://evil.org/@good.org", "evil.org:443"),
+        ("https://evil.org/http://good.org", "evil.org:443"),
+        ("example.org:1", "example.org:1"),
+        ("example.org:65535", "example.org:65535"),
         ("https://evil.org#@good.org", "evil.org:443"),
         ("https://evil.org?@good.org", "evil.org:443"),
         ("https://xn--bcher-kva.de/\u00fc", "xn--bcher-kva.de:443"),
@@ -106,7 +114,8 @@ def test_a_host_has_one_spelling(given_host: str, canonical_one: str) -> None:
         "evil.org\n", "\nevil.org",
         "https://evil.org\x00/", "example.org:0", "example.org:65536", "example.org:443443",
         "example.org:" + "9" * 5000,
-        "example.org:\u0664\u0664\u0663", "ftp://example.org", "1http://a", "://a", "a..b", ".a", "-a.org", "a-.org",
+        "example.org:\u0664\u0664\u0663", "ftp://example.org", "1http://a", "1http://a:80", "://a",
+        "://a:80", "a..b", ".a", "-a.org", "a-.org",
         "a" * 64,
         ".".join(["a" * 60] * 5), "b\u00fccher.de", "example\u3002org", "\uff45xample.org", "\u212aey.org",
         "\u017fsl.org", "*.org",
@@ -119,6 +128,13 @@ def test_a_host_has_one_spelling(given_host: str, canonical_one: str) -> None:
 def test_a_host_that_two_readers_could_understand_differently_is_refused(bad: str) -> None:
     with pytest.raises(InvalidInput):
         canonical_host(bad)
+
+
+def test_a_host_may_be_as_long_as_the_domain_name_system_allows() -> None:
+    longest = ".".join(["a" * 63] * 3 + ["a" * 61])
+    assert canonical_host(longest) == f"{longest}:443"
+    with pytest.raises(InvalidInput):
+        canonical_host(longest + "a")
 
 
 def test_a_refused_host_is_not_repeated_at_length() -> None:
@@ -185,6 +201,7 @@ def protected() -> Protected:
         "/data",
         "/data/state",
         "/data/state/owner.key",
+        "/data/state/undo/aa/bb/cc/dd",
         "/data/workspaces",
         "/data/workspaces/t",
         "/app/superagent.toml",

@@ -80,6 +80,16 @@ def test_hours_select_by_utc_time() -> None:
     assert reads(office, "/a", now=NOON_MONDAY - 2 * 86_400) == "deny"
 
 
+@pytest.mark.parametrize(
+    ("days", "day"), [(0, "mon"), (1, "tue"), (5, "sat"), (6, "sun"), (7 * 1000, "mon"), (-4 - 1, "wed")]
+)
+def test_days_are_those_of_the_calendar(days: int, day: str) -> None:
+    now = NOON_MONDAY + days * 86_400
+    for name in ("mon", "tue", "wed", "thu", "fri", "sat", "sun"):
+        expected = "allow" if name == day else "deny"
+        assert reads(policy(grant("allow", when={"hours": f"{name} 12:00-12:01"})), "/a", now=now) == expected
+
+
 def test_hosts_are_selected_by_name_and_port() -> None:
     out = policy(grant("allow", where={"hosts": ["*.example.org:443"]}))
     asked = {
@@ -177,6 +187,12 @@ def test_a_network_selects_the_callers_address(cidr: str, remote: str, inside: b
     assert reads(policy(grant("allow", when={"cidr": [cidr]})), "/a", remote=remote) == ("allow" if inside else "deny")
     guarded = policy(grant("allow"), grant("deny", when={"cidr": [cidr]}))
     assert reads(guarded, "/a", remote=remote) == ("deny" if inside else "allow")
+
+
+def test_one_of_several_networks_is_enough() -> None:
+    two = {"cidr": ["192.0.2.0/24", "10.0.0.0/8"]}
+    assert reads(policy(grant("allow", when=two)), "/a", remote="10.0.0.1") == "allow"
+    assert reads(policy(grant("allow"), grant("deny", when=two)), "/a", remote="10.0.0.1") == "deny"
 
 
 @pytest.mark.parametrize("remote", ["", "unix", "10.0.0.1:80", "localhost", "0x0a.1"])

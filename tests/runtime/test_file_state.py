@@ -16,7 +16,7 @@ import pytest
 from superagent.core.problems import Conflict, TooLarge
 from superagent.runtime import file_restore
 from superagent.runtime.file_restore import parent_mtime_ns, restore
-from superagent.runtime.file_state import Captured, Quota, capture, contents, digest
+from superagent.runtime.file_state import Captured, Node, Quota, Source, capture, contents, digest
 from tests.ordinary_user import open_folder, ordinary_user
 from tests.runtime.kept_content import Folder
 
@@ -246,21 +246,46 @@ def test_a_hard_link_whose_first_name_was_replaced_meanwhile_becomes_a_copy(
     """Somebody with the same rights swaps names in the tree that is being built: nothing else gets linked in."""
     secret = ground.parent / "secret"
     secret.write_text("secret")
-    capture_ = capture(here, "tree", kept)
+    captured = capture(here, "tree", kept).captured  # `inner/same` is met first, `one` is its second name
     shutil.rmtree(ground / "tree")
-    real = os.mkfifo
+    real = file_restore._make_file  # pyright: ignore[reportPrivateUsage]
     for swap in ("another file", "nothing"):
 
-        def racing(path: str, mode: int, *, dir_fd: int, swap: str = swap) -> None:
-            os.unlink("one", dir_fd=dir_fd)
-            if swap == "another file":
-                os.link(secret, "one", dst_dir_fd=dir_fd)
-            real(path, mode, dir_fd=dir_fd)
+        def racing(dir_fd: int, name: str, node: Node, source: Source, swap: str = swap) -> None:
+            real(dir_fd, name, node, source)
+            if name.startswith("not-utf8"):
+                inner = os.open("inner", os.O_RDONLY, dir_fd=dir_fd)
+                os.fchmod(inner, 0o700)
+                os.unlink("same", dir_fd=inner)
+                if swap == "another file":
+                    os.link(secret, "same", dst_dir_fd=inner)
+                os.close(inner)
 
-        monkeypatch.setattr(os, "mkfifo", racing)
-        restore(here, "tree", capture_.captured, kept)
-        assert not (ground / "tree" / "inner" / "same").samefile(secret)
-        assert (ground / "tree" / "inner" / "same").read_text() == "1"
+        monkeypatch.setattr(file_restore, "_make_file", racing)
+        restore(here, "tree", captured, kept)
+        assert not (ground / "tree" / "one").samefile(secret)
+        assert (ground / "tree" / "one").read_text() == "1"
+
+
+def test_a_program_of_somebody_else_does_not_come_back_as_ones_own() -> None:
+    with open_folder() as folder, ordinary_user():
+        kept, here = Folder(folder / "kept"), os.open(folder, os.O_PATH)
+        (folder / "program").write_text("x")
+        captured = capture(here, "program", kept).captured
+        captured["node"]["mode"] = 0o4755
+        captured["node"]["uid"] = os.geteuid() + 1
+        restore(here, "program", captured, kept)
+        os.close(here)
+        assert (folder / "program").stat().st_mode & 0o7777 == 0o755
+
+
+def test_a_file_of_holes_is_told_without_reading_all_of_it(ground: Path, here: int) -> None:
+    with (ground / "holes").open("wb") as file:
+        file.truncate(1 << 43)
+    before = digest(here, "holes")
+    assert digest(here, "holes") == before
+    os.utime(ground / "holes", (1, 1))
+    assert digest(here, "holes") != before
 
 
 def test_an_ordinary_user_can_put_back_a_tree_that_forbids_writing() -> None:

@@ -93,6 +93,8 @@ def test_entries_are_opened_from_where_they_were_met(start: At) -> None:
     assert content["two.txt"] == b"a/deep/two.txt"
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_ten_thousand_levels_are_walked_with_one_descriptor(tmp_path: Path) -> None:
     bottom = Cursor(os.open(tmp_path, os.O_RDONLY))
     for _ in range(10_000):

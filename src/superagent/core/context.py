@@ -19,6 +19,7 @@ from superagent.core.resources import Effect, Resource
 
 T = TypeVar("T")
 UNDO_KEPT_S = 7 * 86_400.0
+_RIGHTS = "judged_as"
 
 
 class Change:
@@ -187,6 +188,7 @@ class Context:
         wait_s = min(5.0, self.remaining_s if self.remaining_s is not None else 5.0)
         async with self._hands.locks.hold(self.tenant, resource.id, wait_s):
             data, before, size = await keeper.keep(self, resource)
+            data = self._with_rights(data)
             entry = await self._hands.undo.add(self._kept(resource, data, before, size))
             change = Change(resource, entry, before)
             try:
@@ -204,6 +206,7 @@ class Context:
         """Keep the operation's own note of how to take a change back, durable before the effect."""
         if self.invocation.call.dry_run:
             raise Internal("a preview must change nothing")
+        data = self._with_rights(data)
         entry = await self._hands.undo.add(self._kept(resource, data, None, len(msgspec.json.encode(data))))
         change = Change(resource, entry, None)
         self.effects.append(EffectNote(resource.id, resource.effect.name, None, None))
@@ -282,6 +285,10 @@ class Context:
             raise Internal(f"no keeper knows how to keep `{kind}`")
         return keeper
 
+    def _with_rights(self, data: dict[str, Any]) -> dict[str, Any]:
+        # an undo is open to everybody; whoever takes it back needs the rights to what it took back itself
+        return data if self._judged is self.operation else data | {_RIGHTS: self._judged.name}
+
     def _kept(self, resource: Resource, data: dict[str, Any], before: str | None, size: int) -> Kept:
         now = self.now
         call = self.invocation
@@ -316,3 +323,8 @@ def resource_of(kept: Kept) -> Resource:
     kind, _, rest = kept.resource.partition("://")
     authority, _, path = rest.partition("/")
     return Resource(kind, authority, f"/{path}" if kind == "path" else path, Effect.CHANGE)
+
+
+def rights_of(kept: Kept) -> str:
+    """Give the operation whose grants say who may take this back: of an undo, the one that it took back."""
+    return str(kept.data.get(_RIGHTS, kept.operation))

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from superagent.core.context import UNDO_KEPT_S, Context, Line, resource_of
+from superagent.core.context import UNDO_KEPT_S, Context, Line, resource_of, rights_of
 from superagent.core.invocation import Invocation, Outcome, Status, Ticket, Undo
 from superagent.core.limits import Slots
 from superagent.core.operation import Operation, Preview
@@ -52,7 +52,9 @@ class Execution:
                 if not invocation.parent:
                     self._slots.leave(holder)
             data = operation.dump(output) if output is not None else b"{}"
-            most = INLINE_BYTES if invocation.call.max_bytes is None else invocation.call.max_bytes
+            asked = invocation.call.max_bytes
+            # nobody may ask for more at once than the platform would give by itself: a batch holds every answer
+            most = INLINE_BYTES if asked is None else min(asked, INLINE_BYTES)
             handle = await self._kept_apart(ctx, data) if len(data) > most else ""
             return Outcome(
                 invocation.id,
@@ -124,10 +126,10 @@ class Execution:
     async def _put_back(self, ctx: Context) -> None:
         """Put back, newest first, what a call and those it made have changed; what is as before is forgotten."""
         for kept in reversed(await self._hands.undo.of(ctx.tenant, ids=[ctx.invocation.id])):
-            judged = ctx.judged_as(kept.operation)
+            judged = ctx.judged_as(rights_of(kept))
             resource = resource_of(kept)
             if kept.before is None:
-                await undo_function(judged)(judged, kept)
+                await undo_function(ctx.judged_as(kept.operation))(judged, kept)
             else:
                 await judged.put_back(kept)
             if kept.before is None or await judged.state_of(resource) == kept.before:

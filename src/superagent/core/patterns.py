@@ -136,7 +136,7 @@ class HostPattern:
         return self.port in (None, port) and self.name.match(name)
 
 
-@lru_cache(65_536)
+@lru_cache(16_384)
 def path_patterns(source: str, workspace: str, roots: tuple[str, ...]) -> tuple[PathPattern, ...]:
     """Read the path pattern of a grant; `{workspace}` and `{roots}` stand for the caller's folder and the tenant's.
 

@@ -82,9 +82,8 @@ def is_procfs(fd: int) -> bool:
     if sys.platform == "darwin":  # pragma: no cover - has no such filesystem
         return False
     kind = (ctypes.c_long * 32)()  # struct statfs is 120 bytes; its first field is f_type
-    if _libc.fstatfs(fd, ctypes.byref(kind)):
-        raise _failed("fstatfs")
-    return kind[0] == _PROC_SUPER_MAGIC
+    failed = _libc.fstatfs(fd, ctypes.byref(kind))
+    return bool(failed) or kind[0] == _PROC_SUPER_MAGIC  # what cannot be told is treated as the dangerous one
 
 
 def path_of(fd: int) -> str | None:

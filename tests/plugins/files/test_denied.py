@@ -239,6 +239,7 @@ async def test_a_grant_on_a_single_file_reaches_that_file_only(tmp_path: Path) -
 
 async def test_the_granted_folder_itself_can_be_made_and_taken_back(tmp_path: Path) -> None:
     ground = Ground(tmp_path, [within(f"{tmp_path}/top/mine/**")])
+    assert (await ground.refused("read", path="mine")).slug == "not-found"
     await ground.undone("mkdir", path="mine")
     await ground.undone("mkdir", path="mine/deep/er", parents=True)
     (ground.top / "file").write_text("x")

@@ -67,7 +67,8 @@ async def test_everything_about_a_thing_is_told(tree: Ground) -> None:
     try:
         os.setxattr(tree.top / "a.txt", "user.note", b"text")
         os.setxattr(tree.top / "a.txt", "user.raw", b"\xff")
-        attributes = {"user.note": "text", "user.raw": "base64:/w=="}
+        os.setxattr(tree.top / "a.txt", "user.control", b"\1")
+        attributes = {"user.note": "text", "user.raw": "base64:/w==", "user.control": "base64:AQ=="}
     except OSError:
         attributes = {}
     os.chown(tree.top / "a.txt", os.getuid(), os.getgid())
@@ -162,6 +163,22 @@ async def test_two_folders_are_compared(ground: Ground) -> None:
     assert not found["truncated"]
     assert (await ground.do("diff", a="one", b="one"))["equal"]
     assert (await ground.refused("diff", a="one", b="one/same")).slug == "invalid-input"
+
+
+async def test_files_that_differ_everywhere_are_only_said_to(ground: Ground) -> None:
+    ground.write("a", "a\n" * 6000)
+    ground.write("b", "b\n" * 6000)
+    assert "too many to show" in (await ground.do("diff", a="a", b="b"))["diff"]
+
+
+async def test_a_file_of_holes_takes_no_longer_than_the_call_may(ground: Ground) -> None:
+    with (ground.top / "holes").open("wb") as file:
+        file.truncate(1 << 43)
+    for operation, input in (("hash", {"path": "holes"}), ("diff", {"a": "", "b": ""})):
+        absolute = {key: f"{ground.top}/{value}".rstrip("/") for key, value in input.items()}
+        outcome = await ground.world.run(f"files.{operation}", absolute, deadline_s=0.5)
+        assert outcome.problem is not None
+        assert outcome.problem.slug == "deadline"
 
 
 async def test_too_many_differences_are_cut_and_said(ground: Ground) -> None:

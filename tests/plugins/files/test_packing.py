@@ -268,13 +268,22 @@ async def test_harmless_links_and_second_names_come_out(ground: Ground) -> None:
 async def test_a_zip_without_modes_gets_ordinary_ones(ground: Ground) -> None:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
-        for name in ("d/", "d/f"):
+        for name in ("./", "d/", "d/f"):
             info = zipfile.ZipInfo(name)
             info.create_system = 0
             archive.writestr(info, b"" if name.endswith("/") else b"x")
     ground.write("a", out.getvalue())
     await ground.do("extract", archive="a", target="out")
     assert (ground.top / "out" / "d" / "f").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_reader_that_is_sent_back_or_beyond_the_end_is_told_so() -> None:
+    guarded = unpacking.Guarded(io.BytesIO(b"0123456789"), unpacking.Meter(unpacking.Limits(), 10))
+    assert (guarded.seek(4), guarded.read(2), guarded.tell()) == (4, b"45", 6)
+    with pytest.raises(tarfile.ReadError, match="not in order"):
+        guarded.seek(5)
+    with pytest.raises(tarfile.ReadError, match="too early"):
+        guarded.seek(11)
 
 
 async def test_only_a_free_place_is_unpacked_to(ground: Ground) -> None:

@@ -111,6 +111,21 @@ async def test_what_is_not_what_was_written_is_found_out(tree: Ground, monkeypat
     assert "not what was written" in (await tree.refused("patch", patch=MANY, root="")).detail
 
 
+async def test_a_file_that_changes_between_look_and_deletion_stays(
+    tree: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = patching._apply  # pyright: ignore[reportPrivateUsage]
+
+    def racing(*args: Any) -> object:
+        (tree.top / "gone.txt").write_text("somebody else")
+        return real(*args)
+
+    monkeypatch.setattr(patching, "_apply", racing)
+    outcome = await tree.call("patch", patch="--- a/gone.txt\n+++ /dev/null\n@@ -1 +0,0 @@\n-gone\n", root="")
+    assert outcome.problem is not None
+    assert "changed since" in outcome.problem.detail
+
+
 async def test_a_moved_place_is_found_if_there_is_only_one(tree: Ground) -> None:
     await tree.do("patch", root="", patch=patch("changed.txt", " ten", "-eleven", "+11", hunk="@@ -2,2 +2,2 @@"))
     assert (tree.top / "changed.txt").read_text().endswith("ten\n11\n")
@@ -153,6 +168,9 @@ async def test_plain_names_quoted_names_and_modes_are_understood(tree: Ground) -
     quoted += '+++ "b/\\303\\251\\t\\".txt"\n@@ -0,0 +1 @@\n+x\n'
     await tree.do("patch", root="", patch=quoted)
     assert (tree.top / '\u00e9\t".txt').read_text() == "x\n"
+    odd = 'diff --git "a/\\377" "b/\\377"\nnew file mode 100644\n'  # a byte that is not UTF-8 stays a character
+    await tree.do("patch", root="", patch=odd)
+    assert (tree.top / "\u00ff").read_text() == ""
     await tree.do("patch", root="", patch="diff --git a/old.txt b/old.txt\nold mode 100644\nnew mode 100755\n")
     assert (tree.top / "old.txt").stat().st_mode & 0o777 == 0o755
     await tree.do("patch", root="", patch="diff --git a/old.txt b/n.txt\nrename from old.txt\nrename to n.txt\n")

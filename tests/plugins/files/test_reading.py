@@ -92,6 +92,11 @@ async def test_a_range_of_text_leaves_out_half_characters(ground: Ground) -> Non
     assert (await ground.do("read", path="a", range="4-"))["content"] == "b\u20acc"
 
 
+async def test_a_range_of_wide_text_is_read_in_its_encoding(ground: Ground) -> None:
+    ground.write("a", "\ufeffwide".encode("utf-16-le"))
+    assert (await ground.do("read", path="a", range="2-5"))["content"] == "wi"
+
+
 async def test_what_is_too_long_is_cut_and_said(ground: Ground) -> None:
     ground.write("a", THREE)
     found = await ground.do("read", path="a", max_bytes=9)

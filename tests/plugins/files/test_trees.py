@@ -101,6 +101,14 @@ async def test_to_another_filesystem_it_is_copied_verified_and_deleted(
         assert (await tree.call("undo.apply", ids=[outcome.invocation])).problem is None
 
 
+async def test_other_errors_of_the_system_end_a_move(tree: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*_: object) -> None:
+        raise OSError(errno.EIO, "the disk is broken")
+
+    monkeypatch.setattr(renames, "take_new", breaks)
+    assert (await tree.refused("move", source="one", target="two")).slug == "unavailable"
+
+
 async def test_special_files_cannot_be_copied_and_nothing_is_left_behind(tree: Ground) -> None:
     os.mkfifo(tree.top / "one" / "pipe")
     problem = await tree.refused("copy", source="one", target="two")
@@ -171,6 +179,16 @@ def test_without_help_of_the_system_names_are_taken_all_the_same(
     for taken in ("new", "folder2"):
         with pytest.raises(FileExistsError):
             renames.take_new(here, taken, here, taken)
+    with monkeypatch.context() as patch:  # no hard links either
+
+        def no_links(*_: object, **__: object) -> None:
+            raise PermissionError(errno.EPERM, "no links here")
+
+        patch.setattr(os, "link", no_links)
+        with pytest.raises(FileExistsError):
+            renames.take_new(here, "new", here, "folder2")
+        renames.take_new(here, "new", here, "newer")
+        renames.take_new(here, "newer", here, "new")
     (tmp_path / "full" / "x").mkdir(parents=True)
     with pytest.raises(FileExistsError):
         renames.take_new(here, "folder2", here, "full")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import errno
 import os
+import resource
 import shutil
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -15,6 +18,8 @@ import pytest
 
 from superagent.core.invocation import Outcome, Status
 from superagent.plugins.files import watching
+from superagent.plugins.files.engine import watching as engine
+from superagent.plugins.files.engine.places import Unfit
 from superagent.plugins.files.engine.watching import Heard, Queue, Watch
 from superagent.testing import person
 from tests.plugins.files.ground import Ground, within
@@ -208,6 +213,38 @@ def test_the_kernels_own_overflow_is_heard(tmp_path: Path) -> None:
         kinds += [one.kind for one in heard]
     watch.close()
     assert "overflow" in kinds
+
+
+async def test_a_folder_that_is_gone_again_is_no_trouble(ground: Ground) -> None:
+    async with watched(ground, debounce_s=0.3) as told:
+        (ground.top / "short").mkdir()
+        (ground.top / "short").rmdir()
+        ground.write("last", "x")
+        seen = await told.until(("create", "last"))
+        assert "short" not in [name for _, name in seen]
+
+
+def test_too_many_watches_or_files_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            Watch()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+    class Full:
+        """A kernel whose watches are used up."""
+
+        def inotify_add_watch(self, *_: object) -> int:
+            ctypes.set_errno(errno.ENOSPC)
+            return -1
+
+    watch = Watch()
+    monkeypatch.setattr(engine, "_libc", Full())
+    with pytest.raises(Unfit, match="as many directories as the system allows"):
+        watch.add(0, "/")
+    watch.close()
 
 
 def test_what_cannot_be_watched_is_an_error(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import codecs
+import errno
 import hashlib
 import os
 from collections.abc import AsyncIterator
@@ -53,6 +54,14 @@ async def test_extended_attributes_stay_with_the_file(ground: Ground) -> None:
         pytest.skip("this filesystem keeps no extended attributes")
     await ground.do("write", path="a", content="y")
     assert os.getxattr(path, "user.note") == b"kept"
+
+
+async def test_the_owner_stays(ground: Ground) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root to give a file to somebody else")
+    os.chown(ground.write("a", "x"), 1234, 4321)
+    await ground.do("write", path="a", content="y")
+    assert ((ground.top / "a").stat().st_uid, (ground.top / "a").stat().st_gid) == (1234, 4321)
 
 
 async def test_other_encodings_bytes_and_uploads_are_written(ground: Ground) -> None:
@@ -177,6 +186,19 @@ async def test_folders_are_made_and_taken_back(ground: Ground) -> None:
     assert (await ground.refused("mkdir", path="file/x", parents=True)).slug == "not-found"
 
 
+async def test_a_folder_whose_name_is_taken_this_very_moment_leaves_nothing_behind(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def taken(*_: object) -> None:
+        raise FileExistsError(errno.EEXIST, "taken")
+
+    monkeypatch.setattr(renames, "take_new", taken)
+    problem = (await ground.call("mkdir", path="a/b", parents=True)).problem
+    assert problem is not None
+    assert problem.slug == "conflict"
+    assert os.listdir(ground.top) == []
+
+
 async def test_making_a_folder_can_be_looked_at_first(ground: Ground) -> None:
     assert (await ground.preview("mkdir", path="x/y", parents=True))["changes"] == [f"{ground.top}/x"]
     (ground.top / "a").mkdir()
@@ -295,3 +317,9 @@ async def test_what_the_system_refuses_is_said_and_nothing_is_changed() -> None:
     assert (outcome.problem.slug, outcome.problem.changed) == ("denied", "nothing")
     assert "the operating system refused" in outcome.problem.detail
     assert renames.aside() != renames.aside()
+
+
+@pytest.mark.parametrize("encoding", ["punycode", "idna", "undefined"])
+async def test_an_encoding_whose_time_grows_with_the_square_is_refused(ground: Ground, encoding: str) -> None:
+    problem = await ground.refused("write", path="a", content="\u4e2d\u6587", encoding=encoding)
+    assert problem.slug == "invalid-input"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -73,10 +74,15 @@ class Server:
         return (self.data / "state" / "owner.key").read_text().strip()
 
 
+def _dies_with_us() -> list[str]:
+    # a test run that is killed must not leave a server behind (util-linux; without it that is a chance to take)
+    return ["setpriv", "--pdeathsig", "TERM", "--"] if shutil.which("setpriv") else []
+
+
 @contextmanager
 def serving(data: Path, *flags: str) -> Generator[Server]:
     """Serve a data folder on a free port by `superagent up`, and stop it cleanly."""
-    command = [*ENTRY, "up", "--data", str(data), "--port", "0", *flags]
+    command = [*_dies_with_us(), *ENTRY, "up", "--data", str(data), "--port", "0", *flags]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as process:
         assert process.stdout is not None
         try:

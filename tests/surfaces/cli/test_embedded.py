@@ -79,7 +79,7 @@ def test_what_goes_wrong_in_closing_is_told_and_the_folder_is_free_all_the_same(
 
 
 def test_what_goes_wrong_in_opening_is_told_and_the_folder_is_free_all_the_same(run_here: Cli, tmp_path: Path) -> None:
-    (tmp_path / "superagent.toml").write_text("[server]\nport = true\n")
+    (tmp_path / "superagent.toml").write_text('[server]\nport = "x"\n')
     ran = run_here("--data", str(tmp_path), "call", "access.whoami", "--json")
     assert (ran.code, ran.document["type"]) == (1, "/problems/invalid-input")
     assert "server.port" in json.dumps(ran.document)

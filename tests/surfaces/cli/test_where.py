@@ -214,12 +214,13 @@ def test_ctrl_c_is_how_the_live_feed_ends(run_here: Cli, server: Server) -> None
 
 
 def test_what_waits_for_a_decision_is_not_waited_for_where_nobody_can_decide(run_here: Cli, alone: Path) -> None:
-    ask = {"effect": "ask", "operations": ["access.whoami"], "require": {"approvals": 1}}
+    ask = {"effect": "ask", "operations": ["files.write"], "require": {"approvals": 1}}
     made = run_here("--data", str(alone), "keys", "create", "waiting", "--grant", json.dumps(ask), "--json")
     key: str = made.document["output"]["key"]
-    id = run_here("--data", str(alone), "call", "access.whoami", "--json", key=key).document["invocation"]
+    write = ["call", "files.write", "--input", '{"path": "a", "content": ""}']
+    id = run_here("--data", str(alone), *write, "--json", key=key).document["invocation"]
     watched = run_here("--data", str(alone), "watch", id)
-    assert (watched.code, watched.out.startswith("waiting  access.whoami")) == (4, True)
+    assert (watched.code, watched.out.startswith("waiting  files.write")) == (4, True)
 
 
 def test_an_unknown_invocation_cannot_be_watched(run_here: Cli, alone: Path, server: Server) -> None:

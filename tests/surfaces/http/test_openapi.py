@@ -5,6 +5,7 @@ The owner is only asked what reads, an agent everything; its grants cover one te
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from pathlib import Path
@@ -19,8 +20,8 @@ from schemathesis.checks import CHECKS
 from tests.promise import promise
 from tests.surfaces.cli.command_line import Server, serving
 
-EVERYDAY_S, SOAK_S = 30.0, 1800.0
-STREAMS = ("/v1/events", "/v1/invocations/{id}/events")
+EVERYDAY_S, SOAK_S = 25.0, 1800.0
+STREAMS = ("/v1/events", "/v1/invocations/{id}/events", "/v1/stream")  # what has no end, or no one type
 DOCUMENTED = {"unavailable", "overloaded", "audit-unavailable", "deadline", "sandbox-unavailable"}
 
 
@@ -56,26 +57,26 @@ def fuzz(server: Server, key: str, seconds: float, *, only_reads: bool) -> int:
     schema = schemathesis.openapi.from_dict(document)
     found = [one.ok() for one in schema.get_all_operations()]
     until, sent = time.monotonic() + seconds, 0
-    for at, operation in enumerate(found):
-        left = until - time.monotonic()
-        sent += fuzz_one(operation, server.address, headers, time.monotonic() + 2 * left / (len(found) - at))
-    return sent
+    for operation in itertools.cycle(found):
+        sent += fuzz_one(operation, server.address, headers)
+        if time.monotonic() > until:
+            return sent
+    raise AssertionError("nothing is described")
 
 
-def fuzz_one(operation: Any, address: str, headers: dict[str, str], end: float) -> int:
-    """Send generated requests to one operation; give how many."""
+def fuzz_one(operation: Any, address: str, headers: dict[str, str]) -> int:
+    """Send a few generated requests to one operation; give how many."""
     sent = 0
 
     @settings(
-        max_examples=200, deadline=None, database=None, phases=[Phase.explicit, Phase.generate],
+        max_examples=4, deadline=None, database=None, phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(case=operation.as_strategy())
     def send(case: Any) -> None:
         nonlocal sent
-        if time.monotonic() < end:
-            sent += 1
-            judge(case, case.call(base_url=address, headers=headers, timeout=60))
+        sent += 1
+        judge(case, case.call(base_url=address, headers=headers, timeout=60))
 
     send()
     return sent

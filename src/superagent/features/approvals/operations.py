@@ -27,7 +27,7 @@ class Waiting(Protocol):
 
 
 class Request(Output):
-    """One call that waits. `reason` is what the caller said, not verified; `preview` is for those who may decide."""
+    """One call that waits. `reason` is what the caller said, not verified; `preview` and `hash` are for who may decide."""
 
     id: str
     operation: str
@@ -106,7 +106,7 @@ def _request(one: Any, *, shown: bool) -> Request:
         reason=invocation.call.reason,
         resources=list(one.resources),
         preview=one.preview if shown else None,
-        hash=one.hash,
+        hash=one.hash if shown else "",  # it tells what is there to whoever can guess what else it is made of
         approvals_needed=one.approvals_needed,
         approved_by=list(one.approved_by),
         asked_at=one.at,

@@ -19,6 +19,7 @@ from superagent.sdk import (
     Unavailable,
     put_back,
     resource_of,
+    rights_of,
 )
 
 CHANGED_SINCE = "somebody changed it since"
@@ -162,7 +163,7 @@ def plugin(store: Store, undoer: Undoer) -> Plugin:
         expected: dict[str, str] = {}
         for at, one in enumerate(entries):
             resource = resource_of(one)
-            judged = ctx.judged_as(one.operation)
+            judged = ctx.judged_as(rights_of(one))
             judged.require(resource)
             # a newer change in or around this resource goes first: what stands there then is checked under the lock
             later = any(_related(one.resource, newer.resource) for newer in entries[:at])
@@ -176,7 +177,7 @@ def plugin(store: Store, undoer: Undoer) -> Plugin:
         function = undoer(kept.operation, kept.version)
         if function is None:
             raise Unavailable(f"`{kept.operation}` version {kept.version} cannot be undone by what is installed")
-        judged = ctx.judged_as(kept.operation)
+        judged = ctx.judged_as(rights_of(kept))
         if kept.before is None:
             await function(judged, kept)
             await judged.keep(resource_of(kept), {"undid": kept.id})
@@ -198,7 +199,7 @@ def plugin(store: Store, undoer: Undoer) -> Plugin:
 def _visible(ctx: Context, kept: Kept) -> bool:
     """Tell whether the caller has the right to the inverse effect, by the grants for what is taken back."""
     try:
-        return ctx.judged_as(kept.operation).may(resource_of(kept))
+        return ctx.judged_as(rights_of(kept)).may(resource_of(kept))
     except NotFound:
         return False  # its plugin is gone
 

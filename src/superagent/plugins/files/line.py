@@ -135,8 +135,9 @@ def timely(ctx: Context, entries: Iterable[Entry]) -> Iterator[Entry]:
 
 def ticker(ctx: Context) -> Tick:
     """Give what raises `Deadline` once the call's time is up."""
-    left = ctx.operation.timeout_s if ctx.remaining_s is None else min(ctx.remaining_s, ctx.operation.timeout_s)
-    end = time.monotonic() + left
+    end = time.monotonic() + ctx.operation.timeout_s
+    if ctx.invocation.deadline is not None:  # on the same clock, and readable from a thread
+        end = min(end, ctx.invocation.deadline)
 
     def tick() -> None:
         if time.monotonic() > end:

@@ -212,7 +212,5 @@ def _parsed(text: str) -> list[patches.FilePatch]:
 
 
 def _shown(step: _Step) -> str:
-    old, new = (texts.decode(data or b"") for data in (step.before, step.after))
-    if old is None or new is None:
-        return ""
+    old, new = (texts.decode(data or b"") or ("", texts.UTF8) for data in (step.before, step.after))
     return differences.of_texts(old[0], new[0], step.source or "/dev/null", step.target or "/dev/null")

@@ -272,10 +272,8 @@ def topmost_missing(ctx: Context, path: str) -> str | None:
                     raise Conflict(f"`{path}` exists and is not a folder")
             break
         except NotFound as problem:
-            missing, why, parent = path, problem, path.rpartition("/")[0]
-            if not parent:
-                raise
-            path = parent
+            missing, why = path, problem
+            path = path.rpartition("/")[0] or "/"
     if missing is not None and why is not None:
         with reach(ctx).at(missing, effect=Effect.CHANGE, follow=False) as at:
             if at.exists:  # it is a link that leads nowhere, or where this caller may not go
@@ -317,8 +315,12 @@ async def _data(ctx: Context, content: str | None, encoding: str, blob: str | No
             return base64.b64decode(content, validate=True)
         except binascii.Error as error:
             raise InvalidInput("`content` is not base64", hint="leave out `encoding` to write text") from error
-    with told(ctx, "content"):
-        return texts.named(encoding).encode(content)
+
+    def encoded(text: str) -> bytes:
+        with told(ctx, "content"):
+            return texts.named(encoding).encode(text)
+
+    return await ctx.thread(encoded, content)
 
 
 def _edited(at: Place, old: str, new: str, count: int, expected_hash: str | None) -> _Edit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import islice
 
 from superagent.surfaces.cli.options import Parser
@@ -25,12 +26,9 @@ def events(session: Session, arguments: Sequence[str]) -> int:
     parser = Parser("events", "Show what happens from now on, as far as you may see it; ctrl-C ends it.")
     parser.add_argument("--count", type=int, default=None, metavar="N", help="end after this many")
     session.read(parser, arguments)
-    with session.target() as target:
-        try:
-            for event in islice(target.feed(), session.given.count):
-                show_event(session.screen, event)
-        except KeyboardInterrupt:  # how one ends what never ends
-            pass
+    with session.target() as target, suppress(KeyboardInterrupt):  # that is how one ends what never ends
+        for event in islice(target.feed(), session.given.count):
+            show_event(session.screen, event)
     return DONE
 
 

@@ -142,6 +142,7 @@ def test_every_line_that_holds_the_text_is_found_once(text: str, wanted: str) ->
 def test_a_pattern_that_matches_nothing_matches_every_line_once() -> None:
     assert [hit.line for hit in grep.hits(b"a\n\nb\n", patterns.compile_("x*"), 0)] == [1, 2, 3]
     assert [hit.line for hit in grep.hits(b"a\nb", patterns.compile_("$"), 0)] == [1, 2]
+    assert [hit.line for hit in grep.hits(b"a\nb\n", patterns.compile_(r"\z"), 0)] == []
 
 
 def test_what_is_too_large_or_turns_out_to_be_binary_is_not_searched(tmp_path: os.PathLike[str]) -> None:

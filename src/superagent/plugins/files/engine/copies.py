@@ -74,7 +74,8 @@ def copy_tree(entries: Iterable[Entry], dir_fd: int, name: str, cursors: Cursors
                 else:
                     cursor.down(new)
                 depth += 1
-            elif cursor is not None:
+            else:
+                assert cursor is not None
                 depth -= 1
                 _leave(cursor, entry.stat, up=depth > 0)
     finally:

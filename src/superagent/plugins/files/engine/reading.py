@@ -97,7 +97,7 @@ def _as_bytes(fd: int, size: int, bytes_: str | None, max_bytes: int) -> Content
 def _as_part(fd: int, size: int, bytes_: str, max_bytes: int, chosen: texts.Encoding) -> Content:
     data, cut = _slice(fd, size, bytes_, max_bytes)
     if chosen.name == "utf-8":
-        data = data.lstrip(bytes(range(0x80, 0xC0))) if len(data) > 3 else data  # the rest of a character before
+        data = data.lstrip(bytes(range(0x80, 0xC0)))  # the rest of a character before
     text = codecs.getincrementaldecoder(chosen.name)().decode(data.removeprefix(chosen.mark), False)
     return Content(text, chosen.name, texts.newline_of(text), size, cut, None, None, _hash(fd, size))
 

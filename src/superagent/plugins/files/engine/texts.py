@@ -39,14 +39,18 @@ class Encoding:
 
 
 UTF8 = Encoding("utf-8")
+# made for host names: the time they take grows with the square of a text's length, so a file of them takes for ever
+_FOR_NAMES = frozenset({"idna", "punycode"})
 
 
 def named(name: str) -> Encoding:
     """Give the encoding of a name; raises `Unfit` for one that does not exist or is no text encoding."""
     try:
         found = codecs.lookup(name)
+        if found.name in _FOR_NAMES:
+            raise LookupError(found.name)
         "".encode(found.name)
-    except LookupError as error:
+    except (LookupError, ValueError) as error:
         raise Unfit(f"`{name[:40]}` is no text encoding", "use auto, bytes, or a name such as utf-8") from error
     if found.name == "utf-8-sig":
         return Encoding("utf-8", codecs.BOM_UTF8)
@@ -77,16 +81,13 @@ def detect(sample: bytes, whole: bool = True) -> Encoding | None:
     return Encoding(name) if name is not None and _decodes(sample, name, whole) else None
 
 
-def decode(data: bytes, encoding: str = "auto") -> tuple[str, Encoding] | None:
+def decode(data: bytes) -> tuple[str, Encoding] | None:
     """Give a whole file as text with its encoding; None when it is not text that can be written back identically."""
-    chosen = detect(data) if encoding == "auto" else _marked(data, named(encoding))
+    chosen = detect(data)
     if chosen is None:
         return None
-    try:
-        text = chosen.decode(data)
-        return (text, chosen) if chosen.encode(text) == data else None
-    except (UnicodeDecodeError, Unfit):
-        return None
+    text = chosen.decode(data)
+    return (text, chosen) if chosen.mark + text.encode(chosen.name, "ignore") == data else None
 
 
 def newline_of(text: str) -> str:
@@ -112,14 +113,6 @@ def _guess(sample: bytes) -> str | None:
 
 def _is_plain(text: str) -> bool:
     return not any(char < " " and char not in "\t\n\r\f" for char in text)
-
-
-def _marked(data: bytes, chosen: Encoding) -> Encoding:
-    """Keep the mark that a file of this encoding begins with."""
-    for mark, name in _MARKS:
-        if data.startswith(mark) and codecs.lookup(name).name == codecs.lookup(chosen.name).name:
-            return Encoding(chosen.name, mark)
-    return Encoding(chosen.name)
 
 
 def _decodes(data: bytes, name: str, whole: bool) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import calendar
 import contextlib
 import gzip
-import io
 import os
 import stat
 import tarfile
@@ -140,7 +139,7 @@ class Meter:
         self.taken[path] = "file" if kind == "hard link" else kind
 
 
-class Guarded(io.RawIOBase):
+class Guarded:
     """A stream that counts what is read and refuses to be read at a gulp; it moves forward only."""
 
     def __init__(self, inner: IO[bytes], meter: Meter) -> None:
@@ -173,14 +172,6 @@ class Guarded(io.RawIOBase):
             if not self.read(min(offset - self._at, _MOST_AT_ONCE)):
                 raise tarfile.ReadError("the archive ends too early")
         return self._at
-
-    def readable(self) -> bool:
-        """Say yes."""
-        return True
-
-    def seekable(self) -> bool:
-        """Say yes, forwards."""
-        return True
 
 
 def _of_tar(stream: object, meter: Meter) -> Iterator[Member]:

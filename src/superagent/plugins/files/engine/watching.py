@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
 from collections.abc import Callable
@@ -180,6 +181,6 @@ def _messages(data: bytes) -> list[tuple[int, int, int, str]]:
 
 def _failed() -> OSError:
     number = ctypes.get_errno()
-    if number == 28:  # ENOSPC here means something else than everywhere
+    if number == errno.ENOSPC:  # ENOSPC here means something else than everywhere
         raise Unfit("this user watches as many directories as the system allows", "raise `fs.inotify.max_user_watches`")
     return OSError(number, os.strerror(number))

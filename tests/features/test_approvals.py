@@ -1,0 +1,107 @@
+"""`approvals.*` over HTTP: what waits, deciding it, and who may not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.promise import promise
+from tests.surfaces.http.house import House, problem_of
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@promise("6.1")
+async def test_what_is_approved_runs_and_its_outcome_can_be_fetched(house: House) -> None:
+    agent = await house.agent()
+    id = await house.waiting_read(agent)
+    (shown,) = [one for one in (await house.owner.done("approvals.list"))["waiting"] if one["id"] == id]
+
+    decided = await house.owner.done("approvals.decide", {"id": id, "decision": "approve", "reason": "fine"})
+
+    assert (shown["operation"], shown["requester"], shown["approvals_needed"]) == ("files.read", agent.name, 1)
+    assert decided["state"] == "running"
+    events = (await agent.get(f"/v1/invocations/{id}/events")).text
+    assert Path("/etc/hostname").read_text().strip() in events
+    assert (await agent.get(f"/v1/invocations/{id}")).json()["status"] == "done"
+
+
+@promise("6.1")
+async def test_what_is_denied_never_runs(house: House) -> None:
+    agent = await house.agent()
+    response = await agent.call("files.write", {"path": "/tmp/never-approved", "content": "x"})
+    id = response.headers["x-invocation-id"]
+
+    await house.owner.done("approvals.decide", {"id": id, "decision": "deny", "reason": "not today"})
+
+    state = (await agent.get(f"/v1/invocations/{id}")).json()
+    assert state["status"] in ("failed", "cancelled")
+    assert not Path("/tmp/never-approved").exists()
+    problem_of(await house.owner.call("approvals.decide", {"id": id, "decision": "approve"}), 409, "conflict")
+
+
+async def test_an_agent_lists_its_own_requests_and_no_others(house: House) -> None:
+    agent, other = await house.agent(), await house.agent()
+    mine = [await house.waiting_read(agent, f"/etc/host{name}") for name in ("name", "s", ".conf")]
+    await house.waiting_read(other)
+
+    listed = await agent.done("approvals.list")
+    first = await agent.done("approvals.list", {"limit": 2})
+    second = await agent.done("approvals.list", {"limit": 2, "cursor": first["cursor"]})
+
+    assert [one["id"] for one in listed["waiting"]] == mine
+    assert listed["cursor"] is None
+    assert [one["id"] for one in first["waiting"] + second["waiting"]] == mine
+    assert first["cursor"] == mine[1]
+    assert second["cursor"] is None
+
+
+async def test_nobody_decides_what_is_not_there(house: House) -> None:
+    problem_of(await house.owner.call("approvals.decide", {"id": "x", "decision": "approve"}), 404, "not-found")
+
+
+async def test_deciding_can_be_previewed(house: House) -> None:
+    agent = await house.agent()
+    id = await house.waiting_read(agent)
+
+    shown = await house.owner.call("approvals.decide", {"id": id, "decision": "approve"}, X_Dry_Run="true")
+
+    assert shown.json()["status"] == "previewed"
+    assert (await agent.get(f"/v1/invocations/{id}")).json()["status"] == "waiting"
+
+
+async def test_whoever_asked_may_take_the_request_back(house: House) -> None:
+    agent = await house.agent()
+    id = await house.waiting_read(agent)
+
+    cancelled = await agent.http.post(f"/v1/invocations/{id}/cancel")
+
+    assert cancelled.json()["output"] == {"invocation": id, "status": "cancelled"}
+    problem_of(await house.owner.call("approvals.decide", {"id": id, "decision": "approve"}), 409, "conflict")
+
+
+@pytest.mark.parametrize("limit", [1, 200])
+async def test_pages_of_many_requests_hold_each_of_the_callers_once(house: House, limit: int) -> None:
+    agent = await house.agent()
+    mine = [await house.waiting_read(agent) for _ in range(3)]
+    seen: list[str] = []
+    cursor: str | None = ""
+
+    while cursor is not None:
+        page = await agent.done("approvals.list", {"limit": limit, "cursor": cursor or None})
+        seen += [one["id"] for one in page["waiting"]]
+        cursor = page["cursor"]
+
+    assert seen == mine
+
+
+async def test_the_hash_that_binds_an_approval_is_not_told_to_who_asks(house: House) -> None:
+    agent = await house.agent()
+    id = await house.waiting_read(agent)
+
+    (theirs,) = [one for one in (await agent.done("approvals.list"))["waiting"] if one["id"] == id]
+    (shown,) = [one for one in (await house.owner.done("approvals.list"))["waiting"] if one["id"] == id]
+
+    assert (theirs["hash"], theirs["preview"]) == ("", None)  # it is made of what stands there, which could be guessed
+    assert len(shown["hash"]) == 64
