@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from superagent.core.execution import INLINE_BYTES
 from superagent.core.grants import Grant
 from superagent.core.invocation import Call, Status
 from superagent.core.limits import Rate

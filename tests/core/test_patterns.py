@@ -38,6 +38,7 @@ def of(source: str) -> PathPattern:
         ("/srv/a*b", ["/srv/ab", "/srv/axxb"], ["/srv/a/b", "/srv/aXbc", "/srv/a"]),
         ("/*a*b*", ["/ab", "/xaybz"], ["/ba", "/a/b"]),
         ("/aa*aa", ["/aaaa", "/aaxaa"], ["/aaa", "/aa"]),
+        ("/a*bc*c", ["/abcc", "/abcbc"], ["/axbc", "/abc"]),
         ("/x]y{z}", ["/x]y{z}"], ["/xyz"]),
         ("/caf\u00e9", ["/caf\u00e9"], ["/cafe\u0301"]),
         ("/**/**", ["/", "/a/b"], []),

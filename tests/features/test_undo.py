@@ -137,3 +137,22 @@ async def test_who_lost_the_right_to_a_place_does_not_get_it_back_by_undoing_an_
     problem_of(refused, 404, "not-found")
     problem_of(plan, 404, "not-found")
     assert not (agent.workspace / "f").exists()
+
+
+@promise("6.1")
+async def test_a_tree_with_a_part_that_is_denied_is_neither_shown_nor_taken_back(house: House) -> None:
+    agent = await house.agent()
+    id = (
+        await house.owner.call("files.mkdir", {"path": f"{agent.workspace}/t2/secret/hidden", "parents": True})
+    ).json()
+    who = (await agent.done("access.whoami"))["id"]
+    where = {"paths": [f"{agent.workspace}/t2/secret/**"]}
+    grant = {"effect": "deny", "subject": f"agent:{who}", "operations": ["*"], "where": where}
+    await house.owner.done("grants.create", {"grant": grant})
+
+    plan = await agent.call("undo.plan", {"ids": [id["invocation"]]})
+    refused = await agent.call("undo.apply", {"ids": [id["invocation"]]})
+
+    assert "hidden" not in plan.text
+    problem_of(refused, 403, "denied")
+    assert (agent.workspace / "t2" / "secret" / "hidden").is_dir()

@@ -16,7 +16,7 @@ import pytest
 from superagent.core.problems import Conflict, TooLarge
 from superagent.runtime import file_restore
 from superagent.runtime.file_restore import parent_mtime_ns, restore
-from superagent.runtime.file_state import Captured, Node, Quota, Source, capture, contents, digest
+from superagent.runtime.file_state import Captured, Node, Quota, Source, capture, digest
 from tests.ordinary_user import open_folder, ordinary_user
 from tests.runtime.kept_content import Folder
 
@@ -230,14 +230,6 @@ def test_what_cannot_be_kept_is_refused(ground: Path, here: int, kept: Folder) -
         listener.bind(str(ground / "sock"))
         with pytest.raises(Conflict, match="socket, which cannot be kept"):
             capture(here, "sock", kept)
-
-
-def test_all_blobs_of_a_capture_are_named(ground: Path, here: int, kept: Folder) -> None:
-    for name in ("file", "tree", "link", "none"):
-        captured = capture(here, name, kept).captured
-        for blob in contents(captured, kept):
-            assert (kept.path / blob).exists()
-    assert len(list(contents(capture(here, "tree", kept).captured, kept))) == 4
 
 
 def test_a_hard_link_whose_first_name_was_replaced_meanwhile_becomes_a_copy(

@@ -87,7 +87,7 @@ class ApprovalDesk:
         if not approve:
             if not await self._hands.work.move(ctx.tenant, id, [Status.WAITING], Status.CANCELLED):
                 raise Conflict(f"`{id}` was decided by somebody else meanwhile")
-            refused = Denied(f"{ctx.principal.id} did not approve", hint=reason or None)
+            refused = Denied(f"{ctx.principal.id} did not approve" + (f": {reason}" if reason else ""))
             await self._hands.work.finish(
                 ctx.tenant, Outcome(id, held.invocation.call.operation, Status.FAILED, problem=refused)
             )
@@ -141,8 +141,7 @@ class ApprovalDesk:
         """Show what would happen, for the approver only; None where the operation has no preview or it fails."""
         if ticket.operation.preview is None:
             return None
-        dry = replace(ticket, invocation=preview_of(ticket.invocation))
-        outcome = await self._pipeline.rehearse(dry)
+        outcome = await self._pipeline.rehearse(as_seen(ticket))
         return (
             outcome.result()
             if outcome.problem is None and outcome.output
@@ -151,8 +150,9 @@ class ApprovalDesk:
 
     async def _hash(self, ticket: Ticket, preview: dict[str, Any] | None) -> str:
         """Bind an approval: SHA-256 over everything the approver could have looked at."""
+        seen = as_seen(ticket)
         states = [
-            (one.id, one.effect.name, await self._pipeline.state_of(ticket, one) if one.effect > Effect.READ else None)
+            (one.id, one.effect.name, await self._pipeline.state_of(seen, one) if one.effect > Effect.READ else None)
             for one in ticket.resources
         ]
         bound = [
@@ -169,3 +169,8 @@ class ApprovalDesk:
 def preview_of(invocation: Invocation) -> Invocation:
     """Give the same invocation as a dry run by the platform on behalf of the approver."""
     return replace(invocation, call=replace(invocation.call, dry_run=True), approvals=10)
+
+
+def as_seen(ticket: Ticket) -> Ticket:
+    """Give a ticket under which the platform looks for the approver: a dry run, judged as if it were approved."""
+    return replace(ticket, invocation=preview_of(ticket.invocation), facts=None)

@@ -131,7 +131,18 @@ class Context:
 
     def may(self, resource: Resource) -> bool:
         """Tell whether this operation may also use this resource: for each entry of a list, search or tree."""
-        return self._policy.may(self.principal, self._judged, resource, self._facts)
+        # a stream goes on for hours: what was taken away meanwhile is not given any more
+        policy = self._hands.policies.of(self.tenant) if self.operation.stream else self._policy
+        facts = self._facts
+        if facts.approvals and self.ticket.resources and not self._named(resource):
+            facts = replace(facts, approvals=0)  # people approved what was named, not where a link in it leads
+        return policy.may(self.principal, self._judged, resource, facts)
+
+    def _named(self, resource: Resource) -> bool:
+        """Tell whether the input named a resource, what it lies in, or a part of it."""
+        here = resource.id.rstrip("/") + "/"
+        named = [one.id.rstrip("/") + "/" for one in self.ticket.resources]
+        return any(here.startswith(one) or one.startswith(here) for one in named)
 
     def may_path(self, path: str, effect: Effect = Effect.READ) -> bool:
         """Tell the same of a real local path."""

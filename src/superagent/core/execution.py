@@ -13,7 +13,7 @@ from superagent.core.invocation import Invocation, Outcome, Status, Ticket, Undo
 from superagent.core.limits import Slots
 from superagent.core.operation import Operation, Preview
 from superagent.core.ports import Hands
-from superagent.core.problems import Cancelled, Deadline, Internal, NeedsApproval, Problem
+from superagent.core.problems import Cancelled, Deadline, Denied, Internal, NeedsApproval, Problem
 from superagent.core.records import Recorder
 
 INLINE_BYTES = 1024 * 1024
@@ -103,6 +103,8 @@ class Execution:
             return await operation.run(ctx, **ticket.values)
         count = 0
         async for event in operation.run(ctx, **ticket.values):
+            if not self._hands.identity.alive(ctx.principal):
+                raise Denied("this key is revoked, expired or paused", hint="ask its owner for a new one")
             await self._hands.work.append(ctx.tenant, ticket.invocation.id, operation.dump(event))
             count += 1
         return Preview(summary=f"{count} events")

@@ -28,8 +28,11 @@ class Recorder:
         own = principal.remote and self._sealed.get(principal)
         personal = own if own and not invocation.call.reason else self._personal(principal, invocation.call.reason)
         named: dict[str, Any] = {}  # what most records have not: fewer names are faster
-        if ticket.resources:
-            named["resources"] = tuple([(resource.id, resource.effect.name) for resource in ticket.resources])
+        if ticket.resources or (outcome is not None and outcome.effects):
+            touched = {resource.id: resource.effect.name for resource in ticket.resources}
+            if outcome is not None:  # an undo learns only on the way what it touches
+                touched |= {one.resource: one.effect for one in outcome.effects if one.resource not in touched}
+            named["resources"] = tuple(touched.items())
         if invocation.parent or invocation.batch:
             named["parent"] = invocation.parent or invocation.batch
         if invocation.call.session:

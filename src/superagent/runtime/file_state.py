@@ -136,18 +136,6 @@ def digest(dir_fd: int, name: str) -> str:
     return state.hexdigest()
 
 
-def contents(captured: Captured, source: Source) -> Iterator[str]:
-    """Give the digest of every blob that a capture needs."""
-    node = captured["node"]
-    if "content" in node:
-        yield node["content"]
-    if "manifest" in node:
-        yield node["manifest"]
-        for _, _, inner in read_manifest(node["manifest"], source):
-            if "content" in inner:
-                yield inner["content"]
-
-
 def read_manifest(manifest: str, source: Source) -> Iterator[tuple[int, str, Node]]:
     """Give depth (from 1), name and node of each thing in a kept directory, parents first."""
     with open(source.open(manifest), encoding="utf-8") as lines:

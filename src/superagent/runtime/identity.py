@@ -168,15 +168,16 @@ class SqlIdentity:
         human = ctx.principal.human
         if human is None:
             raise InvalidInput("only a person can make keys")
-        place = canonical_path(workspace, "") if workspace else str(self._workspaces / ctx.tenant / name)
         chosen = role or (None if grants else "agent")
+        own = str(self._workspaces / ctx.tenant / name) if chosen else ""  # grants alone say where a key may go
+        place = canonical_path(workspace, "") if workspace else own
         token = mint()
         row = {
             "kind": "agent", "principal": name, "role": chosen, "workspace": place, "created_by": human.id,
             "expires_at": ctx.now + expires_s if expires_s else None,
         }  # fmt: skip
         id = await self._add_key(ctx.tenant, token, grants, row)
-        if not workspace:
+        if place == own != "":
             await asyncio.to_thread(Path(place).mkdir, 0o700, True, True)
         return {"id": id, "key": token, "agent": name, "workspace": place, "expires_at": row["expires_at"]}
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol, cast
 
 from superagent.core.context import Context
-from superagent.core.problems import NotFound
+from superagent.core.problems import Denied, NotFound
 from superagent.core.resources import Resource
 from superagent.runtime.beneath import At, kind_of
 from superagent.runtime.file_restore import parent_mtime_ns, restore
@@ -78,6 +78,7 @@ class PathKeeper:
 
         def work() -> None:
             with _place(ctx, resource) as at, os_errors_about(resource.path, "unknown"):
+                self._require_whole(ctx, at, resource, data)
                 restore(
                     at.dir_fd,
                     at.name,
@@ -93,11 +94,26 @@ class PathKeeper:
 
         def work() -> str:
             with _place(ctx, resource) as at, os_errors_about(resource.path):
+                self._require_whole(ctx, at, resource, data)
                 before, after = _shown_now(at), _shown_kept(cast(Captured, data["captured"])["node"], self._store)
             name = printable(resource.path)
             return "".join(difflib.unified_diff(before, after, name, name))
 
         return await ctx.thread(work)
+
+    def _require_whole(self, ctx: Context, at: At, resource: Resource, data: dict[str, Any]) -> None:
+        """Go on only if the caller may change all that stands there and all that would: trees are judged whole."""
+        if at.is_dir:
+            cast(FilesReach, ctx.files).require_whole(at, resource.effect)
+        node = cast(Captured, data["captured"])["node"]
+        trail: list[str] = []
+        for depth, name, _ in read_manifest(node["manifest"], self._store) if "manifest" in node else ():
+            trail[depth - 1 :] = [name]
+            if not ctx.may_path(f"{at.real}/{'/'.join(trail)}", resource.effect):
+                raise Denied(
+                    f"what was kept of `{printable(at.path)}` holds something that this call may not change",
+                    hint="somebody who may change all of it can take it back",
+                )
 
 
 def _place(ctx: Context, resource: Resource) -> At:

@@ -255,3 +255,23 @@ def test_what_cannot_be_watched_is_an_error(tmp_path: Path) -> None:
         watch.add(fd, "file")
     os.close(fd)
     watch.close()
+
+
+def test_what_happens_in_a_folder_that_was_moved_away_is_not_told(tmp_path: Path) -> None:
+    for name in ("here/d/e", "elsewhere"):
+        (tmp_path / name).mkdir(parents=True)
+    watch = Watch()
+    try:
+        for path in (tmp_path / "here", tmp_path / "here" / "d", tmp_path / "here" / "d" / "e"):
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+            watch.add(fd, str(path))
+            os.close(fd)
+        (tmp_path / "here" / "d").rename(tmp_path / "elsewhere" / "d")
+        (tmp_path / "elsewhere" / "d" / "at-once").touch()
+        (tmp_path / "elsewhere" / "d" / "e" / "at-once").touch()
+        heard = watch.read()
+        (tmp_path / "elsewhere" / "d" / "later").touch()
+        heard += watch.read()
+    finally:
+        watch.close()
+    assert heard == [Heard("delete", str(tmp_path / "here" / "d"), "", True)]

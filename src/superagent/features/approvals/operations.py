@@ -27,7 +27,7 @@ class Waiting(Protocol):
 
 
 class Request(Output):
-    """One call that waits. `reason` is what the caller said, not verified; `preview` and `hash` are for who may decide."""
+    """One call that waits. `reason` is what the caller said, unverified; `preview` and `hash` are for deciders."""
 
     id: str
     operation: str

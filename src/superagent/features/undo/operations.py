@@ -23,7 +23,7 @@ from superagent.sdk import (
 )
 
 CHANGED_SINCE = "somebody changed it since"
-LOOK = "look at `undo.plan`; undo the later change first, or put it right by hand"
+LOOK = "a dry run of the undo shows what stands against it; undo the later change first, or put it right by hand"
 
 Undoer = Callable[[str, int], Callable[..., Awaitable[Any]] | None]
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from .listing import kind
 from .places import Entry, Tick, never
 
-ALGORITHMS = ("sha256", "blake2b", "sha1", "md5")
 _CHUNK = 1024 * 1024
 
 

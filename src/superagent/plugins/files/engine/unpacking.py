@@ -20,6 +20,7 @@ from .places import TooMuch, Unfit
 
 _MOST_AT_ONCE = 1024 * 1024  # a header that wants more than this to be read at once is an attack on memory
 _LARGEST_TABLE = 32 * 1024 * 1024
+_FIRST_MOMENT, _LAST_MOMENT = -62_135_596_800, 253_402_300_799  # the years 1 to 9999: what a listing can write
 _FAIR_BYTES = 1024 * 1024  # below this, no ratio is suspicious
 
 
@@ -81,6 +82,7 @@ def broken_archives_are_unfit() -> Generator[None]:
         EOFError,
         gzip.BadGzipFile,
         NotImplementedError,
+        RecursionError,  # a long chain of headers of headers
         ValueError,
     ) as error:
         raise Unfit(f"the archive is broken: {str(error)[:200]}", "fetch it anew") from error
@@ -179,6 +181,8 @@ def _of_tar(stream: object, meter: Meter) -> Iterator[Member]:
     with tarfile.open(fileobj=cast(IO[bytes], guarded), mode="r:", encoding="utf-8", errors="surrogateescape") as tar:
         while (info := tar.next()) is not None:
             kind = _tar_kind(info)
+            if not _FIRST_MOMENT <= info.mtime <= _LAST_MOMENT:
+                raise Unfit(f"the archive holds `{_said(info.name)}` of a time that no calendar has")
             path = meter.judge(info.name, kind, info.mode, info.linkname)
             if path:
                 content = tar.extractfile(info) if kind == "file" else None

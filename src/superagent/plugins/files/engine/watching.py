@@ -61,8 +61,10 @@ class Watch:
         except BlockingIOError:
             return []
         found: list[Heard] = []
-        left: dict[int, tuple[str, bool]] = {}
+        left: dict[int, tuple[str, bool, int]] = {}
         for number, mask, cookie, name in _messages(data):
+            if number not in self.paths and not mask & _OVERFLOW:
+                continue  # of a folder that was moved away
             path = f"{self.paths.get(number, '')}/{name}"
             is_dir = bool(mask & _IS_DIR)
             if mask & _OVERFLOW:
@@ -72,7 +74,7 @@ class Watch:
                 self._names.pop(number, None)
             elif mask & _FROM:
                 self._names[number].discard(name)
-                left[cookie] = (path, is_dir)
+                left[cookie] = (path, is_dir, len(found))
             elif mask & _TO:
                 came = left.pop(cookie, None)
                 if came and is_dir:
@@ -91,7 +93,11 @@ class Watch:
                     kind = "delete"
                     self._names[number].discard(name)
                 found.append(Heard(kind, path, "", is_dir))
-        found += [Heard("delete", path, "", is_dir) for path, is_dir in left.values() if not _hidden(path)]
+        for path, is_dir, at in left.values():
+            if is_dir:  # what happens in it from now on happens somewhere else
+                self._forget(path)
+                found[at:] = [one for one in found[at:] if not one.path.startswith(path + "/")]
+        found += [Heard("delete", path, "", is_dir) for path, is_dir, _ in left.values() if not _hidden(path)]
         return found
 
     def close(self) -> None:
@@ -100,6 +106,12 @@ class Watch:
 
     def _came(self, number: int, name: str) -> Kind:
         return "change" if name in self._names[number] else "create"
+
+    def _forget(self, gone: str) -> None:
+        for number, path in list(self.paths.items()):
+            if path == gone or path.startswith(gone + "/"):
+                _libc.inotify_rm_watch(self.fd, number)
+                del self.paths[number], self._names[number]
 
     def _renamed(self, old: str, new: str) -> None:
         for number, path in self.paths.items():
