@@ -26,7 +26,7 @@ def _open_installation(data: Path) -> AbstractAsyncContextManager[Installation]:
     from superagent.app import open_installation
     from superagent.settings import load
 
-    return open_installation(load(data))
+    return open_installation(load(data), takes_up=False)
 
 
 def _serve(data: Path, flags: Mapping[str, object], say: Callable[[str], None]) -> int:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from superagent.core.audit import AuditRecord
 from superagent.core.events import LocalBus
 from superagent.core.kernel import Kernel
 from superagent.core.limits import Rate
@@ -36,6 +37,7 @@ from superagent.plugins.files.operations import files
 from superagent.runtime import (
     audit_tables,
     identity_tables,
+    leftovers,
     log,
     work_tables,
 )
@@ -119,9 +121,12 @@ class Installation:
 
 @asynccontextmanager
 async def open_installation(
-    loaded: Loaded, *, worker: str = "0", extra: tuple[Plugin, ...] = ()
+    loaded: Loaded, *, worker: str = "0", extra: tuple[Plugin, ...] = (), takes_up: bool = True
 ) -> AsyncGenerator[Installation]:
-    """Open the installation in a data folder and close it in order; `extra` are plugins beside the built-in ones."""
+    """Open the installation in a data folder and close it in order; `extra` are plugins beside the built-in ones.
+
+    `takes_up` says whether this process takes up work that waits in the queue: one that stays does.
+    """
     places = prepare(loaded.data)
     state = places.state
     async with AsyncExitStack() as stack:
@@ -205,8 +210,10 @@ async def open_installation(
         note = kernel.pipeline.recorder.event
         audit_log.note(note("platform.start", clock.now(), detail={"worker": worker}))
         for held in await work.at_start():
-            kernel.resume(held)
-        ticker = asyncio.create_task(_tick(kernel, policies, identity, work, (work, idempotency, undo_store, blobs)))
+            if takes_up:
+                kernel.resume(held)
+        stores = (work, idempotency, undo_store, blobs)
+        ticker = asyncio.create_task(_tick(kernel, policies, identity, work, stores, audit_log.unfinished()))
         try:
             yield Installation(kernel, loaded, places, index, audit_log, first_start)
         finally:
@@ -267,7 +274,12 @@ def _audit_log(loaded: Loaded, state: Path, keys: FileKeys, clock: SystemClock, 
 
 
 async def _tick(
-    kernel: Kernel, policies: SqlPolicies, identity: SqlIdentity, work: SqlWork, stores: tuple[Sweeps, ...]
+    kernel: Kernel,
+    policies: SqlPolicies,
+    identity: SqlIdentity,
+    work: SqlWork,
+    stores: tuple[Sweeps, ...],
+    unfinished: Sequence[AuditRecord],
 ) -> None:
     """Follow policy changes of other workers, take over what dead ones left, and tidy up now and then."""
     looked = swept = kernel.hands.clock.monotonic()
@@ -288,5 +300,6 @@ async def _tick(
                 await identity.note_use()
                 for store in stores:
                     await store.sweep()
+                await asyncio.to_thread(leftovers.sweep, unfinished, kernel.hands.clock.now())
         except Exception as fault:  # this must go on: without it a revoked right would stay in force here
             log.fault("", fault)

@@ -267,3 +267,12 @@ async def test_a_preview_that_fails_is_shown_as_such() -> None:
     assert Resource("connection", "-", "x").id == "connection://-/x"
     waiting = await here.run("notes.burn", {"name": "nothing"}, by=BUILDER)
     assert waiting.status is Status.WAITING
+
+
+async def test_an_agent_cannot_bury_people_under_requests() -> None:
+    here = world({})
+    outcomes = [await ask(here, text=str(number)) for number in range(101)]
+    assert outcomes[-1].problem is not None
+    assert outcomes[-1].problem.slug == "rate-limited"
+    assert all(one.status is Status.WAITING for one in outcomes[:-1])
+    assert here.audit.records[-1].kind == "refused"

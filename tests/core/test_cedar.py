@@ -8,6 +8,7 @@ import pytest
 
 from tests.core.cedar_oracle import Oracle
 from tests.core.random_policies import Draw
+from tests.promise import promise
 
 REQUESTS_A_POLICY = 40
 
@@ -31,6 +32,7 @@ VERDICTS = ("allow", "ask", "step_up", "deny")
 
 
 @pytest.mark.parametrize("first_seed", range(0, 40, 10))
+@promise("1.1b")
 def test_cedar_decides_random_requests_as_we_do(first_seed: int) -> None:
     verdicts = agreed(policies=10, first_seed=first_seed)
     assert verdicts.total() == 400
@@ -39,6 +41,7 @@ def test_cedar_decides_random_requests_as_we_do(first_seed: int) -> None:
 
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
+@promise("1.1b")
 def test_cedar_decides_a_hundred_thousand_random_requests_as_we_do() -> None:
     verdicts = agreed(policies=2600, first_seed=1_000_000)
     assert verdicts.total() == 104_000

@@ -43,6 +43,11 @@ def test_a_path_pattern_is_taken_as_written(pattern: str) -> None:
     assert made(where={"paths": [pattern]}).where.paths == [pattern]
 
 
+def test_a_path_pattern_may_have_sixty_four_parts() -> None:
+    assert made(where={"paths": ["/a" * 64]}).where.paths == ["/a" * 64]
+    refused(where={"paths": ["/a" * 65]})
+
+
 def test_a_slash_at_the_end_of_a_path_pattern_means_nothing() -> None:
     assert made(where={"paths": ["/srv/", "/srv/**/", "{workspace}/"]}).where.paths == [
         "/srv",
@@ -155,6 +160,7 @@ def test_hours_hold_from_each_named_day_on(first: int, last: int, begin: int, en
 
 
 def test_hours_of_one_day_and_of_every_day() -> None:
+    assert week_spans("sun-mon 08:00-09:00") == ((6 * 1440 + 480, 6 * 1440 + 540), (480, 540))
     assert week_spans("tue 08:00-09:00") == ((1440 + 480, 1440 + 540),)
     assert len(week_spans("08:00-09:00")) == 7
     assert week_spans("sun 23:00-01:00") == ((6 * 1440 + 1380, 7 * 1440), (0, 60))

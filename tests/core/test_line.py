@@ -369,3 +369,14 @@ async def test_a_stranger_is_refused_and_a_flood_of_them_counted() -> None:
     here.kernel.pipeline.record_floods(every=True)
     assert here.audit.records[-1].count == 10
     assert here.audit.records[-1].detail["source"] == "10.0.0.9"
+
+
+async def test_a_queued_call_keeps_its_deadline() -> None:
+    here = world()
+    async with here.kernel.serving():
+        outcome = await here.run("notes.wait", queued=True, deadline_s=0.05)
+        async with asyncio.timeout(5):
+            while (ended := await here.work.outcome("default", outcome.invocation)) is None:
+                await asyncio.sleep(0.01)
+    assert ended.problem is not None
+    assert ended.problem.slug == "deadline"

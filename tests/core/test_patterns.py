@@ -155,6 +155,9 @@ def test_a_search_pattern_also_knows_one_character() -> None:
         "src/test_a.py",
         "src/a/tast_.pi",
     ]
+    assert glob_of("**/x/**/x/**").match("a/x/b/x/c")
+    assert not glob_of("**/x/**/x/**").match("a/x/b")
+    assert not glob_of("**/x/**/y/**").match("y/x")
     assert glob_of("?").match("\n")
     assert glob_of("a?*b*c").match("axbxc")
     assert not glob_of("a?*b*c").match("abc")

@@ -137,6 +137,11 @@ def test_a_permit_that_approval_cannot_open_names_nobody() -> None:
     assert (decision.approvals, decision.by) == (2, ())
 
 
+def test_a_forbid_whose_demands_are_met_had_no_say() -> None:
+    asked = judge(policy(grant("ask", id="a"), grant("deny", id="b", max_risk="HIGH")), "notes.read", path("/a"))
+    assert (asked.verdict, asked.grants) == ("ask", ("a",))
+
+
 def test_only_what_had_a_say_is_named_as_deciding() -> None:
     allow, ask = grant("allow", id="a"), grant("ask", id="b")
     elsewhere = grant("deny", id="c", where=SRV)
@@ -160,6 +165,7 @@ def test_the_decision_object_is_that_of_the_contract() -> None:
         "require": {"approvals": 2, "by": ["role:a"]},
         "policy_version": 3,
     }
+    assert "require" not in judge(policy(grant("allow")), "notes.read", path("/a")).document()
     assert "require" not in Decision("allow", "granted").document()
 
 

@@ -142,7 +142,7 @@ def test_tables_are_dropped_before_they_fill_the_memory(monkeypatch: pytest.Monk
     wide = policy(grant("allow", subject="role:agent"))
     for number in range(1000):
         assert reads(wide, "/a", agent(f"bot{number}", "agent")) == "allow"
-    assert len(wide._tables) <= 5  # pyright: ignore[reportPrivateUsage]
+        assert 0 < len(wide._tables) <= 5  # pyright: ignore[reportPrivateUsage]
 
 
 def test_remembered_decisions_are_dropped_before_they_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +150,7 @@ def test_remembered_decisions_are_dropped_before_they_fill_the_memory(monkeypatc
     wide = policy(grant("allow"))
     for number in range(1000):
         assert verdict(wide, "self.whoami", who=person(f"user{number}")) == "allow"
-    assert len(wide._settled) <= 10  # pyright: ignore[reportPrivateUsage]
+        assert 0 < len(wide._settled) <= 10  # pyright: ignore[reportPrivateUsage]
 
 
 def test_a_path_deeper_than_any_grant_is_found_by_its_folders() -> None:

@@ -99,6 +99,13 @@ def test_hosts_are_selected_by_name_and_port() -> None:
     assert [verdict(out, "web.fetch", one) for one in asked.values()] == ["allow", "deny", "deny"]
 
 
+def test_an_ipv6_host_is_found_by_its_address() -> None:
+    out = policy(grant("allow", where={"hosts": ["[2001:db8::1]", "192.0.2.1:80"]}))
+    asked = ("[2001:db8::1]:443", "[2001:db8::2]:443", "192.0.2.1:80", "192.0.2.10:80")
+    verdicts = [verdict(out, "web.fetch", Resource("host", "-", one, Effect.CHANGE)) for one in asked]
+    assert verdicts == ["allow", "deny", "allow", "deny"]
+
+
 def test_connections_are_selected_by_the_connection_and_not_by_what_lies_behind() -> None:
     orders = policy(grant("allow", where={"connections": ["orders-*"]}))
     assert verdict(orders, "db.report", Resource("sql", "orders-db", "public.x")) == "allow"

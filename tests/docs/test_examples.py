@@ -45,6 +45,7 @@ def test_the_five_minutes_of_the_readme(tmp_path: Path) -> None:
         assert not (data / "workspaces/default/owner/hello.txt").exists()
         shown = shell("agent.sh", data, server.url)
         assert '"status":"waiting"' in shown
+        assert '"status":"done"' in shown.rstrip().splitlines()[-1]
         assert (data / "workspaces/default/builder/plan.md").read_text() == "# Plan\n"
 
 

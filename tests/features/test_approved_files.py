@@ -89,3 +89,23 @@ async def test_the_record_of_an_undo_names_what_it_took_back(here: Installation,
 async def test_a_key_with_grants_alone_has_no_folder(here: Installation) -> None:
     narrow = await agent(here, grants=[{"effect": "allow", "operations": ["files.read"]}])
     assert narrow.workspace == ""
+
+
+async def test_who_may_write_but_not_read_is_shown_no_diff(here: Installation, tmp_path: Path) -> None:
+    file = tmp_path / "file.txt"
+    file.write_text("secret\n")
+    only_change = {"effect": "allow", "operations": ["files.write"], "effects": ["CHANGE"]}
+    blind = await agent(here, grants=[only_change])
+    for dry_run in (True, False):
+        call = Call("files.write", {"path": str(file), "content": "new\n"}, dry_run=dry_run)
+        outcome = await here.kernel.run(call, blind, "http")
+        assert outcome.problem is None
+        assert b"secret" not in outcome.output
+
+
+async def test_an_undo_of_very_many_lines_is_not_compared_line_by_line(here: Installation, tmp_path: Path) -> None:
+    owner, file = await here.owner(), tmp_path / "file.txt"
+    file.write_text("a\n" * 20_000)
+    done = await here.kernel.run(Call("files.write", {"path": str(file), "content": "b\n" * 20_000}), owner, "cli")
+    plan = await here.kernel.run(Call("undo.plan", {"ids": [done.invocation]}), owner, "cli")
+    assert "too many to compare" in plan.result()["steps"][0]["diff"]

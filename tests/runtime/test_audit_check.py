@@ -19,6 +19,7 @@ from superagent.runtime import audit_check
 from superagent.runtime.audit_check import MOST, Fault, Report, verify
 from superagent.runtime.checkpoints import Checkpoint, parse_checkpoint
 from superagent.runtime.keys import FileKeys
+from tests.promise import promise
 from tests.runtime import stand_alone_verifier
 from tests.runtime.audit_book import ORIGIN, Book, a_log, check, record, write_book
 
@@ -87,6 +88,7 @@ def test_what_every_anchor_saw_is_found_in_an_untouched_log() -> None:
 
 @everyday
 @given(any_line, st.data())
+@promise("1.4")
 def test_a_changed_character_is_found_at_its_line(seq: int, data: st.DataObject) -> None:
     line = lines_of(A)[seq - 1][2]
     # the last byte is the line feed: without it two lines become one, which is another tampering
@@ -111,6 +113,7 @@ def test_a_line_changed_with_its_own_hash_made_to_fit_is_found_at_the_next(seq: 
 
 @everyday
 @given(any_line)
+@promise("1.4")
 def test_a_removed_line_is_found_where_it_stood(seq: int) -> None:
     faults = found(lambda files: edit(files, seq, lambda _: b"")).faults
     kind = "truncated" if seq == LINES else "removed"

@@ -184,6 +184,9 @@ async def test_names_are_taken_once_and_well_formed(here: Here) -> None:
         await here.make("one")
     with pytest.raises(Conflict):
         await here.make("owner")
+    await here.identity.revoke("default", (await here.make("gone"))["id"])
+    with pytest.raises(Conflict, match="exists already"):
+        await here.make("gone")
     for wrong in ("", "Ada", "a/b", "..", "x" * 64):
         with pytest.raises(InvalidInput):
             await here.make(wrong)

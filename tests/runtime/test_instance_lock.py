@@ -20,7 +20,8 @@ from tests.ordinary_user import open_folder, ordinary_user
 ADDRESS = "http://127.0.0.1:8750"
 HOLD = f"""
 import sys; from pathlib import Path; from superagent.runtime.instance_lock import take
-lock = take(Path(sys.argv[1]), 5.0); lock.publish({ADDRESS!r}); print("held", flush=True); sys.stdin.read(); lock.release()
+lock = take(Path(sys.argv[1]), 5.0); lock.publish({ADDRESS!r})
+print("held", flush=True); sys.stdin.read(); lock.release()
 """
 
 
@@ -167,9 +168,9 @@ def test_links_in_the_place_of_folder_or_lock_are_refused(state: Path, tmp_path:
     (tmp_path / "elsewhere").touch(0o600)
     (state / "lock").symlink_to(tmp_path / "elsewhere")
     for folder in (tmp_path / "link", state):
-        with pytest.raises(Exception, match="links|a part of it is not a directory"):
+        with pytest.raises(Exception, match=r"links|a part of it is not a directory"):
             take(folder, 5.0)
-        with pytest.raises(Exception, match="links|a part of it is not a directory"):
+        with pytest.raises(Exception, match=r"links|a part of it is not a directory"):
             holder(folder)
     assert (tmp_path / "elsewhere").read_bytes() == b""
 
@@ -199,5 +200,5 @@ def test_the_folder_of_another_user_is_refused() -> None:
     with open_folder() as folder:
         with ordinary_user():
             (folder / "state").mkdir(mode=0o700)
-        with pytest.raises(Denied, match="as the user that owns it|not this user's alone"):
+        with pytest.raises(Denied, match=r"as the user that owns it|not this user's alone"):
             take(folder / "state", 5.0)

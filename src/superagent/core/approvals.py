@@ -12,14 +12,16 @@ from msgspec.structs import replace
 
 from superagent.core.context import Context
 from superagent.core.invocation import Invocation, Outcome, Status, Ticket
+from superagent.core.limits import LocalBuckets, Rate
 from superagent.core.operation import Preview
 from superagent.core.pipeline import Pipeline
 from superagent.core.ports import Hands, Held
 from superagent.core.principal import Principal
-from superagent.core.problems import Conflict, Denied, NotFound, Problem
+from superagent.core.problems import Conflict, Denied, NotFound, Problem, RateLimited
 from superagent.core.resources import Effect
 
 WAITS_S = 24 * 3600.0
+ASKS = Rate(per_s=100 / 3600, burst=100)  # each waiting call costs room for a day, and somebody's attention
 
 
 class ApprovalDesk:
@@ -29,6 +31,7 @@ class ApprovalDesk:
         self._pipeline = pipeline
         self._hands = hands
         self._later = later
+        self._asks = LocalBuckets()
 
     async def hold(self, ticket: Ticket) -> Outcome:
         """Let a ticket wait. A dry run is only told that it would."""
@@ -43,8 +46,15 @@ class ApprovalDesk:
                 ticket.operation.dump(summary),
                 decision=decision,
             )
-        preview = await self._preview(ticket)
         now = self._hands.clock.now()
+        wait = self._asks.take(f"{invocation.principal.tenant}/{invocation.principal.id}", ASKS, now)
+        if wait:
+            problem = RateLimited(
+                "more than 100 calls an hour that wait for a person", hint=f"wait {wait:.0f} s", retry_after_s=wait
+            )
+            self._pipeline.refuse(invocation, problem, ticket.input_digest, decision.verdict)
+            raise problem
+        preview = await self._preview(ticket)
         held = Held(
             invocation.id,
             invocation.principal.tenant,

@@ -167,7 +167,9 @@ class Kernel:
         if not await self.hands.work.move(held.tenant, held.id, [Status.QUEUED], Status.RUNNING):
             return
         principal = held.invocation.principal.without_proof()
-        invocation = replace(held.invocation, principal=principal, resumed=True, deadline=None)
+        limit = held.invocation.call.deadline_s  # from now on: its turn has come
+        deadline = None if limit is None else self.hands.clock.monotonic() + limit
+        invocation = replace(held.invocation, principal=principal, resumed=True, deadline=deadline)
         try:
             ticket = await self.pipeline.admit(invocation)
             if isinstance(ticket, Outcome):

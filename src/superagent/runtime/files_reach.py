@@ -41,7 +41,7 @@ class FilesReach:
             self._ctx.require(Resource("path", "local", real, effect))
 
         opened = self._roots.at(root)
-        relative = posixpath.relpath(path, root) if path != root else ""
+        relative = path[len(root.rstrip("/")) + 1 :]
         return resolve(opened, relative, judge=judge, protected=self._protected, follow=follow, changing=changing)
 
     def walk(

@@ -188,9 +188,10 @@ class SqlIdentity:
 
         def write(tx: Transaction) -> None:
             name = row["principal"]
-            taken = tx.first(KEYS, KEYS.c.principal == name, KEYS.c.revoked_at.is_(None))
+            # a name is never used again: it owns a folder, undo entries and grants
+            taken = tx.first(KEYS, KEYS.c.principal == name)
             if taken is not None or tx.first(PEOPLE, PEOPLE.c.id == name) is not None:
-                raise Conflict(f"`{name}` exists already", hint="choose another name, or revoke its key first")
+                raise Conflict(f"`{name}` exists already", hint="choose another name; one is never used twice")
             tx.insert(KEYS, id=half.id, public=half.public, created_at=now, hint=token[-4:], **row)
             for body in bodies:
                 tx.insert(GRANTS, id=f"grant_{self._new_id()}", body=body, created_by=row["created_by"], created_at=now)

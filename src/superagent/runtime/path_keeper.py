@@ -25,6 +25,9 @@ _SHOWN_LINES = 2000
 _ABSENT = hashlib.sha256().hexdigest()
 
 
+MOST_COMPARED = 10_000  # lines: comparing takes time that grows faster than they do
+
+
 class Store(Sink, Source, Protocol):
     """Where kept content lies."""
 
@@ -97,6 +100,8 @@ class PathKeeper:
                 self._require_whole(ctx, at, resource, data)
                 before, after = _shown_now(at), _shown_kept(cast(Captured, data["captured"])["node"], self._store)
             name = printable(resource.path)
+            if len(before) + len(after) > MOST_COMPARED:
+                return f"{name}: {len(before)} lines now, {len(after)} lines after; too many to compare\n"
             return "".join(difflib.unified_diff(before, after, name, name))
 
         return await ctx.thread(work)

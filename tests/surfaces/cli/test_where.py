@@ -217,7 +217,7 @@ def test_what_waits_for_a_decision_is_not_waited_for_where_nobody_can_decide(run
     ask = {"effect": "ask", "operations": ["files.write"], "require": {"approvals": 1}}
     made = run_here("--data", str(alone), "keys", "create", "waiting", "--grant", json.dumps(ask), "--json")
     key: str = made.document["output"]["key"]
-    write = ["call", "files.write", "--input", '{"path": "a", "content": ""}']
+    write = ["call", "files.write", "--input", '{"path": "/srv/a", "content": ""}']
     id = run_here("--data", str(alone), *write, "--json", key=key).document["invocation"]
     watched = run_here("--data", str(alone), "watch", id)
     assert (watched.code, watched.out.startswith("waiting  files.write")) == (4, True)

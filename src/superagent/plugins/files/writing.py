@@ -64,7 +64,7 @@ async def write(
 
         def work() -> Written:
             with told(ctx, path):
-                shown = _diff_to(at, data)
+                shown = _diff_to(at, data) if ctx.may_path(at.real) else ""  # who may only write learns nothing
                 done = writing.write(
                     at.dir_fd,
                     at.name,
@@ -105,7 +105,7 @@ async def _(
             return Preview(
                 summary=f"would {what} `{listing.shown(at.real)}` with {len(data)} bytes",
                 changes=[listing.shown(at.real)],
-                diff=_diff_to(at, data),
+                diff=_diff_to(at, data) if ctx.may_path(at.real) else "",
                 conflicts=conflicts,
             )
 
