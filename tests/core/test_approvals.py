@@ -20,13 +20,8 @@ BUILDER = agent("builder", of=ADA)
 
 
 def grant(effect: str, *operations: str, **fields: Any) -> Grant:
-    return Grant(
-        id=f"{effect}-{operations[0]}",
-        effect=effect,
-        subject=fields.pop("subject", "*"),
-        operations=list(operations),
-        **fields,
-    )  # type: ignore[arg-type]
+    plain = {"effect": effect, "subject": "*", "operations": list(operations), **fields}
+    return Grant.model_validate({"id": f"{effect}-{operations[0]}", **plain})
 
 
 ASKING = [grant("allow", "notes.read", "approvals.*"), grant("ask", "notes.write", require={"approvals": 1})]

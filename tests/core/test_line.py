@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from superagent.core.execution import INLINE_BYTES
-from superagent.core.grants import Grant
-from superagent.core.invocation import Call, Status
+from superagent.core.grants import Grant, Where
+from superagent.core.invocation import Call, Status, Ticket
 from superagent.core.limits import Rate
 from superagent.core.principal import Credential, Facts, Principal, Secret
 from superagent.core.problems import Unauthenticated
@@ -70,7 +70,7 @@ async def test_a_change_whose_outcome_cannot_be_recorded_still_succeeds() -> Non
         await keep_intent(record)
         here.audit.failing = True
 
-    here.kernel.hands.audit.durable = durable_then_fail
+    here.audit.durable = durable_then_fail
     outcome = await here.run("notes.write", {"name": "a", "text": "new"})
     assert outcome.status is Status.DONE
     assert notes == {"a": "new"}
@@ -108,7 +108,8 @@ async def test_a_visible_resource_that_refuses_this_verb_is_403_and_an_invisible
 
 
 async def test_lists_leave_out_what_the_caller_may_not_read() -> None:
-    deny = Grant(id="no", effect="deny", subject="*", operations=["*"], where={"connections": ["secret*"]})  # type: ignore[arg-type]
+    where = Where(connections=["secret*"])
+    deny = Grant(id="no", effect="deny", subject="*", operations=["*"], where=where)
     here = world({"open": "", "secret-1": "", "secret-2": ""}, grants=[*allow_all(), deny])
     assert (await here.run("notes.list")).result() == {"names": ["open"]}
 
@@ -158,8 +159,9 @@ async def test_policy_that_changed_on_the_way_is_asked_again() -> None:
     here = world(notes)
     invocation = here.kernel.invocation(Call("notes.write", {"name": "a", "text": "x"}), ADA, "test")
     ticket = await here.kernel.pipeline.admit(invocation)
+    assert isinstance(ticket, Ticket)
     here.policies.change([*allow_all(), Grant(id="no", effect="deny", subject="*", operations=["notes.write"])])
-    outcome = await here.kernel.pipeline.perform(ticket)  # type: ignore[arg-type]
+    outcome = await here.kernel.pipeline.perform(ticket)
     assert outcome.problem is not None
     assert outcome.problem.slug == "denied"
     assert notes == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from superagent.core.grants import Grant
@@ -150,9 +151,7 @@ async def test_the_undo_of_an_unknown_outcome_works() -> None:
     here = world(notes)
     id = await write(here, "a", "half written")
     entry = here.undo.entries[1]
-    here.undo.entries[1] = type(entry)(
-        **{**{name: getattr(entry, name) for name in entry.__slots__}, "closed": False, "after": None}
-    )
+    here.undo.entries[1] = replace(entry, closed=False, after=None)
     assert (await here.run("undo.list")).result()["entries"][0]["state"] == "unknown"
     assert (await take_back(here, id)).problem is None
     assert notes == {"a": "before"}

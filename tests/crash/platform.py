@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ class Server:
 
 
 @contextmanager
-def serving(data: Path, *flags: str) -> Iterator[Server]:
+def serving(data: Path, *flags: str) -> Generator[Server]:
     """Run a server while the body runs."""
     server = Server(data, *flags)
     try:

@@ -79,6 +79,7 @@ async def test_a_running_call_is_stopped(house: House) -> None:
 
     assert running["status"] == "running"
     assert stopped.json()["output"]["status"] == "cancelled"
+    state = running
     for _ in range(500):
         state = (await house.owner.get(f"/v1/invocations/{id}")).json()
         if state["status"] == "cancelled":

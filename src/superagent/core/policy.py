@@ -121,11 +121,11 @@ class Policy:
             own = [at for subject in sorted(hop.subjects) for at in self._by_subject.get(subject, ())]
             rules = [self._rule(at, hop.workspace) for at in own if self.speaks_of(self.grants[at], operation)]
             found = Table(rules, operation)
-            self._kept += 1 + len(rules)
+            self._kept += (cost := 1 + len(rules))
             if self._kept > _MOST_RULES:  # many short-lived agents: start over rather than grow without end
                 self._tables.clear()
                 self._rules.clear()
-                self._kept = 0
+                self._kept = cost
             self._tables[key] = found
         return found
 

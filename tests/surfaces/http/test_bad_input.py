@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+from typing import Any
 
 import pytest
 
@@ -162,6 +163,7 @@ async def test_a_body_that_breaks_off_is_not_run(house: House, path: str) -> Non
         await line.send(head("POST", path, agent.key, f"Content-Length: {len(body) + 1}") + body)
         line.leave()
 
+    found: list[dict[str, Any]] = []
     for _ in range(100):
         found = await house.records(actor=agent.name)
         if found:

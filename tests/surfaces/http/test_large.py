@@ -30,6 +30,7 @@ async def test_a_large_output_is_stored_and_can_be_paged(house: House) -> None:
     outcome = (await house.owner.call("probe.large", {"size": 1_500_000})).json()
     handle, text, offset = outcome["handle"], "", 0
 
+    page: dict[str, Any] = {}
     while offset is not None:
         page = (await house.owner.get(f"/v1/results/{handle}?offset={offset}&limit=700000")).json()
         text, offset = text + page["text"], page["next_offset"]

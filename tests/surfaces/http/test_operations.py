@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,6 +94,7 @@ async def test_respond_async_answers_at_once_and_says_where_to_look(house: House
     assert response.status_code == 202
     assert outcome["status"] == "queued"
     assert response.headers["location"] == f"/v1/invocations/{outcome['invocation']}"
+    state: dict[str, Any] = {}
     for _ in range(200):
         state = (await house.owner.get(response.headers["location"])).json()
         if state["status"] == "done":
@@ -118,6 +120,7 @@ async def test_a_wait_that_is_over_gives_the_present_state(house: House) -> None
 async def test_a_wait_also_waits_for_a_persons_approval(house: House) -> None:
     agent = await house.agent()
     asked = asyncio.create_task(agent.call("files.read", {"path": "/etc/hostname"}, Prefer="wait=20"))
+    mine: list[str] = []
     for _ in range(200):
         waiting = (await house.owner.done("approvals.list", {}))["waiting"]
         mine = [one["id"] for one in waiting if one["requester"] == agent.name]
@@ -135,6 +138,7 @@ async def test_a_wait_also_waits_for_a_persons_approval(house: House) -> None:
 async def test_a_wait_ends_when_what_it_waits_for_is_cancelled(house: House) -> None:
     agent = await house.agent()
     asked = asyncio.create_task(agent.call("files.read", {"path": "/etc/hostname"}, Prefer="wait=20"))
+    waiting: list[dict[str, Any]] = []
     for _ in range(200):
         waiting = (await agent.done("approvals.list", {}))["waiting"]
         if waiting:
