@@ -37,6 +37,7 @@ def is_free(data: Path) -> bool:
     return lock is not None
 
 
+@pytest.mark.soak  # not stable on a busy machine yet: see why before trusting it
 def test_an_interrupted_call_is_cancelled_recorded_and_only_then_left(
     alone: Path, run_here: Cli, capfd: pytest.CaptureFixture[str]
 ) -> None:
