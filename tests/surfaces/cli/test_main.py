@@ -148,6 +148,7 @@ def test_ctrl_c_cancels_what_runs_in_the_command_and_records_it(tmp_path: Path) 
     assert "cancelled" in {one.get("status") for one in audit}
 
 
+@pytest.mark.soak  # not stable on a busy machine yet: see why before trusting it
 def test_ctrl_c_leaves_a_server_and_its_work_alone(server: Server, tmp_path: Path) -> None:
     command = [*ENTRY, "--data", str(server.data), "files", "watch", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()) as process:
