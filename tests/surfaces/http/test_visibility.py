@@ -193,7 +193,7 @@ async def test_the_feed_from_the_beginning_shows_an_agent_only_its_own(two: Two)
             if mine in text and text.endswith("\n\n"):
                 break
 
-    # other tests asked as this agent for what is hidden from it: its own refusals repeat its own words, nothing else may
+    # other tests asked as this agent for what is hidden from it: its refusals repeat its words, nothing else may
     naming = [data for _, _, data in events_of(text) if shows(json.dumps(data), two.hidden)]
     assert {(data["kind"], data["who"]) for data in naming} <= {("refused", "azure")}
     assert events_of(text)
