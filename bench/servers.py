@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,7 +125,12 @@ def plain_fastapi(folder: Path) -> Generator[Server]:
 
 
 @contextmanager
-def superagent(folder: Path, arguments: tuple[str, ...] = ()) -> Generator[Server]:
+def superagent(
+    folder: Path,
+    arguments: tuple[str, ...] = (),
+    name: str = "superagent",
+    environment: Mapping[str, str] | None = None,
+) -> Generator[Server]:
     """Serve Super-Agent as `make run` does, with a data folder of its own and every check on."""
     port = free_port()
     data = folder / "data"
@@ -137,10 +142,16 @@ def superagent(folder: Path, arguments: tuple[str, ...] = ()) -> Generator[Serve
     def request() -> Request:
         return Request(PATH, headers=owner_headers(data))
 
-    with started("superagent", argv, port, folder, request, right) as server:
+    with started(name, argv, port, folder, request, right, environment) as server:
         if server.ask(Request(PATH, headers={KEY_HEADER: "Bearer wrong"}))[0] != 401:
             raise RuntimeError("the server does not check the key")
         yield server
+
+
+def door(folder: Path) -> AbstractContextManager[Server]:
+    """Serve the same without the fast lane: every request takes its way through ASGI."""
+    (place := folder / "door").mkdir()
+    return superagent(place, name="door", environment={"SUPERAGENT_SERVER__FAST_LANE": "false"})
 
 
 def owner_headers(data: Path) -> dict[str, str]:

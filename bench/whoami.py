@@ -8,19 +8,19 @@ from bench.figures import Rounds, Sample, median, ratio, spread
 from bench.plan import ISSUE, Plan
 from bench.rounds import interleaved
 from bench.rows import Row
-from bench.servers import bare_starlette, nginx, plain_fastapi, superagent
+from bench.servers import bare_starlette, door, nginx, plain_fastapi, superagent
 
 CONNECTIONS = 64
 MANY = 1000
 
 
 def rows(plan: Plan) -> list[Row]:
-    """Load all four with 64 connections in turn, then nginx and ours with 1,000."""
+    """Load all five with 64 connections in turn, then nginx and ours with 1,000."""
     with ExitStack() as stack:
         folder = plan.place("whoami")
         ours = stack.enter_context(superagent(folder))
         first = stack.enter_context(nginx(folder))
-        others = [stack.enter_context(start(folder)) for start in (bare_starlette, plain_fastapi)]
+        others = [stack.enter_context(start(folder)) for start in (bare_starlette, plain_fastapi, door)]
         usual = interleaved([first, *others, ours], plan.rounds, plan.seconds, CONNECTIONS, plan.draw, plan.say)
         plan.say(f"{MANY} connections")
         many = interleaved([first, ours], plan.few, plan.seconds, MANY, plan.draw, plan.say)
@@ -85,6 +85,9 @@ def figures(rounds: Rounds) -> list[Row]:
         Row("whoami.rps_over_starlette", ratio(rounds, "superagent", "starlette", rps)),
         Row("whoami.cpu_over_starlette", ratio(rounds, "superagent", "starlette", cpu)),
         Row("whoami.cpu_over_fastapi", ratio(rounds, "superagent", "fastapi", cpu)),
+        Row("door.rps_over_nginx", ratio(rounds, "door", "nginx", rps), note="without the fast lane"),
+        Row("door.cpu_over_nginx", ratio(rounds, "door", "nginx", cpu), note="without the fast lane"),
+        Row("door.rps_over_fastapi", ratio(rounds, "door", "fastapi", rps), note="without the fast lane"),
     ]
     for name, samples in rounds.items():
         found += [

@@ -33,6 +33,7 @@ class Server(Section):
     max_body_bytes: Annotated[int, Field(ge=1024)] = 1024 * 1024
     max_blob_bytes: Annotated[int, Field(ge=1024)] = 1024 * 1024 * 1024
     cors_origins: list[str] = []
+    fast_lane: Annotated[bool, Field(description="answer short operations without ASGI in between")] = True
 
 
 class Database(Section):

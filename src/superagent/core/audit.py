@@ -147,9 +147,12 @@ class Chain:
     def append(self, body: bytes) -> bytes:
         """Give the next line: the body (a JSON object with at least one field) with its number, a tab and its hash."""
         self.seq = seq = self.seq + 1
-        text = b'{"seq":%d,' % seq + body[1:]
-        self.head = head = hash_of(self.head, text)
-        return text + b"\t" + head.hex().encode() + b"\n"
+        text = b'{"seq":%d,%b' % (seq, body[1:])
+        state = _sha256.copy()
+        state.update(self.head)
+        state.update(text)
+        self.head = state.digest()
+        return b"%b\t%b\n" % (text, state.hexdigest().encode())
 
 
 def _fit(record: AuditRecord, size: int) -> AuditRecord:

@@ -93,6 +93,7 @@ class AuditLog:
         self._batch, self._flying = _Batch(), _Batch()
         self._room = limits.segment_bytes
         self._owed: list[AuditRecord] = []
+        self._announced: set[str] = set()  # invocations whose intent was taken and whose outcome was not yet
         self._down: str | None = "it was not started"
         self._stuck = self._closing = self._awake = False
         self._busy_since: float | None = None
@@ -105,7 +106,7 @@ class AuditLog:
 
     def note(self, record: AuditRecord) -> None:
         """Take a record that rides the next batch. Raises `AuditUnavailable` when the log cannot take it."""
-        body = encode(clean(record))
+        body = encode(clean(record) if record.detail else record)
         with self._lock:
             self._add(record, body)
         if not self._awake:
@@ -232,8 +233,12 @@ class AuditLog:
         batch.lines.append(line)
         batch.bytes += len(line)
         kind = record.kind
-        if kind == "outcome" or kind == "intent":
-            batch.marks.append((self._line.seq, record.invocation, kind == "intent"))
+        if kind == "intent":
+            self._announced.add(record.invocation)
+            batch.marks.append((self._line.seq, record.invocation, True))
+        elif kind == "outcome" and record.invocation in self._announced:
+            self._announced.discard(record.invocation)
+            batch.marks.append((self._line.seq, record.invocation, False))
         self._room -= len(line)
         if self._room <= 0:
             self._room = self._limits.segment_bytes
@@ -252,6 +257,8 @@ class AuditLog:
             self._wake.set()
         elif intent.invocation in self._disk.open:  # else it was dropped with the batch that failed
             self._owed.append(outcome)
+        else:
+            self._announced.discard(intent.invocation)
 
     # --- the event loop's watch over the writer ------------------------------------------------------------------
 
@@ -338,6 +345,12 @@ class AuditLog:
             self._flying = _Batch()
             self._owed += [record for batch in batches for record in batch.lost()]
             refused = [(waiter, index < batch.done) for batch in batches for index, waiter, _ in batch.waiters]
+            self._announced.difference_update(
+                record.invocation
+                for batch in batches
+                for index, _, record in batch.waiters
+                if record and index >= batch.done
+            )
             self._down, self._busy_since, self._stuck = why, None, False
             self._urgent.clear()
         _release([waiter for waiter, done in refused if done])

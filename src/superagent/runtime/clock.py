@@ -11,6 +11,7 @@ _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: no I, L, 
 _PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
 _TEN = 1023  # ten bits, two letters
 _COUNTS = 1 << 20
+_DRAWN = 64
 
 
 class SystemClock:
@@ -44,7 +45,10 @@ class SystemClock:
             return self._front + _PAIRS[count >> 10] + _PAIRS[count & _TEN]
 
     def _start(self, at: int) -> None:
-        r = int.from_bytes(os.urandom(10), "big")
+        if not self._random:  # many at a time: a system call for each millisecond costs more than the call it names
+            drawn = os.urandom(10 * _DRAWN)
+            self._random = [drawn[place : place + 10] for place in range(0, len(drawn), 10)]
+        r = int.from_bytes(self._random.pop(), "big")
         self._at = at
         self._count = r & (_COUNTS // 2 - 1)  # half of the numbers are left to count
         self._front = (
@@ -56,6 +60,7 @@ class SystemClock:
     def _forget(self) -> None:
         self._at = -1
         self._count = 0
+        self._random: list[bytes] = []
         self._front = ""
 
 

@@ -75,7 +75,7 @@ class Door:
         if not scope["path"].startswith("/v1/"):
             await self._behind(scope, receive, send)
             return
-        reply = await self._serve(scope, receive)
+        reply = await self.answer(scope, receive)
         if reply.stream is None:
             await send_reply(send, reply)
             return
@@ -86,7 +86,13 @@ class Door:
             self.kernel.hands.fault(self.kernel.hands.clock.new_id(), bug)
             raise
 
-    async def _serve(self, scope: Scope, receive: Receive) -> Reply:
+    def is_short(self, scope: Scope) -> bool:
+        """Tell whether a POST asks for an operation that never waits once its caller is known."""
+        operation = self.kernel.registry.find(scope["path"][len(OPERATIONS) :])
+        return operation is not None and operation.inline
+
+    async def answer(self, scope: Scope, receive: Receive) -> Reply:
+        """Give the reply to a request below `/v1/`; whatever breaks is in it."""
         principal: Principal | None = None
         path: str = scope["path"]
         try:

@@ -16,13 +16,16 @@ class Gate:
 
     async def identify(self, scope: Scope, headers: Headers) -> Principal:
         """Give who calls. Raises `Unauthenticated`."""
-        facts = Facts(remote_of(scope, headers), "", "http")
+        remote = remote_of(scope, headers)
         try:
             token = token_of(headers)
         except Unauthenticated as problem:
-            self._kernel.pipeline.refuse_stranger(problem, facts)
+            self._kernel.pipeline.refuse_stranger(problem, Facts(remote, "", "http"))
             raise
-        return await self._kernel.identify(Credential("bearer", Secret(token), facts))
+        known = self._kernel.known(token, remote, "http")
+        if known is not None:
+            return known
+        return await self._kernel.identify(Credential("bearer", Secret(token), Facts(remote, "", "http")))
 
     async def admit(self, scope: Scope) -> Principal:
         """Give who asks for something that is no operation, and charge it. Raises `Unauthenticated`, `RateLimited`."""

@@ -19,19 +19,19 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = dict[bytes, bytes]
 
 LONGEST_WAIT_S = 60.0
-_CALL_HEADERS = frozenset(
+STEERS = frozenset(
     b"idempotency-key x-dry-run superagent-deadline superagent-reason superagent-max-bytes superagent-isolation"
     b" superagent-session prefer".split()
 )
 # these may be said once
-_ONCE = _CALL_HEADERS - {b"prefer"} | set(b"content-length content-encoding range last-event-id traceparent".split())
+_ONCE = STEERS - {b"prefer"} | set(b"content-length content-encoding range last-event-id traceparent".split())
 # whoever sends one of these stands between us and the caller
 _PROXIED = frozenset(
     b"forwarded x-forwarded-for x-forwarded-host x-forwarded-proto x-forwarded-server x-real-ip via".split()
 )
 _TRACE = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 _TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
-STEERING = b", ".join(sorted(_CALL_HEADERS))
+STEERING = b", ".join(sorted(STEERS))
 
 
 def headers_of(scope: Scope) -> Headers:
@@ -77,7 +77,7 @@ def remote_of(scope: Scope, headers: Headers) -> str:
 
 def call_of(name: str, body: dict[str, Any], headers: Headers, query: bytes) -> Call:
     """Make a call of a POST: the body is the input, the headers say how to treat it. Raises `InvalidInput`."""
-    if not query and _CALL_HEADERS.isdisjoint(headers):
+    if not query and STEERS.isdisjoint(headers):
         return Call(name, body)
     deadline, size = _text(headers, b"superagent-deadline"), _text(headers, b"superagent-max-bytes")
     return Call(

@@ -1,0 +1,206 @@
+"""The fast lane: a POST of one operation that has arrived whole is answered without ASGI in between.
+
+It changes only the way from the parser to the door and back: what the door decides and records is the same, and a test
+compares the two. Whatever is not plain (a body still on its way, a page's `Origin`, a client that does not read) takes
+the usual way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Generator
+from contextvars import Context, copy_context
+from types import coroutine
+from typing import Any, cast
+
+from httptools import HttpRequestParser
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+from superagent.surfaces.http.door import OPERATIONS, Door
+from superagent.surfaces.http.protocol import Protocol
+from superagent.surfaces.http.reply import Reply
+from superagent.surfaces.http.request import STEERS, Message, Scope
+
+_PREFIX = OPERATIONS.encode()
+_UNUSUAL = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"origin", b"prefer"})
+
+
+class _Turn:
+    """One request in the lane, as far as uvicorn's protocol looks at the request under way."""
+
+    __slots__ = ("body", "disconnected", "keep_alive", "message_event", "response_complete", "scope", "short")
+
+    def __init__(self, scope: Scope, keep_alive: bool, short: bool) -> None:
+        self.scope = scope
+        self.keep_alive = keep_alive
+        self.short = short
+        self.body = b""
+        self.response_complete = self.disconnected = False
+        self.message_event = _NOBODY_WAITS
+
+
+class _Nobody:
+    def set(self) -> None:
+        """Wake nobody: the body is here before anybody asks for it."""
+
+
+_NOBODY_WAITS = _Nobody()
+
+
+class Lane(Protocol):
+    """One connection whose short requests are answered from the parser's callback."""
+
+    door: Door  # a class attribute: uvicorn makes one protocol a connection, see `lane_to`
+    _turn: _Turn | None = None
+
+    def on_message_begin(self) -> None:
+        """Begin; what only the usual way needs is made there."""
+        self._begin_head()
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+
+    def on_headers_complete(self) -> None:
+        """Choose the way of a request."""
+        earlier = cast("RequestResponseCycle | _Turn | None", self.cycle)
+        parser = cast("HttpRequestParser", self.parser)
+        names = {name for name, _ in self.headers}
+        if (
+            self.url.startswith(_PREFIX)
+            and b"%" not in self.url
+            and b"?" not in self.url
+            and b"#" not in self.url
+            and (earlier is None or earlier.response_complete)
+            and not self.flow.write_paused
+            and parser.get_method() == b"POST"
+            and _UNUSUAL.isdisjoint(names)
+        ):
+            self._head_is_here()
+            scope: Scope = {
+                "method": "POST",
+                "path": self.url.decode("ascii"),
+                "query_string": b"",
+                "headers": self.headers,
+                "client": self.client,
+            }
+            keep_alive = parser.get_http_version() != "1.0" and parser.should_keep_alive()
+            short = STEERS.isdisjoint(names) and self.door.is_short(scope)
+            self._turn = _Turn(scope, keep_alive, short)
+        else:
+            self._take_the_usual_way()
+
+    def _take_the_usual_way(self) -> None:
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers += headers  # the scope holds this very list
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Keep a part of the body."""
+        turn = self._turn
+        if turn is None:
+            super().on_body(body)
+        else:
+            turn.body += body
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came; a request that is not here whole goes the usual way, which waits for the rest."""
+        super().data_received(data)
+        turn = self._turn
+        if turn is not None:
+            self._turn = None
+            if not self.transport.is_closing():
+                self._take_the_usual_way()
+                if turn.body:
+                    super().on_body(turn.body)
+
+    def on_message_complete(self) -> None:
+        """Answer."""
+        turn = self._turn
+        if turn is None:
+            super().on_message_complete()
+            return
+        self._turn = None
+        self.cycle = turn  # pyright: ignore[reportAttributeAccessIssue] - it has what the protocol looks at
+        answer = self.door.answer(turn.scope, _whole(turn.body))
+        if not turn.short:
+            self._later(turn, answer, None)
+            return
+        # the first step is taken here and now; short operations have no other
+        context = copy_context()
+        try:
+            waits_for = context.run(answer.send, None)
+        except StopIteration as done:
+            self._respond(turn, done.value)
+        else:
+            self._later(turn, _going_on(answer, waits_for), context)
+
+    def _later(self, turn: _Turn, answer: Coroutine[Any, Any, Reply], context: Context | None) -> None:
+        """Let a task go on with what has to wait."""
+        task = self.loop.create_task(answer, context=context)
+        tasks = cast("set[asyncio.Task[Reply]]", self.tasks)
+        tasks.add(task)
+
+        def done(task: asyncio.Task[Reply]) -> None:
+            tasks.discard(task)
+            if task.cancelled() or task.exception() is not None:
+                self.transport.close()  # the door answers everything; only a stop of the whole server ends it here
+            else:
+                self._respond(turn, task.result())
+
+        task.add_done_callback(done)
+
+    def _respond(self, turn: _Turn, reply: Reply) -> None:
+        """Write head and body in one go."""
+        turn.response_complete = True
+        if turn.disconnected or self.transport.is_closing():
+            return
+        parts = [STATUS_LINE[reply.status]]
+        for name, value in self.server_state.default_headers:
+            parts += (name, b": ", value, b"\r\n")
+        for name, value in reply.headers:
+            parts += (name, b": ", value, b"\r\n")
+        parts.append(b"content-length: %d\r\n" % len(reply.body))
+        parts.append(b"\r\n" if turn.keep_alive else b"connection: close\r\n\r\n")
+        parts.append(reply.body)
+        self.transport.write(b"".join(parts))
+        if not turn.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+
+def lane_to(door: Door) -> type[Lane]:
+    """Give the protocol whose requests go to this door."""
+    return type("Lane", (Lane,), {"door": door})
+
+
+class _whole:  # noqa: N801 - it stands where a function stands
+    """A body that is here: what ASGI calls `receive`."""
+
+    __slots__ = ("_body",)
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def __call__(self) -> Message:
+        return {"type": "http.request", "body": self._body, "more_body": False}
+
+
+async def _going_on(answer: Coroutine[Any, Any, Reply], waits_for: Any) -> Reply:
+    return await _resumed(answer, waits_for)
+
+
+@coroutine
+def _resumed(answer: Coroutine[Any, Any, Reply], waits_for: Any) -> Generator[Any, Any, Reply]:
+    """Go on, as a task, with a coroutine that waits for something already."""
+    try:
+        while True:
+            try:
+                got = yield waits_for
+            except BaseException as thrown:
+                waits_for = answer.throw(thrown)
+            else:
+                waits_for = answer.send(got)
+    except StopIteration as done:
+        return done.value

@@ -1,0 +1,202 @@
+"""The fast lane: the same thousand requests through lane and door are answered and recorded alike."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import random
+import re
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import pytest
+
+from superagent.asgi import answer, listen
+from superagent.surfaces.http.lane import Lane
+from superagent.surfaces.http.protocol import Protocol
+from tests.promise import promise
+from tests.surfaces.http.house import PATIENCE_S, Caller, House
+from tests.surfaces.http.raw import chunk, head, wire
+from tests.until import until_async
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+SEED = 20_26
+MANY = 1000
+AT_ONCE = 50
+OWN = re.compile(
+    r'"(?:invocation|instance|id|at|until|seconds|after|before|digest|handle)":(?:"[^"]*"|[0-9.e+-]+|null)'
+)
+RECORDED = (
+    "kind", "operation", "version", "who", "chain_of", "tenant", "channel", "resources", "input_digest", "decision",
+    "decision_digest", "grants", "status", "problem", "changed", "session", "trace",
+)  # fmt: skip
+
+
+@asynccontextmanager
+async def door_of(house: House) -> AsyncGenerator[int]:
+    """Serve the same installation once more, without the lane; gives the port."""
+    stop = asyncio.Event()
+    with listen("127.0.0.1", 0) as listening:
+        serving = asyncio.create_task(answer(house.door, listening, stop, fast_lane=False))
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            house.door.streams.closing = False
+            stop.set()
+            await serving
+            house.door.streams.closing = False
+
+
+def drawn(draw: random.Random, agent: Caller, owner: Caller, number: int) -> bytes:
+    """Write one request, good or bad; nothing in it depends on what others have done."""
+    key = draw.choice([agent.key, agent.key, owner.key, "sak_nobody", ""])
+    name = draw.choice(
+        ["access.whoami", "access.whoami", "files.list", "files.write", "files.read", "probe.broken", "probe.large",
+         "no.such", "", "access%2Ewhoami", "access.whoami?dry_run=true", "access.whoami?x=1", "files.list/x"]
+    )  # fmt: skip
+    body = draw.choice(
+        [b"", b"{}", b" {} ", b"[]", b"{", b'{"a":1,"a":2}', b'{"path":"."}', b'{"path":"/etc/hostname"}', b"\xff",
+         b'{"path":"same.txt","content":"same"}', b'{"size":100}', b'{"size":2000000}', b'{"size":NaN}', b"x" * 5000]
+    )  # fmt: skip
+    headers = draw.sample(
+        ["X-Dry-Run: true", "X-Dry-Run: perhaps", "Superagent-Session: s1", "Superagent-Deadline: 5", "Origin: null",
+         "Superagent-Deadline: soon", f"Idempotency-Key: k{number}", "Prefer: wait=1", "X-Forwarded-For: 8.8.8.8",
+         "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "Content-Encoding: gzip",
+         "Superagent-Reason: because", "Superagent-Max-Bytes: 50", "X-Dry-Run: false", "X-API-Key: sak_other"],
+        draw.choice([0, 0, 0, 1, 2]),
+    )  # fmt: skip
+    if draw.random() < 0.1:
+        begin = head("POST", f"/v1/operations/{name}", key, "Transfer-Encoding: chunked", *headers)
+        return begin + chunk(body) + chunk(b"") if body else begin + chunk(b"")
+    method = draw.choice(["POST"] * 9 + ["GET"])
+    return head(method, f"/v1/operations/{name}", key, f"Content-Length: {len(body)}", *headers) + body
+
+
+async def asked(port: int, request: bytes) -> tuple[bytes, dict[bytes, bytes], bytes]:
+    """Send one request on a connection of its own; gives status line, headers and body."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**26)
+    try:
+        writer.write(request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
+        whole = await asyncio.wait_for(reader.read(), PATIENCE_S)
+    finally:
+        writer.transport.abort()
+    top, _, body = whole.partition(b"\r\n\r\n")
+    status, *lines = top.split(b"\r\n")
+    return status, dict(line.split(b": ", 1) for line in lines), body
+
+
+async def record_of(house: House, headers: dict[bytes, bytes]) -> list[dict[str, Any]]:
+    id = headers.get(b"x-invocation-id", b"").decode()
+    found = await house.records(invocation=id) if id else []
+    return sorted(({name: one.get(name) for name in RECORDED} for one in found), key=str)
+
+
+@promise("1.4a")
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+async def test_a_thousand_requests_are_answered_and_recorded_alike_by_lane_and_door(house: House) -> None:
+    draw, agent = random.Random(SEED), await house.agent()
+    (agent.workspace / "same.txt").write_text("same")
+    requests = [drawn(draw, agent, house.owner, number) for number in range(MANY)]
+    seen: set[bytes] = set()
+    async with door_of(house) as port:
+        for place in range(0, MANY, AT_ONCE):
+            some = requests[place : place + AT_ONCE]
+            by_lane = [await asked(house.port, one) for one in some]
+            # a key is remembered with its outcome: the other way must not find it
+            by_door = [await asked(port, one.replace(b"Idempotency-Key: k", b"Idempotency-Key: d")) for one in some]
+            for request, one, other in zip(some, by_lane, by_door, strict=True):
+                assert one[0] == other[0], request
+                assert set(one[1]) == set(other[1]), request
+                assert OWN.sub("", one[2].decode()) == OWN.sub("", other[2].decode()), request
+                assert await record_of(house, one[1]) == await record_of(house, other[1]), request
+                seen.add(one[0])
+
+    assert {line.split(b" ")[1] for line in seen} >= {b"200", b"400", b"401", b"404", b"422", b"500", b"202"}
+
+
+async def test_a_request_that_arrives_in_pieces_is_answered(house: House) -> None:
+    body = b'{"size": 10}'
+    request = head("POST", "/v1/operations/probe.large", house.owner.key, f"Content-Length: {len(body)}") + body
+    for cut in (5, request.index(b"\r\n\r\n") + 2, len(request) - len(body), len(request) - 3):
+        async with wire(house) as it:
+            await it.send(request[:cut])
+            await asyncio.sleep(0)
+            await it.send(request[cut:])
+            assert await it.until(b"\r\n") == b"HTTP/1.1 200 OK\r\n"
+            await it.until(b"xxxxxxxxxx")
+
+
+async def test_requests_in_one_packet_are_answered_in_order_whatever_their_way(house: House) -> None:
+    def one(name: str, body: bytes, *headers: str) -> bytes:
+        return head("POST", f"/v1/operations/{name}", house.owner.key, f"Content-Length: {len(body)}", *headers) + body
+
+    last = head("GET", "/health/live", house.owner.key, "Connection: close")
+    async with wire(house) as it:
+        await it.send(
+            one("access.whoami", b"{}")
+            + one("probe.wait", b'{"seconds": 0.1, "mark": "second"}')
+            + one("access.whoami", b"{}", "Prefer: wait=1")
+            + one("probe.large", b'{"size": 5, "word": "fourth"}')
+            + last
+        )
+        whole = await it.rest()
+
+    places = [whole.index(mark) for mark in (b'"kind":"human"', b'"second"', b'"fourt', b'"status":"ok"')]
+    assert places == sorted(places)
+    assert whole.count(b"HTTP/1.1 200 OK") == 5
+
+
+async def test_an_old_client_gets_its_answer_and_the_end_of_the_connection(house: House) -> None:
+    async with wire(house) as it:
+        request = head("POST", "/v1/operations/access.whoami", house.owner.key, "Content-Length: 2") + b"{}"
+        await it.send(request.replace(b"HTTP/1.1", b"HTTP/1.0"))
+        whole = await it.rest()
+
+    assert b"connection: close" in whole
+    assert b'"status":"done"' in whole
+
+
+async def test_whoever_leaves_before_the_answer_harms_nobody(house: House) -> None:
+    body = b'{"seconds": 0.05, "mark": "left"}'
+    async with wire(house) as it:
+        await it.send(head("POST", "/v1/operations/probe.wait", house.owner.key, f"Content-Length: {len(body)}") + body)
+        it.leave()
+
+    assert (await house.owner.done("access.whoami"))["id"] == "owner"
+
+
+async def test_a_client_that_reads_nothing_is_not_answered_without_end(house: House) -> None:
+    one = head("POST", "/v1/operations/access.whoami", house.owner.key, "Content-Length: 2") + b"{}"
+    async with wire(house) as it:
+        cast("asyncio.Transport", it.writer.transport).pause_reading()
+        it.writer.write(one * 40_000)
+        await until_async(lambda: any(lane.flow.write_paused for lane in connections()), "a full connection")
+        held = [lane for lane in connections() if lane.flow.write_paused]
+        assert all(lane.transport.get_write_buffer_size() < 2**20 for lane in held)
+        assert all(len(lane.pipeline) < 5_000 for lane in held)
+
+
+def connections() -> list[Lane]:
+    return [one for one in gc.get_objects() if isinstance(one, Lane)]
+
+
+async def test_a_connection_that_asks_nothing_more_is_closed(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = head("POST", "/v1/operations/access.whoami", house.owner.key, "Content-Length: 2") + b"{}"
+    made = Protocol.connection_made
+
+    def hurried(self: Protocol, transport: asyncio.Transport) -> None:
+        made(self, transport)
+        self.timeout_keep_alive = 0.2  # pyright: ignore[reportAttributeAccessIssue]
+
+    monkeypatch.setattr(Protocol, "connection_made", hurried)
+    async with wire(house) as it, wire(house) as busy:
+        await it.send(request)
+        body = b'{"seconds": 0.6, "mark": "long"}'
+        long = head("POST", "/v1/operations/probe.wait", house.owner.key, f"Content-Length: {len(body)}") + body
+        await busy.send(long)
+
+        assert b"200 OK" in await it.rest()  # and then the end
+        assert b"200 OK" in await busy.rest()  # what takes longer is waited for
