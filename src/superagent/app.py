@@ -245,6 +245,7 @@ class _Audit:
 
     def __init__(self, audit_log: AuditLog, keys: FileKeys) -> None:
         self.note = audit_log.note
+        self.note_text = audit_log.note_text
         self.durable = audit_log.durable
         self._seal = keys.personal.seal
 

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
-from superagent.core.audit import AuditRecord
+from superagent.core.audit import AuditRecord, decode_record
 from superagent.core.events import LocalBus
 from superagent.core.grants import Grant
 from superagent.core.invocation import Call, Outcome, Status, Ticket
@@ -84,6 +84,10 @@ class AuditSpy:
         if self.failing:
             raise AuditUnavailable("the audit spy was told to fail")
         self.records.append(record)
+
+    def note_text(self, text: bytes) -> None:
+        """Take a record that is text already. Raises `AuditUnavailable` while failing."""
+        self.note(decode_record(text))
 
     async def durable(self, record: AuditRecord) -> None:
         """Take a record that must be on disk. Raises `AuditUnavailable` while failing."""

@@ -227,12 +227,8 @@ class Pipeline:
                 await self._hands.idempotency.forget(ticket)
             return failed(ticket, problem, 0.0)
         outcome = await self._execution.run(ticket)
-        record = self._recorder.of("outcome", ticket, self._hands.clock.now(), outcome)
         try:
-            if ticket.reads_outside and not ticket.needs_witness:
-                await self._hands.audit.durable(record)
-            else:
-                self._hands.audit.note(record)
+            await self._write_down(ticket, outcome)
         except AuditUnavailable as problem:
             if not ticket.needs_witness:
                 return failed(ticket, problem, outcome.seconds)  # a read that cannot be recorded is not answered
@@ -241,6 +237,18 @@ class Pipeline:
             await self._hands.idempotency.finish(ticket, outcome)
         self._bus.publish(Performed(ticket, outcome))
         return outcome
+
+    async def _write_down(self, ticket: Ticket, outcome: Outcome) -> None:
+        """Record what came of a call; of a read that went outside before it is answered. Raises `AuditUnavailable`."""
+        audit, recorder, now = self._hands.audit, self._recorder, self._hands.clock.now()
+        if ticket.needs_witness:
+            audit.note(recorder.of("outcome", ticket, now, outcome))
+        elif ticket.reads_outside:
+            await audit.durable(recorder.of("outcome", ticket, now, outcome))
+        elif (text := recorder.text_of(ticket, now, outcome)) is not None:
+            audit.note_text(text)
+        else:
+            audit.note(recorder.of("outcome", ticket, now, outcome))
 
     def _redeem(self, ticket: Ticket) -> None:
         """Check at the last moment that the permission still stands."""

@@ -76,6 +76,11 @@ class Audit(Protocol):
         ...
 
     @property
+    def note_text(self) -> Callable[[bytes], None]:
+        """Do the same for the outcome of a read that is JSON text already."""
+        ...
+
+    @property
     def durable(self) -> Callable[[AuditRecord], Awaitable[None]]:
         """Return once a record is on disk. Raises `AuditUnavailable`."""
         ...

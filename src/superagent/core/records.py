@@ -10,6 +10,7 @@ from superagent.core.audit import AuditRecord, Kind
 from superagent.core.invocation import Invocation, Outcome, Ticket
 from superagent.core.principal import Facts, Principal
 from superagent.core.problems import Problem
+from superagent.core.record_texts import RecordTexts, is_plain, text_of
 
 Seal = Callable[[str, str, bytes], str]
 
@@ -20,6 +21,17 @@ class Recorder:
     def __init__(self, seal: Seal) -> None:
         self._seal = seal
         self._sealed: dict[Principal, str] = {}
+        self._texts = RecordTexts()
+
+    def text_of(self, ticket: Ticket, at: float, outcome: Outcome) -> bytes | None:
+        """Give the record of a call that only read and touched nothing, as text; None when it says more than most."""
+        if not is_plain(ticket, outcome):
+            return None
+        parts = self._texts.parts_of(ticket)
+        if parts is None:
+            self._texts.learn(ticket, self.of("outcome", ticket, at, outcome))
+            return None
+        return text_of(parts, ticket, at, outcome)
 
     def of(self, kind: Kind, ticket: Ticket, at: float, outcome: Outcome | None = None) -> AuditRecord:
         """Give the record of a permitted call, before (no outcome) or after it was performed."""

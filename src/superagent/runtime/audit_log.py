@@ -113,6 +113,16 @@ class AuditLog:
             self._awake = True
             self._wake.set()
 
+    def note_text(self, text: bytes) -> None:
+        """Take the text of an outcome that no intent announced; otherwise as `note`."""
+        with self._lock:
+            if not self._takes:
+                raise AuditUnavailable(f"the audit log takes no records: {self.trouble or 'its buffer is full'}")
+            self._line_of(text)
+        if not self._awake:
+            self._awake = True
+            self._wake.set()
+
     async def durable(self, record: AuditRecord) -> None:
         """Take a record and return when it is on the disk.
 
@@ -211,15 +221,19 @@ class AuditLog:
 
     # --- taking records, under the lock --------------------------------------------------------------------------
 
-    def _add(self, record: AuditRecord, body: bytes) -> None:
+    @property
+    def _takes(self) -> bool:
         batch, limits = self._batch, self._limits
-        if (
+        return not (
             self._down is not None
             or self._stuck
             or self._closing
             or len(batch.lines) >= limits.buffer_records
             or batch.bytes >= limits.buffer_bytes
-        ):
+        )
+
+    def _add(self, record: AuditRecord, body: bytes) -> None:
+        if not self._takes:
             # the effect of an intent on the disk is there already, so its outcome is taken as long as anybody can
             if self._closing or record.kind != "outcome" or record.invocation not in self._disk.open:
                 raise AuditUnavailable(f"the audit log takes no records: {self.trouble or 'its buffer is full'}")
@@ -229,21 +243,26 @@ class AuditLog:
         self._append(record, body)
 
     def _append(self, record: AuditRecord, body: bytes) -> None:
+        seq = self._line_of(body)
+        if record.kind == "intent":
+            self._announced.add(record.invocation)
+            self._batch.marks.append((seq, record.invocation, True))
+        elif record.kind == "outcome" and record.invocation in self._announced:
+            self._announced.discard(record.invocation)
+            self._batch.marks.append((seq, record.invocation, False))
+
+    def _line_of(self, body: bytes) -> int:
+        """Make the next line of the gathering batch, and the header of a new segment behind it where it is time."""
         batch, line = self._batch, self._line.append(body)
+        seq = self._line.seq
         batch.lines.append(line)
         batch.bytes += len(line)
-        kind = record.kind
-        if kind == "intent":
-            self._announced.add(record.invocation)
-            batch.marks.append((self._line.seq, record.invocation, True))
-        elif kind == "outcome" and record.invocation in self._announced:
-            self._announced.discard(record.invocation)
-            batch.marks.append((self._line.seq, record.invocation, False))
         self._room -= len(line)
         if self._room <= 0:
             self._room = self._limits.segment_bytes
             batch.headers.append(len(batch.lines))
             batch.lines.append(self._disk.header(self._line))
+        return seq
 
     def _take_back(self, intent: AuditRecord, status: str, problem: str) -> None:
         """Say behind an intent, whether or not it gets to the disk, that it was not followed."""
