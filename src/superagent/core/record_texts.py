@@ -18,6 +18,7 @@ from superagent.core.policy import Decision
 from superagent.core.principal import Principal
 
 MOST_KEPT = 4096
+_RECORD = b'%b"at":%a%b"invocation":"%b"%b"input_digest":"%b"%b"output_digest":"%b"%b"seconds":%a%b"bytes":%d%b'
 _AT, _SECONDS, _BYTES = -7.125, -8.125, -9
 _MARKED = {
     "at": _AT,
@@ -33,7 +34,37 @@ _MARKS = (
     b'"bytes":-9',
 )  # fmt: skip
 
-Parts = tuple[bytes, ...]
+
+class Parts:
+    """The text of one sort of record around the values that differ, and the digest of the output that came last."""
+
+    __slots__ = ("around", "decision", "digest", "output")
+
+    def __init__(self, decision: Decision, around: tuple[bytes, ...]) -> None:
+        self.decision = decision
+        self.around = around
+        self.output = self.digest = b""
+
+    def text(self, ticket: Ticket, at: float, outcome: Outcome) -> bytes:
+        """Give the record of a plain call."""
+        output, around = outcome.output, self.around
+        if output != self.output:  # reads mostly give what they gave before, and comparing is cheaper than hashing
+            self.output, self.digest = output, sha256(output).hexdigest().encode()
+        return _RECORD % (
+            around[0],
+            at,
+            around[1],
+            ticket.invocation.id.encode(),
+            around[2],
+            ticket.input_digest.encode(),
+            around[3],
+            self.digest,
+            around[4],
+            int(outcome.seconds * 1e6) / 1e6,
+            around[5],
+            len(output),
+            around[6],
+        )
 
 
 def is_plain(ticket: Ticket, outcome: Outcome) -> bool:
@@ -55,13 +86,13 @@ class RecordTexts:
     """The parts of plain records, by who calls what through which door."""
 
     def __init__(self) -> None:
-        self._parts: dict[tuple[Principal, Operation, str], tuple[Decision, Parts]] = {}
+        self._parts: dict[tuple[Principal, Operation, str], Parts] = {}
 
-    def parts_of(self, ticket: Ticket) -> Parts | None:
+    def find(self, ticket: Ticket) -> Parts | None:
         """Give the parts for such a call when they were made before, under the same decision."""
         invocation = ticket.invocation
         known = self._parts.get((invocation.principal, ticket.operation, invocation.channel))
-        return known[1] if known is not None and known[0] is ticket.decision else None
+        return known if known is not None and known.decision is ticket.decision else None
 
     def learn(self, ticket: Ticket, record: AuditRecord) -> None:
         """Make the parts out of a record that was made the long way."""
@@ -75,24 +106,4 @@ class RecordTexts:
         if len(self._parts) >= MOST_KEPT:
             self._parts.clear()
         key = (invocation.principal, ticket.operation, invocation.channel)
-        self._parts[key] = (ticket.decision, (*parts, rest))
-
-
-def text_of(parts: Parts, ticket: Ticket, at: float, outcome: Outcome) -> bytes:
-    """Give the text of a plain call's record."""
-    output = outcome.output
-    return b'%b"at":%a%b"invocation":"%b"%b"input_digest":"%b"%b"output_digest":"%b"%b"seconds":%a%b"bytes":%d%b' % (
-        parts[0],
-        at,
-        parts[1],
-        ticket.invocation.id.encode(),
-        parts[2],
-        ticket.input_digest.encode(),
-        parts[3],
-        sha256(output).hexdigest().encode(),
-        parts[4],
-        int(outcome.seconds * 1e6) / 1e6,
-        parts[5],
-        len(output),
-        parts[6],
-    )
+        self._parts[key] = Parts(ticket.decision, (*parts, rest))

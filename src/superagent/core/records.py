@@ -10,7 +10,7 @@ from superagent.core.audit import AuditRecord, Kind
 from superagent.core.invocation import Invocation, Outcome, Ticket
 from superagent.core.principal import Facts, Principal
 from superagent.core.problems import Problem
-from superagent.core.record_texts import RecordTexts, is_plain, text_of
+from superagent.core.record_texts import RecordTexts, is_plain
 
 Seal = Callable[[str, str, bytes], str]
 
@@ -27,11 +27,11 @@ class Recorder:
         """Give the record of a call that only read and touched nothing, as text; None when it says more than most."""
         if not is_plain(ticket, outcome):
             return None
-        parts = self._texts.parts_of(ticket)
+        parts = self._texts.find(ticket)
         if parts is None:
             self._texts.learn(ticket, self.of("outcome", ticket, at, outcome))
             return None
-        return text_of(parts, ticket, at, outcome)
+        return parts.text(ticket, at, outcome)
 
     def of(self, kind: Kind, ticket: Ticket, at: float, outcome: Outcome | None = None) -> AuditRecord:
         """Give the record of a permitted call, before (no outcome) or after it was performed."""
