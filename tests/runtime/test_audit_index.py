@@ -16,9 +16,10 @@ import pytest
 from superagent.core.audit import AuditRecord
 from superagent.core.problems import InvalidInput, Unavailable
 from superagent.data.database import Database, open_database
-from superagent.runtime import audit_index
+from superagent.runtime import audit_index, audit_tail
 from superagent.runtime.audit_index import AREA, AuditIndex
 from superagent.runtime.audit_log import AuditLog
+from superagent.runtime.audit_tables import CHAINS
 from tests.data.areas import check_area
 from tests.runtime.audit_book import SMALL, a_log, record
 from tests.until import until_async
@@ -138,7 +139,8 @@ async def test_a_cursor_that_is_none_is_refused(tmp_path: Path, cursor: str) -> 
 async def test_a_long_search_for_a_text_goes_on_from_its_cursor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit_index, "AT_ONCE", 10)
+    monkeypatch.setattr(audit_tail, "BLOCK_BYTES", 2000)
+    monkeypatch.setattr(audit_index, "BLOCKS_AT_ONCE", 2)
     monkeypatch.setattr(audit_index, "MOST_SEARCHED", 30)
     async with place(tmp_path) as here:
         here.log.note(call("old", detail={"said": "needle"}))
@@ -201,7 +203,7 @@ async def test_segments_chains_and_processes_are_all_followed_and_finished_ones_
         other.note(record(200))
         await other.close()
         assert len(await here.names(limit=7)) == 101
-        rows = await here.database.read_instance(lambda tx: tx.select(audit_index.CHAINS))
+        rows = await here.database.read_instance(lambda tx: tx.select(CHAINS))
         assert {row.chain: row.ended for row in rows} == {"n-w-01A": 0, "n-w-01B": 1}
 
 
@@ -218,7 +220,7 @@ async def test_the_index_goes_on_where_it_was_and_can_be_made_anew(tmp_path: Pat
 
 
 async def test_more_than_one_read_is_indexed_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit_index, "AT_ONCE", 7)
+    monkeypatch.setattr(audit_index, "AT_ONCE_BYTES", 2000)
     async with place(tmp_path) as here:
         other = a_log(here.directory, "01B")
         other.start()
