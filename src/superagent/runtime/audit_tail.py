@@ -97,9 +97,10 @@ class _Reading:
         if (segment, place) == (start.segment, start.place):
             return replace(start, ended=ended)
         last = self._last
+        reached = last.number + last.lines if last.chain == folder.name else start.reached
         if _goes_on(last, folder.name, segment, place):
-            return Position(segment, place, ended, last.number + last.lines, last.place, last.lines)
-        return Position(segment, place, ended, start.reached, place)  # behind a header
+            return Position(segment, place, ended, reached, last.place, last.lines)
+        return Position(segment, place, ended, reached, begin=place)  # behind a header
 
     def _cut(self, chain: str, segment: int, place: int, data: bytes) -> None:
         begin = 0
