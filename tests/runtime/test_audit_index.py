@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import sqlite3
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import msgspec
@@ -15,11 +18,15 @@ import pytest
 
 from superagent.core.audit import AuditRecord
 from superagent.core.problems import InvalidInput, Unavailable
+from superagent.data import migrate
+from superagent.data.areas import Area
 from superagent.data.database import Database, open_database
+from superagent.data.dialect import engine_of, writer
 from superagent.runtime import audit_index, audit_tail
 from superagent.runtime.audit_index import AREA, AuditIndex
 from superagent.runtime.audit_log import AuditLog
-from superagent.runtime.audit_tables import CHAINS
+from superagent.runtime.audit_pace import Pace
+from superagent.runtime.audit_tables import BLOCKS, CHAINS
 from tests.data.areas import check_area
 from tests.runtime.audit_book import SMALL, a_log, record
 from tests.until import until_async
@@ -65,6 +72,23 @@ def call(name: str, **fields: Any) -> AuditRecord:
 
 async def test_the_tables_are_those_of_the_migration(tmp_path: Path) -> None:
     await check_area(AREA, tmp_path)
+
+
+async def test_an_index_of_an_older_version_is_made_anew_from_the_segments(tmp_path: Path) -> None:
+    path, older = tmp_path / "index.db", Area("audit", "audit_0001", AREA.versions)
+    with writer(engine_of(path)) as connection, connection.begin():
+        migrate.VERSIONS.create(connection)
+    await (await open_database(path, [older])).close()
+    with closing(sqlite3.connect(path)) as connection:
+        row = ("default", 7, 1.0, "lost", "agent:coder", "agent:coder", "files.read", "n-w-01A", 1, 0, 9)
+        connection.execute("INSERT INTO audit_records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+        connection.execute("INSERT INTO audit_chains VALUES ('n-w-01A', 1, 999999, 1)")
+        connection.commit()
+
+    async with place(tmp_path) as here:
+        here.log.note(record(1))
+
+        assert await here.names() == ["call-1"]
 
 
 async def test_what_was_noted_a_moment_ago_is_found(tmp_path: Path) -> None:
@@ -230,6 +254,99 @@ async def test_more_than_one_read_is_indexed_whole(tmp_path: Path, monkeypatch: 
         await other.close()
         assert len(await here.names()) == 100
         assert await here.index.rebuild() == 100
+
+
+async def test_many_short_reads_share_one_row(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        for number in range(12):  # within one segment
+            here.log.note(record(number))
+            await here.index.query("default", limit=1)
+        (row,) = await here.database.read_instance(lambda tx: tx.select(BLOCKS))
+        assert (row.records, row.oldest, row.newest) == (12, 1_800_000_000.0, 1_800_000_011.0)
+        assert row.actors == "\nagent:coder\n"
+        assert row.resources.count("\n") == 13
+
+
+async def test_a_long_record_is_read_whole_however_little_is_read_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_index, "AT_ONCE_BYTES", 100)
+    monkeypatch.setattr(audit_tail, "BLOCK_BYTES", 100)
+    async with place(tmp_path) as here:
+        here.log.note(call("long", detail={"said": "x" * 60_000 + "needle"}))
+        here.log.note(call("short"))
+        assert await here.names() == ["short", "long"]
+        assert await here.names(text="needle") == ["long"]
+
+
+async def test_any_long_search_goes_on_from_its_cursor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_tail, "BLOCK_BYTES", 2000)
+    monkeypatch.setattr(audit_index, "MOST_SEARCHED", 30)
+    async with place(tmp_path) as here:
+        for number in range(70):  # each thing in every block, but never both in one record
+            here.log.note(call(f"call-{number}", at=number, who=f"agent:{number % 2}", operation=f"x.{number % 2}"))
+        page, cursor = await here.index.query("default", actor="agent:0", operation="x.1")
+        assert (page, cursor is None) == ([], False)
+        assert await here.names(actor="agent:0", operation="x.1") == []
+
+
+async def test_a_search_opens_nobody_elses_personal_detail(tmp_path: Path) -> None:
+    opened: list[str] = []
+
+    def spy(sealed: str) -> str:
+        opened.append(sealed)
+        return "192.0.2.7"
+
+    async with place(tmp_path, open_personal=spy) as here:
+        here.log.note(call("a", personal="default's"))
+        here.log.note(call("b", personal="acme's", tenant="acme"))
+        assert await here.names("acme", text="192.0.2.7") == ["b"]
+        assert await here.names("acme", text="nowhere") == []
+    assert set(opened) == {"acme's"}
+
+
+async def test_the_feed_goes_on_behind_blocks_that_cannot_be_read_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_tail, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(audit_index, "BLOCKS_AT_ONCE", 2)
+    async with place(tmp_path) as here:
+        for number in range(6):
+            await here.log.durable(record(number))
+        assert len(await here.names()) == 6
+        segment = next(here.directory.rglob("*.seg"))
+        whole = segment.read_bytes()
+        lines = whole.splitlines(True)
+        segment.write_bytes(b"".join([lines[0], *(b"?" * (len(one) - 1) + b"\n" for one in lines[1:5]), *lines[5:]]))
+        items = await here.index.after("default", 0, 10)
+        assert [one.record["invocation"] for one in items] == ["call-4", "call-5"]
+        segment.write_bytes(whole)
+
+
+async def test_the_follower_takes_a_tenth_of_the_time_of_a_busy_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[tuple[float, float]] = []
+    step = AuditIndex._step  # pyright: ignore[reportPrivateUsage]
+
+    async def timed(self: AuditIndex) -> bool:
+        begin = monotonic()
+        more = await step(self)
+        steps.append((begin, monotonic()))
+        return more
+
+    monkeypatch.setattr(AuditIndex, "_step", timed)
+    monkeypatch.setattr(audit_index, "AT_ONCE_BYTES", 3000)
+    monkeypatch.setattr(audit_index, "Pace", lambda: Pace(used=monotonic))  # it uses a whole processor, always
+    async with place(tmp_path, pause_s=0.0) as here:
+        for number in range(40):
+            here.log.note(record(number))
+        await here.log.flush()
+        await here.index.start()
+        await until_async(lambda: len(steps) > 4, "some steps")
+        await here.index.close()
+    for (begin, end), (following, _) in pairwise(steps):
+        assert following - end >= 9 * (end - begin)
 
 
 async def test_lines_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:

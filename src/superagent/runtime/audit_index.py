@@ -94,8 +94,9 @@ class AuditIndex:
         """Give records newest first, and the cursor of the next page (None on the last).
 
         `actor` is who acted or for whom; `operation` may end in `*`; `resource` is the beginning of a canonical id;
-        `text` stands anywhere in the record, upper and lower case alike. Under heavy load the newest may be missing.
-        Raises `InvalidInput` for a cursor that is none of ours.
+        `text` stands anywhere in the record, upper and lower case alike. Under heavy load the newest may be missing. A
+        search that had to read very much gives what it found by then, and the cursor to go on from. Raises
+        `InvalidInput` for a cursor that is none of ours.
         """
         below = parse_cursor(cursor)
         await self._catch_up()

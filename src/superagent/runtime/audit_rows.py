@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Row
 
@@ -26,9 +27,10 @@ def block_of(row: Row[Any]) -> Block:
 
 def positions(tx: InstanceTransaction) -> dict[str, Position]:
     """Give how far each chain was read."""
+    rows = cast("Sequence[tuple[str, int, int, int, int, int, int]]", tx.select(CHAINS))
     return {
-        row.chain: Position(row.segment, row.place, bool(row.ended), row.reached, row.begin, row.lines)
-        for row in tx.select(CHAINS)
+        chain: Position(segment, place, bool(ended), reached, begin, lines)
+        for chain, segment, place, ended, reached, begin, lines in rows
     }
 
 

@@ -56,15 +56,15 @@ def read_fresh(directory: Path, positions: Mapping[str, Position], most_bytes: i
     last = max(positions, key=lambda chain: positions[chain].reached, default="")
     reading = _Reading(last, positions.get(last, Position()), most_bytes)
     # the chain of the last block first: it grows that block, which it cannot once another chain has begun one
-    for folder in sorted(files.chain_folders(directory), key=lambda one: one.name != last):
-        start = positions.get(folder.name, Position())
+    for chain in sorted(files.chain_names(directory), key=lambda name: name != last):
+        start = positions.get(chain, Position())
         if start.ended:
             continue
         if reading.left <= 0:
             break
-        end = reading.chain(folder, start)
+        end = reading.chain(directory / chain, start)
         if end != start:
-            reading.fresh.positions[folder.name] = end
+            reading.fresh.positions[chain] = end
     reading.fresh.more = reading.left <= 0
     return reading.fresh
 
