@@ -375,6 +375,25 @@ async def test_lines_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:
         segment.write_bytes(b"".join(lines))
 
 
+async def test_a_page_is_filled_from_behind_records_that_somebody_spoilt(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        for number in range(5):
+            await here.log.durable(record(number))
+        assert len(await here.names()) == 5
+        segment = next(here.directory.rglob("*.seg"))
+        whole = segment.read_bytes()
+        lines = whole.splitlines(True)
+        lines[5] = lines[5][:-65] + b"?" * 64 + b"\n"  # no hash
+        lines[4] = lines[4].replace(b"files.write", b"files.writ\xff")  # no UTF-8 where it is looked at first
+        lines[3] = lines[3].replace(b'"who"', b'"x":"\xff","who"')  # and where it is not
+        segment.write_bytes(b"".join(lines))
+        page, _ = await here.index.query("default", limit=1)
+        assert [one["invocation"] for one in page] == ["call-1"]
+        assert await here.names(limit=1) == ["call-1", "call-0"]
+        assert [one.record["invocation"] for one in await here.index.after("default", 0, 10)] == ["call-0", "call-1"]
+        segment.write_bytes(whole)
+
+
 async def test_a_database_that_does_not_work_is_told_and_stops_nothing(tmp_path: Path) -> None:
     async with place(tmp_path, pause_s=0.01) as here:
         await here.database.close()

@@ -29,7 +29,7 @@ BLOCKS_AT_ONCE = 32
 PAUSE_S = 0.5
 CATCH_UP_S = 5.0
 REBUILD_WAIT_S = 60.0
-MOST_SEARCHED = 500_000  # lines that one search reads, before it gives a cursor to go on from
+MOST_SEARCHED = 250_000  # lines that one search reads, before it gives a cursor to go on from
 
 
 @dataclass(frozen=True, slots=True)

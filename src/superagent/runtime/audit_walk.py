@@ -171,7 +171,7 @@ def record_in(line: bytes, chain: str) -> dict[str, Any] | None:
     try:
         record: dict[str, Any] | None = _decode(parsed[0]) if parsed else None
         return {"chain": chain, **record, "hash": parsed[1].hex()} if parsed and record else None
-    except (TypeError, *UNREADABLE):
+    except UNREADABLE:
         return None
 
 
