@@ -23,7 +23,7 @@ from superagent.data.areas import Area
 from superagent.data.database import Database, open_database
 from superagent.data.dialect import engine_of, writer
 from superagent.runtime import audit_index, audit_tail
-from superagent.runtime.audit_index import AREA, AuditIndex
+from superagent.runtime.audit_index import AREA, AuditIndex, IndexedRecord
 from superagent.runtime.audit_log import AuditLog
 from superagent.runtime.audit_pace import Pace
 from superagent.runtime.audit_tables import BLOCKS, CHAINS
@@ -193,11 +193,8 @@ async def test_the_feed_goes_on_after_a_number(tmp_path: Path) -> None:
         for number in range(5):
             here.log.note(record(number))
 
-        async def newest() -> int:
-            return await here.index.newest("default")
-
         for _ in range(500):
-            if await newest() >= 5:
+            if len(await here.index.after("default", 0, 10)) == 5:
                 break
             await asyncio.sleep(0.01)
         items = await here.index.after("default", 0, 3)
@@ -205,6 +202,7 @@ async def test_the_feed_goes_on_after_a_number(tmp_path: Path) -> None:
         items = await here.index.after("default", items[-1].number, 10)
         assert [one.record["invocation"] for one in items] == ["call-3", "call-4"]
         assert await here.index.after("default", items[-1].number, 10) == []
+        assert await here.index.newest("default") == items[-1].number
         await here.index.close()
 
 
@@ -321,6 +319,42 @@ async def test_the_feed_goes_on_behind_blocks_that_cannot_be_read_any_more(
         items = await here.index.after("default", 0, 10)
         assert [one.record["invocation"] for one in items] == ["call-4", "call-5"]
         segment.write_bytes(whole)
+
+
+async def test_whoever_begins_to_follow_the_feed_wakes_the_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_index, "UNWATCHED", 100_000)
+    monkeypatch.setattr(audit_index, "WATCHED_S", -1.0)
+    async with place(tmp_path, pause_s=0.01) as here:
+        await here.index.start()
+        start = await here.index.newest("default")
+        await here.log.durable(record(1))
+        found: list[IndexedRecord] = []
+        for _ in range(500):  # without it the index would rest for a quarter of an hour now
+            if found := await here.index.after("default", start, 10):
+                break
+            await asyncio.sleep(0.01)
+        assert [one.record["invocation"] for one in found] == ["call-1"]
+        await here.index.close()
+
+
+async def test_the_index_looks_less_often_while_nobody_follows_the_feed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[float] = []
+
+    async def looked(self: AuditIndex) -> bool:
+        del self
+        looks.append(monotonic())
+        return False
+
+    monkeypatch.setattr(AuditIndex, "_step", looked)
+    async with place(tmp_path, pause_s=0.02) as here:
+        await here.index.start()
+        await until_async(lambda: len(looks) > 2, "some looks")
+        await here.index.close()
+    assert min(after - before for before, after in pairwise(looks)) >= 0.08
 
 
 async def test_the_follower_takes_a_tenth_of_the_time_of_a_busy_process(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from io import BufferedWriter
 from pathlib import Path
@@ -27,6 +27,8 @@ __all__ = ["AREA", "AuditIndex", "IndexedRecord"]
 AT_ONCE_BYTES = 2 * 1024 * 1024  # read in one step: some 3,000 records, ten milliseconds
 BLOCKS_AT_ONCE = 32
 PAUSE_S = 0.5
+UNWATCHED = 4  # so many pauses in one while nobody follows the feed: fewer and larger steps cost half as much
+WATCHED_S = 5.0  # who follows the feed asks several times a second
 CATCH_UP_S = 5.0
 REBUILD_WAIT_S = 60.0
 MOST_SEARCHED = 250_000  # lines that one search reads, before it gives a cursor to go on from
@@ -44,7 +46,8 @@ class AuditIndex:
     """Know where which records stand, behind the line and never in its way.
 
     The segments are the truth: what the index has is a row for each block of lines, and a search reads the blocks that
-    may hold what it looks for. Of several processes on one host, whoever holds the lock reads on for all of them.
+    may hold what it looks for. Of several processes on one host, whoever holds the lock reads on for all of them: often
+    while somebody follows the feed, else now and then, for a search reads on by itself.
     `flush` is awaited before a search, so that it sees what this process noted before. `open_personal` opens sealed
     personal detail.
     """
@@ -64,6 +67,8 @@ class AuditIndex:
         self._open_personal = open_personal
         self._pause_s = pause_s
         self._pace = Pace()
+        self._watched_until = 0.0
+        self._watched = asyncio.Event()
         self._follower: asyncio.Task[None] | None = None
         self.trouble = ""
 
@@ -114,6 +119,8 @@ class AuditIndex:
 
     async def after(self, tenant: str, number: int, limit: int) -> list[IndexedRecord]:
         """Give a tenant's records that were indexed after a number, oldest first."""
+        self._watched_until = monotonic() + WATCHED_S
+        self._watched.set()
         found: list[IndexedRecord] = []
         while True:
             at, most = number, limit - len(found)
@@ -124,7 +131,8 @@ class AuditIndex:
             number = some[-1].number + some[-1].lines - 1
 
     async def newest(self, tenant: str) -> int:
-        """Give the number of a tenant's newest record, 0 for none."""
+        """Give the number of a tenant's newest record, 0 for none; what comes after it happens from now on."""
+        await self._catch_up()
         row = await self._database.read(
             tenant,
             lambda tx: tx.first(BLOCKS, columns=[BLOCKS.c.number + BLOCKS.c.lines], order=[BLOCKS.c.number.desc()]),
@@ -196,6 +204,10 @@ class AuditIndex:
             except (Problem, OSError) as fault:
                 self.trouble = str(fault) or type(fault).__name__  # the segments keep everything until it works again
             await self._pace.rest(monotonic() - begin, at_least_s=0.0 if more else self._pause_s)
+            if not more and monotonic() > self._watched_until:
+                self._watched.clear()
+                with suppress(TimeoutError):  # a search reads on by itself
+                    await asyncio.wait_for(self._watched.wait(), (UNWATCHED - 1) * self._pause_s)
 
     async def _catch_up(self) -> None:
         if self._flush:
