@@ -24,7 +24,7 @@ from superagent.runtime.audit_walk import Match, Segments, Walk, lines_after, re
 
 __all__ = ["AREA", "AuditIndex", "IndexedRecord"]
 
-AT_ONCE_BYTES = 2 * 1024 * 1024  # read in one step: some 3,000 records, ten milliseconds
+AT_ONCE_BYTES = 4 * 1024 * 1024  # read in one step: some 5,000 records, twenty milliseconds
 BLOCKS_AT_ONCE = 32
 PAUSE_S = 0.5
 UNWATCHED = 4  # so many pauses in one while nobody follows the feed: fewer and larger steps cost half as much
