@@ -1,4 +1,4 @@
-"""Audit: what a record costs the event loop, and how many records share one disk write."""
+"""Audit: what a record costs the event loop, how many share one disk write, and what it costs to make them findable."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ from pathlib import Path
 from bench.disk import sync_times
 from bench.rows import Row
 from superagent.core.audit import AuditRecord, encode
+from superagent.data.database import open_database
 from superagent.runtime.audit_check import verify
+from superagent.runtime.audit_index import AREA, AuditIndex
 from superagent.runtime.audit_log import AuditLimits, AuditLog
 from superagent.runtime.keys import FileKeys
 
 ORIGIN = "bench.example/audit"
 AT_ONCE = (1, 16, 64)
+INDEXED = 30_000
+A_FLUSH = 500
 LIMITS = AuditLimits(buffer_records=1_000_000, buffer_bytes=1 << 30)
 
 
@@ -42,6 +46,33 @@ def a_record(kind: str, number: int) -> AuditRecord:
         policy_version=12,
         trace="0af7651916cd43dd8448eb211c80319c",
         personal="c" * 108,
+    )
+
+
+def a_plain_read(number: int) -> AuditRecord:
+    """Give a record as `access.whoami` leaves it, some 1,500 a second."""
+    at = 1_800_000_000.0 + number / 1500
+    moment, letters = int(at * 1000), "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+    return AuditRecord(
+        kind="outcome",
+        at=at,
+        invocation="".join(letters[moment >> shift & 31] for shift in range(45, -5, -5)) + f"{number:016d}",
+        tenant="default",
+        who=f"agent:coder{number % 8}",
+        chain_of=(f"agent:coder{number % 8}", "user:alice"),
+        channel="http",
+        operation="access.whoami",
+        version=1,
+        input_digest="a" * 64,
+        output_digest="b" * 64,
+        decision="allow",
+        grants=("role:everybody:1", "role:agent:1"),
+        decision_digest="c" * 64,
+        policy_version=12,
+        status="done",
+        seconds=0.000015,
+        bytes=199,
+        personal="d" * 84,
     )
 
 
@@ -91,7 +122,43 @@ async def measure(folder: Path) -> list[Row]:
     assert report.ok
     rate = report.records / (time.thread_time() - start) * 60
     rows.append(Row("audit.verified_per_minute", rate, "records", at_least=1e6, source="audit room", note="one core"))
-    return rows
+    return [*rows, *await indexing(folder)]
+
+
+async def indexing(folder: Path) -> list[Row]:
+    """Write records of plain reads and index them: the processor time of the whole process for each."""
+    records = [a_plain_read(number) for number in range(INDEXED)]
+    log = AuditLog(
+        folder / "reads",
+        FileKeys(folder / "keys").signer(ORIGIN),
+        time.time,
+        node="bench",
+        worker="0",
+        epoch="0",
+        limits=LIMITS,
+    )
+    log.start()
+    start = time.process_time()
+    for at in range(0, INDEXED, A_FLUSH):
+        for record in records[at : at + A_FLUSH]:
+            log.note(record)
+        await log.flush()
+    written = (time.process_time() - start) / INDEXED * 1e6
+    await log.close()
+    database = await open_database(folder / "index.db", [AREA])
+    index = AuditIndex(database, folder / "reads")
+    indexed = float("inf")
+    for _ in range(3):
+        start = time.process_time()
+        assert await index.rebuild() == INDEXED
+        indexed = min(indexed, (time.process_time() - start) / INDEXED * 1e6)
+    await database.close()
+    note = "of the whole process, for the record of a plain read"
+    return [
+        Row("audit.written_us", written, "us", note=f"processor time {note}, onto the disk"),
+        Row("audit.indexed_us", indexed, "us", note=f"processor time {note}, the best of three"),
+        Row("audit.indexed_over_written", indexed / written, "x", at_most=1, source="audit room"),
+    ]
 
 
 async def durable_rate(log: AuditLog, at_once: int, seconds: float = 0.7) -> float:

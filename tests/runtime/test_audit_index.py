@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import sqlite3
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import msgspec
@@ -15,10 +18,15 @@ import pytest
 
 from superagent.core.audit import AuditRecord
 from superagent.core.problems import InvalidInput, Unavailable
+from superagent.data import migrate
+from superagent.data.areas import Area
 from superagent.data.database import Database, open_database
-from superagent.runtime import audit_index
-from superagent.runtime.audit_index import AREA, AuditIndex
+from superagent.data.dialect import engine_of, writer
+from superagent.runtime import audit_index, audit_tail
+from superagent.runtime.audit_index import AREA, AuditIndex, IndexedRecord
 from superagent.runtime.audit_log import AuditLog
+from superagent.runtime.audit_pace import Pace
+from superagent.runtime.audit_tables import BLOCKS, CHAINS
 from tests.data.areas import check_area
 from tests.runtime.audit_book import SMALL, a_log, record
 from tests.until import until_async
@@ -64,6 +72,23 @@ def call(name: str, **fields: Any) -> AuditRecord:
 
 async def test_the_tables_are_those_of_the_migration(tmp_path: Path) -> None:
     await check_area(AREA, tmp_path)
+
+
+async def test_an_index_of_an_older_version_is_made_anew_from_the_segments(tmp_path: Path) -> None:
+    path, older = tmp_path / "index.db", Area("audit", "audit_0001", AREA.versions)
+    with writer(engine_of(path)) as connection, connection.begin():
+        migrate.VERSIONS.create(connection)
+    await (await open_database(path, [older])).close()
+    with closing(sqlite3.connect(path)) as connection:
+        row = ("default", 7, 1.0, "lost", "agent:coder", "agent:coder", "files.read", "n-w-01A", 1, 0, 9)
+        connection.execute("INSERT INTO audit_records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+        connection.execute("INSERT INTO audit_chains VALUES ('n-w-01A', 1, 999999, 1)")
+        connection.commit()
+
+    async with place(tmp_path) as here:
+        here.log.note(record(1))
+
+        assert await here.names() == ["call-1"]
 
 
 async def test_what_was_noted_a_moment_ago_is_found(tmp_path: Path) -> None:
@@ -138,7 +163,8 @@ async def test_a_cursor_that_is_none_is_refused(tmp_path: Path, cursor: str) -> 
 async def test_a_long_search_for_a_text_goes_on_from_its_cursor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit_index, "AT_ONCE", 10)
+    monkeypatch.setattr(audit_tail, "BLOCK_BYTES", 2000)
+    monkeypatch.setattr(audit_index, "BLOCKS_AT_ONCE", 2)
     monkeypatch.setattr(audit_index, "MOST_SEARCHED", 30)
     async with place(tmp_path) as here:
         here.log.note(call("old", detail={"said": "needle"}))
@@ -167,11 +193,8 @@ async def test_the_feed_goes_on_after_a_number(tmp_path: Path) -> None:
         for number in range(5):
             here.log.note(record(number))
 
-        async def newest() -> int:
-            return await here.index.newest("default")
-
         for _ in range(500):
-            if await newest() >= 5:
+            if len(await here.index.after("default", 0, 10)) == 5:
                 break
             await asyncio.sleep(0.01)
         items = await here.index.after("default", 0, 3)
@@ -179,6 +202,7 @@ async def test_the_feed_goes_on_after_a_number(tmp_path: Path) -> None:
         items = await here.index.after("default", items[-1].number, 10)
         assert [one.record["invocation"] for one in items] == ["call-3", "call-4"]
         assert await here.index.after("default", items[-1].number, 10) == []
+        assert await here.index.newest("default") == items[-1].number
         await here.index.close()
 
 
@@ -201,7 +225,7 @@ async def test_segments_chains_and_processes_are_all_followed_and_finished_ones_
         other.note(record(200))
         await other.close()
         assert len(await here.names(limit=7)) == 101
-        rows = await here.database.read_instance(lambda tx: tx.select(audit_index.CHAINS))
+        rows = await here.database.read_instance(lambda tx: tx.select(CHAINS))
         assert {row.chain: row.ended for row in rows} == {"n-w-01A": 0, "n-w-01B": 1}
 
 
@@ -218,7 +242,7 @@ async def test_the_index_goes_on_where_it_was_and_can_be_made_anew(tmp_path: Pat
 
 
 async def test_more_than_one_read_is_indexed_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit_index, "AT_ONCE", 7)
+    monkeypatch.setattr(audit_index, "AT_ONCE_BYTES", 2000)
     async with place(tmp_path) as here:
         other = a_log(here.directory, "01B")
         other.start()
@@ -228,6 +252,135 @@ async def test_more_than_one_read_is_indexed_whole(tmp_path: Path, monkeypatch: 
         await other.close()
         assert len(await here.names()) == 100
         assert await here.index.rebuild() == 100
+
+
+async def test_many_short_reads_share_one_row(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        for number in range(12):  # within one segment
+            here.log.note(record(number))
+            await here.index.query("default", limit=1)
+        (row,) = await here.database.read_instance(lambda tx: tx.select(BLOCKS))
+        assert (row.records, row.oldest, row.newest) == (12, 1_800_000_000.0, 1_800_000_011.0)
+        assert row.actors == "\nagent:coder\n"
+        assert row.resources.count("\n") == 13
+
+
+async def test_a_long_record_is_read_whole_however_little_is_read_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_index, "AT_ONCE_BYTES", 100)
+    monkeypatch.setattr(audit_tail, "BLOCK_BYTES", 100)
+    async with place(tmp_path) as here:
+        here.log.note(call("long", detail={"said": "x" * 60_000 + "needle"}))
+        here.log.note(call("short"))
+        assert await here.names() == ["short", "long"]
+        assert await here.names(text="needle") == ["long"]
+
+
+async def test_any_long_search_goes_on_from_its_cursor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_tail, "BLOCK_BYTES", 2000)
+    monkeypatch.setattr(audit_index, "MOST_SEARCHED", 30)
+    async with place(tmp_path) as here:
+        for number in range(70):  # each thing in every block, but never both in one record
+            here.log.note(call(f"call-{number}", at=number, who=f"agent:{number % 2}", operation=f"x.{number % 2}"))
+        page, cursor = await here.index.query("default", actor="agent:0", operation="x.1")
+        assert (page, cursor is None) == ([], False)
+        assert await here.names(actor="agent:0", operation="x.1") == []
+
+
+async def test_a_search_opens_nobody_elses_personal_detail(tmp_path: Path) -> None:
+    opened: list[str] = []
+
+    def spy(sealed: str) -> str:
+        opened.append(sealed)
+        return "192.0.2.7"
+
+    async with place(tmp_path, open_personal=spy) as here:
+        here.log.note(call("a", personal="default's"))
+        here.log.note(call("b", personal="acme's", tenant="acme"))
+        assert await here.names("acme", text="192.0.2.7") == ["b"]
+        assert await here.names("acme", text="nowhere") == []
+    assert set(opened) == {"acme's"}
+
+
+async def test_the_feed_goes_on_behind_blocks_that_cannot_be_read_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_tail, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(audit_index, "BLOCKS_AT_ONCE", 2)
+    async with place(tmp_path) as here:
+        for number in range(6):
+            await here.log.durable(record(number))
+        assert len(await here.names()) == 6
+        segment = next(here.directory.rglob("*.seg"))
+        whole = segment.read_bytes()
+        lines = whole.splitlines(True)
+        segment.write_bytes(b"".join([lines[0], *(b"?" * (len(one) - 1) + b"\n" for one in lines[1:5]), *lines[5:]]))
+        items = await here.index.after("default", 0, 10)
+        assert [one.record["invocation"] for one in items] == ["call-4", "call-5"]
+        segment.write_bytes(whole)
+
+
+async def test_whoever_begins_to_follow_the_feed_wakes_the_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_index, "UNWATCHED", 100_000)
+    monkeypatch.setattr(audit_index, "WATCHED_S", -1.0)
+    async with place(tmp_path, pause_s=0.01) as here:
+        await here.index.start()
+        start = await here.index.newest("default")
+        await here.log.durable(record(1))
+        found: list[IndexedRecord] = []
+        for _ in range(500):  # without it the index would rest for a quarter of an hour now
+            if found := await here.index.after("default", start, 10):
+                break
+            await asyncio.sleep(0.01)
+        assert [one.record["invocation"] for one in found] == ["call-1"]
+        await here.index.close()
+
+
+async def test_the_index_looks_less_often_while_nobody_follows_the_feed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[float] = []
+
+    async def looked(self: AuditIndex) -> bool:
+        del self
+        looks.append(monotonic())
+        return False
+
+    monkeypatch.setattr(AuditIndex, "_step", looked)
+    async with place(tmp_path, pause_s=0.02) as here:
+        await here.index.start()
+        await until_async(lambda: len(looks) > 2, "some looks")
+        await here.index.close()
+    assert min(after - before for before, after in pairwise(looks)) >= 0.08
+
+
+async def test_the_follower_takes_a_tenth_of_the_time_of_a_busy_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[tuple[float, float]] = []
+    step = AuditIndex._step  # pyright: ignore[reportPrivateUsage]
+
+    async def timed(self: AuditIndex) -> bool:
+        begin = monotonic()
+        more = await step(self)
+        steps.append((begin, monotonic()))
+        return more
+
+    monkeypatch.setattr(AuditIndex, "_step", timed)
+    monkeypatch.setattr(audit_index, "AT_ONCE_BYTES", 3000)
+    monkeypatch.setattr(audit_index, "Pace", lambda: Pace(used=monotonic))  # it uses a whole processor, always
+    async with place(tmp_path, pause_s=0.0) as here:
+        for number in range(40):
+            here.log.note(record(number))
+        await here.log.flush()
+        await here.index.start()
+        await until_async(lambda: len(steps) > 4, "some steps")
+        await here.index.close()
+    for (begin, end), (following, _) in pairwise(steps):
+        assert following - end >= 9 * (end - begin)
 
 
 async def test_lines_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:
@@ -254,6 +407,25 @@ async def test_lines_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:
             segment.write_bytes(lines[0] + spoilt)
             assert await here.index.rebuild() == 0
         segment.write_bytes(b"".join(lines))
+
+
+async def test_a_page_is_filled_from_behind_records_that_somebody_spoilt(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        for number in range(5):
+            await here.log.durable(record(number))
+        assert len(await here.names()) == 5
+        segment = next(here.directory.rglob("*.seg"))
+        whole = segment.read_bytes()
+        lines = whole.splitlines(True)
+        lines[5] = lines[5][:-65] + b"?" * 64 + b"\n"  # no hash
+        lines[4] = lines[4].replace(b"files.write", b"files.writ\xff")  # no UTF-8 where it is looked at first
+        lines[3] = lines[3].replace(b'"who"', b'"x":"\xff","who"')  # and where it is not
+        segment.write_bytes(b"".join(lines))
+        page, _ = await here.index.query("default", limit=1)
+        assert [one["invocation"] for one in page] == ["call-1"]
+        assert await here.names(limit=1) == ["call-1", "call-0"]
+        assert [one.record["invocation"] for one in await here.index.after("default", 0, 10)] == ["call-0", "call-1"]
+        segment.write_bytes(whole)
 
 
 async def test_a_database_that_does_not_work_is_told_and_stops_nothing(tmp_path: Path) -> None:

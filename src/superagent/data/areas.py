@@ -33,14 +33,15 @@ class Area:
         self.versions = versions
         self.metadata = MetaData(naming_convention=NAMES)
 
-    def table(self, name: str, *items: SchemaItem) -> Table:
+    def table(self, name: str, *items: SchemaItem, rows_by_key: bool = False) -> Table:
         """Define a table whose rows belong to tenants; its first column and first part of its key is the tenant.
 
-        Where a column counts by itself (`autoincrement=True`), that one alone is the key.
+        Where a column counts by itself (`autoincrement=True`), that one alone is the key. `rows_by_key` keeps short
+        rows in the key itself, where the database can do so, instead of beside it.
         """
         counted = any(isinstance(item, Column) and item.autoincrement is True for item in items)
         tenant: Column[Any] = Column(TENANT, String(64), primary_key=not counted, nullable=False)
-        return Table(name, self.metadata, tenant, *items)
+        return Table(name, self.metadata, tenant, *items, sqlite_with_rowid=not rows_by_key)
 
     def instance_table(self, name: str, *items: SchemaItem) -> Table:
         """Define a table of the whole installation, without a tenant."""

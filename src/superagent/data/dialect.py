@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy import ColumnElement, Connection, Engine, Table, create_engine, event, func
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
@@ -145,6 +145,11 @@ def schema_change(connection: Connection) -> Generator[None]:
 def insert_or_ignore(table: Table) -> Insert:
     """Build an insert that leaves a row alone whose key is taken."""
     return insert(table).on_conflict_do_nothing()
+
+
+def holds(column: ColumnElement[str], text: str) -> ColumnElement[bool]:
+    """Ask for values that hold a text; no pattern, which a caller could steer."""
+    return func.instr(column, text) > 0
 
 
 def is_busy(error: BaseException) -> bool:

@@ -5,31 +5,33 @@ from __future__ import annotations
 import asyncio
 import fcntl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from io import BufferedWriter
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
-import msgspec
-from sqlalchemy import Row, func
-
 from superagent.core.problems import Problem, Unavailable
 from superagent.data.database import Database
-from superagent.data.transaction import InstanceTransaction
-from superagent.runtime.audit_search import Search, parse_cursor, write_cursor
-from superagent.runtime.audit_tables import AREA, CHAINS, RECORDS, RESOURCES
-from superagent.runtime.audit_tail import Fresh, Place, Position, read_fresh, read_lines, read_record
+from superagent.runtime.audit_block import Block
+from superagent.runtime.audit_pace import Pace
+from superagent.runtime.audit_rows import blocks_after, forget, keep, positions
+from superagent.runtime.audit_search import Key, Search, blocks, parse_cursor, write_cursor
+from superagent.runtime.audit_tables import AREA, BLOCKS
+from superagent.runtime.audit_tail import read_fresh
+from superagent.runtime.audit_walk import Match, Segments, Walk, lines_after, record_in
 
 __all__ = ["AREA", "AuditIndex", "IndexedRecord"]
 
-AT_ONCE = 1000
+AT_ONCE_BYTES = 4 * 1024 * 1024  # read in one step: some 5,000 records, twenty milliseconds
+BLOCKS_AT_ONCE = 32
 PAUSE_S = 0.5
-LONGEST_PAUSE_S = 2.0  # the live feed reads the index
+UNWATCHED = 4  # so many pauses in one while nobody follows the feed: fewer and larger steps cost half as much
+WATCHED_S = 5.0  # who follows the feed asks several times a second
 CATCH_UP_S = 5.0
 REBUILD_WAIT_S = 60.0
-MOST_SEARCHED = 100_000  # records that one search for a text reads, before it gives a cursor to go on from
+MOST_SEARCHED = 250_000  # lines that one search reads, before it gives a cursor to go on from
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +43,13 @@ class IndexedRecord:
 
 
 class AuditIndex:
-    """Keep a searchable copy of where every record stands, behind the line and never in its way.
+    """Know where which records stand, behind the line and never in its way.
 
-    Of several processes on one host, whoever holds the lock reads on for all of them. `flush` is awaited before a
-    search, so that it sees what this process noted before. `open_personal` opens sealed personal detail.
+    The segments are the truth: what the index has is a row for each block of lines, and a search reads the blocks that
+    may hold what it looks for. Of several processes on one host, whoever holds the lock reads on for all of them: often
+    while somebody follows the feed, else now and then, for a search reads on by itself.
+    `flush` is awaited before a search, so that it sees what this process noted before. `open_personal` opens sealed
+    personal detail.
     """
 
     def __init__(
@@ -61,6 +66,9 @@ class AuditIndex:
         self._flush = flush
         self._open_personal = open_personal
         self._pause_s = pause_s
+        self._pace = Pace()
+        self._watched_until = 0.0
+        self._watched = asyncio.Event()
         self._follower: asyncio.Task[None] | None = None
         self.trouble = ""
 
@@ -91,74 +99,115 @@ class AuditIndex:
         """Give records newest first, and the cursor of the next page (None on the last).
 
         `actor` is who acted or for whom; `operation` may end in `*`; `resource` is the beginning of a canonical id;
-        `text` stands anywhere in the record, upper and lower case alike. Under heavy load the newest may be missing.
-        Raises `InvalidInput` for a cursor that is none of ours.
+        `text` stands anywhere in the record, upper and lower case alike. Under heavy load the newest may be missing. A
+        search that had to read very much gives what it found by then, and the cursor to go on from. Raises
+        `InvalidInput` for a cursor that is none of ours.
         """
+        below = parse_cursor(cursor)
         await self._catch_up()
         search = Search(tenant, actor, operation, resource, invocation, since, until)
-        below, searched = parse_cursor(cursor), 0
         page: list[dict[str, Any]] = []
         while True:
-            most = AT_ONCE if text or search.picks else limit - len(page)
-            keys, rows, more = await self._database.read(tenant, lambda tx: search.page(tx, below, most))  # noqa: B023
-            searched += len(keys)
-            for row, record in await asyncio.to_thread(self._records, rows, text or ""):
-                page.append(record)
-                if len(page) == limit:
-                    return page, write_cursor((row.at, row.number))
-            if not more:
-                return page, None
-            below = keys[-1]
-            if searched >= MOST_SEARCHED:
-                return page, write_cursor(below)
+            most = limit - len(page)
+            walk = Walk(search, text or "", self._open_personal, below, most, MOST_SEARCHED)
+            await self._go(walk, search, below)
+            page += await asyncio.to_thread(self._records, walk.found)
+            below = walk.reached
+            # fewer than were found: somebody made some unreadable
+            if below is None or len(page) == limit or len(walk.found) < most:
+                return page, write_cursor(below) if below else None
 
     async def after(self, tenant: str, number: int, limit: int) -> list[IndexedRecord]:
         """Give a tenant's records that were indexed after a number, oldest first."""
-        rows = await self._database.read(
-            tenant, lambda tx: tx.select(RECORDS, RECORDS.c.number > number, order=[RECORDS.c.number], limit=limit)
-        )
-        found = await asyncio.to_thread(self._records, rows, "")
-        return [IndexedRecord(row.number, record) for row, record in found]
+        self._watched_until = monotonic() + WATCHED_S
+        self._watched.set()
+        found: list[IndexedRecord] = []
+        while True:
+            at, most = number, limit - len(found)
+            some = await self._database.read(tenant, lambda tx: blocks_after(tx, at, BLOCKS_AT_ONCE))  # noqa: B023
+            found += await asyncio.to_thread(self._numbered, some, tenant, at, most)
+            if len(found) >= limit or len(some) < BLOCKS_AT_ONCE:
+                return found
+            number = some[-1].number + some[-1].lines - 1
 
     async def newest(self, tenant: str) -> int:
-        """Give the number of a tenant's newest record, 0 for none."""
+        """Give the number of a tenant's newest record, 0 for none; what comes after it happens from now on."""
+        await self._catch_up()
         row = await self._database.read(
-            tenant, lambda tx: tx.first(RECORDS, columns=[RECORDS.c.number], order=[RECORDS.c.number.desc()])
+            tenant,
+            lambda tx: tx.first(BLOCKS, columns=[BLOCKS.c.number + BLOCKS.c.lines], order=[BLOCKS.c.number.desc()]),
         )
-        return row.number if row else 0
+        return row[0] - 1 if row else 0
 
     async def rebuild(self) -> int:
         """Forget everything and read all segments again; gives the number of records.
 
         Raises `Unavailable` when another process holds the index for a minute.
         """
-
-        def forget(tx: InstanceTransaction) -> None:
-            for table in (RECORDS, RESOURCES, CHAINS):
-                tx.delete(table)
-
         async with self._alone(REBUILD_WAIT_S) as alone:
             if not alone:
                 raise Unavailable("another process is reading the audit on", hint="try again in a minute")
             await self._database.write_instance(forget)
             while await self._step():
                 pass
-        return await self._database.read_instance(lambda tx: tx.count(RECORDS))
+        return await self._database.read_instance(lambda tx: tx.sum(BLOCKS, BLOCKS.c.records))
+
+    # --- searching -----------------------------------------------------------------------------------------------
+
+    async def _go(self, walk: Walk, search: Search, below: Key | None) -> None:
+        """Walk until enough was found, or all was seen, or for long enough."""
+        where = search.where()
+        after: Block | None = None
+        while True:
+            behind = after
+            some = await self._database.read(
+                search.tenant,
+                lambda tx: blocks(tx, where, below, behind, BLOCKS_AT_ONCE),  # noqa: B023
+            )
+            if not await asyncio.to_thread(walk.through, self._directory, some):
+                return
+            if len(some) < BLOCKS_AT_ONCE:
+                return walk.end()
+            after = some[-1]
+
+    def _records(self, matches: Sequence[Match]) -> list[dict[str, Any]]:
+        return [record for one in matches if (record := self._record(one.line, one.chain)) is not None]
+
+    def _numbered(self, some: Sequence[Block], tenant: str, number: int, most: int) -> list[IndexedRecord]:
+        found: list[IndexedRecord] = []
+        with Segments(self._directory) as segments:
+            for block in some:
+                for at, line in lines_after(block, segments.read(block), tenant, number):
+                    if len(found) == most:
+                        return found
+                    record = self._record(line, block.chain)
+                    if record is not None:
+                        found.append(IndexedRecord(at, record))
+        return found
+
+    def _record(self, line: bytes, chain: str) -> dict[str, Any] | None:
+        record = record_in(line, chain)
+        if record is not None and self._open_personal and record.get("personal"):
+            record["personal"] = self._open_personal(record["personal"])
+        return record
 
     # --- following -----------------------------------------------------------------------------------------------
 
     async def _follow(self) -> None:
         while True:
-            begin = monotonic()
+            begin, more = monotonic(), False
             try:
                 async with self._alone(wait_s=0.0) as alone:
                     if alone:
-                        await self._step()
+                        more = await self._step()
                 self.trouble = ""
             except (Problem, OSError) as fault:
                 self.trouble = str(fault) or type(fault).__name__  # the segments keep everything until it works again
-            # under load at most a tenth of the time goes here; the line comes first
-            await asyncio.sleep(min(max(self._pause_s, 9 * (monotonic() - begin)), LONGEST_PAUSE_S))
+            await self._pace.rest(monotonic() - begin, at_least_s=0.0 if more else self._pause_s)
+            if not more and monotonic() > self._watched_until:
+                self._watched.clear()
+                with suppress(TimeoutError):  # a search reads on by itself
+                    await asyncio.wait_for(self._watched.wait(), (UNWATCHED - 1) * self._pause_s)
 
     async def _catch_up(self) -> None:
         if self._flush:
@@ -170,11 +219,10 @@ class AuditIndex:
 
     async def _step(self) -> bool:
         """Index some records; gives whether more wait."""
-        rows = await self._database.read_instance(lambda tx: tx.select(CHAINS))
-        positions = {row.chain: Position(row.segment, row.place, bool(row.ended)) for row in rows}
-        fresh = await asyncio.to_thread(read_fresh, self._directory, positions, AT_ONCE)
+        have = await self._database.read_instance(positions)
+        fresh = await asyncio.to_thread(read_fresh, self._directory, have, AT_ONCE_BYTES)
         if fresh.positions:
-            await self._database.write_instance(lambda tx: _keep(tx, fresh))
+            await self._database.write_instance(lambda tx: keep(tx, fresh))
         return fresh.more
 
     @asynccontextmanager
@@ -189,22 +237,6 @@ class AuditIndex:
                 await asyncio.sleep(0.01)
             yield alone
 
-    def _records(self, rows: Sequence[Row[Any]], text: str) -> list[tuple[Row[Any], dict[str, Any]]]:
-        found: list[tuple[Row[Any], dict[str, Any]]] = []
-        wanted = msgspec.json.encode(text).decode()[1:-1].casefold()  # as it is written in a line
-        places = [Place(row.chain, row.segment, row.place, row.length) for row in rows]
-        for row, line in zip(rows, read_lines(self._directory, places), strict=True):
-            record = read_record(*line, row.chain) if line else None
-            if line is None or record is None:
-                continue  # cut off after a fault of the disk, or made unreadable
-            opened = ""
-            if self._open_personal and record.get("personal"):
-                record["personal"] = self._open_personal(record["personal"])
-                opened = record["personal"] or ""
-            if wanted in line[0].casefold() or text.casefold() in opened.casefold():
-                found.append((row, record))
-        return found
-
 
 def _try(lock: BufferedWriter) -> bool:
     try:
@@ -212,36 +244,3 @@ def _try(lock: BufferedWriter) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _keep(tx: InstanceTransaction, fresh: Fresh) -> None:
-    newest = tx.first(RECORDS, columns=[func.max(RECORDS.c.number)])
-    number = (newest[0] or 0) if newest else 0
-    records: list[dict[str, Any]] = []
-    resources: list[dict[str, Any]] = []
-    for found, place in fresh.records:
-        number += 1
-        tenant = found.tenant[:64] or "system"
-        records.append(
-            {
-                "tenant": tenant,
-                "number": number,
-                "at": found.at,
-                "invocation": found.invocation[:64],
-                "who": found.who[:255],
-                "human": (found.chain_of[-1] if found.chain_of else found.who)[:255],
-                "operation": found.operation[:255],
-                "chain": place.chain,
-                "segment": place.segment,
-                "place": place.place,
-                "length": place.length,
-            }
-        )
-        names = {name[:1024] for name, _ in found.resources}
-        resources += [{"tenant": tenant, "resource": name, "at": found.at, "number": number} for name in names]
-    tx.insert_many(RECORDS, records)
-    tx.insert_many(RESOURCES, resources)
-    for chain, at in fresh.positions.items():
-        values = {"segment": at.segment, "place": at.place, "ended": int(at.ended)}
-        if not tx.update(CHAINS, CHAINS.c.chain == chain, **values):
-            tx.insert(CHAINS, chain=chain, **values)

@@ -19,7 +19,7 @@ _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 def segment_files(folder: Path) -> list[Path]:
     """Give the segments of a chain, oldest first."""
-    return sorted(folder.glob("*.seg"))
+    return [folder / name for name in sorted(os.listdir(folder)) if name.endswith(".seg")]
 
 
 def first_of(segment: Path) -> int:
@@ -27,9 +27,15 @@ def first_of(segment: Path) -> int:
     return int(segment.stem) if segment.stem.isdecimal() else 0
 
 
+def chain_names(directory: Path) -> list[str]:
+    """Give the names of all chains of an audit log; there may be thousands, and the index looks every half second."""
+    with os.scandir(directory) as entries:
+        return sorted(one.name for one in entries if one.is_dir() and one.name != "checkpoints")
+
+
 def chain_folders(directory: Path) -> list[Path]:
     """Give the folders of all chains of an audit log."""
-    return sorted(path for path in directory.iterdir() if path.is_dir() and path.name != "checkpoints")
+    return [directory / name for name in chain_names(directory)]
 
 
 @contextmanager

@@ -1,148 +1,141 @@
-"""The tail of the audit: read what stands in the segments and was not indexed yet, and find a record again."""
+"""The tail of the audit: read what stands in the segments and was not indexed yet, in blocks."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-import msgspec
-
-from superagent.core.audit import UNREADABLE, parse
 from superagent.runtime import audit_segment as files
+from superagent.runtime.audit_block import Block, Seen, found_in, seen_in
 
-
-class Found(msgspec.Struct, frozen=True, gc=False):
-    """What of a record can be searched for."""
-
-    seq: int
-    kind: str
-    at: float
-    invocation: str = ""
-    tenant: str = ""
-    who: str = ""
-    chain_of: tuple[str, ...] = ()
-    operation: str = ""
-    resources: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a line stands: chain, first number of its segment, bytes before it, and its length."""
-
-    chain: str
-    segment: int
-    place: int
-    length: int
+BLOCK_BYTES = 256 * 1024
+"""From this length on a block takes no more lines: few enough to read at once, many enough to share one row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far a chain was read; `ended` when nothing more will come."""
+    """How far a chain was read; `ended` when nothing more will come.
+
+    `reached` is the number behind that of its last line in a block, 0 for none. The last `lines` of them, from the byte
+    `begin` of this segment on, are in a block that may still grow.
+    """
 
     segment: int = 0
     place: int = 0
     ended: bool = False
+    reached: int = 0
+    begin: int = 0
+    lines: int = 0
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """Fresh lines: the block they are in, whether it was there before, and what each tenant's records say.
+
+    `lines` and `length` of what was seen are counted from the beginning of the block.
+    """
+
+    block: Block
+    grown: bool
+    seen: dict[str, Seen]
+
+
+@dataclass(slots=True)
 class Fresh:
-    """What was read: records with their places, the new position of each chain, and whether more is there."""
+    """What was read: pieces of blocks, the new position of each chain that moved, and whether more is there."""
 
-    records: list[tuple[Found, Place]]
-    positions: dict[str, Position]
-    more: bool
-
-
-_decode = msgspec.json.Decoder(Found).decode
-_decode_any = msgspec.json.Decoder().decode
+    pieces: list[Piece] = field(default_factory=list[Piece])
+    positions: dict[str, Position] = field(default_factory=dict[str, Position])
+    more: bool = False
 
 
-def read_fresh(directory: Path, positions: Mapping[str, Position], most: int) -> Fresh:
-    """Read up to so many records behind these positions. Raises `OSError`."""
-    records: list[tuple[Found, Place]] = []
-    moved: dict[str, Position] = {}
-    for folder in files.chain_folders(directory):
-        start = positions.get(folder.name, Position())
+def read_fresh(directory: Path, positions: Mapping[str, Position], most_bytes: int) -> Fresh:
+    """Read about so many bytes of lines behind these positions. Raises `OSError`."""
+    last = max(positions, key=lambda chain: positions[chain].reached, default="")
+    reading = _Reading(last, positions.get(last, Position()), most_bytes)
+    # the chain of the last block first: it grows that block, which it cannot once another chain has begun one
+    for chain in sorted(files.chain_names(directory), key=lambda name: name != last):
+        start = positions.get(chain, Position())
         if start.ended:
             continue
-        if len(records) >= most:
-            return Fresh(records, moved, more=True)
-        end = _read_chain(folder, start, records, most)
+        if reading.left <= 0:
+            break
+        end = reading.chain(directory / chain, start)
         if end != start:
-            moved[folder.name] = end
-    return Fresh(records, moved, more=len(records) >= most)
+            reading.fresh.positions[chain] = end
+    reading.fresh.more = reading.left <= 0
+    return reading.fresh
 
 
-def _read_chain(folder: Path, start: Position, records: list[tuple[Found, Place]], most: int) -> Position:
-    ended = not files.has_lock(folder)  # looked at first: what a living process adds later is read later
-    segments = [path for path in files.segment_files(folder) if files.first_of(path) >= start.segment]
-    now = start
-    for path in segments:
-        first = files.first_of(path)
-        place = now.place if first == now.segment else 0
-        for line in _whole_lines(path, place):
-            if len(records) >= most:
-                return Position(first, place)
-            found = _found(line)
-            if found is not None:
-                records.append((found, Place(folder.name, first, place, len(line))))
-            place += len(line)
-        now = Position(first, place)
-    return Position(now.segment, now.place, ended)
+class _Reading:
+    """Cut lines into blocks, and count them on from the last."""
+
+    def __init__(self, chain: str, last: Position, most_bytes: int) -> None:
+        self.fresh = Fresh()
+        self.left = most_bytes
+        number = last.reached - last.lines if last.reached else 1
+        self._last: Block = Block(number, chain, last.segment, last.begin, last.place - last.begin, last.lines)
+
+    def chain(self, folder: Path, start: Position) -> Position:
+        """Read on in a chain, as far as may be."""
+        ended = not files.has_lock(folder)  # looked at first: what a living process adds later is read later
+        segment, place = start.segment, start.place
+        for path in files.segment_files(folder):
+            first = files.first_of(path)
+            if first < start.segment:
+                continue
+            segment, place = first, place if first == segment else 0
+            data, to_the_end = _whole_lines(path, place, self.left)
+            self._cut(folder.name, segment, place, data)
+            place += len(data)
+            self.left = self.left - len(data) if to_the_end else 0
+            if self.left <= 0:
+                ended = False
+                break
+        if (segment, place) == (start.segment, start.place):
+            return replace(start, ended=ended)
+        last = self._last
+        reached = last.number + last.lines if last.chain == folder.name else start.reached
+        if _goes_on(last, folder.name, segment, place):
+            return Position(segment, place, ended, reached, last.place, last.lines)
+        return Position(segment, place, ended, reached, begin=place)  # behind a header
+
+    def _cut(self, chain: str, segment: int, place: int, data: bytes) -> None:
+        begin = 0
+        if not place:  # the header is no record, and takes no number
+            first = data.find(b"\n") + 1
+            begin = 0 if found_in(data[:first]) else first
+        while begin < len(data):
+            block = self._last
+            grown = _goes_on(block, chain, segment, place + begin) and 0 < block.length < BLOCK_BYTES
+            if not grown:
+                block = Block(block.number + block.lines, chain, segment, place + begin, 0, 0)
+            end = data.find(b"\n", min(begin + BLOCK_BYTES - block.length, len(data)) - 1) + 1
+            lines, seen = seen_in(data[begin:end])
+            for one in seen.values():
+                one.lines += block.lines
+                one.length += block.length
+            self.fresh.pieces.append(Piece(block, grown, seen))
+            self._last = replace(block, length=block.length + end - begin, lines=block.lines + lines)
+            begin = end
 
 
-def _whole_lines(path: Path, place: int) -> Iterator[bytes]:
+def _goes_on(block: Block, chain: str, segment: int, place: int) -> bool:
+    """Tell whether a block ends at a place."""
+    return (block.chain, block.segment, block.place + block.length) == (chain, segment, place)
+
+
+def _whole_lines(path: Path, place: int, most: int) -> tuple[bytes, bool]:
+    """Read about so many bytes of whole lines, and tell whether those are all that stand there.
+
+    Gives at least one line, where there is a whole one.
+    """
     with path.open("rb") as file:
-        file.seek(place)
-        for line in file:
-            if not line.endswith(b"\n"):
-                return
-            yield line
-
-
-def _found(line: bytes) -> Found | None:
-    """Give what can be searched for; None for headers and for lines that somebody made unreadable."""
-    parsed = parse(line)
-    try:
-        found = _decode(parsed[0]) if parsed else None
-    except UNREADABLE:
-        return None
-    return found if found and found.kind != "segment" else None
-
-
-def read_lines(directory: Path, places: Iterable[Place]) -> Iterator[tuple[str, bytes] | None]:
-    """Give the JSON text and the hash of each line; None where it does not stand there any more."""
-    with ExitStack() as stack:
-        files: dict[tuple[str, int], int | None] = {}
-        for at in places:
-            key = at.chain, at.segment
-            if key not in files:
-                files[key] = _descriptor(directory / at.chain / f"{at.segment:020d}.seg", stack)
-            descriptor = files[key]
-            parsed = parse(os.pread(descriptor, at.length, at.place)) if descriptor is not None else None
-            try:
-                yield (parsed[0].decode(), parsed[1]) if parsed else None
-            except UnicodeDecodeError:
-                yield None
-
-
-def read_record(text: str, hash: bytes, chain: str) -> dict[str, Any] | None:
-    """Give a record with its chain and hash; None when somebody made it unreadable."""
-    try:
-        record: dict[str, Any] = _decode_any(text)
-        return {"chain": chain, **record, "hash": hash.hex()}
-    except (TypeError, *UNREADABLE):
-        return None
-
-
-def _descriptor(path: Path, stack: ExitStack) -> int | None:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return None
-    stack.callback(os.close, descriptor)
-    return descriptor
+        while True:
+            data = os.pread(file.fileno(), most, place)
+            end = data.rfind(b"\n") + 1
+            if end or len(data) < most:
+                return data[:end], len(data) < most
+            most *= 2
