@@ -228,7 +228,11 @@ class Pipeline:
             return failed(ticket, problem, 0.0)
         outcome = await self._execution.run(ticket)
         try:
-            await self._write_down(ticket, outcome)
+            if ticket.reads_outside and not ticket.needs_witness:
+                now = self._hands.clock.now()
+                await self._hands.audit.durable(self._recorder.of("outcome", ticket, now, outcome))
+            else:
+                self._note(ticket, outcome)
         except AuditUnavailable as problem:
             if not ticket.needs_witness:
                 return failed(ticket, problem, outcome.seconds)  # a read that cannot be recorded is not answered
@@ -238,17 +242,14 @@ class Pipeline:
         self._bus.publish(Performed(ticket, outcome))
         return outcome
 
-    async def _write_down(self, ticket: Ticket, outcome: Outcome) -> None:
-        """Record what came of a call; of a read that went outside before it is answered. Raises `AuditUnavailable`."""
-        audit, recorder, now = self._hands.audit, self._recorder, self._hands.clock.now()
-        if ticket.needs_witness:
-            audit.note(recorder.of("outcome", ticket, now, outcome))
-        elif ticket.reads_outside:
-            await audit.durable(recorder.of("outcome", ticket, now, outcome))
-        elif (text := recorder.text_of(ticket, now, outcome)) is not None:
-            audit.note_text(text)
+    def _note(self, ticket: Ticket, outcome: Outcome) -> None:
+        """Let the record of what came of a call ride the next batch. Raises `AuditUnavailable`."""
+        now = self._hands.clock.now()
+        text = self._recorder.text_of(ticket, now, outcome)
+        if text is None:
+            self._hands.audit.note(self._recorder.of("outcome", ticket, now, outcome))
         else:
-            audit.note(recorder.of("outcome", ticket, now, outcome))
+            self._hands.audit.note_text(text)
 
     def _redeem(self, ticket: Ticket) -> None:
         """Check at the last moment that the permission still stands."""

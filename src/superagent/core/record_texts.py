@@ -73,7 +73,7 @@ def is_plain(ticket: Ticket, outcome: Outcome) -> bool:
     call = invocation.call
     return (
         outcome.status is Status.DONE
-        and not ticket.resources
+        and not (ticket.resources or ticket.operation.effect)
         and not (outcome.effects or outcome.extra)
         and bool(outcome.output)
         and outcome.seconds >= 1e-6

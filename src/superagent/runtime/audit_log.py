@@ -10,21 +10,20 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
 import msgspec
 
-from superagent.core.audit import AuditRecord, Chain, clean, decode_record, encode
+from superagent.core.audit import AuditRecord, Chain, clean, encode
 from superagent.core.problems import AuditUnavailable
-from superagent.runtime.audit_chain import ChainOnDisk, Mark
+from superagent.runtime.audit_batch import Batch, Waiter, release
+from superagent.runtime.audit_chain import ChainOnDisk
 from superagent.runtime.checkpoints import Anchor, Checkpoints
 from superagent.runtime.key_files import private_folder
 from superagent.runtime.signed_notes import Signer
-
-Waiter = asyncio.Future[None]
 
 _log = logging.getLogger(__name__)
 
@@ -42,26 +41,6 @@ class AuditLimits:
     checkpoint_s: float = 10.0
     checkpoint_records: int = 1000
     retry_s: float = 1.0
-
-
-class _Batch:
-    """Lines that go to the disk together, and what becomes true when they are there."""
-
-    __slots__ = ("bytes", "done", "headers", "lines", "marks", "waiters")
-
-    def __init__(self) -> None:
-        self.lines: list[bytes] = []
-        self.bytes = 0
-        self.done = 0  # so many of the lines are on the disk
-        self.headers: list[int] = []  # which lines begin a segment
-        self.marks: list[Mark] = []
-        self.waiters: list[tuple[int, Waiter, AuditRecord | None]] = []  # who waits for which line
-
-    def lost(self) -> list[AuditRecord]:
-        """Give the records that did not get to the disk and that nobody waits for."""
-        skip = {index for index, _, record in self.waiters if record}.union(self.headers)
-        kept = (line for index, line in enumerate(self.lines) if index >= self.done and index not in skip)
-        return [decode_record(line[:-66]) for line in kept]
 
 
 class AuditLog:
@@ -90,7 +69,7 @@ class AuditLog:
         )
         self._lock = threading.Lock()  # guards all that follows
         self._line = Chain()  # where the gathering batch ends
-        self._batch, self._flying = _Batch(), _Batch()
+        self._batch, self._flying = Batch(), Batch()
         self._room = limits.segment_bytes
         self._owed: list[AuditRecord] = []
         self._announced: set[str] = set()  # invocations whose intent was taken and whose outcome was not yet
@@ -116,7 +95,7 @@ class AuditLog:
     def note_text(self, text: bytes) -> None:
         """Take the text of an outcome that no intent announced; otherwise as `note`."""
         with self._lock:
-            if not self._takes:
+            if self._refuses():
                 raise AuditUnavailable(f"the audit log takes no records: {self.trouble or 'its buffer is full'}")
             self._line_of(text)
         if not self._awake:
@@ -221,10 +200,9 @@ class AuditLog:
 
     # --- taking records, under the lock --------------------------------------------------------------------------
 
-    @property
-    def _takes(self) -> bool:
+    def _refuses(self) -> bool:
         batch, limits = self._batch, self._limits
-        return not (
+        return (
             self._down is not None
             or self._stuck
             or self._closing
@@ -233,7 +211,7 @@ class AuditLog:
         )
 
     def _add(self, record: AuditRecord, body: bytes) -> None:
-        if not self._takes:
+        if self._refuses():
             # the effect of an intent on the disk is there already, so its outcome is taken as long as anybody can
             if self._closing or record.kind != "outcome" or record.invocation not in self._disk.open:
                 raise AuditUnavailable(f"the audit log takes no records: {self.trouble or 'its buffer is full'}")
@@ -297,7 +275,7 @@ class AuditLog:
             for _, _, record in waiting:
                 if record:
                     self._take_back(record, "failed", AuditUnavailable.slug)
-        _release([waiter for _, waiter, _ in waiting], "the disk does not answer")
+        release([waiter for _, waiter, _ in waiting], "the disk does not answer")
 
     # --- the writer thread ---------------------------------------------------------------------------------------
 
@@ -325,16 +303,16 @@ class AuditLog:
         elif self._wake.wait(max(0.0, self._disk.sign_at - monotonic()) if self._disk.unsigned else None):
             self._urgent.wait(self._limits.linger_s)  # nobody waits yet: let more gather
 
-    def _take(self) -> _Batch:
+    def _take(self) -> Batch:
         with self._lock:
-            self._flying, self._batch = self._batch, _Batch()
+            self._flying, self._batch = self._batch, Batch()
             self._awake = False
             self._wake.clear()
             self._urgent.clear()
             self._busy_since = monotonic()
             return self._flying
 
-    def _write(self, batch: _Batch) -> None:
+    def _write(self, batch: Batch) -> None:
         try:
             for header in batch.headers:
                 self._bring(batch, header)
@@ -344,7 +322,7 @@ class AuditLog:
             with self._lock:
                 waiters, batch.waiters = batch.waiters, []
                 self._busy_since, self._stuck = None, False
-            _release([waiter for _, waiter, _ in waiters])
+            release([waiter for _, waiter, _ in waiters])
             disk = self._disk
             if disk.unsigned >= self._limits.checkpoint_records or (disk.unsigned and monotonic() >= disk.sign_at):
                 disk.sign()
@@ -352,7 +330,7 @@ class AuditLog:
             self._disk.settle(batch.marks)
             self._fall(error.strerror or str(error))
 
-    def _bring(self, batch: _Batch, end: int) -> None:
+    def _bring(self, batch: Batch, end: int) -> None:
         self._disk.append(batch.lines[batch.done : end])
         batch.done = end
 
@@ -360,8 +338,8 @@ class AuditLog:
         """Refuse from now on: drop what somebody waits for, keep the rest for when the disk is right again."""
         with self._lock:
             batches = self._flying, self._batch
-            self._batch = _Batch()
-            self._flying = _Batch()
+            self._batch = Batch()
+            self._flying = Batch()
             self._owed += [record for batch in batches for record in batch.lost()]
             refused = [(waiter, index < batch.done) for batch in batches for index, waiter, _ in batch.waiters]
             self._announced.difference_update(
@@ -372,8 +350,8 @@ class AuditLog:
             )
             self._down, self._busy_since, self._stuck = why, None, False
             self._urgent.clear()
-        _release([waiter for waiter, done in refused if done])
-        _release([waiter for waiter, done in refused if not done], why)
+        release([waiter for waiter, done in refused if done])
+        release([waiter for waiter, done in refused if not done], why)
 
     def _mend(self) -> None:
         why = self._down or ""
@@ -392,23 +370,3 @@ class AuditLog:
             late, self._owed = self._owed[len(owed) :], []
             for record in late:
                 self._append(record, encode(record))
-
-
-def _release(waiters: Iterable[Waiter], why: str = "") -> None:
-    """Let those go who wait, each in the event loop it waits in; with a reason they are refused."""
-    loops: dict[asyncio.AbstractEventLoop, list[Waiter]] = {}
-    for waiter in waiters:
-        loops.setdefault(waiter.get_loop(), []).append(waiter)
-    for loop, own in loops.items():
-        with contextlib.suppress(RuntimeError):  # a loop that has ended: nobody waits there any more
-            loop.call_soon_threadsafe(_answer, own, why)
-
-
-def _answer(waiters: list[Waiter], why: str) -> None:
-    for waiter in waiters:
-        if waiter.done():
-            continue
-        if why:
-            waiter.set_exception(AuditUnavailable(f"the audit log cannot take the record: {why}"))
-        else:
-            waiter.set_result(None)

@@ -103,7 +103,9 @@ class Door:
                 return await self._routes(self, scope, receive, headers, principal)
             body = await read_body(receive, headers, self.max_body_bytes)
             call = call_of(path[len(OPERATIONS) :], parse_object(body), headers, scope["query_string"])
-            return self.reply(await self.run(call, principal, headers, receive), principal)
+            if b"prefer" in headers:
+                return self.reply(await self.run(call, principal, headers, receive), principal)
+            return self.reply(await self.kernel.run(call, principal, "http", trace=trace_of(headers)), principal)
         except Problem as problem:
             return self._refused(scope, principal, problem)
         except Exception as bug:
@@ -114,9 +116,9 @@ class Door:
     async def run(self, call: Call, principal: Principal, headers: Headers, receive: Receive) -> Outcome:
         """Take a call through the line; what is not over then is waited for as long as `Prefer: wait` says."""
         outcome = await self.kernel.run(call, principal, "http", trace=trace_of(headers))
-        if b"prefer" in headers and outcome.status in OPEN:
-            wait_s = prefer_of(headers)[1]
-            return await self._wait(outcome, principal, wait_s, receive) if wait_s else outcome
+        wait_s = prefer_of(headers)[1]
+        if wait_s and outcome.status in OPEN:
+            return await self._wait(outcome, principal, wait_s, receive)
         return outcome
 
     def reply(self, outcome: Outcome, principal: Principal) -> Reply:
