@@ -46,6 +46,7 @@ class Embedded:
         self._ended: Future[None] = Future()
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
+        self._calls: set[asyncio.Task[Any]] = set()  # of the loop's thread alone
         self._thread = threading.Thread(target=self._live, name="installation", daemon=True)
         self._thread.start()
         try:
@@ -110,19 +111,39 @@ class Embedded:
             self._loop.call_soon_threadsafe(self._stop.set)
         try:
             self._ended.result()
+        except KeyboardInterrupt:  # it closes already, and what it still has to write down is worth a moment
+            wait([self._ended], ENDING_S)
+            raise
         finally:
             self._lock.release()
 
     def _ask(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run work on the installation's loop and wait for it; an interrupt cancels it and waits for its end."""
+        """Run work on the installation's loop and wait for it.
+
+        An interrupt cancels it and waits for its end. One that comes before there is anything to cancel leaves that to
+        `close`, which cancels whatever it finds under way.
+        """
         done: Future[T] = Future()
-        task = asyncio.run_coroutine_threadsafe(_carry(work, done), self._loop)
+        task: Future[None] | None = None
         try:
+            task = asyncio.run_coroutine_threadsafe(self._carry(work, done), self._loop)
             return done.result()
         except KeyboardInterrupt:
-            task.cancel()
-            wait([done], ENDING_S)
+            if task is not None:
+                task.cancel()
+                wait([done], ENDING_S)
             raise
+
+    async def _carry(self, work: Coroutine[Any, Any, T], done: Future[T]) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._calls.add(task)
+        try:
+            done.set_result(await work)
+        except BaseException as fault:
+            done.set_exception(fault)
+        finally:
+            self._calls.discard(task)
 
     def _live(self) -> None:
         try:
@@ -144,6 +165,10 @@ class Embedded:
                 return
             self._ready.set_result((kernel, principal))
             await self._stop.wait()
+            for call in self._calls:
+                call.cancel()
+            if self._calls:  # they write down what became of them while there is still something to write to
+                await asyncio.wait(self._calls, timeout=ENDING_S)
 
     async def _principal_of(self, installation: Installation, kernel: Kernel) -> Principal:
         if self._key is not None:
@@ -151,13 +176,6 @@ class Embedded:
         owner = await installation.owner(CHANNEL)
         assert isinstance(owner, Principal)
         return owner
-
-
-async def _carry(work: Coroutine[Any, Any, T], done: Future[T]) -> None:
-    try:
-        done.set_result(await work)
-    except BaseException as fault:
-        done.set_exception(fault)
 
 
 def _answer(outcome: Outcome) -> Answer:
