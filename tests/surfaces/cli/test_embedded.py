@@ -7,10 +7,9 @@ import json
 import os
 import signal
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,6 +19,7 @@ from superagent.core.problems import Unavailable
 from superagent.runtime.instance_lock import take
 from superagent.sdk import Context, Effect, Nothing, Plugin, Risk
 from superagent.settings import load
+from superagent.surfaces.cli.embedded import Embedded
 from superagent.surfaces.cli.launch import Launch
 from superagent.surfaces.cli.main import run
 from tests.surfaces.cli.conftest import Cli
@@ -41,13 +41,15 @@ def is_free(data: Path) -> bool:
 class Slow:
     """A plugin with an operation that never ends, and the moment at which a call of it has begun."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, stubborn: bool = False) -> None:
         self.plugin, self.begun = Plugin("slow"), threading.Event()
 
         @self.plugin.operation(risk=Risk.LOW, effect=Effect.READ)
         async def wait(ctx: Context) -> Nothing:
             """Wait for ever."""
             self.begun.set()
+            with suppress(asyncio.CancelledError) if stubborn else nullcontext():
+                await asyncio.Event().wait()
             await asyncio.Event().wait()
             return Nothing()
 
@@ -86,22 +88,56 @@ def test_an_interrupted_call_is_cancelled_recorded_and_only_then_left(
     assert [one["status"] for one in audit.document["output"]["records"]] == ["cancelled"]
 
 
-def test_an_interrupt_that_meets_a_call_as_it_is_handed_over_cancels_it_too(
+def test_an_interrupt_that_meets_a_call_as_it_is_handed_over_is_not_lost(
     tmp_path: Path, run_here: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slow, hand_over = Slow(), asyncio.run_coroutine_threadsafe
+    slow, begin = Slow(), Embedded._begin  # pyright: ignore[reportPrivateUsage] - the moment to meet
 
-    def interrupted(work: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> Any:
-        hand_over(work, loop)
-        assert slow.begun.wait(20)
-        raise KeyboardInterrupt  # as a signal does that arrives before the caller holds what it could cancel
+    def met(self: Embedded) -> object:
+        signal.raise_signal(signal.SIGINT)
+        return begin.__get__(self)
 
     with monkeypatch.context() as within:
-        within.setattr(asyncio, "run_coroutine_threadsafe", interrupted)
+        within.setattr(Embedded, "_begin", property(met))
+        assert run(["--data", str(tmp_path), "call", "slow.wait"], slow.launch()) == 130
+
+    audit = run_here("--data", str(tmp_path), "audit", "query", "--operation", "slow.wait", "--json")
+    statuses = [one["status"] for one in audit.document["output"]["records"]]
+    assert statuses == (["cancelled"] if slow.begun.is_set() else [])
+
+
+def test_a_call_that_does_not_end_though_it_was_cancelled_is_left_to_the_end_of_all(
+    tmp_path: Path, run_here: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Slow(stubborn=True)
+    monkeypatch.setattr("superagent.surfaces.cli.embedded.ENDING_S", 0.05)
+
+    with interrupted_after(slow.begun):
         assert run(["--data", str(tmp_path), "call", "slow.wait"], slow.launch()) == 130
 
     audit = run_here("--data", str(tmp_path), "audit", "query", "--operation", "slow.wait", "--json")
     assert [one["status"] for one in audit.document["output"]["records"]] == ["cancelled"]
+
+
+def test_an_interrupt_while_the_installation_opens_closes_it_again(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    opening, go_on, closed = threading.Event(), threading.Event(), threading.Event()
+
+    @asynccontextmanager
+    async def opener(data: Path) -> AsyncGenerator[Installation]:
+        opening.set()
+        await asyncio.to_thread(go_on.wait, 20)
+        async with open_installation(load(data)) as installation:
+            yield installation
+        closed.set()
+
+    with interrupted_after(opening, go_on.set):
+        assert run(["--data", str(tmp_path), "call", "access.whoami"], launch(opener)) == 130
+
+    assert capfd.readouterr().out == ""
+    assert closed.is_set()
+    assert is_free(tmp_path)
 
 
 def test_an_interrupt_that_meets_an_installation_as_it_closes_waits_for_it(alone: Path) -> None:

@@ -10,7 +10,7 @@ import json
 import threading
 import time
 from collections.abc import Coroutine, Iterator
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +21,7 @@ from superagent.core.ports import Held
 from superagent.core.principal import Credential, Facts, Principal, Secret
 from superagent.core.problems import Problem, Unavailable
 from superagent.runtime.instance_lock import InstanceLock
+from superagent.surfaces.cli.interrupts import HeldBack
 from superagent.surfaces.cli.launch import Installation, Launch, bare
 from superagent.surfaces.cli.target import Answer, Event, Request
 
@@ -46,11 +47,12 @@ class Embedded:
         self._ended: Future[None] = Future()
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
-        self._calls: set[asyncio.Task[Any]] = set()  # of the loop's thread alone
+        self._calls: dict[asyncio.Task[Any], Future[Any]] = {}  # of the loop's thread alone
         self._thread = threading.Thread(target=self._live, name="installation", daemon=True)
         self._thread.start()
         try:
-            self._kernel, self._principal = self._ready.result()
+            with HeldBack(self._leave):
+                self._kernel, self._principal = self._ready.result()
         except BaseException:
             self.close()
             raise
@@ -107,43 +109,56 @@ class Embedded:
 
         An approved call that runs in the background is waited for: it ends within its own deadline.
         """
-        with suppress(RuntimeError):  # it could not be opened, and its loop has ended
-            self._loop.call_soon_threadsafe(self._stop.set)
         try:
-            self._ended.result()
-        except KeyboardInterrupt:  # it closes already, and what it still has to write down is worth a moment
-            wait([self._ended], ENDING_S)
-            raise
+            with HeldBack(lambda: None):  # it closes already, and what it still has to write down is worth a moment
+                self._leave()
+                self._ended.result()
         finally:
             self._lock.release()
 
+    def _leave(self) -> None:
+        with suppress(RuntimeError):  # it could not be opened, and its loop has ended
+            self._loop.call_soon_threadsafe(self._stop.set)
+
     def _ask(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run work on the installation's loop and wait for it.
-
-        An interrupt cancels it and waits for its end. One that comes before there is anything to cancel leaves that to
-        `close`, which cancels whatever it finds under way.
-        """
+        """Run work on the installation's loop and wait for it; an interrupt cancels it and waits for its end."""
         done: Future[T] = Future()
-        task: Future[None] | None = None
-        try:
-            task = asyncio.run_coroutine_threadsafe(self._carry(work, done), self._loop)
+        with HeldBack(self._cancel) as interrupt:
+            self._loop.call_soon_threadsafe(self._begin, work, done)
+            if interrupt.pressed:  # before there was anything to cancel
+                self._cancel()
             return done.result()
-        except KeyboardInterrupt:
-            if task is not None:
-                task.cancel()
-                wait([done], ENDING_S)
-            raise
 
-    async def _carry(self, work: Coroutine[Any, Any, T], done: Future[T]) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._calls.add(task)
-        try:
-            done.set_result(await work)
-        except BaseException as fault:
+    def _cancel(self) -> None:
+        self._loop.call_soon_threadsafe(self._cancel_calls)
+
+    # ---- on the loop
+
+    def _begin(self, work: Coroutine[Any, Any, T], done: Future[T]) -> None:
+        task = self._loop.create_task(work)
+        self._calls[task] = done
+        task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[Any]) -> None:
+        done = self._calls.pop(task)
+        if done.done():
+            return
+        fault = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if fault is not None:
             done.set_exception(fault)
-        finally:
-            self._calls.discard(task)
+        else:
+            done.set_result(task.result())
+
+    def _cancel_calls(self) -> None:
+        for task in self._calls:
+            task.cancel()
+        self._loop.call_later(ENDING_S, self._give_up, tuple(self._calls.values()))
+
+    def _give_up(self, calls: tuple[Future[Any], ...]) -> None:
+        """Wait no longer for calls that do not end though they were cancelled."""
+        for done in calls:
+            if not done.done():
+                done.set_exception(asyncio.CancelledError())
 
     def _live(self) -> None:
         try:
@@ -165,10 +180,6 @@ class Embedded:
                 return
             self._ready.set_result((kernel, principal))
             await self._stop.wait()
-            for call in self._calls:
-                call.cancel()
-            if self._calls:  # they write down what became of them while there is still something to write to
-                await asyncio.wait(self._calls, timeout=ENDING_S)
 
     async def _principal_of(self, installation: Installation, kernel: Kernel) -> Principal:
         if self._key is not None:
