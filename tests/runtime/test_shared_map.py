@@ -104,15 +104,15 @@ def test_reading_an_epoch_costs_less_than_a_function_call_or_two(shared: SharedM
 
 def test_three_processes_take_from_one_bucket_exactly_what_one_would(shared: SharedMap, tmp_path: Path) -> None:
     # each takes at once and as fast as it can, all at a time that is given: no clock and no load can change the sum
-    steps = (0.0, 0.0, 0.25, 0.5, 0.03125, 10.0, 0.0, 0.125)
+    steps = (0.0, 0.0, 0.25, 0.5, 10.0)
     program = (
-        "rate, now = Rate(128, 64), 1_000.0\n"
+        "rate, now = Rate(16_384, 8_192), 1_024.0\n"
         "print('now', flush=True)\n"
         "for line in sys.stdin:\n"
         "    now += float(line)\n"
-        "    print(sum(shared.take('k', rate, now) == 0.0 for _ in range(2_000)), flush=True)\n"
+        "    print(sum(shared.take('k', rate, now) == 0.0 for _ in range(9_000)), flush=True)\n"
     )
-    alone, tat, now, rate = list[int](), 0.0, 1_000.0, Rate(128, 64)
+    alone, tat, now, rate = list[int](), 0.0, 1_024.0, Rate(16_384, 8_192)
     for step in steps:
         now, taken = now + step, 0
         while (one := take(tat, rate, now))[1] == 0.0:
@@ -127,7 +127,7 @@ def test_three_processes_take_from_one_bucket_exactly_what_one_would(shared: Sha
                 tell(child, str(step))
             together.append(sum(int(said(child)) for child in children))
 
-    assert alone == [64, 0, 32, 64, 4, 64, 0, 16]
+    assert alone == [8_192, 0, 4_096, 8_192, 8_192]
     assert together == alone
 
 
