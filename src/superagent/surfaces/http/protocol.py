@@ -25,6 +25,7 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Begin, and wait for the first head."""
         super().connection_made(transport)
+        self.access_log = False  # an address can hold a key, and uvicorn tells it as soon as anything listens
         self._deadline = self.loop.call_later(self.patience_s, self._too_slow)
 
     def connection_lost(self, exc: Exception | None) -> None:
