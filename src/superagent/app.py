@@ -197,7 +197,7 @@ async def open_installation(
             grants.plugin(policies),
             jobs.plugin(Invocations(kernel, recorded)),
             results.plugin(blobs),
-            settings.plugin(SettingsFile(loaded)),
+            settings.plugin(SettingsFile(loaded, hands.thread, state)),
             undo.plugin(undo_store, undoer),
         )
         install(kernel, (*built_in, *extra))
