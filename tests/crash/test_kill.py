@@ -171,7 +171,7 @@ def crashes(folder: Path, count: int, seed: int) -> tuple[int, set[str], set[str
 
 
 @pytest.mark.timeout(300)
-@promise("1.4a")
+@promise("1.4a", "1.6c")
 def test_a_killed_server_leaves_no_torn_file_and_no_unannounced_effect(tmp_path: Path) -> None:
     kills, unknown, taken_back = crashes(tmp_path, 4, seed=1)
     assert kills == 4
@@ -181,7 +181,7 @@ def test_a_killed_server_leaves_no_torn_file_and_no_unannounced_effect(tmp_path:
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-@promise("1.4a")
+@promise("1.4a", "1.6c")
 def test_a_hundred_kills(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kills, unknown, taken_back = crashes(tmp_path, 100, seed=1000)
     with capsys.disabled():
