@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
+import os
+from itertools import cycle
 from pathlib import Path
 
 import pytest
 
-from superagent.core.problems import InvalidInput, NotFound
+from superagent.core.problems import InvalidInput, Locked, NotFound
 from superagent.runtime.settings_file import SettingsFile
 from superagent.settings import data_folder, load, names
 
@@ -82,6 +86,43 @@ async def test_a_value_that_does_not_fit_leaves_the_file_as_it_was(tmp_path: Pat
             await file.write("server.port", value)
     assert (tmp_path / "superagent.toml").read_text() == before
     assert [path.name for path in tmp_path.iterdir()] == ["superagent.toml"]
+
+
+async def test_of_many_who_write_at_once_none_loses_what_another_wrote(tmp_path: Path) -> None:
+    workers = [SettingsFile(load(tmp_path, environ={})) for _ in range(3)]  # as many processes have one each
+    values = {"server.port": 5, "server.max_body_bytes": 2048, "log.level": "error", "limits.agent_burst": 7}
+    values |= {"files.roots": ["/srv"], "audit.stuck_after_s": 9.0, "limits.agent_rate_per_s": 2.5}
+    writes = [worker.write(name, value) for (name, value), worker in zip(values.items(), cycle(workers), strict=False)]
+    await asyncio.gather(*writes)
+    assert {name: workers[0].current(name) for name in values} == values
+
+
+async def test_each_of_two_writes_of_one_setting_keeps_what_it_replaced(tmp_path: Path) -> None:
+    one, other = (SettingsFile(load(tmp_path, environ={})) for _ in range(2))
+    kept: dict[int, object] = {}
+
+    async def write(file: SettingsFile, port: int) -> None:
+        async def keep(before: object) -> None:
+            await asyncio.sleep(0)
+            kept[port] = before
+
+        await file.write("server.port", port, keep)
+
+    await asyncio.gather(write(one, 1), write(other, 2))
+    assert kept == {1: None, 2: 1} or kept == {2: None, 1: 2}
+    assert one.current("server.port") == max(kept, key=lambda port: kept[port] is not None)
+
+
+async def test_a_file_that_does_not_come_free_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = SettingsFile(load(tmp_path, environ={}))
+    monkeypatch.setattr("superagent.runtime.settings_file.WAIT_S", 0.05)
+    folder = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    with pytest.raises(Locked, match=r"superagent\.toml"):
+        await file.write("server.port", 5)
+    os.close(folder)
+    await file.write("server.port", 6)
+    assert file.current("server.port") == 6
 
 
 async def test_unknown_settings_and_broken_files_are_refused(tmp_path: Path) -> None:

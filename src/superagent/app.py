@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from superagent.core.audit import AuditRecord
 from superagent.core.events import LocalBus
 from superagent.core.kernel import Kernel
 from superagent.core.limits import Rate
@@ -37,7 +36,6 @@ from superagent.plugins.files.operations import files
 from superagent.runtime import (
     audit_tables,
     identity_tables,
-    leftovers,
     log,
     work_tables,
 )
@@ -54,6 +52,7 @@ from superagent.runtime.files_reach import FilesReach
 from superagent.runtime.idempotency import SqlIdempotency
 from superagent.runtime.identity import SqlIdentity
 from superagent.runtime.keys import FileKeys
+from superagent.runtime.leftovers import Leftovers
 from superagent.runtime.locks import Locks
 from superagent.runtime.path_keeper import PathKeeper
 from superagent.runtime.places import Places, prepare
@@ -137,6 +136,7 @@ async def open_installation(
         database = await _database(loaded, state)
         stack.push_async_callback(database.close)
         audit_log = _audit_log(loaded, state, keys, clock, worker)
+        died = clock.now()  # whatever is recovered in the next step has died before this moment
         await asyncio.to_thread(audit_log.start)
         stack.push_async_callback(audit_log.close)
         index = AuditIndex(database, state / "audit", flush=audit_log.flush, open_personal=keys.personal.open)
@@ -197,7 +197,7 @@ async def open_installation(
             grants.plugin(policies),
             jobs.plugin(Invocations(kernel, recorded)),
             results.plugin(blobs),
-            settings.plugin(SettingsFile(loaded)),
+            settings.plugin(SettingsFile(loaded, hands.thread, state)),
             undo.plugin(undo_store, undoer),
         )
         install(kernel, (*built_in, *extra))
@@ -209,11 +209,14 @@ async def open_installation(
         await index.start()
         note = kernel.pipeline.recorder.event
         audit_log.note(note("platform.start", clock.now(), detail={"worker": worker}))
+        left = Leftovers(audit_log.unfinished(), undo_store, locks, died, clock.now)
+        await left.sweep()  # before anybody looks: of a write that a crash cut off nothing is to be seen
         for held in await work.at_start():
             if takes_up:
                 kernel.resume(held)
-        stores = (work, idempotency, undo_store, blobs)
-        ticker = asyncio.create_task(_tick(kernel, policies, identity, work, stores, audit_log.unfinished()))
+        ticker = asyncio.create_task(
+            _tick(kernel, policies, identity, work, (work, idempotency, undo_store, blobs, left))
+        )
         try:
             yield Installation(kernel, loaded, places, index, audit_log, first_start)
         finally:
@@ -280,7 +283,6 @@ async def _tick(
     identity: SqlIdentity,
     work: SqlWork,
     stores: tuple[Sweeps, ...],
-    unfinished: Sequence[AuditRecord],
 ) -> None:
     """Follow policy changes of other workers, take over what dead ones left, and tidy up now and then."""
     looked = swept = kernel.hands.clock.monotonic()
@@ -301,6 +303,5 @@ async def _tick(
                 await identity.note_use()
                 for store in stores:
                     await store.sweep()
-                await asyncio.to_thread(leftovers.sweep, unfinished, kernel.hands.clock.now())
         except Exception as fault:  # this must go on: without it a revoked right would stay in force here
             log.fault("", fault)

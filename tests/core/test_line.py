@@ -13,6 +13,7 @@ from superagent.core.invocation import Call, Status, Ticket
 from superagent.core.limits import Rate
 from superagent.core.principal import Credential, Facts, Principal, Secret
 from superagent.core.problems import Unauthenticated
+from superagent.sdk import Context, Effect, Nothing, Plugin, Risk
 from superagent.testing import World, agent, allow_all, person
 from tests.core.notes import notes_plugin
 
@@ -248,6 +249,28 @@ async def test_a_running_call_can_be_cancelled_by_its_caller_and_by_nobody_else(
     assert await here.kernel.cancel(ADA, id) is Status.CANCELLED
     outcome = await task
     assert outcome.status is Status.CANCELLED
+
+
+async def test_what_still_runs_when_the_platform_stops_is_recorded_before_it_has_stopped() -> None:
+    slow, begun = Plugin("slow"), asyncio.Event()
+
+    @slow.operation(risk=Risk.LOW, effect=Effect.READ)
+    async def wait(ctx: Context) -> Nothing:
+        """Wait for ever, and take a moment to end."""
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.to_thread(int)
+        return Nothing()
+
+    here = World(slow)
+    async with here.kernel.serving():
+        task = asyncio.ensure_future(here.run("slow.wait"))
+        await begun.wait()
+
+    assert [(one.operation, one.status) for one in here.audit.records] == [("slow.wait", "cancelled")]
+    assert (await task).status is Status.CANCELLED
 
 
 async def test_the_same_key_and_input_give_the_first_outcome() -> None:

@@ -93,6 +93,11 @@ def test_the_refusal_of_an_endless_name_is_short(recorder: Recorder) -> None:
     assert len(recorder.refused(long, 8.0, Denied()).operation) == 200
 
 
+def test_a_key_that_somebody_sent_as_a_name_is_not_recorded(recorder: Recorder) -> None:
+    sent = Invocation("01A", Call("files.sak_" + "A" * 43, {}), person(), "http", 5.0)
+    assert recorder.refused(sent, 8.0, Denied()).operation == "files.[redacted]"
+
+
 def test_of_a_stranger_only_the_source_is_known(recorder: Recorder, seals: Seals) -> None:
     record = recorder.stranger(Caller("10.0.0.1", "curl", "http"), 8.0, Unauthenticated("bad key"), count=3)
     assert (record.kind, record.tenant, record.who, record.count) == ("refused", "system", "anonymous", 3)

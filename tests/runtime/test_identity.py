@@ -187,7 +187,7 @@ async def test_names_are_taken_once_and_well_formed(here: Here) -> None:
     await here.identity.revoke("default", (await here.make("gone"))["id"])
     with pytest.raises(Conflict, match="exists already"):
         await here.make("gone")
-    for wrong in ("", "Ada", "a/b", "..", "x" * 64):
+    for wrong in ("", "Ada", "a/b", "..", "x" * 64, "ada\n", "\nada", "a\nb"):
         with pytest.raises(InvalidInput):
             await here.make(wrong)
     with pytest.raises(InvalidInput, match="king") as refused:

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -36,14 +37,39 @@ sys.stdin.readline()
 """
 
 
-def in_three_processes(program: str, path: Path) -> list[str]:
-    """Run a program three times at once, started by one word, and give what each printed."""
+@contextmanager
+def three_processes(program: str, path: Path) -> Generator[list[subprocess.Popen[str]]]:
+    """Run a program three times, all begun by one word, until the body ends."""
     command = [sys.executable, "-c", BEGINNING + program, path]
-    children = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    for child in children:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "ready\n"
-    return [child.communicate("go\n", timeout=50)[0].strip() for child in children]
+    with ExitStack() as stack:
+        children = [
+            stack.enter_context(
+                subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+            )
+            for _ in range(3)
+        ]
+        try:
+            assert [said(child) for child in children] == ["ready"] * 3
+            for child in children:
+                tell(child, "go")
+            yield children
+        finally:
+            for child in children:
+                assert child.stdin is not None
+                child.stdin.close()
+
+
+def said(child: subprocess.Popen[str]) -> str:
+    """Give the next line that a process says."""
+    assert child.stdout is not None
+    return child.stdout.readline().strip()
+
+
+def tell(child: subprocess.Popen[str], line: str) -> None:
+    """Say a line to a process."""
+    assert child.stdin is not None
+    child.stdin.write(line + "\n")
+    child.stdin.flush()
 
 
 def test_an_epoch_raised_in_one_process_is_seen_in_another_and_kept(shared: SharedMap, tmp_path: Path) -> None:
@@ -57,7 +83,9 @@ def test_an_epoch_raised_in_one_process_is_seen_in_another_and_kept(shared: Shar
 
 
 def test_no_raise_of_an_epoch_is_lost_between_processes(shared: SharedMap, tmp_path: Path) -> None:
-    in_three_processes("for _ in range(5_000): shared.policy.bump()", tmp_path / "shared.map")
+    program = "for _ in range(5_000): shared.policy.bump()"
+    with three_processes(program, tmp_path / "shared.map") as children:
+        assert [child.wait(50) for child in children] == [0, 0, 0]
     assert shared.policy.read() == 15_000
 
 
@@ -74,21 +102,33 @@ def test_reading_an_epoch_costs_less_than_a_function_call_or_two(shared: SharedM
     assert read < max(0.3e-6, 5 * nothing)
 
 
-def test_three_processes_take_from_one_bucket_what_one_would(shared: SharedMap, tmp_path: Path) -> None:
+def test_three_processes_take_from_one_bucket_exactly_what_one_would(shared: SharedMap, tmp_path: Path) -> None:
+    # each takes at once and as fast as it can, all at a time that is given: no clock and no load can change the sum
+    steps = (0.0, 0.0, 0.25, 0.5, 10.0)
     program = (
-        "rate, taken, start = Rate(400, 100), 0, time.time()\n"
-        "while time.time() < start + 2:\n"
-        "    wait = shared.take('k', rate, time.time())\n"
-        "    taken += not wait\n"
-        "    time.sleep(wait / 4)\n"
-        "print(taken, start, time.time())"
+        "rate, now = Rate(16_384, 8_192), 1_024.0\n"
+        "print('now', flush=True)\n"
+        "for line in sys.stdin:\n"
+        "    now += float(line)\n"
+        "    print(sum(shared.take('k', rate, now) == 0.0 for _ in range(9_000)), flush=True)\n"
     )
-    said = [one.split() for one in in_three_processes(program, tmp_path / "shared.map")]
-    taken = sum(int(one[0]) for one in said)
-    span = max(float(one[2]) for one in said) - min(float(one[1]) for one in said)
-    most = 100 + 400 * span
-    assert taken <= most + 1
-    assert taken >= 0.99 * (100 + 400 * 2)
+    alone, tat, now, rate = list[int](), 0.0, 1_024.0, Rate(16_384, 8_192)
+    for step in steps:
+        now, taken = now + step, 0
+        while (one := take(tat, rate, now))[1] == 0.0:
+            tat, taken = one[0], taken + 1
+        alone.append(taken)
+
+    together: list[int] = []
+    with three_processes(program, tmp_path / "shared.map") as children:
+        assert [said(child) for child in children] == ["now"] * 3
+        for step in steps:
+            for child in children:
+                tell(child, str(step))
+            together.append(sum(int(said(child)) for child in children))
+
+    assert alone == [8_192, 0, 4_096, 8_192, 8_192]
+    assert together == alone
 
 
 def test_a_bucket_of_the_map_follows_the_arithmetic(shared: SharedMap) -> None:

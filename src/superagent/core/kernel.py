@@ -23,6 +23,7 @@ from superagent.core.registry import Registry
 
 Mode = Literal["sequential", "parallel", "atomic"]
 MOST_CALLS = 1000
+ENDING_S = 10.0
 
 
 @dataclass(slots=True)
@@ -50,15 +51,22 @@ class Kernel:
 
     @asynccontextmanager
     async def serving(self) -> AsyncGenerator[None]:
-        """Own the background work while the body runs; at its end what still runs is cancelled and recorded."""
+        """Own the background work while the body runs.
+
+        At its end what still runs is cancelled, and waited for until it has recorded what became of it: 10 s at most,
+        for a call that is in a thread ends with that.
+        """
         async with asyncio.TaskGroup() as group:
             self._group = group
             try:
                 yield
             finally:
                 self._group = None
-                for running in list(self._running.values()):
-                    running.task.cancel()
+                running = [one.task for one in self._running.values()]
+                for task in running:
+                    task.cancel()
+                if running:
+                    await asyncio.wait(running, timeout=ENDING_S)
 
     def _later(self, work: Coroutine[Any, Any, Any]) -> None:
         if self._group is None:

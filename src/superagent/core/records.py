@@ -11,6 +11,7 @@ from superagent.core.invocation import Invocation, Outcome, Ticket
 from superagent.core.principal import Facts, Principal
 from superagent.core.problems import Problem
 from superagent.core.record_texts import RecordTexts, is_plain
+from superagent.core.redaction import redact_text
 
 Seal = Callable[[str, str, bytes], str]
 
@@ -93,7 +94,7 @@ class Recorder:
             who=principal.id,
             chain_of=principal.ids,
             channel=invocation.channel,
-            operation=invocation.call.operation[:200],
+            operation=redact_text(invocation.call.operation[:200]),  # perhaps no name at all, but whatever was sent
             input_digest=input_digest,
             decision=verdict,
             problem=problem.slug,

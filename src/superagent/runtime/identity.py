@@ -30,7 +30,7 @@ from superagent.runtime.shared_map import Epoch
 
 CACHE_S = 300.0
 MOST_CACHED = 10_000
-_NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}$")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ class SqlIdentity:
         workspace: str | None,
     ) -> dict[str, Any]:
         """Make a key for a new agent on behalf of the caller; it can do what both may do."""
-        if not _NAME.match(name):
+        if not _NAME.fullmatch(name):
             raise InvalidInput("a name has 1 to 63 characters: a-z, 0-9, `-` and `_`, beginning with a letter or digit")
         if role is not None and role not in role_names():
             raise InvalidInput(f"there is no role `{role[:60]}`", hint=f"the roles are {', '.join(role_names())}")

@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import secrets
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
-from superagent.core.problems import InvalidInput, NotFound
+from superagent.core.problems import InvalidInput, Locked, NotFound
 from superagent.settings import Loaded, load, names
+
+WAIT_S = 10.0
+_STEP_S = 0.01
+_Keep = Callable[[Any], Awaitable[None]]
 
 
 class SettingsFile:
-    """The settings of one installation."""
+    """The settings of one installation.
 
-    def __init__(self, loaded: Loaded) -> None:
+    `thread` runs what blocks, and waits for its end also when cancelled. Whose turn it is to write says a lock on the
+    folder `turns` (by default the file's own): one that only this user can open, so that nobody else can hold it.
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        thread: Callable[..., Awaitable[Any]] = asyncio.to_thread,
+        turns: Path | None = None,
+    ) -> None:
         self._loaded = loaded
+        self._thread = thread
+        self._turns = turns or loaded.file.parent
 
     def listed(self) -> list[tuple[str, Any, str]]:
         """Give (name, value, origin) of every setting; a database password is not shown."""
@@ -34,9 +54,30 @@ class SettingsFile:
         section, field = _known(name)
         return self._read().unwrap().get(section, {}).get(field)
 
-    async def write(self, name: str, value: Any) -> None:
-        """Write one setting to the file, None takes it out. Raises `InvalidInput` if the whole would not be valid."""
-        await asyncio.to_thread(self._write, name, value)
+    async def write(self, name: str, value: Any, keep: _Keep | None = None) -> None:
+        """Write one setting to the file, None takes it out; `keep` is given before that what it replaces.
+
+        From reading to writing nobody else writes, here or in another process. Raises `NotFound`, `InvalidInput` if the
+        whole would not be valid, `Locked` when the file did not come free in 10 s.
+        """
+        async with self._turn():
+            if keep is not None:
+                await keep(self.current(name))
+            await self._thread(self._write, name, value)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncGenerator[None]:
+        # not the file: each write puts another one in the place of the one that was read
+        folder = os.open(self._turns, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        until = time.monotonic() + WAIT_S
+        try:
+            while not _locked(folder):
+                if time.monotonic() > until:
+                    raise Locked(f"`{self._loaded.file.name}` is being changed by others", hint="try again later")
+                await asyncio.sleep(_STEP_S)
+            yield
+        finally:
+            os.close(folder)
 
     def _write(self, name: str, value: Any) -> None:
         import tomlkit.exceptions  # slow to load, and settings are rarely written
@@ -75,6 +116,14 @@ class SettingsFile:
             return tomlkit.document()
         except (OSError, UnicodeDecodeError, tomlkit.exceptions.TOMLKitError) as bad:
             raise InvalidInput(f"`{self._loaded.file.name}` cannot be read: {bad}", hint="correct it by hand") from None
+
+
+def _locked(folder: int) -> bool:
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _known(name: str) -> tuple[str, str]:

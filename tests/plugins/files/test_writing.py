@@ -316,7 +316,7 @@ async def test_what_the_system_refuses_is_said_and_nothing_is_changed() -> None:
     assert outcome.problem is not None
     assert (outcome.problem.slug, outcome.problem.changed) == ("denied", "nothing")
     assert "the operating system refused" in outcome.problem.detail
-    assert renames.aside() != renames.aside()
+    assert renames.aside("a") != renames.aside("a")
 
 
 @pytest.mark.parametrize("encoding", ["punycode", "idna", "undefined"])

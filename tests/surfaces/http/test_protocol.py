@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 
@@ -10,6 +11,7 @@ from superagent.surfaces.http.protocol import Protocol
 from tests.promise import promise
 from tests.surfaces.http.house import House
 from tests.surfaces.http.raw import chunk, head, wire
+from tests.until import until_async
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -69,6 +71,103 @@ async def test_a_head_that_does_not_arrive_ends_the_connection(house: House, mon
         assert await quiet.rest() == b""
         assert b"did not arrive in time" in await slow.rest()
         assert b"did not arrive in time" in await second.rest()
+
+
+@pytest.fixture
+def haste(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at the pace of bodies ten times a second, and want a byte each time."""
+    monkeypatch.setattr(Protocol, "patience_s", 0.1)
+    monkeypatch.setattr(Protocol, "least_per_s", 10)
+
+
+async def looks(count: int) -> None:
+    """Let the server look at the pace of a body so many times."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + count * Protocol.patience_s
+    await until_async(lambda: loop.time() > end, "that moment")
+
+
+@promise("1.6")
+@pytest.mark.usefixtures("haste")
+@pytest.mark.parametrize("begun", [b"", b'{"si'])
+async def test_a_body_that_does_not_arrive_is_refused_and_recorded(house: House, begun: bytes) -> None:
+    async with wire(house) as it:
+        await it.send(head("POST", "/v1/operations/probe.large", house.owner.key, "Content-Length: 11") + begun)
+        said = await it.rest()
+
+    assert said.startswith(b"HTTP/1.1 400 ")
+    assert b"connection: close" in said
+    assert b'"type":"/problems/malformed"' in said
+    assert b"did not arrive in time" in said
+    (id,) = re.findall(rb"x-invocation-id: (\w+)", said)
+    (record,) = await house.records(invocation=id.decode())
+    assert (record["kind"], record["operation"], record["problem"]) == ("refused", "probe.large", "malformed")
+    assert "did not arrive in time" in record["detail"]["why"]
+
+
+@promise("1.6")
+@pytest.mark.usefixtures("haste")
+async def test_an_upload_that_stops_midway_is_refused_recorded_and_not_kept(house: House) -> None:
+    folder = house.data / "state" / "blobs"
+    before = sorted(folder.rglob("*"))
+    async with wire(house) as it:
+        await it.send(head("PUT", "/v1/blobs", house.owner.key, "Transfer-Encoding: chunked") + chunk(b"x" * 5000))
+        said = await it.rest()
+
+    assert said.startswith(b"HTTP/1.1 400 ")
+    assert b"did not arrive in time" in said
+    (id,) = re.findall(rb"x-invocation-id: (\w+)", said)
+    (record,) = await house.records(invocation=id.decode())
+    assert (record["kind"], record["operation"], record["problem"]) == ("refused", "PUT /v1/blobs", "malformed")
+    assert sorted(folder.rglob("*")) == before
+
+
+@promise("1.6")
+@pytest.mark.usefixtures("haste")
+async def test_a_stranger_who_goes_on_sending_after_the_answer_is_not_listened_to_for_ever(house: House) -> None:
+    async with wire(house) as it:
+        await it.send(head("POST", "/v1/operations/probe.large", "sak_nobody", "Content-Length: 1000000") + b"x")
+        assert (await it.until(b"}")).startswith(b"HTTP/1.1 401 ")
+        await it.send(b"x")
+
+        assert await it.rest() == b""
+
+
+@pytest.mark.usefixtures("haste")
+async def test_a_body_that_comes_at_its_pace_may_take_longer_than_the_patience(house: House) -> None:
+    body = b'{"size": 3, "word": "' + b"y" * 40 + b'"}'
+    async with wire(house) as it:
+        length = f"Content-Length: {len(body)}"
+        await it.send(head("POST", "/v1/operations/probe.large", house.owner.key, length))
+        for at in range(0, len(body), 13):
+            await it.send(body[at : at + 13])
+            await looks(1)
+        assert b'{"text":"yyy"}' in await it.until(b'"seconds":')
+
+
+@pytest.mark.usefixtures("haste")
+async def test_between_the_lines_of_a_stream_one_may_pause(house: House) -> None:
+    async with wire(house) as it:
+        await it.send(head("POST", "/v1/stream", house.owner.key, "Transfer-Encoding: chunked"))
+        for mark in (b"1", b"2"):
+            await looks(4)
+            await it.send(chunk(b'{"id": %b, "operation": "access.whoami"}\n' % mark))
+            assert b'"id":' + mark in await it.until(b'"seconds":')
+        await it.send(b"0\r\n\r\n")
+        await it.until(b"0\r\n\r\n")
+
+
+@pytest.mark.usefixtures("haste")
+async def test_what_is_not_read_by_us_is_not_held_against_the_caller(house: House) -> None:
+    body = b'{"seconds": 0.6, "mark": "b"}'
+    async with wire(house) as it:
+        key = house.owner.key
+        first = head("POST", "/v1/operations/probe.wait", key, f"Content-Length: {len(body)}") + body
+        second = head("POST", "/v1/operations/probe.wait", key, f"Content-Length: {len(body)}")
+        await it.send(first + second + body[:10])  # the second waits for its turn, and so does its body
+        assert b'{"text":"b"}' in await it.until(b'"seconds":')
+        await it.send(body[10:])
+        assert b'{"text":"b"}' in await it.until(b'"seconds":')
 
 
 async def test_several_requests_on_one_connection_are_answered_in_order(house: House) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from superagent.sdk import Context, Effect, Kept, Output, Plugin, Preview, Resource, Risk
@@ -19,8 +19,11 @@ class Store(Protocol):
         """Give what the settings file says, None for nothing. Raises `NotFound`."""
         ...
 
-    def write(self, name: str, value: Any) -> Awaitable[None]:
-        """Write one setting to the file, None to take it out. Raises `InvalidInput`."""
+    def write(self, name: str, value: Any, keep: Callable[[Any], Awaitable[None]] | None = None) -> Awaitable[None]:
+        """Write one setting to the file, None to take it out; `keep` is given before that what it replaces.
+
+        Raises `NotFound`, `InvalidInput`, `Locked`.
+        """
         ...
 
 
@@ -63,8 +66,11 @@ def plugin(store: Store) -> Plugin:
     @settings.operation(name="settings.set", risk=Risk.HIGH, effect=Effect.CHANGE, scope="instance", undo=back)
     async def set_(ctx: Context, name: str, value: Any) -> Written:
         """Write one setting to the settings file; it counts from the next start. `null` takes it out."""
-        await ctx.keep(Resource("setting", "-", name, Effect.CHANGE), {"name": name, "value": store.current(name)})
-        await store.write(name, value)
+
+        async def keep(before: Any) -> None:
+            await ctx.keep(Resource("setting", "-", name, Effect.CHANGE), {"name": name, "value": before})
+
+        await store.write(name, value, keep)
         return Written(name=name, value=value)
 
     @set_.preview

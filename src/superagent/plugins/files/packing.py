@@ -135,7 +135,7 @@ def _must_be_free(at: Place) -> None:
 
 
 def _pack(ctx: Context, paths: list[str], at: Place, format_: Format) -> Packed:
-    fresh = renames.aside()
+    fresh = renames.aside(at.name)
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     fd = os.open(fresh, flags, 0o666, dir_fd=at.dir_fd)
     try:
@@ -170,7 +170,7 @@ def _pack(ctx: Context, paths: list[str], at: Place, format_: Format) -> Packed:
 
 
 def _unpack(ctx: Context, archive: str, at: Place, limits: Limits) -> extracting.Extracted:
-    fresh = renames.aside()
+    fresh = renames.aside(at.name)
     with told(ctx, archive), reach(ctx).at(archive) as one:
         fd = one.open()
         try:

@@ -132,7 +132,7 @@ def _previewed(ctx: Context, what: str, one: Place, other: Place, overwrite: boo
 
 def _copy(ctx: Context, one: Place, other: Place, overwrite: bool) -> copies.Copied:
     """Build the copy under a hidden name beside its place, then put it there in one step."""
-    fresh = renames.aside()
+    fresh = renames.aside(other.name)
     try:
         entries = reach(ctx).walk(one, itself=True, leaving=True, max_entries=MOST_WALKED)
         done = copies.copy_tree(timely(ctx, entries), other.dir_fd, fresh, reach(ctx).cursor, ticker(ctx))
@@ -158,7 +158,7 @@ def _move(ctx: Context, one: Place, other: Place, overwrite: bool) -> bool:
         if error.errno != errno.EXDEV:
             raise
         _copy(ctx, one, other, overwrite)
-        gone = renames.aside()
+        gone = renames.aside(one.name)
         os.rename(one.name, gone, src_dir_fd=one.dir_fd, dst_dir_fd=one.dir_fd)
         reach(ctx).remove(one.dir_fd, gone)
         copied = True

@@ -223,7 +223,7 @@ async def delete(ctx: Context, path: DestroyPath, recursive: bool = False) -> De
         found, entries = await ctx.thread(_deletable, ctx, at, recursive)
 
         def work() -> Deleted:
-            gone = renames.aside()
+            gone = renames.aside(at.name)
             with told(ctx, path):
                 os.rename(at.name, gone, src_dir_fd=at.dir_fd, dst_dir_fd=at.dir_fd)  # gone in one step
                 reach(ctx).remove(at.dir_fd, gone)
@@ -283,7 +283,7 @@ def topmost_missing(ctx: Context, path: str) -> str | None:
 
 def make_folders(ctx: Context, at: Place, rest: str, mode: int | None) -> None:
     """Make the folder of a place, and the folders in it that `rest` names, in one step; the last gets the mode."""
-    made = renames.aside()
+    made = renames.aside(at.name)
     os.mkdir(made, dir_fd=at.dir_fd)
     try:
         fd = os.open(made, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at.dir_fd)

@@ -10,7 +10,7 @@ import json
 import threading
 import time
 from collections.abc import Coroutine, Iterator
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +21,7 @@ from superagent.core.ports import Held
 from superagent.core.principal import Credential, Facts, Principal, Secret
 from superagent.core.problems import Problem, Unavailable
 from superagent.runtime.instance_lock import InstanceLock
+from superagent.surfaces.cli.interrupts import HeldBack
 from superagent.surfaces.cli.launch import Installation, Launch, bare
 from superagent.surfaces.cli.target import Answer, Event, Request
 
@@ -46,10 +47,12 @@ class Embedded:
         self._ended: Future[None] = Future()
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
+        self._calls: dict[asyncio.Task[Any], Future[Any]] = {}  # of the loop's thread alone
         self._thread = threading.Thread(target=self._live, name="installation", daemon=True)
         self._thread.start()
         try:
-            self._kernel, self._principal = self._ready.result()
+            with HeldBack(self._leave):
+                self._kernel, self._principal = self._ready.result()
         except BaseException:
             self.close()
             raise
@@ -106,23 +109,56 @@ class Embedded:
 
         An approved call that runs in the background is waited for: it ends within its own deadline.
         """
-        with suppress(RuntimeError):  # it could not be opened, and its loop has ended
-            self._loop.call_soon_threadsafe(self._stop.set)
         try:
-            self._ended.result()
+            with HeldBack(lambda: None):  # it closes already, and what it still has to write down is worth a moment
+                self._leave()
+                self._ended.result()
         finally:
             self._lock.release()
+
+    def _leave(self) -> None:
+        with suppress(RuntimeError):  # it could not be opened, and its loop has ended
+            self._loop.call_soon_threadsafe(self._stop.set)
 
     def _ask(self, work: Coroutine[Any, Any, T]) -> T:
         """Run work on the installation's loop and wait for it; an interrupt cancels it and waits for its end."""
         done: Future[T] = Future()
-        task = asyncio.run_coroutine_threadsafe(_carry(work, done), self._loop)
-        try:
+        with HeldBack(self._cancel) as interrupt:
+            self._loop.call_soon_threadsafe(self._begin, work, done)
+            if interrupt.pressed:  # before there was anything to cancel
+                self._cancel()
             return done.result()
-        except KeyboardInterrupt:
+
+    def _cancel(self) -> None:
+        self._loop.call_soon_threadsafe(self._cancel_calls)
+
+    # ---- on the loop
+
+    def _begin(self, work: Coroutine[Any, Any, T], done: Future[T]) -> None:
+        task = self._loop.create_task(work)
+        self._calls[task] = done
+        task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[Any]) -> None:
+        done = self._calls.pop(task)
+        if done.done():
+            return
+        fault = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if fault is not None:
+            done.set_exception(fault)
+        else:
+            done.set_result(task.result())
+
+    def _cancel_calls(self) -> None:
+        for task in self._calls:
             task.cancel()
-            wait([done], ENDING_S)
-            raise
+        self._loop.call_later(ENDING_S, self._give_up, tuple(self._calls.values()))
+
+    def _give_up(self, calls: tuple[Future[Any], ...]) -> None:
+        """Wait no longer for calls that do not end though they were cancelled."""
+        for done in calls:
+            if not done.done():
+                done.set_exception(asyncio.CancelledError())
 
     def _live(self) -> None:
         try:
@@ -151,13 +187,6 @@ class Embedded:
         owner = await installation.owner(CHANNEL)
         assert isinstance(owner, Principal)
         return owner
-
-
-async def _carry(work: Coroutine[Any, Any, T], done: Future[T]) -> None:
-    try:
-        done.set_result(await work)
-    except BaseException as fault:
-        done.set_exception(fault)
 
 
 def _answer(outcome: Outcome) -> Answer:

@@ -11,7 +11,8 @@ from superagent.surfaces.http.request import Headers, Message, Receive
 async def read_body(receive: Receive, headers: Headers, most: int) -> bytes:
     """Read a request's body.
 
-    Raises `TooLarge`, before anything is read where the length is declared, and `Malformed` when it breaks off.
+    Raises `TooLarge`, before anything is read where the length is declared, and `Malformed` when it breaks off or is
+    not sent at a pace.
     """
     check_plain(headers)
     check_declared(headers, most)
@@ -32,6 +33,8 @@ async def _read_on(message: Message, receive: Receive, most: int) -> bytes:
     while message.get("more_body", False):
         if size > most:
             raise too_large(most)
+        if not message["body"]:
+            raise _too_slow()
         message = await receive()
         if message["type"] == "http.disconnect":
             raise _broken_off()
@@ -53,6 +56,8 @@ async def pieces(receive: Receive, headers: Headers, most: int) -> AsyncGenerato
             raise _broken_off()
         more = message.get("more_body", False)
         piece: bytes = message["body"]
+        if more and not piece:
+            raise _too_slow()
         size += len(piece)
         if size > most:
             raise too_large(most)
@@ -108,6 +113,11 @@ def check_declared(headers: Headers, most: int) -> None:
 
 def _broken_off() -> Malformed:
     return Malformed("the connection closed before the body ended")
+
+
+def _too_slow() -> Malformed:
+    # an empty piece that is not the last is how `protocol.py` says that it has waited long enough
+    return Malformed("the rest of the body did not arrive in time", hint="send it in one go, 1 KiB a second or more")
 
 
 def too_large(most: int) -> TooLarge:

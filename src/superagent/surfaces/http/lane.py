@@ -55,7 +55,7 @@ class Lane(Protocol):
 
     def on_message_begin(self) -> None:
         """Begin; what only the usual way needs is made there."""
-        self._begin_head()
+        self._head_begins()
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
@@ -121,6 +121,7 @@ class Lane(Protocol):
         if turn is None:
             super().on_message_complete()
             return
+        self._body_is_here()
         self._turn = None
         self.cycle = turn  # pyright: ignore[reportAttributeAccessIssue] - it has what the protocol looks at
         answer = self.door.answer(turn.scope, _whole(turn.body))

@@ -1,4 +1,8 @@
-"""The wire: uvicorn's HTTP/1.1 protocol with a cap on headers, patience that ends, and problems for what is no HTTP."""
+"""The wire: uvicorn's HTTP/1.1 protocol with a cap on headers, patience that ends, and problems for what is no HTTP.
+
+A body has to come at a pace. When it does not, whoever reads it gets an empty piece that is not the last one: `body.py`
+makes a problem of that, which is recorded and answered like every other.
+"""
 
 from __future__ import annotations
 
@@ -13,22 +17,35 @@ from superagent.core.problems import Malformed
 
 MOST_HEAD_BYTES = 64 * 1024
 PATIENCE_S = 20.0
+LEAST_PER_S = 1024
+CONVERSATION = "/v1/stream"
+"""A body in which pauses are meant: its lines are calls, sent when the caller has something to call."""
+_AGAIN_S = 0.05
 
 
 class Protocol(HttpToolsProtocol):
-    """One connection. A head that is too large, or takes too long to arrive, ends it."""
+    """One connection. A head that is too large, or takes too long to arrive, ends it; so does a body without haste.
+
+    `patience_s` is how long a head may take. A body has to bring `least_per_s` bytes a second, looked at as often.
+    """
 
     patience_s = PATIENCE_S
+    least_per_s = LEAST_PER_S
     _in_head = True
+    _in_body = False
+    _told = False
     _head_bytes = 0
     _heads_here = 0
+    _body_bytes = 0  # since its pace was looked at
     _deadline: asyncio.TimerHandle | None = None
+    _look: asyncio.TimerHandle | None = None
     _idle_since = 0.0
     _idle: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Begin, and wait for the first head."""
         super().connection_made(transport)
+        self.access_log = False  # an address can hold a key, and uvicorn tells it as soon as anything listens
         self._deadline = self.loop.call_later(self.patience_s, self._too_slow)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -39,7 +56,7 @@ class Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, and look at how much of it is still a head."""
+        """Parse what came, and look at how much of it is still a head, or a body that goes on."""
         self._heads_here = 0
         try:
             cast("HttpRequestParser", self.parser).feed_data(data)
@@ -47,7 +64,11 @@ class Protocol(HttpToolsProtocol):
             pass  # nothing is spoken here but HTTP: the request is answered as any other
         except HttpParserError:
             self.send_400_response("this is not a valid HTTP request")
-        if self._in_head and not self.transport.is_closing():
+        if self._in_body:
+            self._body_bytes += len(data)
+            if self._look is None and not self.transport.is_closing():
+                self._look = self.loop.call_later(self.patience_s, self._judge_pace)
+        elif self._in_head and not self.transport.is_closing():
             # behind another request in the same read it may have only just begun
             self._head_bytes += len(data) if self._heads_here < 2 else 1
             if self._head_bytes > MOST_HEAD_BYTES:
@@ -57,13 +78,18 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Note that a head begins."""
-        self._begin_head()
+        self._head_begins()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Note that the head is there."""
+        """Note that the head is there, and what follows is its body."""
         self._head_is_here()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Note that the body is there."""
+        self._body_is_here()
+        super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Go on to the next request, or watch for how long none comes.
@@ -101,13 +127,18 @@ class Protocol(HttpToolsProtocol):
         self.transport.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
         self.transport.close()
 
-    def _begin_head(self) -> None:
+    def _head_begins(self) -> None:
         self._in_head, self._head_bytes = True, 0
         self._heads_here += 1
 
     def _head_is_here(self) -> None:
-        self._in_head = False
+        self._in_head, self._in_body, self._told, self._body_bytes = False, True, False, 0
         if self._deadline is not None:
+            self._stop_waiting()
+
+    def _body_is_here(self) -> None:
+        self._in_body = False
+        if self._look is not None:
             self._stop_waiting()
 
     def _too_slow(self) -> None:
@@ -117,7 +148,24 @@ class Protocol(HttpToolsProtocol):
         else:
             self.transport.close()
 
+    def _judge_pace(self, sure: bool = False) -> None:
+        """Look at what came of a body since the last look; after a stall of this process only when that was read."""
+        cycle, doubt = self.cycle, False
+        ours = self.flow.read_paused or cycle.body  # it is we who have not read what there is
+        fine = not cycle.response_complete and (ours or self.scope["path"] == CONVERSATION)
+        if fine or self._body_bytes >= self.least_per_s * self.patience_s:
+            self._body_bytes = 0
+        elif not sure:
+            doubt = True
+        elif self._told or cycle.response_complete:  # nobody waits for the rest
+            self.transport.close()
+        else:
+            self._told, cycle.keep_alive = True, False
+            cycle.message_event.set()
+        self._look = self.loop.call_later(_AGAIN_S if doubt else self.patience_s, self._judge_pace, doubt)
+
     def _stop_waiting(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+        for timer in (self._deadline, self._look):
+            if timer is not None:
+                timer.cancel()
+        self._deadline = self._look = None

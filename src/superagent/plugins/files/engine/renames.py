@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import hashlib
 import os
 import secrets
 
@@ -14,9 +15,12 @@ _CANNOT = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def aside() -> str:
-    """Give a hidden name that nobody can guess, for what is not yet or no longer in place."""
-    return f".superagent-{secrets.token_hex(12)}"
+def aside(name: str) -> str:
+    """Give a hidden name that nobody can guess, for what does not yet or no longer stand under `name`.
+
+    It begins with a digest of that name, so that after a crash one can tell what was left of which change.
+    """
+    return f".superagent-{hashlib.sha256(os.fsencode(name)).hexdigest()[:12]}-{secrets.token_hex(8)}"
 
 
 def exchange(one_fd: int, one: str, other_fd: int, other: str) -> bool:
@@ -56,7 +60,7 @@ def take_over(from_fd: int, name: str, to_fd: int, new: str) -> bool:
         if error.errno not in (errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST):
             raise
     if not exchange(from_fd, name, to_fd, new):
-        old = aside()
+        old = aside(new)
         os.rename(new, old, src_dir_fd=to_fd, dst_dir_fd=to_fd)
         os.rename(name, new, src_dir_fd=from_fd, dst_dir_fd=to_fd)
         os.rename(old, name, src_dir_fd=to_fd, dst_dir_fd=from_fd)

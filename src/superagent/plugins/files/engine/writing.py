@@ -50,7 +50,7 @@ def write(
         raise Differs("it exists already", "leave out `create_only` to replace it")
     if expected_hash is not None:
         _compare(dir_fd, name, present, expected_hash)
-    fresh = aside()
+    fresh = aside(name)
     try:
         _fill(dir_fd, fresh, name, data, present, mode)
         if present is None:
