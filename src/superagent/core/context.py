@@ -57,6 +57,10 @@ class Line(Protocol):
         """Gather what policy may look at besides resources."""
         ...
 
+    def stands(self, ticket: Ticket) -> None:
+        """Go on only while the permission of a call under way stands. Raises `Denied`."""
+        ...
+
 
 class Context:
     """What one call may do. Methods take and return data or descriptors, so a plugin can run in another process."""

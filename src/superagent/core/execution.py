@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any
 
 from msgspec.structs import replace
@@ -13,10 +14,12 @@ from superagent.core.invocation import Invocation, Outcome, Status, Ticket, Undo
 from superagent.core.limits import Slots
 from superagent.core.operation import Operation, Preview
 from superagent.core.ports import Hands
-from superagent.core.problems import Cancelled, Deadline, Denied, Internal, NeedsApproval, Problem
+from superagent.core.problems import Cancelled, Deadline, Internal, NeedsApproval, Problem
 from superagent.core.records import Recorder
 
 INLINE_BYTES = 1024 * 1024
+LOOK_S = 1.0
+"""How often a stream that says nothing is asked whether it may still go on."""
 
 
 class Execution:
@@ -102,12 +105,29 @@ class Execution:
         if not operation.stream:
             return await operation.run(ctx, **ticket.values)
         count = 0
-        async for event in operation.run(ctx, **ticket.values):
-            if not self._hands.identity.alive(ctx.principal):
-                raise Denied("this key is revoked, expired or paused", hint="ask its owner for a new one")
-            await self._hands.work.append(ctx.tenant, ticket.invocation.id, operation.dump(event))
-            count += 1
+        async with aclosing(self._while_it_stands(ticket, operation.run(ctx, **ticket.values))) as events:
+            async for event in events:
+                await self._hands.work.append(ctx.tenant, ticket.invocation.id, operation.dump(event))
+                count += 1
         return Preview(summary=f"{count} events")
+
+    async def _while_it_stands(self, ticket: Ticket, events: AsyncGenerator[Any]) -> AsyncGenerator[Any]:
+        """Give events for as long as the permission stands: a silent stream must end with its key or grant too."""
+        async with aclosing(events):
+            while True:
+                step = asyncio.ensure_future(anext(events, None))
+                try:
+                    while not (await asyncio.wait([step], timeout=LOOK_S))[0]:
+                        self._line.stands(ticket)
+                finally:
+                    if not step.done():
+                        step.cancel()
+                        await asyncio.wait([step])
+                event = step.result()
+                if event is None:
+                    return
+                self._line.stands(ticket)
+                yield event
 
     async def _kept_apart(self, ctx: Context, data: bytes) -> str:
         """Store an output that is too long to be sent, and give its handle."""

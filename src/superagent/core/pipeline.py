@@ -244,15 +244,25 @@ class Pipeline:
 
     def _redeem(self, ticket: Ticket) -> None:
         """Check at the last moment that the permission still stands."""
-        invocation = ticket.invocation
-        if not self._hands.identity.alive(invocation.principal):
+        self._check_alive(ticket)
+        if self._hands.policies.of(ticket.invocation.principal.tenant).version != ticket.decision.policy_version:
+            self._check_policy(ticket, ticket.facts, "policy changed while this call was on its way")
+
+    def stands(self, ticket: Ticket) -> None:
+        """Go on only while the permission of a call that takes long stands, judged as of now. Raises `Denied`."""
+        self._check_alive(ticket)
+        self._check_policy(ticket, None, "the right to this was taken away while it ran")
+
+    def _check_alive(self, ticket: Ticket) -> None:
+        if not self._hands.identity.alive(ticket.invocation.principal):
             raise Denied("this key is revoked, expired or paused", hint="ask its owner for a new one")
+
+    def _check_policy(self, ticket: Ticket, facts: Facts | None, otherwise: str) -> None:
+        invocation, operation = ticket.invocation, ticket.operation
+        judged = facts or self.facts(invocation, operation, ticket.values)
         policy = self._hands.policies.of(invocation.principal.tenant)
-        if policy.version != ticket.decision.policy_version:
-            facts = ticket.facts or self.facts(invocation, ticket.operation, ticket.values)
-            decision = policy.decide(invocation.principal, ticket.operation, ticket.resources, facts)
-            if decision.verdict != "allow":
-                raise Denied("policy changed while this call was on its way", hint="call again")
+        if policy.decide(invocation.principal, operation, ticket.resources, judged).verdict != "allow":
+            raise Denied(otherwise, hint="call again")
 
     async def rehearse(self, ticket: Ticket) -> Outcome:
         """Run only the preview of a ticket, without a record: for the approver, who sees it with the request."""

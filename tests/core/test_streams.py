@@ -1,0 +1,115 @@
+"""Streams: events are stored as they come, for as long as the permission stands, and the operation's end is its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from superagent.core.grants import Grant, When
+from superagent.core.invocation import Outcome, Status
+from superagent.core.problems import Conflict
+from superagent.core.resources import Effect
+from superagent.sdk import Context, Output, Plugin, Risk
+from superagent.testing import World, person
+from tests.until import until_async
+
+
+class Tick(Output):
+    number: int
+
+
+class Ticks:
+    """A stream that gives one event whenever the test says so, and notes its end."""
+
+    def __init__(self) -> None:
+        self.ready = asyncio.Event()
+        self.ended = False
+        self.plugin = Plugin("ticks")
+
+        @self.plugin.operation(risk=Risk.LOW, effect=Effect.READ, timeout_s=30.0)
+        async def hear(ctx: Context, fail_at: int = 0) -> AsyncIterator[Tick]:
+            """Tick."""
+            number = 0
+            try:
+                while True:
+                    await self.ready.wait()
+                    self.ready.clear()
+                    number += 1
+                    if number == fail_at:
+                        raise Conflict("told to fail")
+                    yield Tick(number=number)
+            finally:
+                self.ended = True
+
+        assert hear
+
+
+async def outcome_of(here: World, id: str) -> Outcome:
+    async with asyncio.timeout(20):
+        while (found := await here.work.outcome("default", id)) is None:
+            await asyncio.sleep(0.01)
+    return found
+
+
+async def heard(here: World, id: str, count: int) -> None:
+    async with asyncio.timeout(20):
+        while len(await here.work.events("default", id, 0)) < count:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_stream_ends_when_the_hours_of_its_grant_are_over() -> None:
+    ticks = Ticks()
+    grant = Grant(id="day", effect="allow", subject="*", operations=["ticks.*"], when=When(hours="08:00-18:00"))
+    here = World(ticks.plugin, grants=[grant])
+    here.clock.advance(12 * 3600 - here.clock.now() % 86_400 + 86_400)  # noon
+    async with here.kernel.serving():
+        id = (await here.run("ticks.hear")).invocation
+        ticks.ready.set()
+        await heard(here, id, 1)
+        here.clock.advance(6 * 3600)
+        ended = await outcome_of(here, id)
+    assert ended.problem is not None
+    assert ended.problem.slug == "denied"
+    assert here.audit.records[-1].problem == "denied"
+
+
+async def test_a_stream_that_is_cancelled_closes_what_it_holds() -> None:
+    ticks = Ticks()
+    here = World(ticks.plugin)
+    async with here.kernel.serving():
+        id = (await here.run("ticks.hear")).invocation
+        ticks.ready.set()
+        await heard(here, id, 1)
+        await here.kernel.cancel(person(), id)
+        assert (await outcome_of(here, id)).status is Status.CANCELLED
+    assert ticks.ended
+
+
+async def test_a_stream_that_fails_ends_with_its_problem_after_what_it_told() -> None:
+    ticks = Ticks()
+    here = World(ticks.plugin)
+    async with here.kernel.serving():
+        id = (await here.run("ticks.hear", {"fail_at": 2})).invocation
+        ticks.ready.set()
+        await heard(here, id, 1)
+        ticks.ready.set()
+        ended = await outcome_of(here, id)
+    assert ended.problem is not None
+    assert ended.problem.detail == "told to fail"
+    assert len(await here.work.events("default", id, 0)) == 1
+
+
+async def test_a_revoked_caller_is_told_nothing_more() -> None:
+    ticks = Ticks()
+    here = World(ticks.plugin)
+    async with here.kernel.serving():
+        id = (await here.run("ticks.hear")).invocation
+        ticks.ready.set()
+        await heard(here, id, 1)
+        here.identity.ended.add("ada")
+        ticks.ready.set()
+        ended = await outcome_of(here, id)
+    assert ended.problem is not None
+    assert "revoked" in ended.problem.detail
+    assert len(await here.work.events("default", id, 0)) == 1
+    await until_async(lambda: ticks.ended, "the end of the stream")
