@@ -21,6 +21,8 @@ from .places import Tick, TooMuch, Unfit, never
 _MOST_AT_ONCE = 1024 * 1024  # headers that want more than this to be read for one member are an attack on memory
 _MOST_COMMON = 100  # fields that are said once for all members: real archives have one or two
 _LARGEST_TABLE = 32 * 1024 * 1024
+_MOST_IN_TABLE = 200_000  # of a zip, all are in memory at once
+_ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)  # the others can ask for gigabytes
 _FIRST_MOMENT, _LAST_MOMENT = -62_135_596_800, 253_402_300_799  # the years 1 to 9999: what a listing can write
 _FAIR_BYTES = 1024 * 1024  # below this, no ratio is suspicious
 
@@ -234,11 +236,16 @@ def _refuse(name: str) -> str:
 
 
 def _of_zip(file: IO[bytes], meter: Meter) -> Iterator[Member]:
-    _check_directory(file)
-    with zipfile.ZipFile(file) as archive:
+    table = _Table(file, min(meter.limits.max_entries, _MOST_IN_TABLE))
+    with zipfile.ZipFile(cast(IO[bytes], table)) as archive:
+        table.is_read = True
         for info in archive.infolist():
             if info.flag_bits & 1:
                 raise Unfit("the archive is encrypted", "unpack it elsewhere")
+            if info.compress_type not in _ZIP_METHODS:
+                raise Unfit(
+                    f"`{_said(info.filename)}` is packed by a method that is not read here", "pack it as deflate"
+                )
             mode = info.external_attr >> 16 if info.create_system == 3 else 0
             kind = _zip_kind(info, mode)
             target = ""
@@ -258,24 +265,35 @@ def _of_zip(file: IO[bytes], meter: Meter) -> Iterator[Member]:
                 yield Member(path, kind, mode & 0o777, mtime, guarded)
 
 
-def _check_directory(file: IO[bytes]) -> None:
-    """Refuse a zip whose table of contents alone would fill the memory (APPNOTE.TXT 4.3.14 and 4.3.16)."""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(max(size - 65_600, 0))
-    tail = file.read()
-    at = tail.rfind(b"PK\5\6")
-    said = int.from_bytes(tail[at + 12 : at + 16], "little") if at >= 0 else 0
-    if said == 0xFFFFFFFF:
-        at = tail.rfind(b"PK\6\6")
-        said = int.from_bytes(tail[at + 40 : at + 48], "little") if at >= 0 else said
-    if said > _LARGEST_TABLE:
-        raise TooMuch("the archive's table of contents is larger than 32 MiB")
-    file.seek(0)
+class _Table:
+    """A zip's file as its reader sees it: until it has read the table of contents, no read may fill the memory.
+
+    The reader itself finds the table (APPNOTE.TXT 4.3.14 to 4.3.16) and reads it whole: whoever looked for it
+    beforehand could be shown another one.
+    """
+
+    def __init__(self, file: IO[bytes], max_entries: int) -> None:
+        self.is_read = False
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+        self._file = file
+        self._max_entries = max_entries
+        self._size = file.seek(0, os.SEEK_END)
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Read that many bytes, or up to the end."""
+        if self.is_read:
+            return self._file.read(size)
+        if (self._size - self._file.tell() if size < 0 else size) > _LARGEST_TABLE:
+            raise TooMuch("the archive's table of contents is larger than 32 MiB")
+        data = self._file.read(size)
+        if data.startswith(b"PK\1\2") and data.count(b"PK\1\2") > self._max_entries:
+            raise TooMuch(f"the archive has more than {self._max_entries} members", "raise `limits.max_entries`")
+        return data
 
 
 def _zip_kind(info: zipfile.ZipInfo, mode: int) -> str:
     if stat.S_IFMT(mode) == 0:
-        return "directory" if info.is_dir() else "file"
+        return "directory" if info.filename.endswith("/") else "file"
     kinds = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
     return kinds.get(stat.S_IFMT(mode)) or _refuse(info.filename)
 
