@@ -244,8 +244,10 @@ class Context:
         return await keeper.digest(self, resource) if keeper else None
 
     async def preview_of(self, kept: Kept) -> str:
-        """Show as a diff what putting a resource back would do."""
+        """Show as a diff what putting a resource back would do; nothing of what the caller may change and not read."""
         resource = resource_of(kept)
+        if not self.may(resource.as_(Effect.READ)):
+            return ""
         return await self._keeper(resource.kind).preview(self, resource, kept.data)
 
     # ---- calling, waiting
