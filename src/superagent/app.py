@@ -177,7 +177,7 @@ async def open_installation(
             keepers={"path": PathKeeper(undo_store.content)},
             capabilities={"files": lambda ctx: FilesReach(ctx, roots, protected)},
         )
-        kernel = Kernel(Registry([]), hands, bus)
+        kernel = Kernel(Registry([]), hands, bus, streams_per_key=limits.streams)
         anchor = Path(loaded.settings.audit.anchor) if loaded.settings.audit.anchor else None
         trail = Trail(index, state / "audit", keys, LOG_NAME, anchor)
 

@@ -65,6 +65,9 @@ class Limits(Section):
     agent_rate_per_s: Annotated[float, Field(gt=0)] = 50.0
     agent_burst: Annotated[int, Field(ge=1)] = 100
     undo_quota_bytes: Annotated[int, Field(ge=0)] = 10 * 1024**3
+    streams: Annotated[
+        int, Field(ge=1, le=64, description="such as `files.watch`, under way at a time in a process")
+    ] = 8
 
 
 class AuditLog(Section):

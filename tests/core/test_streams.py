@@ -10,7 +10,7 @@ from superagent.core.invocation import Outcome, Status
 from superagent.core.problems import Conflict
 from superagent.core.resources import Effect
 from superagent.sdk import Context, Output, Plugin, Risk
-from superagent.testing import World, person
+from superagent.testing import World, agent, person
 from tests.until import until_async
 
 
@@ -49,6 +49,12 @@ async def outcome_of(here: World, id: str) -> Outcome:
         while (found := await here.work.outcome("default", id)) is None:
             await asyncio.sleep(0.01)
     return found
+
+
+async def running(here: World, ids: list[str], count: int) -> None:
+    async with asyncio.timeout(20):
+        while [(await here.kernel.held(agent("one"), id)).state for id in ids].count(Status.RUNNING) != count:
+            await asyncio.sleep(0.01)
 
 
 async def heard(here: World, id: str, count: int) -> None:
@@ -97,6 +103,42 @@ async def test_a_stream_that_fails_ends_with_its_problem_after_what_it_told() ->
     assert ended.problem is not None
     assert ended.problem.detail == "told to fail"
     assert len(await here.work.events("default", id, 0)) == 1
+
+
+async def test_one_caller_cannot_take_every_stream_and_another_still_can() -> None:
+    ticks = Ticks()
+    here = World(ticks.plugin)
+    async with here.kernel.serving():
+        mine = [(await here.run("ticks.hear", by=agent("one"))).invocation for _ in range(8)]
+        await running(here, mine, 8)
+
+        refused = await here.run("ticks.hear", by=agent("one"))
+        other = await here.run("ticks.hear", by=agent("two"))
+
+        assert refused.problem is not None
+        assert refused.problem.slug == "overloaded"
+        assert "streams" in refused.problem.detail
+        assert "cancel" in (refused.problem.hint or "")
+        assert [(one.kind, one.problem) for one in here.audit.records if one.invocation == refused.invocation] == [
+            ("refused", "overloaded")
+        ]
+        assert other.status is Status.QUEUED
+        await here.kernel.cancel(agent("one"), mine[0])
+        await outcome_of(here, mine[0])
+        assert (await here.run("ticks.hear", by=agent("one"))).status is Status.QUEUED
+
+
+async def test_streams_asked_for_at_once_cannot_outrun_the_count() -> None:
+    ticks = Ticks()
+    here = World(ticks.plugin)
+    async with here.kernel.serving():
+        asked = await asyncio.gather(*(here.run("ticks.hear", by=agent("one")) for _ in range(20)))
+        queued = [one.invocation for one in asked if one.status is Status.QUEUED]
+        for id in queued[8:]:
+            ended = await outcome_of(here, id)
+            assert ended.problem is not None
+            assert ended.problem.slug == "overloaded"
+        await running(here, queued, 8)
 
 
 async def test_a_revoked_caller_is_told_nothing_more() -> None:

@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from superagent.app import Installation
+from superagent.app import Installation, open_installation
 from superagent.core.invocation import Call, Outcome, Status
 from superagent.core.principal import Principal
+from superagent.settings import load
 from tests.features.test_approved_files import agent, here
 
 __all__ = ["here"]
@@ -127,3 +128,26 @@ async def test_a_part_that_is_denied_meanwhile_falls_silent_and_the_rest_goes_on
             await asyncio.sleep(0.01)
     assert "hidden" not in await watching.told()
     assert await here.kernel.hands.work.outcome("default", watching.id) is None
+
+
+async def test_one_agent_cannot_take_the_watches_of_all(tmp_path: Path) -> None:
+    folder = tmp_path / "watched"
+    folder.mkdir()
+    own = [{"effect": "allow", "operations": ["files.watch"], "where": {"paths": [f"{folder}/**"]}}]
+    loaded = load(tmp_path / "data", {"limits.streams": 2}, environ={})
+    async with open_installation(loaded) as here:
+        one, other = await agent(here, grants=own), await agent(here, name="other", grants=own)
+        first = await Watching(here, one, folder).begin()
+        await Watching(here, one, folder).begin()
+
+        refused = await here.kernel.run(Call("files.watch", {"path": str(folder)}), one, "http")
+        await Watching(here, other, folder).begin()
+
+        assert refused.problem is not None
+        assert (refused.problem.slug, refused.problem.status, refused.problem.retryable) == ("overloaded", 503, True)
+        assert "you have too many streams" in refused.problem.detail
+        (record,) = (await here.index.query("default", invocation=refused.invocation, limit=5))[0]
+        assert (record["kind"], record["problem"]) == ("refused", "overloaded")
+        await here.kernel.cancel(one, first.id)
+        await first.ended()
+        await Watching(here, one, folder).begin()

@@ -25,9 +25,10 @@ LOOK_S = 1.0
 class Execution:
     """Run tickets. Only the pipeline has one: nothing else executes operations."""
 
-    def __init__(self, hands: Hands, slots: Slots, line: Line, recorder: Recorder) -> None:
+    def __init__(self, hands: Hands, slots: Slots, streams: Slots, line: Line, recorder: Recorder) -> None:
         self._hands = hands
         self._slots = slots
+        self._streams = streams
         self._line = line
         self._recorder = recorder
 
@@ -104,11 +105,15 @@ class Execution:
             )
         if not operation.stream:
             return await operation.run(ctx, **ticket.values)
-        count = 0
-        async with aclosing(self._while_it_stands(ticket, operation.run(ctx, **ticket.values))) as events:
-            async for event in events:
-                await self._hands.work.append(ctx.tenant, ticket.invocation.id, operation.dump(event))
-                count += 1
+        holder, count = ctx.principal.key or ctx.principal.id, 0
+        self._streams.enter(holder)
+        try:
+            async with aclosing(self._while_it_stands(ticket, operation.run(ctx, **ticket.values))) as events:
+                async for event in events:
+                    await self._hands.work.append(ctx.tenant, ticket.invocation.id, operation.dump(event))
+                    count += 1
+        finally:
+            self._streams.leave(holder)
         return Preview(summary=f"{count} events")
 
     async def _while_it_stands(self, ticket: Ticket, events: AsyncGenerator[Any]) -> AsyncGenerator[Any]:

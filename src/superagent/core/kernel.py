@@ -37,11 +37,23 @@ class Running:
 class Kernel:
     """One installation's line and what stands around it: desks, running calls, background work."""
 
-    def __init__(self, registry: Registry, hands: Hands, bus: Bus, slots: Slots | None = None) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        hands: Hands,
+        bus: Bus,
+        slots: Slots | None = None,
+        streams_per_key: int = 8,
+    ) -> None:
         self.registry = registry
         self.hands = hands
         self.bus = bus
-        self.pipeline = Pipeline(lambda: self.registry, hands, bus, slots or Slots(per_key=256, in_all=8192))
+        # a stream holds something of the machine for hours: of inotify there are 128 for all of a user's programs
+        self._streams = Slots(
+            streams_per_key, 64, what="streams", hint="cancel one of yours, or wait until one ends by itself"
+        )
+        slots = slots or Slots(per_key=256, in_all=8192)
+        self.pipeline = Pipeline(lambda: self.registry, hands, bus, slots, self._streams)
         self.approvals = ApprovalDesk(self.pipeline, hands, self._later)
         self._running: dict[str, Running] = {}
         self._group: asyncio.TaskGroup | None = None
@@ -148,6 +160,12 @@ class Kernel:
 
     async def _queue(self, ticket: Ticket) -> Outcome:
         invocation, now = ticket.invocation, self.hands.clock.now()
+        if ticket.operation.stream:  # told at once; what slips through at the same moment finds no slot when it begins
+            try:
+                self._streams.require_free(invocation.principal.key or invocation.principal.id)
+            except Problem as problem:
+                self.pipeline.refuse(invocation, problem, ticket.input_digest, ticket.decision.verdict)
+                raise
         resources = tuple(one.id for one in ticket.resources)
         held = Held(
             invocation.id, invocation.principal.tenant, Status.QUEUED, invocation, now, now + 86_400,

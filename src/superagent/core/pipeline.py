@@ -51,12 +51,12 @@ class Performed(msgspec.Struct, frozen=True):
 class Pipeline:
     """Admit and perform; nothing else executes operations."""
 
-    def __init__(self, registry: Callable[[], Registry], hands: Hands, bus: Bus, slots: Slots) -> None:
+    def __init__(self, registry: Callable[[], Registry], hands: Hands, bus: Bus, slots: Slots, streams: Slots) -> None:
         self._registry = registry
         self._hands = hands
         self._bus = bus
         self._recorder = Recorder(hands.audit.personal)
-        self._execution = Execution(hands, slots, self, self._recorder)
+        self._execution = Execution(hands, slots, streams, self, self._recorder)
         self._flood = Flood()
 
     @property
