@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
 
 from superagent.core.grants import Grant, When
 from superagent.core.invocation import Outcome, Status
 from superagent.core.problems import Conflict
 from superagent.core.resources import Effect
+from superagent.features.approvals import operations as approvals
 from superagent.sdk import Context, Output, Plugin, Risk
 from superagent.testing import World, agent, person
 from tests.until import until_async
@@ -155,3 +158,56 @@ async def test_a_revoked_caller_is_told_nothing_more() -> None:
     assert "revoked" in ended.problem.detail
     assert len(await here.work.events("default", id, 0)) == 1
     await until_async(lambda: ticks.ended, "the end of the stream")
+
+
+async def test_a_stream_that_is_about_to_begin_when_the_platform_stops_does_not_keep_it() -> None:
+    ticks = Ticks()
+    here = World(ticks.plugin)
+    async with asyncio.timeout(10):
+        async with here.kernel.serving():
+            id = (await here.run("ticks.hear")).invocation
+    held = await here.kernel.held(person(), id)
+    assert held.state is Status.QUEUED  # the next start takes it up
+
+
+async def test_a_stream_that_begins_while_the_platform_stops_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = Ticks()
+    here = World(ticks.plugin)
+    moved, go_on = asyncio.Event(), asyncio.Event()
+    move = here.work.move
+
+    async def slow(tenant: str, id: str, sources: Sequence[Status], target: Status) -> bool:
+        done = await move(tenant, id, sources, target)
+        moved.set()
+        await go_on.wait()
+        return done
+
+    monkeypatch.setattr(here.work, "move", slow)
+    async with asyncio.timeout(10):
+        async with here.kernel.serving():
+            id = (await here.run("ticks.hear")).invocation
+            await moved.wait()
+            asyncio.get_running_loop().call_later(0.05, go_on.set)
+    assert (await outcome_of(here, id)).status is Status.CANCELLED
+
+
+async def test_an_approved_stream_can_be_cancelled_and_does_not_keep_the_platform() -> None:
+    ticks = Ticks()
+    asks = Grant(id="ask", effect="ask", subject="*", operations=["ticks.*"])
+    decides = Grant(id="decide", effect="allow", subject="*", operations=["approvals.*"])
+    here = World(ticks.plugin, grants=[asks, decides])
+    desk = approvals.plugin(here.kernel.approvals, here.work)
+    here.kernel.registry = type(here.kernel.registry)([*here.kernel.registry, *desk.compile()])
+    asker = agent("one")
+    async with asyncio.timeout(20):
+        async with here.kernel.serving():
+            first, second = [(await here.run("ticks.hear", {"fail_at": n}, by=asker)).invocation for n in (8, 9)]
+            for id in (first, second):
+                decided = await here.run("approvals.decide", {"id": id, "decision": "approve"}, by=person("bob"))
+                assert decided.problem is None
+            await running(here, [first, second], 2)
+            ticks.ready.set()
+            await until_async(lambda: not ticks.ready.is_set(), "the beginning of a stream")
+            await here.kernel.cancel(asker, first)
+            assert (await outcome_of(here, first)).status is Status.CANCELLED
+    assert (await outcome_of(here, second)).status is Status.CANCELLED

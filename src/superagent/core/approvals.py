@@ -27,10 +27,17 @@ ASKS = Rate(per_s=100 / 3600, burst=100)  # each waiting call costs room for a d
 class ApprovalDesk:
     """Keep tickets until people have decided; approving judges the call anew and then performs it."""
 
-    def __init__(self, pipeline: Pipeline, hands: Hands, later: Callable[[Coroutine[Any, Any, Any]], None]) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        hands: Hands,
+        later: Callable[[Coroutine[Any, Any, Any]], None],
+        perform: Callable[[Ticket], Coroutine[Any, Any, Outcome]],
+    ) -> None:
         self._pipeline = pipeline
         self._hands = hands
         self._later = later
+        self._perform_ticket = perform
         self._asks = LocalBuckets()
 
     async def hold(self, ticket: Ticket) -> Outcome:
@@ -124,7 +131,7 @@ class ApprovalDesk:
 
     async def _perform(self, held: Held) -> None:
         try:
-            outcome = await self._pipeline.perform(await self._readmit(held))
+            outcome = await self._perform_ticket(await self._readmit(held))
         except Problem as problem:
             outcome = Outcome(held.id, held.invocation.call.operation, Status.FAILED, problem=problem)
         await self._hands.work.finish(held.tenant, outcome)

@@ -54,7 +54,7 @@ class Kernel:
         )
         slots = slots or Slots(per_key=256, in_all=8192)
         self.pipeline = Pipeline(lambda: self.registry, hands, bus, slots, self._streams)
-        self.approvals = ApprovalDesk(self.pipeline, hands, self._later)
+        self.approvals = ApprovalDesk(self.pipeline, hands, self._later, self._perform_later)
         self._running: dict[str, Running] = {}
         self._group: asyncio.TaskGroup | None = None
 
@@ -158,6 +158,14 @@ class Kernel:
         finally:
             del self._running[ticket.invocation.id]
 
+    async def _perform_later(self, ticket: Ticket) -> Outcome:
+        """Perform what nobody waits for; what begins when the platform stops is cancelled like the rest."""
+        if self._group is None:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+        return await self._perform(ticket)
+
     async def _queue(self, ticket: Ticket) -> Outcome:
         invocation, now = ticket.invocation, self.hands.clock.now()
         if ticket.operation.stream:  # told at once; what slips through at the same moment finds no slot when it begins
@@ -182,8 +190,8 @@ class Kernel:
 
     async def take_up(self, held: Held) -> None:
         """Perform a queued invocation, judged anew: between then and now a right may have been taken away."""
-        if not await self.hands.work.move(held.tenant, held.id, [Status.QUEUED], Status.RUNNING):
-            return
+        if self._group is None or not await self.hands.work.move(held.tenant, held.id, [Status.QUEUED], Status.RUNNING):
+            return  # the platform stops, and takes it up at its next start; or somebody else did
         principal = held.invocation.principal.without_proof()
         limit = held.invocation.call.deadline_s  # from now on: its turn has come
         deadline = None if limit is None else self.hands.clock.monotonic() + limit
@@ -195,7 +203,7 @@ class Kernel:
             elif ticket.decision.verdict == "ask":
                 raise NeedsApproval("policy changed while this call waited for its turn")
             else:
-                outcome = await self._perform(ticket)
+                outcome = await self._perform_later(ticket)
         except Problem as problem:
             outcome = Outcome(held.id, held.invocation.call.operation, Status.FAILED, problem=problem)
         await self.hands.work.finish(held.tenant, outcome)
