@@ -211,12 +211,9 @@ class MemoryUndo:
     ) -> list[Kept]:
         """Give entries, oldest first."""
         wanted = set(ids)
-        for one in self.entries.values():
-            if one.parent in wanted:
-                wanted.add(one.invocation)
 
         def fits(one: Kept) -> bool:
-            named = not ids or one.invocation in wanted
+            named = not ids or not wanted.isdisjoint((one.invocation, *one.callers))
             return (
                 named
                 and (not session or one.session == session)

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import Table
 
 from superagent.core.problems import TooLarge, Unavailable
+from superagent.data.database import open_database
 from superagent.runtime import undo_store
-from superagent.runtime.undo_store import SqlUndo
+from superagent.runtime.undo_store import CALLERS, SqlUndo
 from superagent.testing import FakeClock
-from tests.data.areas import check_area
+from tests.data.areas import check_area, older
 from tests.runtime.stores import Stores, kept, stores
 
 DAY = 86_400.0
@@ -33,6 +35,11 @@ async def made(tmp_path: Path) -> AsyncGenerator[Stores]:
 @pytest.fixture
 def undo(made: Stores) -> SqlUndo:
     return SqlUndo(made.database, made.keys, made.clock, made.folder / "undo", quota_bytes=1_000)
+
+
+async def made_rows(undo: SqlUndo, table: Table) -> int:
+    database = undo._database  # pyright: ignore[reportPrivateUsage]
+    return await database.read_instance(lambda tx: tx.count(table))
 
 
 async def names(undo: SqlUndo, tenant: str = "default", **wanted: object) -> list[str]:
@@ -91,12 +98,57 @@ async def test_the_quota_holds_when_many_add_at_once(undo: SqlUndo) -> None:
 
 
 async def test_an_invocation_is_given_with_all_that_it_called(undo: SqlUndo) -> None:
-    for id, parent in (("01A", ""), ("01B", "01A"), ("01C", "01B"), ("01X", ""), ("01D", "01A"), ("01B", "01A")):
-        await undo.add(kept(id, parent=parent))
+    led_to = {"01A": "", "01B": "01A", "01C": "01A 01B", "01X": "", "01D": "01A"}
+    for id in ("01A", "01B", "01C", "01X", "01D", "01B"):
+        callers = tuple(led_to[id].split())
+        await undo.add(kept(id, parent=(callers or ("",))[-1], callers=callers))
     assert await names(undo, ids=["01A"]) == ["01A", "01B", "01C", "01D", "01B"]
     assert await names(undo, ids=["01B", "01X"]) == ["01B", "01C", "01X", "01B"]
     assert await names(undo, "other", ids=["01A"]) == []
     assert await names(undo, ids=["01Z"]) == []
+
+
+async def test_what_is_between_a_call_and_what_it_led_to_need_not_have_kept_anything(undo: SqlUndo) -> None:
+    await undo.add(kept("01D", parent="01C", callers=("01A", "01B", "01C")))
+    await undo.add(kept("01Y", parent="01X", callers=("01X",)))
+    for id in ("01A", "01B", "01C", "01D"):
+        assert await names(undo, ids=[id]) == ["01D"]
+    assert (await undo.of("default", ids=["01A"]))[0].callers == ("01A", "01B", "01C")
+    assert await names(undo, "other", ids=["01A"]) == []
+    for entry in await undo.of("default"):
+        await undo.drop(entry.id)
+    rows = await made_rows(undo, CALLERS)
+    assert rows == 0
+
+
+async def test_more_entries_than_one_step_are_given_with_who_acted_and_what_led_to_them(
+    undo: SqlUndo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(undo_store, "_AT_ONCE", 2)
+    for number in range(5):
+        await undo.add(kept(f"01{number}", parent="01P", chain=(f"agent{number}", "ada")))
+    found = await undo.of("default", ids=["01P"])
+    assert [(one.chain, one.callers) for one in found] == [((f"agent{n}", "ada"), ("01P",)) for n in range(5)]
+
+
+async def test_an_older_database_learns_what_led_to_its_entries(tmp_path: Path) -> None:
+    async with older(tmp_path / "superagent.db", undo_store.AREA, "undo_0001") as run:
+        for id, (invocation, parent) in enumerate(
+            [("01A", ""), ("01B", "01A"), ("01C", "01B"), ("01X", ""), ("01Q", "01R"), ("01R", "01Q")], 1
+        ):
+            run(
+                "INSERT INTO undo_entries VALUES ('default', ?, ?, ?, 'files.write', 1, 'builder', '', 'path://local/a',"
+                " 1, x'00', 1, 2e9, NULL, NULL, 1, '', 5)",
+                (id, invocation, parent),
+            )
+    database = await open_database(tmp_path / "superagent.db", [undo_store.AREA])
+    try:
+        rows = await database.read("default", lambda tx: tx.select(CALLERS, order=[CALLERS.c.entry, CALLERS.c.place]))
+    finally:
+        await database.close()
+    assert [(row.entry, row.invocation) for row in rows] == [
+        (2, "01A"), (3, "01A"), (3, "01B"), (5, "01R"), (6, "01Q"),
+    ]  # fmt: skip
 
 
 async def test_a_family_that_turns_in_a_circle_ends(undo: SqlUndo) -> None:

@@ -326,6 +326,7 @@ class Context:
             parent=call.parent,
             bytes=size,
             chain=self.principal.ids,
+            callers=call.callers,
         )
 
     async def _close(self, keeper: Keeper, change: Change, after: str, data: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from superagent.core.context import UNDO_KEPT_S, Context, Line, resource_of, rig
 from superagent.core.invocation import Invocation, Outcome, Status, Ticket, Undo
 from superagent.core.limits import Slots
 from superagent.core.operation import Operation, Preview
-from superagent.core.ports import Hands
+from superagent.core.ports import Hands, Kept
 from superagent.core.problems import Cancelled, Deadline, Internal, NeedsApproval, Problem
 from superagent.core.records import Recorder
 
@@ -153,7 +153,7 @@ class Execution:
     async def _put_back(self, ctx: Context) -> None:
         """Put back, newest first, what a call and those it made have changed; what is as before is forgotten."""
         for kept in reversed(await self._hands.undo.of(ctx.tenant, ids=[ctx.invocation.id])):
-            judged = ctx.judged_as(rights_of(kept))
+            judged = self._as_made(ctx, kept).judged_as(rights_of(kept))
             resource = resource_of(kept)
             if kept.before is None:
                 await undo_function(ctx.judged_as(kept.operation))(judged, kept)
@@ -167,6 +167,11 @@ class Execution:
                     self._hands.audit.note(
                         replace(record, kind="undo", invocation=kept.invocation, parent=ctx.invocation.id)
                     )
+
+    def _as_made(self, ctx: Context, kept: Kept) -> Context:
+        """Give the context of a call with the reach of the operation that changed something within it."""
+        made = self._line.find(kept.operation)
+        return ctx if made is None else self.context(replace(ctx.ticket, operation=made))
 
 
 def undo_of(ctx: Context) -> Undo | None:

@@ -166,7 +166,14 @@ class Pipeline:
         call = Call(operation, input, session=parent.call.session, dry_run=parent.call.dry_run)
         clock = self._hands.clock
         child = replace(
-            parent, id=clock.new_id(), call=call, at=clock.now(), parent=parent.id, approvals=0, resumed=False
+            parent,
+            id=clock.new_id(),
+            call=call,
+            at=clock.now(),
+            parent=parent.id,
+            callers=(*parent.callers, parent.id),
+            approvals=0,
+            resumed=False,
         )
         ticket = await self.admit(child)
         if isinstance(ticket, Outcome):

@@ -8,7 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, Row, String, Text, select
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    Row,
+    String,
+    Table,
+    Text,
+    or_,
+    select,
+)
 
 from superagent.core.ports import Clock, Kept
 from superagent.core.problems import TooLarge
@@ -23,7 +37,7 @@ QUOTA_BYTES = 10 * 1024**3
 KEEP_S = 7 * 86_400.0
 _GRACE_S = 86_400.0  # content outlives its entries: it is put before they are, and the clock may step
 _AT_ONCE = 500
-AREA = Area("undo", "undo_0001", Path(__file__).parent / "migrations" / "versions")
+AREA = Area("undo", "undo_0002", Path(__file__).parent / "migrations" / "versions")
 ENTRIES = AREA.table(
     "undo_entries",
     Column("id", NUMBER, primary_key=True, autoincrement=True),
@@ -54,6 +68,13 @@ ACTORS = AREA.table(  # who acted, and on whose behalf
     Column("place", Integer, primary_key=True, autoincrement=False),
     Column("principal", String(255), nullable=False),
     Index(None, "tenant", "principal", "entry"),
+)
+CALLERS = AREA.table(  # the invocations that led to the one that changed something
+    "undo_callers",
+    Column("entry", NUMBER, primary_key=True, autoincrement=False),
+    Column("place", Integer, primary_key=True, autoincrement=False),
+    Column("invocation", String(26), nullable=False),
+    Index(None, "tenant", "invocation", "entry"),
 )
 USAGE = AREA.table("undo_usage", Column("bytes", BigInteger, nullable=False))
 
@@ -109,6 +130,8 @@ class SqlUndo:
             )
             chain = kept.chain or (kept.principal,)
             tx.insert_many(ACTORS, [{"entry": entry, "place": at, "principal": one} for at, one in enumerate(chain)])
+            led_to = [{"entry": entry, "place": at, "invocation": one} for at, one in enumerate(kept.callers)]
+            tx.insert_many(CALLERS, led_to)
             return entry
 
         return await self._database.write(kept.tenant, add)
@@ -148,7 +171,7 @@ class SqlUndo:
         since: float = 0.0,
         limit: int = 1000,
     ) -> list[Kept]:
-        """Give entries, oldest first: of these invocations and their children, of a session, of a principal.
+        """Give entries, oldest first: of these invocations and all they led to, of a session, of a principal.
 
         A principal's are its own and those made on its behalf. Conditions that are given must all hold; `since` in
         epoch seconds. Where there are more than `limit`, the newest are given, for they are taken back first. What has
@@ -160,13 +183,16 @@ class SqlUndo:
         if principal:
             theirs = select(ACTORS.c.entry).where(ACTORS.c.tenant == tenant, ACTORS.c.principal == principal)
             wanted.append(ENTRIES.c.id.in_(theirs))
+        if ids:
+            led_to = select(CALLERS.c.entry).where(CALLERS.c.tenant == tenant, CALLERS.c.invocation.in_(ids))
+            wanted.append(or_(ENTRIES.c.invocation.in_(ids), ENTRIES.c.id.in_(led_to)))
 
-        def find(tx: Transaction) -> list[tuple[Row[Any], tuple[str, ...]]]:
-            family = [ENTRIES.c.invocation.in_(_family(tx, ids))] if ids else []
-            rows = tx.select(ENTRIES, *wanted, *family, order=[ENTRIES.c.id.desc()], limit=limit)
-            return [(row, _chain(tx, row.id)) for row in reversed(rows)]
+        def find(tx: Transaction) -> list[tuple[Row[Any], tuple[str, ...], tuple[str, ...]]]:
+            rows = tx.select(ENTRIES, *wanted, order=[ENTRIES.c.id.desc()], limit=limit)
+            chains, callers = _listed(tx, ACTORS.c.principal, rows), _listed(tx, CALLERS.c.invocation, rows)
+            return [(row, chains.get(row.id, ()), callers.get(row.id, ())) for row in reversed(rows)]
 
-        return [self._kept(row, chain) for row, chain in await self._database.read(tenant, find)]
+        return [self._kept(*found) for found in await self._database.read(tenant, find)]
 
     async def sweep(self) -> int:
         """Remove entries whose time is over, and content that none of the others can need; give how many entries."""
@@ -182,26 +208,22 @@ class SqlUndo:
     def _seal(self, tenant: str, invocation: str, data: dict[str, Any]) -> bytes:
         return self._seals.seal("undo", place(tenant, invocation), msgspec.json.encode(data))
 
-    def _kept(self, row: Row[Any], chain: tuple[str, ...]) -> Kept:
+    def _kept(self, row: Row[Any], chain: tuple[str, ...], callers: tuple[str, ...]) -> Kept:
         fields: dict[str, Any] = dict(row._mapping)  # pyright: ignore[reportPrivateUsage] - SQLAlchemy's own public name
         fields["effect"] = Effect(row.effect)
         fields["data"] = msgspec.json.decode(self._seals.open("undo", place(row.tenant, row.invocation), row.data))
-        return Kept(**fields, chain=chain)
+        return Kept(**fields, chain=chain, callers=callers)
 
 
-def _chain(tx: Transaction, entry: int) -> tuple[str, ...]:
-    return tuple(row.principal for row in tx.select(ACTORS, ACTORS.c.entry == entry, order=[ACTORS.c.place]))
-
-
-def _family(tx: Transaction, ids: Sequence[str]) -> list[str]:
-    """Give these invocations and all that they called, as far as something was kept for them."""
-    family = dict.fromkeys(ids)
-    generation = list(family)
-    while generation:
-        children = tx.select(ENTRIES, ENTRIES.c.parent.in_(generation), columns=[ENTRIES.c.invocation])
-        generation = [row.invocation for row in children if row.invocation not in family]
-        family.update(dict.fromkeys(generation))
-    return list(family)
+def _listed(tx: Transaction, column: Column[Any], rows: Sequence[Row[Any]]) -> dict[int, tuple[str, ...]]:
+    """Give what a table lists for each of these entries, in order."""
+    table, found = column.table, dict[int, list[str]]()
+    assert isinstance(table, Table)
+    for first in range(0, len(rows), _AT_ONCE):
+        these = table.c.entry.in_([row.id for row in rows[first : first + _AT_ONCE]])
+        for one in tx.select(table, these, order=[table.c.entry, table.c.place]):
+            found.setdefault(one.entry, []).append(getattr(one, column.name))
+    return {entry: tuple(listed) for entry, listed in found.items()}
 
 
 def _use(tx: Transaction, size: int, quota: int) -> None:
@@ -225,4 +247,5 @@ def _remove(tx: InstanceTransaction, rows: Sequence[Row[Any]]) -> int:
         tx.update(USAGE, USAGE.c.tenant == tenant, bytes=USAGE.c.bytes - size)
     gone = [row.id for row in rows]
     tx.delete(ACTORS, ACTORS.c.entry.in_(gone))
+    tx.delete(CALLERS, CALLERS.c.entry.in_(gone))
     return tx.delete(ENTRIES, ENTRIES.c.id.in_(gone))
