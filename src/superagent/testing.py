@@ -321,7 +321,9 @@ class MemoryBlobs:
     def __init__(self) -> None:
         self._data: dict[str, tuple[str, str, bytes]] = {}
 
-    async def put(self, tenant: str, principal: str, chunks: AsyncIterator[bytes], *, what: str = "blob") -> str:
+    async def put(
+        self, tenant: str, principal: str, chunks: AsyncIterator[bytes], *, what: str = "blob", shares: bool = False
+    ) -> str:
         """Store bytes and give their handle."""
         handle = f"{what}_{len(self._data) + 1}"
         self._data[handle] = (tenant, principal, b"".join([chunk async for chunk in chunks]))

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -18,7 +19,7 @@ from sqlalchemy import Table
 from superagent.core.problems import TooLarge, Unavailable
 from superagent.data.database import open_database
 from superagent.runtime import undo_store
-from superagent.runtime.undo_store import CALLERS, SqlUndo
+from superagent.runtime.undo_store import CALLERS, SHARES, SqlUndo
 from superagent.testing import FakeClock
 from tests.data.areas import check_area, older
 from tests.runtime.stores import Stores, kept, stores
@@ -92,6 +93,34 @@ async def test_over_quota_is_refused_and_other_tenants_have_their_own(undo: SqlU
     assert (await undo.room("default"), await undo.room("other"), await undo.room("third")) == (0, 0, 1_000)
 
 
+async def test_who_acts_for_somebody_has_only_a_share_and_the_others_theirs(undo: SqlUndo) -> None:
+    mine: dict[str, Any] = {"principal": "builder", "chain": ("builder", "ada")}
+    number = await undo.add(kept("01A", bytes=250, **mine))
+    with pytest.raises(TooLarge, match="its share of 250 bytes") as refused:
+        await undo.add(kept("01B", bytes=1, **mine))
+    assert refused.value.changed == "nothing"
+    assert "agent_share" in (refused.value.hint or "")
+    assert await undo.room("default", ("builder", "ada")) == 0
+    assert await undo.room("default", ("painter", "ada")) == 250
+    assert await undo.room("default", ("ada",)) == await undo.room("default") == 750
+    assert await undo.room("other", ("builder", "ada")) == 250
+    await undo.add(kept("01C", bytes=250, principal="painter", chain=("painter", "ada")))
+    await undo.add(kept("01D", bytes=400, principal="ada", chain=("ada",)))
+    assert await undo.room("default", ("writer", "ada")) == 100  # all of the tenant that is left
+    await undo.drop(number)
+    await undo.add(kept("01B", bytes=200, **mine))
+
+
+async def test_what_expires_is_taken_off_the_share_it_was_on(undo: SqlUndo) -> None:
+    mine: dict[str, Any] = {"principal": "builder", "chain": ("builder", "ada")}
+    await undo.add(kept("01A", bytes=100, until=1.0, **mine))
+    await undo.add(kept("01B", bytes=50, **mine))
+    await undo.add(kept("01C", bytes=7, until=1.0, principal="painter", chain=("painter", "ada")))
+    assert await undo.sweep() == 2
+    assert await undo.room("default", ("builder", "ada")) == 200
+    assert await made_rows(undo, SHARES) == 1
+
+
 async def test_the_quota_holds_when_many_add_at_once(undo: SqlUndo) -> None:
     added = await asyncio.gather(*(undo.add(kept("01A", bytes=300)) for _ in range(10)), return_exceptions=True)
     assert sum(isinstance(one, int) for one in added) == 3
@@ -144,11 +173,13 @@ async def test_an_older_database_learns_what_led_to_its_entries(tmp_path: Path) 
     database = await open_database(tmp_path / "superagent.db", [undo_store.AREA])
     try:
         rows = await database.read("default", lambda tx: tx.select(CALLERS, order=[CALLERS.c.entry, CALLERS.c.place]))
+        shares = await database.read("default", lambda tx: tx.select(SHARES))
     finally:
         await database.close()
     assert [(row.entry, row.invocation) for row in rows] == [
         (2, "01A"), (3, "01A"), (3, "01B"), (5, "01R"), (6, "01Q"),
     ]  # fmt: skip
+    assert [tuple(row) for row in shares] == [("default", "builder", 30)]
 
 
 async def test_a_family_that_turns_in_a_circle_ends(undo: SqlUndo) -> None:

@@ -271,8 +271,10 @@ class Work(Protocol):
 class Blobs(Protocol):
     """Large results and inputs, by handle; they belong to a tenant and a principal and live 24 hours."""
 
-    async def put(self, tenant: str, principal: str, chunks: AsyncIterator[bytes], *, what: str = "blob") -> str:
-        """Store bytes and give their handle. Raises `TooLarge` over quota."""
+    async def put(
+        self, tenant: str, principal: str, chunks: AsyncIterator[bytes], *, what: str = "blob", shares: bool = False
+    ) -> str:
+        """Store bytes and give their handle. Raises `TooLarge` over quota, or over its share for one that `shares`."""
         ...
 
     async def read(

@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Protocol, cast
 
 from superagent.core.context import Context
@@ -28,6 +28,10 @@ _ABSENT = hashlib.sha256().hexdigest()
 MOST_COMPARED = 10_000  # lines: comparing takes time that grows faster than they do
 
 
+Room = Callable[[str, Sequence[str]], Awaitable[int]]
+"""Takes a tenant and who acts in it, on whose behalf; gives the bytes that may still be kept."""
+
+
 class Store(Sink, Source, Protocol):
     """Where kept content lies."""
 
@@ -38,16 +42,21 @@ class PathKeeper:
     An operation that writes through a link names the real path to `ctx.changing`.
     """
 
-    def __init__(self, store: Store, quota: Quota | None = None) -> None:
+    def __init__(self, store: Store, quota: Quota | None = None, room: Room | None = None) -> None:
         self._store = store
         self._quota = quota or Quota()
+        self._room = room
 
     async def keep(self, ctx: Context, resource: Resource) -> tuple[dict[str, Any], str, int]:
         """Keep what stands there durably: (data, digest, bytes kept)."""
+        quota = self._quota
+        if self._room is not None:  # what there is no room for is not even copied
+            room = await self._room(ctx.tenant, ctx.principal.ids)
+            quota = Quota(min(quota.max_bytes, room), quota.max_entries)
 
         def work() -> tuple[dict[str, Any], str, int]:
             with _place(ctx, resource) as at, os_errors_about(resource.path):
-                kept = capture(at.dir_fd, at.name, self._store, self._quota)
+                kept = capture(at.dir_fd, at.name, self._store, quota)
             return {"captured": kept.captured}, kept.digest, kept.bytes
 
         return await ctx.thread(work)

@@ -1,4 +1,4 @@
-"""The undo store: what stood at resources before they were changed, for seven days and within each tenant's quota."""
+"""The undo store: what stood at resources before they were changed, for seven days and within quotas."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ from superagent.runtime.kept_content import KeptContent
 from superagent.runtime.stored import Seals, place
 
 QUOTA_BYTES = 10 * 1024**3
+SHARE = 0.25
 KEEP_S = 7 * 86_400.0
 _GRACE_S = 86_400.0  # content outlives its entries: it is put before they are, and the clock may step
 _AT_ONCE = 500
@@ -77,10 +78,19 @@ CALLERS = AREA.table(  # the invocations that led to the one that changed someth
     Index(None, "tenant", "invocation", "entry"),
 )
 USAGE = AREA.table("undo_usage", Column("bytes", BigInteger, nullable=False))
+SHARES = AREA.table(  # the same, by who acted
+    "undo_shares",
+    Column("principal", String(255), primary_key=True),
+    Column("bytes", BigInteger, nullable=False),
+)
 
 
 class SqlUndo:
-    """Fill the port `UndoStore` with rows; `content` keeps the bytes they speak of."""
+    """Fill the port `UndoStore` with rows; `content` keeps the bytes they speak of.
+
+    A tenant may keep `quota_bytes`, and whoever acts for somebody else `share` of them: one agent must not use up what
+    all have. A person's own changes count and have no share.
+    """
 
     def __init__(
         self,
@@ -90,25 +100,32 @@ class SqlUndo:
         folder: Path,
         quota_bytes: int = QUOTA_BYTES,
         keep_s: float = KEEP_S,
+        share: float = SHARE,
     ) -> None:
         self.content = KeptContent(folder / "blobs")
         self._database = database
         self._seals = seals
         self._clock = clock
         self._quota = quota_bytes
+        self._share = int(quota_bytes * share)
         self._keep_s = keep_s
 
-    async def room(self, tenant: str) -> int:
-        """Give the bytes that a tenant may still keep; ask before content is copied."""
-        used = await self._database.read(tenant, lambda tx: tx.sum(USAGE, USAGE.c.bytes))
-        return max(0, self._quota - used)
+    async def room(self, tenant: str, chain: Sequence[str] = ()) -> int:
+        """Give the bytes that a tenant, or who acts in it with this chain, may still keep; ask before copying."""
+        acting = chain[0] if len(chain) > 1 else ""
+
+        def left(tx: Transaction) -> int:
+            in_all = self._quota - tx.sum(USAGE, USAGE.c.bytes)
+            return min(in_all, self._share - _share_of(tx, acting)) if acting else in_all
+
+        return max(0, await self._database.read(tenant, left))
 
     async def add(self, kept: Kept) -> int:
-        """Keep an entry durably and give its id. Raises `TooLarge` over quota: nothing was changed yet."""
+        """Keep an entry durably and give its id. Raises `TooLarge` over quota or share: nothing was changed yet."""
         data = self._seal(kept.tenant, kept.invocation, kept.data)
 
         def add(tx: Transaction) -> int:
-            _use(tx, kept.bytes, self._quota)
+            self._use(tx, kept)
             entry = tx.insert(
                 ENTRIES,
                 invocation=kept.invocation,
@@ -205,6 +222,24 @@ class SqlUndo:
         await asyncio.to_thread(self.content.sweep, now - self._keep_s - _GRACE_S)
         return removed
 
+    def _use(self, tx: Transaction, kept: Kept) -> None:
+        used, mine = tx.sum(USAGE, USAGE.c.bytes), _share_of(tx, kept.principal)
+        if used + kept.bytes > self._quota:
+            raise TooLarge(
+                f"what is kept for undo would be more than the {self._quota} bytes of this tenant",
+                hint="change less, wait until older entries expire, or have the quota raised",
+            )
+        if len(kept.chain) > 1 and mine + kept.bytes > self._share:
+            raise TooLarge(
+                f"what is kept for undo of what `{kept.principal}` does would be more than its share of "
+                f"{self._share} bytes",
+                hint="change less, wait until older entries expire (`undo.list`), or have `limits.agent_share` raised",
+            )
+        if not tx.update(USAGE, bytes=USAGE.c.bytes + kept.bytes):
+            tx.insert(USAGE, bytes=kept.bytes)
+        if not tx.update(SHARES, SHARES.c.principal == kept.principal, bytes=SHARES.c.bytes + kept.bytes):
+            tx.insert(SHARES, principal=kept.principal, bytes=kept.bytes)
+
     def _seal(self, tenant: str, invocation: str, data: dict[str, Any]) -> bytes:
         return self._seals.seal("undo", place(tenant, invocation), msgspec.json.encode(data))
 
@@ -226,25 +261,19 @@ def _listed(tx: Transaction, column: Column[Any], rows: Sequence[Row[Any]]) -> d
     return {entry: tuple(listed) for entry, listed in found.items()}
 
 
-def _use(tx: Transaction, size: int, quota: int) -> None:
-    used = tx.first(USAGE)
-    if (used.bytes if used else 0) + size > quota:
-        raise TooLarge(
-            f"what is kept for undo would be more than the {quota} bytes of this tenant",
-            hint="change less, wait until older entries expire, or have the quota raised",
-        )
-    if used is None:
-        tx.insert(USAGE, bytes=size)
-    else:
-        tx.update(USAGE, bytes=USAGE.c.bytes + size)
+def _share_of(tx: Transaction, principal: str) -> int:
+    return tx.sum(SHARES, SHARES.c.bytes, SHARES.c.principal == principal)
 
 
 def _remove(tx: InstanceTransaction, rows: Sequence[Row[Any]]) -> int:
-    freed: dict[str, int] = {}
+    freed: dict[tuple[str, str], int] = {}
     for row in rows:
-        freed[row.tenant] = freed.get(row.tenant, 0) + row.bytes
-    for tenant, size in freed.items():
+        freed[row.tenant, row.principal] = freed.get((row.tenant, row.principal), 0) + row.bytes
+    for (tenant, principal), size in freed.items():
+        theirs = (SHARES.c.tenant == tenant, SHARES.c.principal == principal)
         tx.update(USAGE, USAGE.c.tenant == tenant, bytes=USAGE.c.bytes - size)
+        tx.update(SHARES, *theirs, bytes=SHARES.c.bytes - size)
+        tx.delete(SHARES, *theirs, SHARES.c.bytes <= 0)
     gone = [row.id for row in rows]
     tx.delete(ACTORS, ACTORS.c.entry.in_(gone))
     tx.delete(CALLERS, CALLERS.c.entry.in_(gone))

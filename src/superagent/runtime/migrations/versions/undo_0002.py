@@ -1,4 +1,4 @@
-"""Make the table of what led to a change, and fill it as far as something was kept on the way."""
+"""Make the tables of what led to a change and of what each principal uses, and fill them as far as can be known."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -16,6 +16,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant", "entry", "place", name="pk_undo_callers"),
     )
     op.create_index("ix_undo_callers_tenant_invocation_entry", "undo_callers", ["tenant", "invocation", "entry"])
+    op.create_table(
+        "undo_shares",
+        sa.Column("tenant", sa.String(64), nullable=False),
+        sa.Column("principal", sa.String(255), nullable=False),
+        sa.Column("bytes", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "principal", name="pk_undo_shares"),
+    )
+    op.execute(
+        "INSERT INTO undo_shares (tenant, principal, bytes)"
+        " SELECT tenant, principal, sum(bytes) FROM undo_entries GROUP BY tenant, principal"
+    )
     connection = op.get_bind()
     entries = connection.execute(sa.text("SELECT tenant, id, invocation, parent FROM undo_entries")).all()
     parents = {(tenant, invocation): parent for tenant, _, invocation, parent in entries}
