@@ -111,6 +111,18 @@ async def test_who_acts_for_somebody_has_only_a_share_and_the_others_theirs(undo
     await undo.add(kept("01B", bytes=200, **mine))
 
 
+async def test_a_share_has_a_number_of_changes_too(made: Stores) -> None:
+    undo = SqlUndo(made.database, made.keys, made.clock, made.folder / "undo", most_entries=2)
+    mine: dict[str, Any] = {"principal": "builder", "chain": ("builder", "ada")}
+    first = await undo.add(kept("01A", **mine))
+    await undo.add(kept("01B", **mine))
+    with pytest.raises(TooLarge, match="2 changes"):
+        await undo.add(kept("01C", **mine))
+    await undo.add(kept("01D", principal="ada", chain=("ada",)))
+    await undo.drop(first)
+    await undo.add(kept("01C", **mine))
+
+
 async def test_what_expires_is_taken_off_the_share_it_was_on(undo: SqlUndo) -> None:
     mine: dict[str, Any] = {"principal": "builder", "chain": ("builder", "ada")}
     await undo.add(kept("01A", bytes=100, until=1.0, **mine))
@@ -179,7 +191,7 @@ async def test_an_older_database_learns_what_led_to_its_entries(tmp_path: Path) 
     assert [(row.entry, row.invocation) for row in rows] == [
         (2, "01A"), (3, "01A"), (3, "01B"), (5, "01R"), (6, "01Q"),
     ]  # fmt: skip
-    assert [tuple(row) for row in shares] == [("default", "builder", 30)]
+    assert [tuple(row) for row in shares] == [("default", "builder", 30, 6)]
 
 
 async def test_a_family_that_turns_in_a_circle_ends(undo: SqlUndo) -> None:

@@ -35,6 +35,7 @@ from superagent.runtime.stored import Seals, place
 
 QUOTA_BYTES = 10 * 1024**3
 SHARE = 0.25
+MOST_ENTRIES = 1_000_000  # of what did not exist before nothing is kept, and a row all the same
 KEEP_S = 7 * 86_400.0
 _GRACE_S = 86_400.0  # content outlives its entries: it is put before they are, and the clock may step
 _AT_ONCE = 500
@@ -82,14 +83,15 @@ SHARES = AREA.table(  # the same, by who acted
     "undo_shares",
     Column("principal", String(255), primary_key=True),
     Column("bytes", BigInteger, nullable=False),
+    Column("entries", Integer, nullable=False),
 )
 
 
 class SqlUndo:
     """Fill the port `UndoStore` with rows; `content` keeps the bytes they speak of.
 
-    A tenant may keep `quota_bytes`, and whoever acts for somebody else `share` of them: one agent must not use up what
-    all have. A person's own changes count and have no share.
+    A tenant may keep `quota_bytes`, and whoever acts for somebody else `share` of them in `most_entries`: one agent
+    must not use up what all have. A person's own changes count and have no share.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class SqlUndo:
         quota_bytes: int = QUOTA_BYTES,
         keep_s: float = KEEP_S,
         share: float = SHARE,
+        most_entries: int = MOST_ENTRIES,
     ) -> None:
         self.content = KeptContent(folder / "blobs")
         self._database = database
@@ -109,6 +112,7 @@ class SqlUndo:
         self._quota = quota_bytes
         self._share = int(quota_bytes * share)
         self._keep_s = keep_s
+        self._most_entries = most_entries
 
     async def room(self, tenant: str, chain: Sequence[str] = ()) -> int:
         """Give the bytes that a tenant, or who acts in it with this chain, may still keep; ask before copying."""
@@ -116,7 +120,7 @@ class SqlUndo:
 
         def left(tx: Transaction) -> int:
             in_all = self._quota - tx.sum(USAGE, USAGE.c.bytes)
-            return min(in_all, self._share - _share_of(tx, acting)) if acting else in_all
+            return min(in_all, self._share - _share_of(tx, acting)[0]) if acting else in_all
 
         return max(0, await self._database.read(tenant, left))
 
@@ -223,22 +227,23 @@ class SqlUndo:
         return removed
 
     def _use(self, tx: Transaction, kept: Kept) -> None:
-        used, mine = tx.sum(USAGE, USAGE.c.bytes), _share_of(tx, kept.principal)
+        used, (mine, entries) = tx.sum(USAGE, USAGE.c.bytes), _share_of(tx, kept.principal)
         if used + kept.bytes > self._quota:
             raise TooLarge(
                 f"what is kept for undo would be more than the {self._quota} bytes of this tenant",
                 hint="change less, wait until older entries expire, or have the quota raised",
             )
-        if len(kept.chain) > 1 and mine + kept.bytes > self._share:
+        if len(kept.chain) > 1 and (mine + kept.bytes > self._share or entries >= self._most_entries):
             raise TooLarge(
                 f"what is kept for undo of what `{kept.principal}` does would be more than its share of "
-                f"{self._share} bytes",
+                f"{self._share} bytes and {self._most_entries} changes",
                 hint="change less, wait until older entries expire (`undo.list`), or have `limits.agent_share` raised",
             )
         if not tx.update(USAGE, bytes=USAGE.c.bytes + kept.bytes):
             tx.insert(USAGE, bytes=kept.bytes)
-        if not tx.update(SHARES, SHARES.c.principal == kept.principal, bytes=SHARES.c.bytes + kept.bytes):
-            tx.insert(SHARES, principal=kept.principal, bytes=kept.bytes)
+        more = {"bytes": SHARES.c.bytes + kept.bytes, "entries": SHARES.c.entries + 1}
+        if not tx.update(SHARES, SHARES.c.principal == kept.principal, **more):
+            tx.insert(SHARES, principal=kept.principal, bytes=kept.bytes, entries=1)
 
     def _seal(self, tenant: str, invocation: str, data: dict[str, Any]) -> bytes:
         return self._seals.seal("undo", place(tenant, invocation), msgspec.json.encode(data))
@@ -261,19 +266,21 @@ def _listed(tx: Transaction, column: Column[Any], rows: Sequence[Row[Any]]) -> d
     return {entry: tuple(listed) for entry, listed in found.items()}
 
 
-def _share_of(tx: Transaction, principal: str) -> int:
-    return tx.sum(SHARES, SHARES.c.bytes, SHARES.c.principal == principal)
+def _share_of(tx: Transaction, principal: str) -> tuple[int, int]:
+    row = tx.first(SHARES, SHARES.c.principal == principal)
+    return (0, 0) if row is None else (row.bytes, row.entries)
 
 
 def _remove(tx: InstanceTransaction, rows: Sequence[Row[Any]]) -> int:
-    freed: dict[tuple[str, str], int] = {}
+    freed: dict[tuple[str, str], list[int]] = {}
     for row in rows:
-        freed[row.tenant, row.principal] = freed.get((row.tenant, row.principal), 0) + row.bytes
-    for (tenant, principal), size in freed.items():
+        freed.setdefault((row.tenant, row.principal), []).append(row.bytes)
+    for (tenant, principal), sizes in freed.items():
+        size = sum(sizes)
         theirs = (SHARES.c.tenant == tenant, SHARES.c.principal == principal)
         tx.update(USAGE, USAGE.c.tenant == tenant, bytes=USAGE.c.bytes - size)
-        tx.update(SHARES, *theirs, bytes=SHARES.c.bytes - size)
-        tx.delete(SHARES, *theirs, SHARES.c.bytes <= 0)
+        tx.update(SHARES, *theirs, bytes=SHARES.c.bytes - size, entries=SHARES.c.entries - len(sizes))
+        tx.delete(SHARES, *theirs, SHARES.c.entries <= 0)
     gone = [row.id for row in rows]
     tx.delete(ACTORS, ACTORS.c.entry.in_(gone))
     tx.delete(CALLERS, CALLERS.c.entry.in_(gone))

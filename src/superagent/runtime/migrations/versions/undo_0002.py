@@ -21,11 +21,12 @@ def upgrade() -> None:
         sa.Column("tenant", sa.String(64), nullable=False),
         sa.Column("principal", sa.String(255), nullable=False),
         sa.Column("bytes", sa.BigInteger(), nullable=False),
+        sa.Column("entries", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "principal", name="pk_undo_shares"),
     )
     op.execute(
-        "INSERT INTO undo_shares (tenant, principal, bytes)"
-        " SELECT tenant, principal, sum(bytes) FROM undo_entries GROUP BY tenant, principal"
+        "INSERT INTO undo_shares (tenant, principal, bytes, entries)"
+        " SELECT tenant, principal, sum(bytes), count(*) FROM undo_entries GROUP BY tenant, principal"
     )
     connection = op.get_bind()
     entries = connection.execute(sa.text("SELECT tenant, id, invocation, parent FROM undo_entries")).all()
