@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from msgspec.structs import replace
 
+from superagent.core.answers import Answers
 from superagent.core.approvals import ApprovalDesk
 from superagent.core.events import Bus
 from superagent.core.invocation import Call, Invocation, Outcome, Status, Ticket, Undo
@@ -215,7 +216,8 @@ class Kernel:
     ) -> list[Outcome]:
         """Run many calls; `atomic` runs in order and takes everything back when one does not end well.
 
-        Only the calls themselves are judged and recorded; they share the batch's id as parent.
+        Only the calls themselves are judged and recorded; they share the batch's id as parent. Their outputs come whole
+        up to 16 MiB in all, then under handles.
         """
         if len(calls) > MOST_CALLS:
             raise InvalidInput(
@@ -223,12 +225,14 @@ class Kernel:
             )
         if mode == "atomic":
             self._refuse_irreversible(calls, principal)
-        batch = self.hands.clock.new_id()
+        batch, answers = self.hands.clock.new_id(), Answers(self.hands.blobs, principal)
         if mode == "parallel":
-            return await self._in_parallel([self._of_batch(call, principal, channel, batch, trace) for call in calls])
+            invocations = [self._of_batch(call, principal, channel, batch, trace) for call in calls]
+            return await self._in_parallel(invocations, answers)
         outcomes: list[Outcome] = []
         for call in calls:
-            outcomes.append(await self.carry(self._of_batch(call, principal, channel, batch, trace)))
+            outcome = await self.carry(self._of_batch(call, principal, channel, batch, trace))
+            outcomes.append(await answers.take(outcome))
             failed = outcomes[-1].problem is not None
             if mode == "atomic" and (failed or outcomes[-1].status == Status.WAITING):
                 return await self._take_back(outcomes, principal, channel, trace)
@@ -250,12 +254,12 @@ class Kernel:
         # not `parent`: each call of a batch pays its own rate and is undone on its own
         return replace(self.invocation(call, principal, channel, trace=trace), batch=batch)
 
-    async def _in_parallel(self, invocations: list[Invocation]) -> list[Outcome]:
+    async def _in_parallel(self, invocations: list[Invocation], answers: Answers) -> list[Outcome]:
         limit = asyncio.Semaphore(16)
 
         async def one(invocation: Invocation) -> Outcome:
             async with limit:
-                return await self.carry(invocation)
+                return await answers.take(await self.carry(invocation))
 
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one(invocation)) for invocation in invocations]
