@@ -37,8 +37,11 @@ class Execution:
         policy = self._hands.policies.of(ticket.invocation.principal.tenant)
         return Context(ticket, policy, self._hands, self._line)
 
-    async def run(self, ticket: Ticket) -> Outcome:
-        """Run the operation under its deadline; catches everything, gives an outcome."""
+    async def run(self, ticket: Ticket, *, whole: bool = False) -> Outcome:
+        """Run the operation under its deadline; catches everything, gives an outcome.
+
+        `whole` says that its output is for the platform itself: however long it is, no handle is made of it.
+        """
         invocation, operation, hands = ticket.invocation, ticket.operation, self._hands
         started = hands.clock.monotonic()
         ctx = self.context(ticket)
@@ -59,7 +62,7 @@ class Execution:
             asked = invocation.call.max_bytes
             # nobody may ask for more at once than the platform would give by itself: a batch holds every answer
             most = INLINE_BYTES if asked is None else min(asked, INLINE_BYTES)
-            handle = await self._kept_apart(ctx, data) if len(data) > most else ""
+            handle = await self._kept_apart(ctx, data) if len(data) > most and not whole else ""
             return Outcome(
                 invocation.id,
                 operation.name,

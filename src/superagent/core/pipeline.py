@@ -27,6 +27,7 @@ from superagent.core.principal import Principal
 from superagent.core.problems import (
     AuditUnavailable,
     Conflict,
+    Deadline,
     Denied,
     NeedsApproval,
     NotFound,
@@ -273,12 +274,17 @@ class Pipeline:
 
     async def rehearse(self, ticket: Ticket) -> Outcome:
         """Run only the preview of a ticket, without a record: for the approver, who sees it with the request."""
-        return await self._execution.run(ticket)
+        return await self._execution.run(ticket, whole=True)
 
     async def state_of(self, ticket: Ticket, resource: Resource) -> str | None:
-        """Give the digest of a resource as the caller of a ticket would find it; None when it cannot be told."""
+        """Give the digest of a resource as the caller of a ticket would find it; None when it cannot be told.
+
+        Raises `Deadline`.
+        """
         try:
             return await self._execution.context(ticket).state_of(resource)
+        except Deadline:
+            raise
         except Problem as problem:
             return f"problem:{problem.slug}"
 

@@ -15,7 +15,7 @@ from superagent.core.resources import Resource
 from superagent.runtime.beneath import At, kind_of
 from superagent.runtime.file_restore import parent_mtime_ns, restore
 from superagent.runtime.file_state import Captured, Node, Quota, Sink, Source, capture, digest, read_manifest
-from superagent.runtime.files_reach import FilesReach
+from superagent.runtime.files_reach import FilesReach, in_time
 from superagent.runtime.os_problems import os_errors_about, printable
 from superagent.runtime.protected import Protected
 from superagent.runtime.tree_walk import walk
@@ -67,7 +67,7 @@ class PathKeeper:
         def work() -> str:
             try:
                 with _place(ctx, resource) as at, os_errors_about(resource.path):
-                    return digest(at.dir_fd, at.name)
+                    return digest(at.dir_fd, at.name, in_time(ctx))
             except NotFound:
                 return _ABSENT
 

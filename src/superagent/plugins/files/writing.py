@@ -27,7 +27,7 @@ from superagent.sdk import (
 
 from .engine import differences, edits, listing, renames, texts, writing
 from .engine import reading as content_of
-from .line import Mode, Place, Sha256, files, reach, require_readable, told
+from .line import Mode, Place, Sha256, files, reach, require_readable, ticker, told
 from .reading import file_bytes
 
 MOST_EDITED = 32 * 1024 * 1024
@@ -100,7 +100,7 @@ async def _(
             conflicts: list[str] = []
             if at.exists and create_only:
                 conflicts.append("it exists already")
-            if expected_hash is not None and (not at.exists or _sum_of(at) != expected_hash.lower()):
+            if expected_hash is not None and (not at.exists or _sum_of(ctx, at) != expected_hash.lower()):
                 conflicts.append("its content has another SHA-256")
             what = "replace" if at.exists else "create"
             return Preview(
@@ -345,10 +345,10 @@ def _edited(ctx: Context, at: Place, old: str, new: str, count: int, expected_ha
     return _Edit(digest, encoding.encode(after), shown)
 
 
-def _sum_of(at: Place) -> str:
+def _sum_of(ctx: Context, at: Place) -> str:
     fd = at.open()
     try:
-        return content_of.sha256_of(fd)
+        return content_of.sha256_of(fd, ticker(ctx))
     finally:
         os.close(fd)
 
