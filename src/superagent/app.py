@@ -150,10 +150,12 @@ async def open_installation(
         await policies.refresh()
         presence = Presence(state / "presence")
         stack.callback(presence.leave)
-        undo_store = SqlUndo(database, keys, clock, state / "undo", limits.undo_quota_bytes)
-        blobs = FileBlobs(database, clock, state / "blobs")
+        undo_store = SqlUndo(database, keys, clock, state / "undo", limits.undo_quota_bytes, share=limits.agent_share)
+        blobs = FileBlobs(
+            database, clock, state / "blobs", quota_bytes=limits.blob_quota_bytes, share=limits.agent_share
+        )
         work = SqlWork(database, keys, clock, presence)
-        idempotency = SqlIdempotency(database, keys, clock, presence)
+        idempotency = SqlIdempotency(database, keys, clock, presence, limits.key_quota_bytes, limits.agent_share)
         locks = Locks(state / "locks")
         stack.callback(locks.close)
         pool = ThreadPoolExecutor(min(32, 4 + 4 * (os.cpu_count() or 1)), "operation")
@@ -174,10 +176,10 @@ async def open_installation(
             blobs=blobs,
             thread=Threads(pool).run,
             fault=log.fault,
-            keepers={"path": PathKeeper(undo_store.content)},
+            keepers={"path": PathKeeper(undo_store.content, room=undo_store.room)},
             capabilities={"files": lambda ctx: FilesReach(ctx, roots, protected)},
         )
-        kernel = Kernel(Registry([]), hands, bus)
+        kernel = Kernel(Registry([]), hands, bus, streams_per_key=limits.streams)
         anchor = Path(loaded.settings.audit.anchor) if loaded.settings.audit.anchor else None
         trail = Trail(index, state / "audit", keys, LOG_NAME, anchor)
 

@@ -30,6 +30,7 @@ from superagent.core.resources import (
     DestroyPath,
     Effect,
     ReadPath,
+    ReadWritePath,
     Resource,
     Risk,
     Touches,
@@ -48,7 +49,7 @@ __all__ = [
     "Call", "Cancelled", "Change", "Conflict", "Connection", "Context", "Deadline", "Declared", "Denied",
     "DestroyPath", "Effect", "EffectNote", "Example", "Fault", "Fix", "Grant", "Input", "Internal", "InvalidInput",
     "Keeper", "Kept", "Locked", "NotFound", "Nothing", "Outcome", "Output", "Overloaded", "Performed", "Plugin",
-    "Preview", "Principal", "Problem", "ReadPath", "Resource", "Risk", "Secret", "Status", "Strict", "TooLarge",
-    "Touches", "Unavailable", "Url", "WritePath", "canonical_path", "glob_of", "put_back", "resource_of",
+    "Preview", "Principal", "Problem", "ReadPath", "ReadWritePath", "Resource", "Risk", "Secret", "Status", "Strict",
+    "TooLarge", "Touches", "Unavailable", "Url", "WritePath", "canonical_path", "glob_of", "put_back", "resource_of",
     "rights_of",
 ]  # fmt: skip

@@ -66,6 +66,12 @@ class Limits(Section):
     agent_rate_per_s: Annotated[float, Field(gt=0)] = 50.0
     agent_burst: Annotated[int, Field(ge=1)] = 100
     undo_quota_bytes: Annotated[int, Field(ge=0)] = 10 * 1024**3
+    blob_quota_bytes: Annotated[int, Field(ge=0, description="stored results and uploads of a tenant")] = 10 * 1024**3
+    key_quota_bytes: Annotated[int, Field(ge=0, description="outcomes remembered by idempotency key")] = 4 * 1024**3
+    agent_share: Annotated[float, Field(gt=0, le=1, description="of each quota, for one agent")] = 0.25
+    streams: Annotated[
+        int, Field(ge=1, le=64, description="such as `files.watch`, under way at a time in a process")
+    ] = 8
 
 
 class AuditLog(Section):

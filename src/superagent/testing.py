@@ -215,12 +215,9 @@ class MemoryUndo:
     ) -> list[Kept]:
         """Give entries, oldest first."""
         wanted = set(ids)
-        for one in self.entries.values():
-            if one.parent in wanted:
-                wanted.add(one.invocation)
 
         def fits(one: Kept) -> bool:
-            named = not ids or one.invocation in wanted
+            named = not ids or not wanted.isdisjoint((one.invocation, *one.callers))
             return (
                 named
                 and (not session or one.session == session)
@@ -328,7 +325,9 @@ class MemoryBlobs:
     def __init__(self) -> None:
         self._data: dict[str, tuple[str, str, bytes]] = {}
 
-    async def put(self, tenant: str, principal: str, chunks: AsyncIterator[bytes], *, what: str = "blob") -> str:
+    async def put(
+        self, tenant: str, principal: str, chunks: AsyncIterator[bytes], *, what: str = "blob", shares: bool = False
+    ) -> str:
         """Store bytes and give their handle."""
         handle = f"{what}_{len(self._data) + 1}"
         self._data[handle] = (tenant, principal, b"".join([chunk async for chunk in chunks]))

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from superagent.core import answers
 from superagent.core.grants import Grant
 from superagent.core.invocation import Call, Outcome, Status
 from superagent.core.kernel import MOST_CALLS, Mode
-from superagent.core.problems import InvalidInput
+from superagent.core.problems import InvalidInput, TooLarge
 from superagent.testing import World, person
 from tests.core.test_undo import world
 
@@ -85,6 +86,47 @@ async def test_an_atomic_batch_says_what_it_could_not_take_back() -> None:
     assert outcomes[-1].problem is not None
     assert outcomes[-1].problem.changed == "partly"
     assert "connection://-/a" in outcomes[-1].problem.partly
+
+
+async def test_outputs_beyond_the_budget_of_a_batch_come_under_handles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "INLINE_IN_ALL", 1_000)
+    reads: list[tuple[str, dict[str, Any]]] = [("notes.read", {"name": "long"})] * 5
+    modes: list[Mode] = ["sequential", "parallel", "atomic"]
+    for mode in modes:
+        here = world({"long": "x" * 400})
+        outcomes = await batch(here, mode, *reads)
+        inline = [one for one in outcomes if one.output]
+        assert len(inline) == 2
+        assert all(one.status is Status.DONE for one in outcomes)
+        for one in outcomes:
+            if not one.output:
+                data, _ = await here.blobs.read("default", "ada", one.handle)
+                assert b'"text":"' + b"x" * 400 in data
+
+
+async def test_what_is_remembered_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "INLINE_IN_ALL", 1_000)
+    here = world({"long": "x" * 400})
+    calls = [Call("notes.write", {"name": "a", "text": "x" * 400}, key="k")] * 5
+    outcomes = await here.kernel.batch(calls, "sequential", True, ADA, "batch")
+    assert len({one.invocation for one in outcomes}) == 1
+    assert [bool(one.handle) for one in outcomes] == [False, False, True, True, True]
+
+
+async def test_an_output_that_can_be_stored_nowhere_is_said_to_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "INLINE_IN_ALL", 500)
+    here = world({"long": "x" * 400})
+
+    async def full(*_: object, **__: object) -> str:
+        raise TooLarge("you have used up your share")
+
+    monkeypatch.setattr(here.blobs, "put", full)
+    first, second = await batch(here, "sequential", write("a", "x" * 400), write("b", "x" * 400))
+    assert first.output
+    assert (second.status, second.output, second.handle) == (Status.DONE, b"", "")
+    assert "used up your share" in second.document()["output_left_out"]
+    assert second.undo is not None
+    assert second.undo.possible
 
 
 async def test_a_batch_has_a_limit() -> None:

@@ -92,3 +92,21 @@ def test_a_caller_with_several_slots_keeps_the_rest_when_one_ends() -> None:
     slots.enter("a")
     with pytest.raises(Overloaded):
         slots.enter("a")
+
+
+def test_what_is_counted_is_named_with_the_way_out() -> None:
+    slots = Slots(per_key=1, in_all=9, what="streams", hint="cancel one of them")
+    slots.enter("a")
+    for ask in (slots.enter, slots.require_free):
+        with pytest.raises(Overloaded, match="you have too many streams under way") as refused:
+            ask("a")
+        assert refused.value.hint == "cancel one of them"
+
+
+def test_asking_whether_a_slot_is_free_takes_none() -> None:
+    slots = Slots(per_key=1, in_all=1)
+    slots.require_free("a")
+    slots.require_free("a")
+    slots.enter("a")
+    with pytest.raises(Overloaded, match="the platform has"):
+        slots.require_free("b")

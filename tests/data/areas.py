@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,26 @@ async def check_migrations(area: Area, folder: Path) -> None:
         migrate.VERSIONS.create(connection)
     await (await open_database(grown, [area])).close()
     assert schema_of(fresh) == schema_of(grown)
+
+
+@asynccontextmanager
+async def older(path: Path, area: Area, head: str) -> AsyncGenerator[Callable[[str, tuple[Any, ...]], None]]:
+    """Make a database as it was at an earlier migration, and give what fills it: `(statement, values)`."""
+    engine = engine_of(path)
+    with writer(engine) as connection, connection.begin():
+        migrate.VERSIONS.create(connection)
+    engine.dispose()
+    await (await open_database(path, [Area(area.name, head, area.versions)])).close()
+    filling = sqlite3.connect(path)
+
+    def run(statement: str, values: tuple[Any, ...] = ()) -> None:
+        filling.execute(statement, values)
+
+    try:
+        yield run
+        filling.commit()
+    finally:
+        filling.close()
 
 
 def schema_of(path: Path) -> list[tuple[str, str, str]]:

@@ -22,7 +22,7 @@ async def here(tmp_path: Path) -> AsyncIterator[Installation]:
 
 
 async def agent(here: Installation, **given: Any) -> Principal:
-    made = await here.kernel.run(Call("access.keys.create", {"name": "builder", **given}), await here.owner(), "cli")
+    made = await here.kernel.run(Call("access.keys.create", {"name": "builder"} | given), await here.owner(), "cli")
     return await here.kernel.identify(
         Credential("bearer", Secret(made.result()["key"]), Facts("127.0.0.1", "", "http"))
     )

@@ -89,6 +89,7 @@ def kept(invocation: str, resource: str = "path://local/srv/a", **fields: Any) -
     at = 1_700_000_000.0
     plain: dict[str, Any] = {"tenant": "default", "principal": "builder", "session": "", "data": {"was": "here"}}
     plain |= {"at": at, "until": at + 7 * 86_400, "before": "b" * 64} | fields
+    plain.setdefault("callers", (plain["parent"],) if plain.get("parent") else ())
     return Kept(
         id=0,
         invocation=invocation,

@@ -108,6 +108,36 @@ async def test_a_tenant_over_its_quota_is_refused_and_others_are_not(shelf: File
     assert len(files_of(made)) == 3
 
 
+async def test_who_acts_for_somebody_has_only_a_share(shelf: FileBlobs, made: Stores) -> None:
+    one = await shelf.put("default", "builder", pieces(b"x" * 400), shares=True)
+    with pytest.raises(TooLarge, match="100 bytes that are left of your share") as refused:
+        await shelf.put("default", "builder", pieces(b"x" * 101), shares=True)
+    assert "result.delete" in (refused.value.hint or "")
+    assert files_of(made) == [one]
+    await shelf.put("default", "painter", pieces(b"x" * 500), shares=True)
+    await shelf.put("default", "ada", pieces(b"x" * 900))
+    with pytest.raises(TooLarge, match="200 bytes that this tenant"):
+        await shelf.put("default", "writer", pieces(b"x" * 201), shares=True)
+    await shelf.delete("default", "builder", one)
+    await shelf.put("default", "builder", pieces(b"x" * 500), shares=True)
+
+
+async def test_the_share_holds_when_many_come_at_once(shelf: FileBlobs, made: Stores) -> None:
+    puts = [shelf.put("default", "builder", pieces(b"x" * 200), shares=True) for _ in range(6)]
+    put = await asyncio.gather(*puts, return_exceptions=True)
+    assert sorted(type(one).__name__ for one in put) == ["TooLarge"] * 4 + ["str"] * 2
+    assert len(files_of(made)) == 2
+
+
+async def test_a_share_has_a_number_of_pieces_too(made: Stores) -> None:
+    shelf = FileBlobs(made.database, made.clock, made.folder / "blobs", most_handles=2)
+    for _ in range(2):
+        await shelf.put("default", "builder", pieces(b""), shares=True)
+    with pytest.raises(TooLarge, match="2 stored results"):
+        await shelf.put("default", "builder", pieces(b""), shares=True)
+    await shelf.put("default", "ada", pieces(b""))
+
+
 async def test_the_quota_holds_when_many_come_at_once(shelf: FileBlobs, made: Stores) -> None:
     puts = [shelf.put("default", "ada", pieces(b"x" * 900)) for _ in range(6)]
     put = await asyncio.gather(*puts, return_exceptions=True)

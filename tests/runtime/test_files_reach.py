@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,9 @@ from superagent.core.grants import Grant
 from superagent.runtime.beneath import Roots
 from superagent.runtime.files_reach import FilesReach
 from superagent.runtime.protected import Protected
-from superagent.sdk import Context, Output, Plugin, ReadPath, Risk
+from superagent.sdk import Context, Deadline, Effect, Output, Plugin, Preview, ReadPath, Risk
 from superagent.testing import World
+from tests.until import until, until_async
 
 
 class Seen(Output):
@@ -68,3 +71,43 @@ async def test_a_granted_folder_that_is_not_there_is_not_found(world: World, tmp
         outcome = await world.run("probe.look", {"path": f"{tmp_path}/{path}"})
         assert outcome.problem is not None
         assert outcome.problem.slug == "not-found"
+
+
+async def test_looking_in_a_thread_ends_with_a_dry_runs_time_and_not_with_a_changes(tmp_path: Path) -> None:
+    probe = Plugin("probe", reaches=("files",))
+    seen: list[str] = []
+
+    def look(ctx: Context, path: str) -> None:
+        assert ctx.invocation.deadline is not None
+        until(lambda: time.monotonic() > (ctx.invocation.deadline or 0), "the deadline")
+        reach = ctx.reach("files")
+        with reach.at(path) as at:
+            for work in (lambda: list(reach.walk(at)), lambda: reach.require_whole(at, Effect.READ)):
+                try:
+                    work()
+                    seen.append("all of it")
+                except Deadline:
+                    seen.append("deadline")
+
+    @probe.operation(risk=Risk.LOW, effect=Effect.CHANGE, ephemeral="a test")
+    async def change(ctx: Context, path: ReadPath) -> Seen:
+        """Look late."""
+        await ctx.thread(look, ctx, path)
+        return Seen(content="")
+
+    @change.preview
+    async def _(ctx: Context, path: ReadPath) -> Preview:
+        await ctx.thread(look, ctx, path)
+        return Preview(summary="")
+
+    def ended(count: int) -> bool:
+        return len(seen) == count
+
+    (tmp_path / "a").touch()
+    roots = Roots()
+    world = World(probe, capabilities={"files": lambda ctx: FilesReach(ctx, roots, Protected())})
+    for dry_run, count in ((True, 2), (False, 4)):
+        outcome = await world.run("probe.change", {"path": str(tmp_path)}, dry_run=dry_run, deadline_s=0.05)
+        assert outcome.problem is not None
+        await until_async(partial(ended, count), "the end of the thread")
+    assert seen == ["deadline", "deadline", "all of it", "all of it"]

@@ -13,13 +13,14 @@ import pytest_asyncio
 
 from superagent.core.invocation import Outcome, Status
 from superagent.core.ports import Remembered
-from superagent.core.problems import Conflict, IdempotencyMismatch, InvalidInput
+from superagent.core.problems import Conflict, IdempotencyMismatch, InvalidInput, TooLarge
+from superagent.data.database import open_database
 from superagent.runtime import idempotency
-from superagent.runtime.idempotency import SqlIdempotency
+from superagent.runtime.idempotency import USAGE, SqlIdempotency
 from superagent.runtime.presence import Presence
 from superagent.runtime.work import SqlWork
-from superagent.testing import person
-from tests.data.areas import check_area
+from superagent.testing import agent, person
+from tests.data.areas import check_area, older
 from tests.runtime.stores import Stores, held, stores, ticket
 
 DAY = 86_400.0
@@ -133,6 +134,82 @@ async def test_a_key_is_remembered_for_24_hours(memory: SqlIdempotency, made: St
     assert await memory.begin(ticket("01C", key="k", input={"text": "other"})) is None  # also before a sweep
     made.clock.advance(DAY)
     assert await memory.sweep() == 1
+
+
+async def used(made: Stores) -> dict[str, int]:
+    rows = await made.database.read("default", lambda tx: tx.select(USAGE))
+    return {row.principal: row.bytes for row in rows}
+
+
+def large(id: str) -> Outcome:
+    return Outcome(id, "parrot.say", Status.DONE, b'"%b"' % (b"x" * 3_000))
+
+
+async def test_who_acts_for_somebody_has_only_a_share_and_the_others_theirs(made: Stores) -> None:
+    memory = SqlIdempotency(made.database, made.keys, made.clock, made.presence, quota_bytes=16_384)
+    await memory.begin(ticket("01A", key="a"))
+    await memory.finish(ticket("01A", key="a"), large("01A"))
+    with pytest.raises(TooLarge, match="your share of 4096 bytes") as refused:
+        await memory.begin(ticket("01B", key="b"))
+    assert "without a key" in (refused.value.hint or "")
+    assert await memory.begin(ticket("01C", key="a")) == Remembered("01A", large("01A"))
+    other = agent("painter")
+    assert await memory.begin(ticket("01D", key="a", by=other)) is None
+    for number in range(10):  # a person has no share, only the tenant's quota
+        assert await memory.begin(ticket(f"01E{number}", key=f"{number}", by=person())) is None
+    with pytest.raises(TooLarge, match="this tenant's 16384 bytes"):
+        await memory.begin(ticket("01F", key="f", by=person()))
+    assert sum((await used(made)).values()) <= 16_384
+
+
+async def test_what_is_forgotten_is_no_longer_counted(memory: SqlIdempotency, made: Stores) -> None:
+    begun = ticket("01A", key="a")
+    await memory.begin(begun)
+    await memory.forget(begun)
+    await memory.forget(begun)
+    assert await used(made) == {"builder": 0}
+    for key in "abc":
+        await memory.begin(ticket(f"01{key}", key=key))
+    await memory.finish(ticket("01a", key="a"), large("01a"))
+    await memory.finish(ticket("01a", key="a"), large("01a"))
+    await memory.finish(ticket("01z", key="z"), large("01z"))  # it was never begun
+    before = (await used(made))["builder"]
+    assert 3 * 1024 + 3_000 < before < 3 * 1024 + 4_000
+    made.clock.advance(DAY)
+    assert await memory.begin(ticket("01B", key="a")) is None  # the same key anew: its old outcome is gone
+    assert (await used(made))["builder"] == 3 * 1024
+    assert await memory.sweep() == 2
+    assert (await used(made))["builder"] == 1024
+    made.clock.advance(DAY)
+    assert await memory.sweep() == 1
+    assert await used(made) == {}
+
+
+async def test_a_sweep_takes_more_keys_than_one_step(
+    memory: SqlIdempotency, made: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency, "SWEEP_AT_ONCE", 2)
+    for number in range(5):
+        await memory.begin(ticket(f"01{number}", key=str(number), by=agent(f"agent{number % 2}")))
+    made.clock.advance(DAY)
+    assert await memory.sweep() == 5
+    assert await used(made) == {}
+
+
+async def test_an_older_database_learns_what_its_keys_take(tmp_path: Path) -> None:
+    path = tmp_path / "older.db"
+    async with older(path, idempotency.AREA, "idempotency_0001") as run:
+        for key, outcome in (("a", b"x" * 100), ("b", None)):
+            run(
+                "INSERT INTO idempotency_calls VALUES ('default', 'builder', 'parrot.say', ?, '', '01A', '', 2e9, ?)",
+                (key, outcome),
+            )
+    database = await open_database(path, [idempotency.AREA])
+    try:
+        rows = await database.read("default", lambda tx: tx.select(USAGE))
+    finally:
+        await database.close()
+    assert [tuple(row) for row in rows] == [("default", "builder", 2 * 1024 + 100)]
 
 
 async def test_a_key_has_a_bounded_length(memory: SqlIdempotency) -> None:

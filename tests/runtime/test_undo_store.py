@@ -10,15 +10,18 @@ import time
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import Table
 
 from superagent.core.problems import TooLarge, Unavailable
+from superagent.data.database import open_database
 from superagent.runtime import undo_store
-from superagent.runtime.undo_store import SqlUndo
+from superagent.runtime.undo_store import CALLERS, SHARES, SqlUndo
 from superagent.testing import FakeClock
-from tests.data.areas import check_area
+from tests.data.areas import check_area, older
 from tests.runtime.stores import Stores, kept, stores
 
 DAY = 86_400.0
@@ -33,6 +36,11 @@ async def made(tmp_path: Path) -> AsyncGenerator[Stores]:
 @pytest.fixture
 def undo(made: Stores) -> SqlUndo:
     return SqlUndo(made.database, made.keys, made.clock, made.folder / "undo", quota_bytes=1_000)
+
+
+async def made_rows(undo: SqlUndo, table: Table) -> int:
+    database = undo._database  # pyright: ignore[reportPrivateUsage]
+    return await database.read_instance(lambda tx: tx.count(table))
 
 
 async def names(undo: SqlUndo, tenant: str = "default", **wanted: object) -> list[str]:
@@ -85,18 +93,105 @@ async def test_over_quota_is_refused_and_other_tenants_have_their_own(undo: SqlU
     assert (await undo.room("default"), await undo.room("other"), await undo.room("third")) == (0, 0, 1_000)
 
 
+async def test_who_acts_for_somebody_has_only_a_share_and_the_others_theirs(undo: SqlUndo) -> None:
+    mine: dict[str, Any] = {"principal": "builder", "chain": ("builder", "ada")}
+    number = await undo.add(kept("01A", bytes=250, **mine))
+    with pytest.raises(TooLarge, match="its share of 250 bytes") as refused:
+        await undo.add(kept("01B", bytes=1, **mine))
+    assert refused.value.changed == "nothing"
+    assert "agent_share" in (refused.value.hint or "")
+    assert await undo.room("default", ("builder", "ada")) == 0
+    assert await undo.room("default", ("painter", "ada")) == 250
+    assert await undo.room("default", ("ada",)) == await undo.room("default") == 750
+    assert await undo.room("other", ("builder", "ada")) == 250
+    await undo.add(kept("01C", bytes=250, principal="painter", chain=("painter", "ada")))
+    await undo.add(kept("01D", bytes=400, principal="ada", chain=("ada",)))
+    assert await undo.room("default", ("writer", "ada")) == 100  # all of the tenant that is left
+    await undo.drop(number)
+    await undo.add(kept("01B", bytes=200, **mine))
+
+
+async def test_a_share_has_a_number_of_changes_too(made: Stores) -> None:
+    undo = SqlUndo(made.database, made.keys, made.clock, made.folder / "undo", most_entries=2)
+    mine: dict[str, Any] = {"principal": "builder", "chain": ("builder", "ada")}
+    first = await undo.add(kept("01A", **mine))
+    await undo.add(kept("01B", **mine))
+    with pytest.raises(TooLarge, match="2 changes"):
+        await undo.add(kept("01C", **mine))
+    await undo.add(kept("01D", principal="ada", chain=("ada",)))
+    await undo.drop(first)
+    await undo.add(kept("01C", **mine))
+
+
+async def test_what_expires_is_taken_off_the_share_it_was_on(undo: SqlUndo) -> None:
+    mine: dict[str, Any] = {"principal": "builder", "chain": ("builder", "ada")}
+    await undo.add(kept("01A", bytes=100, until=1.0, **mine))
+    await undo.add(kept("01B", bytes=50, **mine))
+    await undo.add(kept("01C", bytes=7, until=1.0, principal="painter", chain=("painter", "ada")))
+    assert await undo.sweep() == 2
+    assert await undo.room("default", ("builder", "ada")) == 200
+    assert await made_rows(undo, SHARES) == 1
+
+
 async def test_the_quota_holds_when_many_add_at_once(undo: SqlUndo) -> None:
     added = await asyncio.gather(*(undo.add(kept("01A", bytes=300)) for _ in range(10)), return_exceptions=True)
     assert sum(isinstance(one, int) for one in added) == 3
 
 
 async def test_an_invocation_is_given_with_all_that_it_called(undo: SqlUndo) -> None:
-    for id, parent in (("01A", ""), ("01B", "01A"), ("01C", "01B"), ("01X", ""), ("01D", "01A"), ("01B", "01A")):
-        await undo.add(kept(id, parent=parent))
+    led_to = {"01A": "", "01B": "01A", "01C": "01A 01B", "01X": "", "01D": "01A"}
+    for id in ("01A", "01B", "01C", "01X", "01D", "01B"):
+        callers = tuple(led_to[id].split())
+        await undo.add(kept(id, parent=(callers or ("",))[-1], callers=callers))
     assert await names(undo, ids=["01A"]) == ["01A", "01B", "01C", "01D", "01B"]
     assert await names(undo, ids=["01B", "01X"]) == ["01B", "01C", "01X", "01B"]
     assert await names(undo, "other", ids=["01A"]) == []
     assert await names(undo, ids=["01Z"]) == []
+
+
+async def test_what_is_between_a_call_and_what_it_led_to_need_not_have_kept_anything(undo: SqlUndo) -> None:
+    await undo.add(kept("01D", parent="01C", callers=("01A", "01B", "01C")))
+    await undo.add(kept("01Y", parent="01X", callers=("01X",)))
+    for id in ("01A", "01B", "01C", "01D"):
+        assert await names(undo, ids=[id]) == ["01D"]
+    assert (await undo.of("default", ids=["01A"]))[0].callers == ("01A", "01B", "01C")
+    assert await names(undo, "other", ids=["01A"]) == []
+    for entry in await undo.of("default"):
+        await undo.drop(entry.id)
+    rows = await made_rows(undo, CALLERS)
+    assert rows == 0
+
+
+async def test_more_entries_than_one_step_are_given_with_who_acted_and_what_led_to_them(
+    undo: SqlUndo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(undo_store, "_AT_ONCE", 2)
+    for number in range(5):
+        await undo.add(kept(f"01{number}", parent="01P", chain=(f"agent{number}", "ada")))
+    found = await undo.of("default", ids=["01P"])
+    assert [(one.chain, one.callers) for one in found] == [((f"agent{n}", "ada"), ("01P",)) for n in range(5)]
+
+
+async def test_an_older_database_learns_what_led_to_its_entries(tmp_path: Path) -> None:
+    async with older(tmp_path / "superagent.db", undo_store.AREA, "undo_0001") as run:
+        for id, (invocation, parent) in enumerate(
+            [("01A", ""), ("01B", "01A"), ("01C", "01B"), ("01X", ""), ("01Q", "01R"), ("01R", "01Q")], 1
+        ):
+            run(
+                "INSERT INTO undo_entries VALUES ('default', ?, ?, ?, 'files.write', 1, 'builder', '', 'path://local/a',"
+                " 1, x'00', 1, 2e9, NULL, NULL, 1, '', 5)",
+                (id, invocation, parent),
+            )
+    database = await open_database(tmp_path / "superagent.db", [undo_store.AREA])
+    try:
+        rows = await database.read("default", lambda tx: tx.select(CALLERS, order=[CALLERS.c.entry, CALLERS.c.place]))
+        shares = await database.read("default", lambda tx: tx.select(SHARES))
+    finally:
+        await database.close()
+    assert [(row.entry, row.invocation) for row in rows] == [
+        (2, "01A"), (3, "01A"), (3, "01B"), (5, "01R"), (6, "01Q"),
+    ]  # fmt: skip
+    assert [tuple(row) for row in shares] == [("default", "builder", 30, 6)]
 
 
 async def test_a_family_that_turns_in_a_circle_ends(undo: SqlUndo) -> None:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
 from superagent.core.context import Context
-from superagent.core.invocation import Invocation, Outcome, Status, Ticket
+from superagent.core.invocation import Outcome, Status, Ticket
 from superagent.core.limits import LocalBuckets, Rate
+from superagent.core.looks import Looks
 from superagent.core.operation import Preview
 from superagent.core.pipeline import Pipeline
 from superagent.core.ports import Hands, Held
 from superagent.core.principal import Principal
 from superagent.core.problems import Conflict, Denied, NotFound, Problem, RateLimited
-from superagent.core.resources import Effect
 
 WAITS_S = 24 * 3600.0
 ASKS = Rate(per_s=100 / 3600, burst=100)  # each waiting call costs room for a day, and somebody's attention
@@ -27,11 +25,19 @@ ASKS = Rate(per_s=100 / 3600, burst=100)  # each waiting call costs room for a d
 class ApprovalDesk:
     """Keep tickets until people have decided; approving judges the call anew and then performs it."""
 
-    def __init__(self, pipeline: Pipeline, hands: Hands, later: Callable[[Coroutine[Any, Any, Any]], None]) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        hands: Hands,
+        later: Callable[[Coroutine[Any, Any, Any]], None],
+        perform: Callable[[Ticket], Coroutine[Any, Any, Outcome]],
+    ) -> None:
         self._pipeline = pipeline
         self._hands = hands
         self._later = later
+        self._perform_ticket = perform
         self._asks = LocalBuckets()
+        self._looks = Looks(pipeline)
 
     async def hold(self, ticket: Ticket) -> Outcome:
         """Let a ticket wait. A dry run is only told that it would."""
@@ -47,14 +53,13 @@ class ApprovalDesk:
                 decision=decision,
             )
         now = self._hands.clock.now()
-        wait = self._asks.take(f"{invocation.principal.tenant}/{invocation.principal.id}", ASKS, now)
-        if wait:
-            problem = RateLimited(
-                "more than 100 calls an hour that wait for a person", hint=f"wait {wait:.0f} s", retry_after_s=wait
-            )
+        try:
+            self._charge(invocation.principal, now)
+            with self._looks.place(ticket):
+                look = await self._looks.at(ticket, self._hands.clock.monotonic())
+        except Problem as problem:
             self._pipeline.refuse(invocation, problem, ticket.input_digest, decision.verdict)
-            raise problem
-        preview = await self._preview(ticket)
+            raise
         held = Held(
             invocation.id,
             invocation.principal.tenant,
@@ -62,11 +67,11 @@ class ApprovalDesk:
             invocation,
             now,
             now + WAITS_S,
-            await self._hash(ticket, preview),
+            look.hash,
             decision.digest,
             decision.approvals,
             decision.by,
-            preview=preview,
+            preview=look.preview,
             resources=tuple(f"{one.effect.name} {one.id}" for one in ticket.resources),
         )
         # no intent: nothing is about to happen, and after a crash this call still waits
@@ -76,6 +81,13 @@ class ApprovalDesk:
         return Outcome(
             invocation.id, ticket.operation.name, Status.WAITING, decision=decision, extra={"until": held.until}
         )
+
+    def _charge(self, principal: Principal, now: float) -> None:
+        wait = self._asks.take(f"{principal.tenant}/{principal.id}", ASKS, now)
+        if wait:
+            raise RateLimited(
+                "more than 100 calls an hour that wait for a person", hint=f"wait {wait:.0f} s", retry_after_s=wait
+            )
 
     async def decide(self, ctx: Context, id: str, approve: bool, reason: str) -> Held:
         """Approve or deny a waiting ticket as the person behind `ctx`. The last approval needed sets it off.
@@ -124,7 +136,7 @@ class ApprovalDesk:
 
     async def _perform(self, held: Held) -> None:
         try:
-            outcome = await self._pipeline.perform(await self._readmit(held))
+            outcome = await self._perform_ticket(await self._readmit(held))
         except Problem as problem:
             outcome = Outcome(held.id, held.invocation.call.operation, Status.FAILED, problem=problem)
         await self._hands.work.finish(held.tenant, outcome)
@@ -136,8 +148,8 @@ class ApprovalDesk:
         )
         asked = await self._pipeline.admit(invocation)
         if isinstance(asked, Ticket) and asked.decision.verdict == "ask":
-            preview = await self._preview(asked)
-            if await self._hash(asked, preview) != held.hash:
+            look = await self._looks.at(asked, self._hands.clock.monotonic())
+            if look.hash != held.hash:
                 raise Conflict(
                     "what was approved is no longer what would happen",
                     hint="ask again; the approver sees the new effect",
@@ -146,41 +158,3 @@ class ApprovalDesk:
         if isinstance(asked, Outcome) or asked.decision.verdict != "allow":
             raise Conflict("policy changed since this was approved", hint="ask again")
         return asked
-
-    async def _preview(self, ticket: Ticket) -> dict[str, Any] | None:
-        """Show what would happen, for the approver only; None where the operation has no preview or it fails."""
-        if ticket.operation.preview is None:
-            return None
-        outcome = await self._pipeline.rehearse(as_seen(ticket))
-        return (
-            outcome.result()
-            if outcome.problem is None and outcome.output
-            else {"summary": str(outcome.problem), "failed": True}
-        )
-
-    async def _hash(self, ticket: Ticket, preview: dict[str, Any] | None) -> str:
-        """Bind an approval: SHA-256 over everything the approver could have looked at."""
-        seen = as_seen(ticket)
-        states = [
-            (one.id, one.effect.name, await self._pipeline.state_of(seen, one) if one.effect > Effect.READ else None)
-            for one in ticket.resources
-        ]
-        bound = [
-            f"{ticket.operation.name}@{ticket.operation.version}",
-            ticket.input_digest,
-            states,
-            ticket.invocation.principal.ids,
-            ticket.decision.digest,
-            preview,
-        ]
-        return hashlib.sha256(msgspec.json.encode(bound, order="deterministic")).hexdigest()
-
-
-def preview_of(invocation: Invocation) -> Invocation:
-    """Give the same invocation as a dry run by the platform on behalf of the approver."""
-    return replace(invocation, call=replace(invocation.call, dry_run=True), approvals=10)
-
-
-def as_seen(ticket: Ticket) -> Ticket:
-    """Give a ticket under which the platform looks for the approver: a dry run, judged as if it were approved."""
-    return replace(ticket, invocation=preview_of(ticket.invocation), facts=None)

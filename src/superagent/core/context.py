@@ -57,6 +57,10 @@ class Line(Protocol):
         """Gather what policy may look at besides resources."""
         ...
 
+    def stands(self, ticket: Ticket) -> None:
+        """Go on only while the permission of a call under way stands. Raises `Denied`."""
+        ...
+
 
 class Context:
     """What one call may do. Methods take and return data or descriptors, so a plugin can run in another process."""
@@ -240,8 +244,10 @@ class Context:
         return await keeper.digest(self, resource) if keeper else None
 
     async def preview_of(self, kept: Kept) -> str:
-        """Show as a diff what putting a resource back would do."""
+        """Show as a diff what putting a resource back would do; nothing of what the caller may change and not read."""
         resource = resource_of(kept)
+        if not self.may(resource.as_(Effect.READ)):
+            return ""
         return await self._keeper(resource.kind).preview(self, resource, kept.data)
 
     # ---- calling, waiting
@@ -320,6 +326,7 @@ class Context:
             parent=call.parent,
             bytes=size,
             chain=self.principal.ids,
+            callers=call.callers,
         )
 
     async def _close(self, keeper: Keeper, change: Change, after: str, data: dict[str, Any]) -> None:

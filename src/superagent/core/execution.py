@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any
 
 from msgspec.structs import replace
@@ -12,19 +13,22 @@ from superagent.core.context import UNDO_KEPT_S, Context, Line, resource_of, rig
 from superagent.core.invocation import Invocation, Outcome, Status, Ticket, Undo
 from superagent.core.limits import Slots
 from superagent.core.operation import Operation, Preview
-from superagent.core.ports import Hands
-from superagent.core.problems import Cancelled, Deadline, Denied, Internal, NeedsApproval, Problem
+from superagent.core.ports import Hands, Kept
+from superagent.core.problems import Cancelled, Deadline, Internal, NeedsApproval, Problem
 from superagent.core.records import Recorder
 
 INLINE_BYTES = 1024 * 1024
+LOOK_S = 1.0
+"""How often a stream that says nothing is asked whether it may still go on."""
 
 
 class Execution:
     """Run tickets. Only the pipeline has one: nothing else executes operations."""
 
-    def __init__(self, hands: Hands, slots: Slots, line: Line, recorder: Recorder) -> None:
+    def __init__(self, hands: Hands, slots: Slots, streams: Slots, line: Line, recorder: Recorder) -> None:
         self._hands = hands
         self._slots = slots
+        self._streams = streams
         self._line = line
         self._recorder = recorder
 
@@ -33,8 +37,11 @@ class Execution:
         policy = self._hands.policies.of(ticket.invocation.principal.tenant)
         return Context(ticket, policy, self._hands, self._line)
 
-    async def run(self, ticket: Ticket) -> Outcome:
-        """Run the operation under its deadline; catches everything, gives an outcome."""
+    async def run(self, ticket: Ticket, *, whole: bool = False) -> Outcome:
+        """Run the operation under its deadline; catches everything, gives an outcome.
+
+        `whole` says that its output is for the platform itself: however long it is, no handle is made of it.
+        """
         invocation, operation, hands = ticket.invocation, ticket.operation, self._hands
         started = hands.clock.monotonic()
         ctx = self.context(ticket)
@@ -55,7 +62,7 @@ class Execution:
             asked = invocation.call.max_bytes
             # nobody may ask for more at once than the platform would give by itself: a batch holds every answer
             most = INLINE_BYTES if asked is None else min(asked, INLINE_BYTES)
-            handle = await self._kept_apart(ctx, data) if len(data) > most else ""
+            handle = await self._kept_apart(ctx, data) if len(data) > most and not whole else ""
             return Outcome(
                 invocation.id,
                 operation.name,
@@ -101,17 +108,39 @@ class Execution:
             )
         if not operation.stream:
             return await operation.run(ctx, **ticket.values)
-        count = 0
-        async for event in operation.run(ctx, **ticket.values):
-            if not self._hands.identity.alive(ctx.principal):
-                raise Denied("this key is revoked, expired or paused", hint="ask its owner for a new one")
-            await self._hands.work.append(ctx.tenant, ticket.invocation.id, operation.dump(event))
-            count += 1
+        holder, count = ctx.principal.key or ctx.principal.id, 0
+        self._streams.enter(holder)
+        try:
+            async with aclosing(self._while_it_stands(ticket, operation.run(ctx, **ticket.values))) as events:
+                async for event in events:
+                    await self._hands.work.append(ctx.tenant, ticket.invocation.id, operation.dump(event))
+                    count += 1
+        finally:
+            self._streams.leave(holder)
         return Preview(summary=f"{count} events")
+
+    async def _while_it_stands(self, ticket: Ticket, events: AsyncGenerator[Any]) -> AsyncGenerator[Any]:
+        """Give events for as long as the permission stands: a silent stream must end with its key or grant too."""
+        async with aclosing(events):
+            while True:
+                step = asyncio.ensure_future(anext(events, None))
+                try:
+                    while not (await asyncio.wait([step], timeout=LOOK_S))[0]:
+                        self._line.stands(ticket)
+                finally:
+                    if not step.done():
+                        step.cancel()
+                        await asyncio.wait([step])
+                event = step.result()
+                if event is None:
+                    return
+                self._line.stands(ticket)
+                yield event
 
     async def _kept_apart(self, ctx: Context, data: bytes) -> str:
         """Store an output that is too long to be sent, and give its handle."""
-        return await self._hands.blobs.put(ctx.tenant, ctx.principal.id, _once(data), what="result")
+        who = ctx.principal
+        return await self._hands.blobs.put(who.tenant, who.id, _once(data), what="result", shares=who.shares)
 
     async def _after_fault(self, ctx: Context, fault: Problem) -> Problem:
         """Say honestly what a failed call left behind; what is all or nothing is put back first, and verified."""
@@ -128,7 +157,7 @@ class Execution:
     async def _put_back(self, ctx: Context) -> None:
         """Put back, newest first, what a call and those it made have changed; what is as before is forgotten."""
         for kept in reversed(await self._hands.undo.of(ctx.tenant, ids=[ctx.invocation.id])):
-            judged = ctx.judged_as(rights_of(kept))
+            judged = self._as_made(ctx, kept).judged_as(rights_of(kept))
             resource = resource_of(kept)
             if kept.before is None:
                 await undo_function(ctx.judged_as(kept.operation))(judged, kept)
@@ -142,6 +171,11 @@ class Execution:
                     self._hands.audit.note(
                         replace(record, kind="undo", invocation=kept.invocation, parent=ctx.invocation.id)
                     )
+
+    def _as_made(self, ctx: Context, kept: Kept) -> Context:
+        """Give the context of a call with the reach of the operation that changed something within it."""
+        made = self._line.find(kept.operation)
+        return ctx if made is None else self.context(replace(ctx.ticket, operation=made))
 
 
 def undo_of(ctx: Context) -> Undo | None:

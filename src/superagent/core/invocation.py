@@ -73,6 +73,7 @@ class Invocation(msgspec.Struct, frozen=True):
     resumed: bool = False  # it was admitted before and waited: its rate was charged then
     trace: str = ""
     batch: str = ""
+    callers: tuple[str, ...] = ()  # the invocations that led to this one, the first of all first; the last is `parent`
 
 
 class Ticket(msgspec.Struct, frozen=True):

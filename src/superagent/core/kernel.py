@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from msgspec.structs import replace
 
+from superagent.core.answers import Answers
 from superagent.core.approvals import ApprovalDesk
 from superagent.core.events import Bus
 from superagent.core.invocation import Call, Invocation, Outcome, Status, Ticket, Undo
@@ -38,12 +39,24 @@ class Running:
 class Kernel:
     """One installation's line and what stands around it: desks, running calls, background work."""
 
-    def __init__(self, registry: Registry, hands: Hands, bus: Bus, slots: Slots | None = None) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        hands: Hands,
+        bus: Bus,
+        slots: Slots | None = None,
+        streams_per_key: int = 8,
+    ) -> None:
         self.registry = registry
         self.hands = hands
         self.bus = bus
-        self.pipeline = Pipeline(lambda: self.registry, hands, bus, slots or Slots(per_key=256, in_all=8192))
-        self.approvals = ApprovalDesk(self.pipeline, hands, self._later)
+        # a stream holds something of the machine for hours: of inotify there are 128 for all of a user's programs
+        self._streams = Slots(
+            streams_per_key, 64, what="streams", hint="cancel one of yours, or wait until one ends by itself"
+        )
+        slots = slots or Slots(per_key=256, in_all=8192)
+        self.pipeline = Pipeline(lambda: self.registry, hands, bus, slots, self._streams)
+        self.approvals = ApprovalDesk(self.pipeline, hands, self._later, self._perform_later)
         self._running: dict[str, Running] = {}
         self._group: asyncio.TaskGroup | None = None
 
@@ -154,8 +167,22 @@ class Kernel:
         finally:
             del self._running[ticket.invocation.id]
 
+    async def _perform_later(self, ticket: Ticket) -> Outcome:
+        """Perform what nobody waits for; what begins when the platform stops is cancelled like the rest."""
+        if self._group is None:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+        return await self._perform(ticket)
+
     async def _queue(self, ticket: Ticket) -> Outcome:
         invocation, now = ticket.invocation, self.hands.clock.now()
+        if ticket.operation.stream:  # told at once; what slips through at the same moment finds no slot when it begins
+            try:
+                self._streams.require_free(invocation.principal.key or invocation.principal.id)
+            except Problem as problem:
+                self.pipeline.refuse(invocation, problem, ticket.input_digest, ticket.decision.verdict)
+                raise
         resources = tuple(one.id for one in ticket.resources)
         held = Held(
             invocation.id, invocation.principal.tenant, Status.QUEUED, invocation, now, now + 86_400,
@@ -172,8 +199,8 @@ class Kernel:
 
     async def take_up(self, held: Held) -> None:
         """Perform a queued invocation, judged anew: between then and now a right may have been taken away."""
-        if not await self.hands.work.move(held.tenant, held.id, [Status.QUEUED], Status.RUNNING):
-            return
+        if self._group is None or not await self.hands.work.move(held.tenant, held.id, [Status.QUEUED], Status.RUNNING):
+            return  # the platform stops, and takes it up at its next start; or somebody else did
         principal = held.invocation.principal.without_proof()
         limit = held.invocation.call.deadline_s  # from now on: its turn has come
         deadline = None if limit is None else self.hands.clock.monotonic() + limit
@@ -185,7 +212,7 @@ class Kernel:
             elif ticket.decision.verdict == "ask":
                 raise NeedsApproval("policy changed while this call waited for its turn")
             else:
-                outcome = await self._perform(ticket)
+                outcome = await self._perform_later(ticket)
         except Problem as problem:
             outcome = Outcome(held.id, held.invocation.call.operation, Status.FAILED, problem=problem)
         await self.hands.work.finish(held.tenant, outcome)
@@ -197,7 +224,8 @@ class Kernel:
     ) -> list[Outcome]:
         """Run many calls; `atomic` runs in order and takes everything back when one does not end well.
 
-        Only the calls themselves are judged and recorded; they share the batch's id as parent.
+        Only the calls themselves are judged and recorded; they share the batch's id as parent. Their outputs come whole
+        up to 16 MiB in all, then under handles.
         """
         if len(calls) > MOST_CALLS:
             raise InvalidInput(
@@ -205,12 +233,14 @@ class Kernel:
             )
         if mode == "atomic":
             self._refuse_irreversible(calls, principal)
-        batch = self.hands.clock.new_id()
+        batch, answers = self.hands.clock.new_id(), Answers(self.hands.blobs, principal)
         if mode == "parallel":
-            return await self._in_parallel([self._of_batch(call, principal, channel, batch, trace) for call in calls])
+            invocations = [self._of_batch(call, principal, channel, batch, trace) for call in calls]
+            return await self._in_parallel(invocations, answers)
         outcomes: list[Outcome] = []
         for call in calls:
-            outcomes.append(await self.carry(self._of_batch(call, principal, channel, batch, trace)))
+            outcome = await self.carry(self._of_batch(call, principal, channel, batch, trace))
+            outcomes.append(await answers.take(outcome))
             failed = outcomes[-1].problem is not None
             if mode == "atomic" and (failed or outcomes[-1].status == Status.WAITING):
                 return await self._take_back(outcomes, principal, channel, trace)
@@ -232,12 +262,12 @@ class Kernel:
         # not `parent`: each call of a batch pays its own rate and is undone on its own
         return replace(self.invocation(call, principal, channel, trace=trace), batch=batch)
 
-    async def _in_parallel(self, invocations: list[Invocation]) -> list[Outcome]:
+    async def _in_parallel(self, invocations: list[Invocation], answers: Answers) -> list[Outcome]:
         limit = asyncio.Semaphore(16)
 
         async def one(invocation: Invocation) -> Outcome:
             async with limit:
-                return await self.carry(invocation)
+                return await answers.take(await self.carry(invocation))
 
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one(invocation)) for invocation in invocations]

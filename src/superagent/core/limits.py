@@ -47,21 +47,30 @@ class LocalBuckets:
 
 
 class Slots:
-    """Count the calls a principal has under way, so that one cannot take all of the platform."""
+    """Count what a principal has under way, so that one cannot take all of the platform.
 
-    def __init__(self, per_key: int, in_all: int) -> None:
+    `what` and `hint` are for whoever is refused: what is counted, and how to have less of it.
+    """
+
+    def __init__(self, per_key: int, in_all: int, *, what: str = "calls", hint: str = "wait for some to end") -> None:
         self._per_key = per_key
         self._in_all = in_all
+        self._what = what
+        self._hint = hint
         self._taken: dict[str, int] = {}
         self._sum = 0
 
-    def enter(self, key: str) -> None:
-        """Take a slot. Raises `Overloaded` when the caller or the platform has none left."""
+    def require_free(self, key: str) -> None:
+        """Go on only if a slot is free. Raises `Overloaded` when the caller or the platform has none left."""
         mine = self._taken.get(key, 0)
         if mine >= self._per_key or self._sum >= self._in_all:
             whose = "you have" if mine >= self._per_key else "the platform has"
-            raise Overloaded(f"{whose} too many calls under way", hint="wait for some to end", retry_after_s=1.0)
-        self._taken[key] = mine + 1
+            raise Overloaded(f"{whose} too many {self._what} under way", hint=self._hint, retry_after_s=1.0)
+
+    def enter(self, key: str) -> None:
+        """Take a slot. Raises as `require_free` does."""
+        self.require_free(key)
+        self._taken[key] = self._taken.get(key, 0) + 1
         self._sum += 1
 
     def leave(self, key: str) -> None:

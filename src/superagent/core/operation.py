@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import typing
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -256,7 +256,7 @@ def compile_operation(declared: Declared) -> Operation:
     function, name = declared.function, declared.name
     hints = typing.get_type_hints(function, include_extras=True)
     parameters = list(inspect.signature(function).parameters.values())[1:]
-    touched = tuple(touch for p in parameters if (touch := _touch(p.name, hints[p.name])) is not None)
+    touched = tuple(touch for p in parameters for touch in _touches(p.name, hints[p.name]))
     fields: dict[str, Any] = {}
     names: list[tuple[str, str]] = []
     for p in parameters:
@@ -343,15 +343,16 @@ def _takes_back(declared: Declared, effect: Effect) -> tuple[TakesBack, str]:
     return ("compensate", "") if declared.compensate else ("undo", "")
 
 
-def _touch(argument: str, hint: Any) -> Touch | None:
-    """Find the resource mark in `ReadPath`, `list[ReadPath]`, `ReadPath | None`."""
+def _touches(argument: str, hint: Any) -> tuple[Touch, ...]:
+    """Find the resource marks in `ReadPath`, `list[ReadPath]`, `ReadPath | None`; one value may bear several."""
     if get_origin(hint) is Annotated:
-        mark = next((one for one in get_args(hint)[1:] if isinstance(one, Touches)), None)
-        return Touch(argument, mark.kind, mark.effect, many=False) if mark else _touch(argument, get_args(hint)[0])
-    inner = [found for one in get_args(hint) if (found := _touch(argument, one)) is not None]
-    if not inner:
-        return None
-    return Touch(argument, inner[0].kind, inner[0].effect, many=get_origin(hint) is list or inner[0].many)
+        marks = [one for one in get_args(hint)[1:] if isinstance(one, Touches)]
+        if not marks:
+            return _touches(argument, get_args(hint)[0])
+        return tuple(Touch(argument, mark.kind, mark.effect, many=False) for mark in marks)
+    inner = [touch for one in get_args(hint) for touch in _touches(argument, one)]
+    many = get_origin(hint) is list
+    return tuple(replace(touch, many=many or touch.many) for touch in inner)
 
 
 def _result(name: str, hint: Any, stream: bool) -> type[BaseModel]:

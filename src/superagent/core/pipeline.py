@@ -27,6 +27,7 @@ from superagent.core.principal import Principal
 from superagent.core.problems import (
     AuditUnavailable,
     Conflict,
+    Deadline,
     Denied,
     NeedsApproval,
     NotFound,
@@ -51,12 +52,12 @@ class Performed(msgspec.Struct, frozen=True):
 class Pipeline:
     """Admit and perform; nothing else executes operations."""
 
-    def __init__(self, registry: Callable[[], Registry], hands: Hands, bus: Bus, slots: Slots) -> None:
+    def __init__(self, registry: Callable[[], Registry], hands: Hands, bus: Bus, slots: Slots, streams: Slots) -> None:
         self._registry = registry
         self._hands = hands
         self._bus = bus
         self._recorder = Recorder(hands.audit.personal)
-        self._execution = Execution(hands, slots, self, self._recorder)
+        self._execution = Execution(hands, slots, streams, self, self._recorder)
         self._flood = Flood()
 
     @property
@@ -166,7 +167,14 @@ class Pipeline:
         call = Call(operation, input, session=parent.call.session, dry_run=parent.call.dry_run)
         clock = self._hands.clock
         child = replace(
-            parent, id=clock.new_id(), call=call, at=clock.now(), parent=parent.id, approvals=0, resumed=False
+            parent,
+            id=clock.new_id(),
+            call=call,
+            at=clock.now(),
+            parent=parent.id,
+            callers=(*parent.callers, parent.id),
+            approvals=0,
+            resumed=False,
         )
         ticket = await self.admit(child)
         if isinstance(ticket, Outcome):
@@ -253,24 +261,39 @@ class Pipeline:
 
     def _redeem(self, ticket: Ticket) -> None:
         """Check at the last moment that the permission still stands."""
-        invocation = ticket.invocation
-        if not self._hands.identity.alive(invocation.principal):
+        self._check_alive(ticket)
+        if self._hands.policies.of(ticket.invocation.principal.tenant).version != ticket.decision.policy_version:
+            self._check_policy(ticket, ticket.facts, "policy changed while this call was on its way")
+
+    def stands(self, ticket: Ticket) -> None:
+        """Go on only while the permission of a call that takes long stands, judged as of now. Raises `Denied`."""
+        self._check_alive(ticket)
+        self._check_policy(ticket, None, "the right to this was taken away while it ran")
+
+    def _check_alive(self, ticket: Ticket) -> None:
+        if not self._hands.identity.alive(ticket.invocation.principal):
             raise Denied("this key is revoked, expired or paused", hint="ask its owner for a new one")
+
+    def _check_policy(self, ticket: Ticket, facts: Facts | None, otherwise: str) -> None:
+        invocation, operation = ticket.invocation, ticket.operation
+        judged = facts or self.facts(invocation, operation, ticket.values)
         policy = self._hands.policies.of(invocation.principal.tenant)
-        if policy.version != ticket.decision.policy_version:
-            facts = ticket.facts or self.facts(invocation, ticket.operation, ticket.values)
-            decision = policy.decide(invocation.principal, ticket.operation, ticket.resources, facts)
-            if decision.verdict != "allow":
-                raise Denied("policy changed while this call was on its way", hint="call again")
+        if policy.decide(invocation.principal, operation, ticket.resources, judged).verdict != "allow":
+            raise Denied(otherwise, hint="call again")
 
     async def rehearse(self, ticket: Ticket) -> Outcome:
         """Run only the preview of a ticket, without a record: for the approver, who sees it with the request."""
-        return await self._execution.run(ticket)
+        return await self._execution.run(ticket, whole=True)
 
     async def state_of(self, ticket: Ticket, resource: Resource) -> str | None:
-        """Give the digest of a resource as the caller of a ticket would find it; None when it cannot be told."""
+        """Give the digest of a resource as the caller of a ticket would find it; None when it cannot be told.
+
+        Raises `Deadline`.
+        """
         try:
             return await self._execution.context(ticket).state_of(resource)
+        except Deadline:
+            raise
         except Problem as problem:
             return f"problem:{problem.slug}"
 

@@ -104,7 +104,8 @@ class Kept:
 
     `before` and `after` are digests of the resource's state; None where there is no keeper for its kind, and `after`
     None until the change was closed (an `unknown` outcome stays so). `data` is the keeper's or the operation's own.
-    `chain` is who acted and on whose behalf.
+    `chain` is who acted and on whose behalf; `callers` are the invocations that led to this one, whether they kept
+    anything themselves or not.
     """
 
     id: int
@@ -126,6 +127,7 @@ class Kept:
     parent: str = ""
     bytes: int = 0
     chain: tuple[str, ...] = ()
+    callers: tuple[str, ...] = ()
 
 
 class UndoStore(Protocol):
@@ -157,7 +159,7 @@ class UndoStore(Protocol):
         since: float = 0.0,
         limit: int = 1000,
     ) -> list[Kept]:
-        """Give entries, oldest first: of invocations and their children, of a session, of a principal since a time.
+        """Give entries, oldest first: of invocations and all they led to, of a session, of a principal since a time.
 
         A principal's are its own and those made on its behalf.
         """
@@ -274,8 +276,10 @@ class Work(Protocol):
 class Blobs(Protocol):
     """Large results and inputs, by handle; they belong to a tenant and a principal and live 24 hours."""
 
-    async def put(self, tenant: str, principal: str, chunks: AsyncIterator[bytes], *, what: str = "blob") -> str:
-        """Store bytes and give their handle. Raises `TooLarge` over quota."""
+    async def put(
+        self, tenant: str, principal: str, chunks: AsyncIterator[bytes], *, what: str = "blob", shares: bool = False
+    ) -> str:
+        """Store bytes and give their handle. Raises `TooLarge` over quota, or over its share for one that `shares`."""
         ...
 
     async def read(

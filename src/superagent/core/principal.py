@@ -96,6 +96,11 @@ class Principal:
         return Principal(to, kind, self.tenant, roles, self, workspace or self.workspace, remote=self.remote)
 
     @property
+    def shares(self) -> bool:
+        """Tell whether only a share of what the tenant may have is this one's: it acts for somebody else."""
+        return self.on_behalf_of is not None
+
+    @property
     def human(self) -> Principal | None:
         """Give the person at the end of the chain, None when there is none."""
         return next((hop for hop in self.chain() if hop.kind == "human"), None)

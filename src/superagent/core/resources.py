@@ -61,6 +61,8 @@ class Touches:
 
 ReadPath = Annotated[str, Touches("path", Effect.READ)]
 WritePath = Annotated[str, Touches("path", Effect.CHANGE)]
+ReadWritePath = Annotated[str, Touches("path", Effect.CHANGE), Touches("path", Effect.READ)]
+"""What is changed and comes to light by it: moved to where others may read it, or compared with the input."""
 DestroyPath = Annotated[str, Touches("path", Effect.DESTROY)]
 Url = Annotated[str, Touches("host", Effect.CHANGE)]
 Connection = Annotated[str, Touches("connection", Effect.READ)]

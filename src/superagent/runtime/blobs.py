@@ -24,9 +24,12 @@ from superagent.runtime.key_files import private_folder, sync_folder
 KEEP_S = 86_400.0
 MOST_BYTES = 1024**3
 QUOTA_BYTES = 10 * 1024**3
+SHARE = 0.25
+MOST_HANDLES = 50_000
 _GRACE_S = 3600.0
+_LESS = "drop some with `result.delete`, or wait: they are kept for 24 hours; the owner can raise `limits.agent_share`"
 _KINDS = {"blob": "blob_", "result": "res_"}
-AREA = Area("blobs", "blobs_0001", Path(__file__).parent / "migrations" / "versions")
+AREA = Area("blobs", "blobs_0002", Path(__file__).parent / "migrations" / "versions")
 HANDLES = AREA.table(
     "blobs_handles",
     Column("handle", String(64), primary_key=True),
@@ -35,13 +38,15 @@ HANDLES = AREA.table(
     Column("sha256", String(64), nullable=False),
     Column("until", Double, nullable=False),
     Index(None, "until"),
+    Index(None, "tenant", "principal", "size"),
 )
 
 
 class FileBlobs:
     """Fill the port `Blobs` with files in one folder and a row for each.
 
-    `most_bytes` is the most that one may have, `quota_bytes` the most that a tenant may have at a time.
+    `most_bytes` is the most that one may have, `quota_bytes` the most that a tenant may have at a time. `share` is the
+    part of it that somebody who acts for somebody else may have, in at most `most_handles` pieces.
     """
 
     def __init__(
@@ -51,28 +56,35 @@ class FileBlobs:
         folder: Path,
         most_bytes: int = MOST_BYTES,
         quota_bytes: int = QUOTA_BYTES,
+        share: float = SHARE,
+        most_handles: int = MOST_HANDLES,
     ) -> None:
         self._database = database
         self._clock = clock
         self._folder = private_folder(folder)
         self._most = most_bytes
         self._quota = quota_bytes
+        self._share = int(quota_bytes * share)
+        self._most_handles = most_handles
 
-    async def put(self, tenant: str, principal: str, chunks: AsyncIterator[bytes], *, what: str = "blob") -> str:
-        """Store bytes and give their handle, durable on return.
+    async def put(
+        self, tenant: str, principal: str, chunks: AsyncIterator[bytes], *, what: str = "blob", shares: bool = False
+    ) -> str:
+        """Store bytes and give their handle, durable on return; `shares` says that only a share is the principal's.
 
-        Raises `TooLarge` over the size or the quota, `Unavailable` when the disk cannot take it; nothing is left then.
+        Raises `TooLarge` over the size, the quota or the share, `Unavailable` when the disk cannot take it; nothing is
+        left then.
         """
         handle = _KINDS[what] + secrets.token_urlsafe(24)
-        room = self._quota - await self._database.read(tenant, lambda tx: tx.sum(HANDLES, HANDLES.c.size))
+        room, whose = await self._database.read(tenant, lambda tx: self._room(tx, principal, shares))
         path = self._folder / handle
         try:
-            size, digest = await self._write(path, chunks, room)
+            size, digest = await self._write(path, chunks, room, whose)
             until = self._clock.now() + KEEP_S
             row = {"handle": handle, "principal": principal, "size": size, "sha256": digest, "until": until}
 
             def add(tx: Transaction) -> None:
-                _within(tx.sum(HANDLES, HANDLES.c.size) + size, self._quota, "this tenant may have at a time")
+                _within(size, *self._room(tx, principal, shares))
                 tx.insert(HANDLES, **row)
 
             await self._database.write(tenant, add)
@@ -82,7 +94,18 @@ class FileBlobs:
             raise
         return handle
 
-    async def _write(self, path: Path, chunks: AsyncIterator[bytes], room: int) -> tuple[int, str]:
+    def _room(self, tx: Transaction, principal: str, shares: bool) -> tuple[int, str]:
+        """Give how many more bytes there may be, and by whose measure. Raises `TooLarge` for too many handles."""
+        in_all = self._quota - tx.sum(HANDLES, HANDLES.c.size)
+        if not shares:
+            return in_all, "this tenant may have at a time"
+        theirs = HANDLES.c.principal == principal
+        if tx.count(HANDLES, theirs) >= self._most_handles:
+            raise TooLarge(f"you have {self._most_handles} stored results and uploads already", hint=_LESS)
+        left = self._share - tx.sum(HANDLES, HANDLES.c.size, theirs)
+        return (left, "are left of your share") if left < in_all else (in_all, "this tenant may have at a time")
+
+    async def _write(self, path: Path, chunks: AsyncIterator[bytes], room: int, whose: str) -> tuple[int, str]:
         state, size = hashlib.sha256(), 0
         with _disk_faults():
             file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -90,7 +113,7 @@ class FileBlobs:
             async for chunk in chunks:
                 size += len(chunk)
                 _within(size, self._most, "one may have")
-                _within(size, room, "this tenant may have at a time")
+                _within(size, room, whose)
                 await _to_its_end(_store, file, state, chunk)
             await _to_its_end(_flush, file, self._folder)
         finally:
@@ -142,7 +165,7 @@ class FileBlobs:
 
 def _within(size: int, most: int, whose: str) -> None:
     if size > most:
-        raise TooLarge(f"this is more than the {max(0, most)} bytes that {whose}")
+        raise TooLarge(f"this is more than the {max(0, most)} bytes that {whose}", hint=_LESS)
 
 
 async def _to_its_end(work: Callable[..., None], *args: Any) -> None:

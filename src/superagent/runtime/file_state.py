@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, NotRequired, Protocol, TypedDict, cast
 
@@ -21,6 +21,7 @@ from superagent.runtime.os_problems import printable
 from superagent.runtime.protected import Inode, Protected, inode_of
 from superagent.runtime.tree_walk import Entry, walk
 
+Tick = Callable[[], None]
 Kind = Literal["absent", "file", "link", "directory", "fifo"]
 _CHUNK = 1024 * 1024
 _MOST_READ = 4 << 30
@@ -115,20 +116,26 @@ def capture(dir_fd: int, name: str, sink: Sink, quota: Quota | None = None) -> K
     return Kept(captured, pot.state.hexdigest(), pot.bytes)
 
 
-def digest(dir_fd: int, name: str) -> str:
+def _on() -> None:
+    """Let it take as long as it takes."""
+
+
+def digest(dir_fd: int, name: str, tick: Tick = _on) -> str:
     """Name the state of what stands at a name by SHA-256 over kinds, modes, content, link targets and inner names.
 
     Owner, times and attributes do not count, nor the name itself. Once 4 GiB have been read, a file counts by size,
-    time and inode: a file of holes costs nothing to make and would take days to read.
+    time and inode: a file of holes costs nothing to make and would take days to read. `tick` is called on the way and
+    may end it.
     """
     state = hashlib.sha256()
     left = _MOST_READ
     for entry in _tree(dir_fd, name):
+        tick()
         content = ""
         if kind_of(entry.stat.st_mode) == "file":
             left -= entry.stat.st_size
             content = (
-                _content_of(entry)
+                _content_of(entry, tick)
                 if left >= 0
                 else f"{entry.stat.st_size} {entry.stat.st_mtime_ns} {entry.stat.st_ino}"
             )
@@ -208,7 +215,7 @@ class _Pot:
         if self.bytes > self.quota.max_bytes or self.entries > self.quota.max_entries:
             raise TooLarge(
                 f"more than {self.quota.max_bytes} bytes or {self.quota.max_entries} entries would have to be kept",
-                hint="change less at once, or have the quota raised",
+                hint="change less at once, wait until older entries of the undo store expire, or have the quota raised",
             )
 
 
@@ -246,17 +253,18 @@ def _target(entry: Entry) -> str:
     return os.readlink(entry.name, dir_fd=entry.dir_fd)
 
 
-def _content_of(entry: Entry) -> str:
+def _content_of(entry: Entry, tick: Tick) -> str:
     fd = entry.open()
     try:
-        return content_digest(fd)
+        return content_digest(fd, tick)
     finally:
         os.close(fd)
 
 
-def content_digest(fd: int) -> str:
+def content_digest(fd: int, tick: Tick = _on) -> str:
     """Give the SHA-256 in hex of all that a descriptor gives from where it stands."""
     state = hashlib.sha256()
     while chunk := os.read(fd, _CHUNK):
+        tick()
         state.update(chunk)
     return state.hexdigest()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 from superagent.core.context import Context
-from superagent.core.problems import Changed, Denied, NotFound
+from superagent.core.problems import Changed, Deadline, Denied, NotFound
 from superagent.core.resources import Effect, Resource
 from superagent.runtime.beneath import At, Roots, resolve
 from superagent.runtime.file_restore import remove
@@ -61,7 +62,10 @@ class FilesReach:
         Without `hidden`, names that begin with a dot are left out with all they hold.
         """
 
+        tick = in_time(self._ctx)
+
         def may(path: str, is_dir: bool) -> bool:
+            tick()
             return (hidden or "/." not in path[path.rindex("/") :]) and self._ctx.may_path(path, effect)
 
         return walk(
@@ -81,7 +85,9 @@ class FilesReach:
         """
         closed = self._protected.inodes | self._protected.carve_outs.keys()
         bare = At(at.dir_fd, at.name, at.path, at.real, at.stat, Protected(), owned=False)
+        tick = in_time(self._ctx)
         for entry in walk(bare, lambda path, is_dir: True):
+            tick()
             if inode_of(entry.stat) in closed or not self._ctx.may_path(entry.path, effect):
                 raise Denied(
                     f"`{printable(at.path)}` holds something that this call may not change",
@@ -106,3 +112,17 @@ class FilesReach:
         except NotFound:
             return False
         return True
+
+
+def in_time(ctx: Context) -> Callable[[], None]:
+    """Give what ends a dry run in a thread, which cannot be stopped from outside, once its time is up.
+
+    What changes something is not ended here: the same looking goes before a change and before it is put back.
+    """
+    deadline = ctx.invocation.deadline if ctx.invocation.call.dry_run else None
+
+    def tick() -> None:
+        if deadline is not None and time.monotonic() > deadline:  # the loop's own clock, and readable from a thread
+            raise Deadline("this did not end in time", hint="begin further down, or give it more time")
+
+    return tick

@@ -5,21 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, Double, Index, LargeBinary, Row, String
+from sqlalchemy import BigInteger, Column, Double, Index, LargeBinary, Row, String, func, tuple_
 
 from superagent.core.invocation import Outcome, Status, Ticket
 from superagent.core.ports import Clock, Remembered
-from superagent.core.problems import IdempotencyMismatch, InvalidInput
+from superagent.core.problems import IdempotencyMismatch, InvalidInput, TooLarge
 from superagent.data.areas import Area
 from superagent.data.database import Database
-from superagent.data.transaction import Transaction, Where
+from superagent.data.transaction import InstanceTransaction, Transaction, Where
 from superagent.runtime.presence import Presence
 from superagent.runtime.stored import Seals, pack_outcome, place, unknown, unpack_outcome
 from superagent.runtime.work_tables import INVOCATIONS
 
 KEEP_S = 86_400.0
 LONGEST_KEY = 255
-AREA = Area("idempotency", "idempotency_0001", Path(__file__).parent / "migrations" / "versions")
+QUOTA_BYTES = 4 * 1024**3
+SHARE = 0.25
+ROW_BYTES = 1024  # what a key costs besides its outcome
+SWEEP_AT_ONCE = 500
+AREA = Area("idempotency", "idempotency_0002", Path(__file__).parent / "migrations" / "versions")
 CALLS = AREA.table(
     "idempotency_calls",
     Column("principal", String(255), primary_key=True),
@@ -32,12 +36,31 @@ CALLS = AREA.table(
     Column("outcome", LargeBinary),  # sealed; none while it runs
     Index(None, "until"),
 )
+USAGE = AREA.table(
+    "idempotency_usage",
+    Column("principal", String(255), primary_key=True),
+    Column("bytes", BigInteger, nullable=False),
+)
 
 
 class SqlIdempotency:
-    """Fill the port `Idempotency` with one row per (tenant, principal, operation, key)."""
+    """Fill the port `Idempotency` with one row per (tenant, principal, operation, key).
 
-    def __init__(self, database: Database, seals: Seals, clock: Clock, presence: Presence) -> None:
+    What is remembered of a tenant may take `quota_bytes`, and of somebody who acts for somebody else `share` of them.
+    Nothing begins above that; what has begun is remembered whole.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        seals: Seals,
+        clock: Clock,
+        presence: Presence,
+        quota_bytes: int = QUOTA_BYTES,
+        share: float = SHARE,
+    ) -> None:
+        self._quota = quota_bytes
+        self._share = int(quota_bytes * share)
         self._database = database
         self._seals = seals
         self._clock = clock
@@ -48,7 +71,7 @@ class SqlIdempotency:
 
         None also for the very same invocation when it is taken up again. An earlier one whose process died is given
         with the outcome `unknown`: it is not run again. Raises `IdempotencyMismatch` for another input under the same
-        key.
+        key, `TooLarge` when as much is remembered as may be.
         """
         call, invocation, tenant = ticket.invocation.call, ticket.invocation.id, ticket.invocation.principal.tenant
         if len(call.key) > LONGEST_KEY:
@@ -59,11 +82,13 @@ class SqlIdempotency:
 
         def begin(tx: Transaction) -> tuple[Row[Any], bool] | None:
             if tx.insert_new(CALLS, **keyed, **mine, until=now + KEEP_S):
+                self._use(tx, ticket)
                 return None
             row = tx.first(CALLS, *_key(ticket))
             assert row is not None
             if row.invocation == invocation or row.until <= now:
                 tx.update(CALLS, *_key(ticket), **mine, until=now + KEEP_S, outcome=None)
+                _charge(tx, row.principal, -len(row.outcome or b""))
                 return None
             queued = (INVOCATIONS.c.id == row.invocation, INVOCATIONS.c.state == Status.QUEUED.value)
             return row, bool(tx.count(INVOCATIONS, *queued))
@@ -86,16 +111,46 @@ class SqlIdempotency:
         tenant = ticket.invocation.principal.tenant
         sealed = self._seals.seal("outcomes", place(tenant, ticket.invocation.id), pack_outcome(outcome))
         until = self._clock.now() + KEEP_S
-        await self._database.write(tenant, lambda tx: tx.update(CALLS, *_own(ticket), outcome=sealed, until=until))
+
+        def finish(tx: Transaction) -> None:
+            row = tx.first(CALLS, *_own(ticket))
+            if row is not None:
+                tx.update(CALLS, *_own(ticket), outcome=sealed, until=until)
+                _charge(tx, row.principal, len(sealed) - len(row.outcome or b""))
+
+        await self._database.write(tenant, finish)
 
     async def forget(self, ticket: Ticket) -> None:
         """Forget a call that was refused before its intent."""
-        await self._database.write(ticket.invocation.principal.tenant, lambda tx: tx.delete(CALLS, *_own(ticket)))
+
+        def forget(tx: Transaction) -> None:
+            row = tx.first(CALLS, *_own(ticket))
+            if row is not None:
+                tx.delete(CALLS, *_own(ticket))
+                _charge(tx, row.principal, -_cost(row.outcome))
+
+        await self._database.write(ticket.invocation.principal.tenant, forget)
 
     async def sweep(self) -> int:
         """Forget what is older than 24 hours; give how many."""
         now = self._clock.now()
-        return await self._database.write_instance(lambda tx: tx.delete(CALLS, CALLS.c.until <= now))
+        swept = 0
+        while count := await self._database.write_instance(lambda tx: _forget_until(tx, now)):
+            swept += count
+        return swept
+
+    def _use(self, tx: Transaction, ticket: Ticket) -> None:
+        principal = ticket.invocation.principal
+        _charge(tx, principal.id, ROW_BYTES)
+        used = tx.sum(USAGE, USAGE.c.bytes)
+        mine = tx.sum(USAGE, USAGE.c.bytes, USAGE.c.principal == principal.id)
+        if used > self._quota or (principal.shares and mine > self._share):
+            whose = f"this tenant's {self._quota}" if used > self._quota else f"your share of {self._share}"
+            raise TooLarge(
+                f"the outcomes that are remembered by idempotency key would take more than {whose} bytes",
+                hint="call without a key, or wait: keys are forgotten after 24 hours; the owner can raise"
+                " `limits.agent_share`",
+            )
 
 
 def _key(ticket: Ticket) -> tuple[Where, ...]:
@@ -109,3 +164,27 @@ def _key(ticket: Ticket) -> tuple[Where, ...]:
 
 def _own(ticket: Ticket) -> tuple[Where, ...]:
     return (*_key(ticket), CALLS.c.invocation == ticket.invocation.id)
+
+
+def _cost(outcome: bytes | None) -> int:
+    return ROW_BYTES + len(outcome or b"")
+
+
+def _charge(tx: Transaction, principal: str, size: int) -> None:
+    """Count what the remembered calls of a principal take."""
+    if size and not tx.update(USAGE, USAGE.c.principal == principal, bytes=USAGE.c.bytes + size):
+        tx.insert(USAGE, principal=principal, bytes=size)
+
+
+def _forget_until(tx: InstanceTransaction, now: float) -> int:
+    key = (CALLS.c.tenant, CALLS.c.principal, CALLS.c.operation, CALLS.c.key)
+    size = func.coalesce(func.length(CALLS.c.outcome), 0)
+    rows = tx.select(CALLS, CALLS.c.until <= now, columns=[*key, size.label("size")], limit=SWEEP_AT_ONCE)
+    freed: dict[tuple[str, str], int] = {}
+    for row in rows:
+        freed[row.tenant, row.principal] = freed.get((row.tenant, row.principal), 0) + ROW_BYTES + row.size
+    for (tenant, principal), bytes_ in freed.items():
+        theirs = (USAGE.c.tenant == tenant, USAGE.c.principal == principal)
+        tx.update(USAGE, *theirs, bytes=USAGE.c.bytes - bytes_)
+        tx.delete(USAGE, *theirs, USAGE.c.bytes <= 0)
+    return tx.delete(CALLS, tuple_(*key).in_([tuple(row[:4]) for row in rows])) if rows else 0

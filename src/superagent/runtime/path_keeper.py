@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Protocol, cast
 
 from superagent.core.context import Context
@@ -15,7 +15,7 @@ from superagent.core.resources import Resource
 from superagent.runtime.beneath import At, kind_of
 from superagent.runtime.file_restore import parent_mtime_ns, restore
 from superagent.runtime.file_state import Captured, Node, Quota, Sink, Source, capture, digest, read_manifest
-from superagent.runtime.files_reach import FilesReach
+from superagent.runtime.files_reach import FilesReach, in_time
 from superagent.runtime.os_problems import os_errors_about, printable
 from superagent.runtime.protected import Protected
 from superagent.runtime.tree_walk import walk
@@ -28,6 +28,10 @@ _ABSENT = hashlib.sha256().hexdigest()
 MOST_COMPARED = 10_000  # lines: comparing takes time that grows faster than they do
 
 
+Room = Callable[[str, Sequence[str]], Awaitable[int]]
+"""Takes a tenant and who acts in it, on whose behalf; gives the bytes that may still be kept."""
+
+
 class Store(Sink, Source, Protocol):
     """Where kept content lies."""
 
@@ -38,16 +42,21 @@ class PathKeeper:
     An operation that writes through a link names the real path to `ctx.changing`.
     """
 
-    def __init__(self, store: Store, quota: Quota | None = None) -> None:
+    def __init__(self, store: Store, quota: Quota | None = None, room: Room | None = None) -> None:
         self._store = store
         self._quota = quota or Quota()
+        self._room = room
 
     async def keep(self, ctx: Context, resource: Resource) -> tuple[dict[str, Any], str, int]:
         """Keep what stands there durably: (data, digest, bytes kept)."""
+        quota = self._quota
+        if self._room is not None:  # what there is no room for is not even copied
+            room = await self._room(ctx.tenant, ctx.principal.ids)
+            quota = Quota(min(quota.max_bytes, room), quota.max_entries)
 
         def work() -> tuple[dict[str, Any], str, int]:
             with _place(ctx, resource) as at, os_errors_about(resource.path):
-                kept = capture(at.dir_fd, at.name, self._store, self._quota)
+                kept = capture(at.dir_fd, at.name, self._store, quota)
             return {"captured": kept.captured}, kept.digest, kept.bytes
 
         return await ctx.thread(work)
@@ -58,7 +67,7 @@ class PathKeeper:
         def work() -> str:
             try:
                 with _place(ctx, resource) as at, os_errors_about(resource.path):
-                    return digest(at.dir_fd, at.name)
+                    return digest(at.dir_fd, at.name, in_time(ctx))
             except NotFound:
                 return _ABSENT
 
@@ -98,7 +107,12 @@ class PathKeeper:
         def work() -> str:
             with _place(ctx, resource) as at, os_errors_about(resource.path):
                 self._require_whole(ctx, at, resource, data)
-                before, after = _shown_now(at), _shown_kept(cast(Captured, data["captured"])["node"], self._store)
+
+                def may(inner: str) -> bool:
+                    return ctx.may_path(at.real + inner)  # what may be changed and not read is not named
+
+                before = _shown_now(at, may)
+                after = _shown_kept(cast(Captured, data["captured"])["node"], self._store, may)
             name = printable(resource.path)
             if len(before) + len(after) > MOST_COMPARED:
                 return f"{name}: {len(before)} lines now, {len(after)} lines after; too many to compare\n"
@@ -125,7 +139,7 @@ def _place(ctx: Context, resource: Resource) -> At:
     return cast(FilesReach, ctx.files).at(resource.path, effect=resource.effect, follow=False)
 
 
-def _shown_now(at: At) -> list[str]:
+def _shown_now(at: At, may: Callable[[str], bool]) -> list[str]:
     if at.stat is None:
         return []
     if stat.S_ISREG(at.stat.st_mode) and at.stat.st_size <= _SHOWN_BYTES:
@@ -133,12 +147,12 @@ def _shown_now(at: At) -> list[str]:
     if not at.is_dir:
         return [_line("", kind_of(at.stat.st_mode), at.stat.st_mode, at.stat.st_mtime_ns)]
     bare = At(at.dir_fd, at.name, at.path, "", at.stat, Protected(), owned=False)
-    entries = walk(bare, lambda path, is_dir: True)
+    entries = walk(bare, lambda path, is_dir: may(path))
     found = (_line(one.path, kind_of(one.stat.st_mode), one.stat.st_mode, one.stat.st_mtime_ns) for one in entries)
     return _some(found)
 
 
-def _shown_kept(node: Node, source: Source) -> list[str]:
+def _shown_kept(node: Node, source: Source, may: Callable[[str], bool]) -> list[str]:
     if node["kind"] == "absent":
         return []
     mode = node.get("mode", 0)
@@ -149,14 +163,16 @@ def _shown_kept(node: Node, source: Source) -> list[str]:
         os.close(fd)
     if "manifest" not in node:
         return [_line("", node["kind"], mode, node.get("mtime_ns", 0))]
-    return _some(_manifest_lines(node["manifest"], source))
+    return _some(_manifest_lines(node["manifest"], source, may))
 
 
-def _manifest_lines(manifest: str, source: Source) -> Iterator[str]:
+def _manifest_lines(manifest: str, source: Source, may: Callable[[str], bool]) -> Iterator[str]:
     trail: list[str] = []
     for depth, name, node in read_manifest(manifest, source):
         trail[depth - 1 :] = [name]
-        yield _line("/" + "/".join(trail), node["kind"], node.get("mode", 0), node.get("mtime_ns", 0))
+        inner = "/" + "/".join(trail)
+        if may(inner):
+            yield _line(inner, node["kind"], node.get("mode", 0), node.get("mtime_ns", 0))
 
 
 def _lines(fd: int, mode: int) -> list[str]:

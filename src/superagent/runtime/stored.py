@@ -68,6 +68,7 @@ class _Invocation(msgspec.Struct):
     resumed: bool
     trace: str
     batch: str
+    callers: tuple[str, ...] = ()
 
 
 class _Held(msgspec.Struct):
@@ -149,6 +150,7 @@ def pack_held(held: Held) -> bytes:
         one.resumed,
         one.trace,
         one.batch,
+        one.callers,
     )
     return _encode(_Held(invocation, held.hash, held.decision_digest, held.by, held.preview, held.resources))
 

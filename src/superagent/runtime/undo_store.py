@@ -1,4 +1,4 @@
-"""The undo store: what stood at resources before they were changed, for seven days and within each tenant's quota."""
+"""The undo store: what stood at resources before they were changed, for seven days and within quotas."""
 
 from __future__ import annotations
 
@@ -8,7 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, Row, String, Text, select
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    Row,
+    String,
+    Table,
+    Text,
+    or_,
+    select,
+)
 
 from superagent.core.ports import Clock, Kept
 from superagent.core.problems import TooLarge
@@ -20,10 +34,12 @@ from superagent.runtime.kept_content import KeptContent
 from superagent.runtime.stored import Seals, place
 
 QUOTA_BYTES = 10 * 1024**3
+SHARE = 0.25
+MOST_ENTRIES = 1_000_000  # of what did not exist before nothing is kept, and a row all the same
 KEEP_S = 7 * 86_400.0
 _GRACE_S = 86_400.0  # content outlives its entries: it is put before they are, and the clock may step
 _AT_ONCE = 500
-AREA = Area("undo", "undo_0001", Path(__file__).parent / "migrations" / "versions")
+AREA = Area("undo", "undo_0002", Path(__file__).parent / "migrations" / "versions")
 ENTRIES = AREA.table(
     "undo_entries",
     Column("id", NUMBER, primary_key=True, autoincrement=True),
@@ -55,11 +71,28 @@ ACTORS = AREA.table(  # who acted, and on whose behalf
     Column("principal", String(255), nullable=False),
     Index(None, "tenant", "principal", "entry"),
 )
+CALLERS = AREA.table(  # the invocations that led to the one that changed something
+    "undo_callers",
+    Column("entry", NUMBER, primary_key=True, autoincrement=False),
+    Column("place", Integer, primary_key=True, autoincrement=False),
+    Column("invocation", String(26), nullable=False),
+    Index(None, "tenant", "invocation", "entry"),
+)
 USAGE = AREA.table("undo_usage", Column("bytes", BigInteger, nullable=False))
+SHARES = AREA.table(  # the same, by who acted
+    "undo_shares",
+    Column("principal", String(255), primary_key=True),
+    Column("bytes", BigInteger, nullable=False),
+    Column("entries", Integer, nullable=False),
+)
 
 
 class SqlUndo:
-    """Fill the port `UndoStore` with rows; `content` keeps the bytes they speak of."""
+    """Fill the port `UndoStore` with rows; `content` keeps the bytes they speak of.
+
+    A tenant may keep `quota_bytes`, and whoever acts for somebody else `share` of them in `most_entries`: one agent
+    must not use up what all have. A person's own changes count and have no share.
+    """
 
     def __init__(
         self,
@@ -69,25 +102,34 @@ class SqlUndo:
         folder: Path,
         quota_bytes: int = QUOTA_BYTES,
         keep_s: float = KEEP_S,
+        share: float = SHARE,
+        most_entries: int = MOST_ENTRIES,
     ) -> None:
         self.content = KeptContent(folder / "blobs")
         self._database = database
         self._seals = seals
         self._clock = clock
         self._quota = quota_bytes
+        self._share = int(quota_bytes * share)
         self._keep_s = keep_s
+        self._most_entries = most_entries
 
-    async def room(self, tenant: str) -> int:
-        """Give the bytes that a tenant may still keep; ask before content is copied."""
-        used = await self._database.read(tenant, lambda tx: tx.sum(USAGE, USAGE.c.bytes))
-        return max(0, self._quota - used)
+    async def room(self, tenant: str, chain: Sequence[str] = ()) -> int:
+        """Give the bytes that a tenant, or who acts in it with this chain, may still keep; ask before copying."""
+        acting = chain[0] if len(chain) > 1 else ""
+
+        def left(tx: Transaction) -> int:
+            in_all = self._quota - tx.sum(USAGE, USAGE.c.bytes)
+            return min(in_all, self._share - _share_of(tx, acting)[0]) if acting else in_all
+
+        return max(0, await self._database.read(tenant, left))
 
     async def add(self, kept: Kept) -> int:
-        """Keep an entry durably and give its id. Raises `TooLarge` over quota: nothing was changed yet."""
+        """Keep an entry durably and give its id. Raises `TooLarge` over quota or share: nothing was changed yet."""
         data = self._seal(kept.tenant, kept.invocation, kept.data)
 
         def add(tx: Transaction) -> int:
-            _use(tx, kept.bytes, self._quota)
+            self._use(tx, kept)
             entry = tx.insert(
                 ENTRIES,
                 invocation=kept.invocation,
@@ -109,6 +151,8 @@ class SqlUndo:
             )
             chain = kept.chain or (kept.principal,)
             tx.insert_many(ACTORS, [{"entry": entry, "place": at, "principal": one} for at, one in enumerate(chain)])
+            led_to = [{"entry": entry, "place": at, "invocation": one} for at, one in enumerate(kept.callers)]
+            tx.insert_many(CALLERS, led_to)
             return entry
 
         return await self._database.write(kept.tenant, add)
@@ -148,7 +192,7 @@ class SqlUndo:
         since: float = 0.0,
         limit: int = 1000,
     ) -> list[Kept]:
-        """Give entries, oldest first: of these invocations and their children, of a session, of a principal.
+        """Give entries, oldest first: of these invocations and all they led to, of a session, of a principal.
 
         A principal's are its own and those made on its behalf. Conditions that are given must all hold; `since` in
         epoch seconds. Where there are more than `limit`, the newest are given, for they are taken back first. What has
@@ -160,13 +204,16 @@ class SqlUndo:
         if principal:
             theirs = select(ACTORS.c.entry).where(ACTORS.c.tenant == tenant, ACTORS.c.principal == principal)
             wanted.append(ENTRIES.c.id.in_(theirs))
+        if ids:
+            led_to = select(CALLERS.c.entry).where(CALLERS.c.tenant == tenant, CALLERS.c.invocation.in_(ids))
+            wanted.append(or_(ENTRIES.c.invocation.in_(ids), ENTRIES.c.id.in_(led_to)))
 
-        def find(tx: Transaction) -> list[tuple[Row[Any], tuple[str, ...]]]:
-            family = [ENTRIES.c.invocation.in_(_family(tx, ids))] if ids else []
-            rows = tx.select(ENTRIES, *wanted, *family, order=[ENTRIES.c.id.desc()], limit=limit)
-            return [(row, _chain(tx, row.id)) for row in reversed(rows)]
+        def find(tx: Transaction) -> list[tuple[Row[Any], tuple[str, ...], tuple[str, ...]]]:
+            rows = tx.select(ENTRIES, *wanted, order=[ENTRIES.c.id.desc()], limit=limit)
+            chains, callers = _listed(tx, ACTORS.c.principal, rows), _listed(tx, CALLERS.c.invocation, rows)
+            return [(row, chains.get(row.id, ()), callers.get(row.id, ())) for row in reversed(rows)]
 
-        return [self._kept(row, chain) for row, chain in await self._database.read(tenant, find)]
+        return [self._kept(*found) for found in await self._database.read(tenant, find)]
 
     async def sweep(self) -> int:
         """Remove entries whose time is over, and content that none of the others can need; give how many entries."""
@@ -179,50 +226,62 @@ class SqlUndo:
         await asyncio.to_thread(self.content.sweep, now - self._keep_s - _GRACE_S)
         return removed
 
+    def _use(self, tx: Transaction, kept: Kept) -> None:
+        used, (mine, entries) = tx.sum(USAGE, USAGE.c.bytes), _share_of(tx, kept.principal)
+        if used + kept.bytes > self._quota:
+            raise TooLarge(
+                f"what is kept for undo would be more than the {self._quota} bytes of this tenant",
+                hint="change less, wait until older entries expire, or have the quota raised",
+            )
+        if len(kept.chain) > 1 and (mine + kept.bytes > self._share or entries >= self._most_entries):
+            raise TooLarge(
+                f"what is kept for undo of what `{kept.principal}` does would be more than its share of "
+                f"{self._share} bytes and {self._most_entries} changes",
+                hint="change less, wait until older entries expire (`undo.list`), or have `limits.agent_share` raised",
+            )
+        if not tx.update(USAGE, bytes=USAGE.c.bytes + kept.bytes):
+            tx.insert(USAGE, bytes=kept.bytes)
+        more = {"bytes": SHARES.c.bytes + kept.bytes, "entries": SHARES.c.entries + 1}
+        if not tx.update(SHARES, SHARES.c.principal == kept.principal, **more):
+            tx.insert(SHARES, principal=kept.principal, bytes=kept.bytes, entries=1)
+
     def _seal(self, tenant: str, invocation: str, data: dict[str, Any]) -> bytes:
         return self._seals.seal("undo", place(tenant, invocation), msgspec.json.encode(data))
 
-    def _kept(self, row: Row[Any], chain: tuple[str, ...]) -> Kept:
+    def _kept(self, row: Row[Any], chain: tuple[str, ...], callers: tuple[str, ...]) -> Kept:
         fields: dict[str, Any] = dict(row._mapping)  # pyright: ignore[reportPrivateUsage] - SQLAlchemy's own public name
         fields["effect"] = Effect(row.effect)
         fields["data"] = msgspec.json.decode(self._seals.open("undo", place(row.tenant, row.invocation), row.data))
-        return Kept(**fields, chain=chain)
+        return Kept(**fields, chain=chain, callers=callers)
 
 
-def _chain(tx: Transaction, entry: int) -> tuple[str, ...]:
-    return tuple(row.principal for row in tx.select(ACTORS, ACTORS.c.entry == entry, order=[ACTORS.c.place]))
+def _listed(tx: Transaction, column: Column[Any], rows: Sequence[Row[Any]]) -> dict[int, tuple[str, ...]]:
+    """Give what a table lists for each of these entries, in order."""
+    table, found = column.table, dict[int, list[str]]()
+    assert isinstance(table, Table)
+    for first in range(0, len(rows), _AT_ONCE):
+        these = table.c.entry.in_([row.id for row in rows[first : first + _AT_ONCE]])
+        for one in tx.select(table, these, order=[table.c.entry, table.c.place]):
+            found.setdefault(one.entry, []).append(getattr(one, column.name))
+    return {entry: tuple(listed) for entry, listed in found.items()}
 
 
-def _family(tx: Transaction, ids: Sequence[str]) -> list[str]:
-    """Give these invocations and all that they called, as far as something was kept for them."""
-    family = dict.fromkeys(ids)
-    generation = list(family)
-    while generation:
-        children = tx.select(ENTRIES, ENTRIES.c.parent.in_(generation), columns=[ENTRIES.c.invocation])
-        generation = [row.invocation for row in children if row.invocation not in family]
-        family.update(dict.fromkeys(generation))
-    return list(family)
-
-
-def _use(tx: Transaction, size: int, quota: int) -> None:
-    used = tx.first(USAGE)
-    if (used.bytes if used else 0) + size > quota:
-        raise TooLarge(
-            f"what is kept for undo would be more than the {quota} bytes of this tenant",
-            hint="change less, wait until older entries expire, or have the quota raised",
-        )
-    if used is None:
-        tx.insert(USAGE, bytes=size)
-    else:
-        tx.update(USAGE, bytes=USAGE.c.bytes + size)
+def _share_of(tx: Transaction, principal: str) -> tuple[int, int]:
+    row = tx.first(SHARES, SHARES.c.principal == principal)
+    return (0, 0) if row is None else (row.bytes, row.entries)
 
 
 def _remove(tx: InstanceTransaction, rows: Sequence[Row[Any]]) -> int:
-    freed: dict[str, int] = {}
+    freed: dict[tuple[str, str], list[int]] = {}
     for row in rows:
-        freed[row.tenant] = freed.get(row.tenant, 0) + row.bytes
-    for tenant, size in freed.items():
+        freed.setdefault((row.tenant, row.principal), []).append(row.bytes)
+    for (tenant, principal), sizes in freed.items():
+        size = sum(sizes)
+        theirs = (SHARES.c.tenant == tenant, SHARES.c.principal == principal)
         tx.update(USAGE, USAGE.c.tenant == tenant, bytes=USAGE.c.bytes - size)
+        tx.update(SHARES, *theirs, bytes=SHARES.c.bytes - size, entries=SHARES.c.entries - len(sizes))
+        tx.delete(SHARES, *theirs, SHARES.c.entries <= 0)
     gone = [row.id for row in rows]
     tx.delete(ACTORS, ACTORS.c.entry.in_(gone))
+    tx.delete(CALLERS, CALLERS.c.entry.in_(gone))
     return tx.delete(ENTRIES, ENTRIES.c.id.in_(gone))

@@ -247,6 +247,20 @@ def test_too_many_watches_or_files_are_said(tmp_path: Path, monkeypatch: pytest.
     watch.close()
 
 
+async def test_a_watch_that_the_system_has_no_room_for_is_said_to_be_one_too_many(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full:
+        """A system whose watches are used up."""
+
+        def inotify_init1(self, *_: object) -> int:
+            ctypes.set_errno(errno.EMFILE)
+            return -1
+
+    monkeypatch.setattr(engine, "_libc", Full())
+    assert await why_not(ground, "") == "overloaded"
+
+
 def test_what_cannot_be_watched_is_an_error(tmp_path: Path) -> None:
     watch = Watch()
     (tmp_path / "file").touch()

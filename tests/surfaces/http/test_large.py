@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from superagent.core.problems import NotFound
 from superagent.surfaces.http.large import range_of
 from tests.promise import promise
-from tests.surfaces.http.house import Caller, House, problem_of
+from tests.surfaces.http.house import Caller, House, house_in, problem_of
 from tests.surfaces.http.raw import head, wire
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -202,6 +203,20 @@ async def test_a_key_that_may_not_read_results_downloads_none(house: House) -> N
     nobody = await house.agent(name="nobody")
 
     problem_of(await nobody.get(f"/v1/results/{handle}/raw"), 404, "not-found")
+
+
+async def test_an_agent_uploads_no_more_than_its_share_and_another_still_can(tmp_path: Path) -> None:
+    async with house_in(tmp_path / "data", limits__blob_quota_bytes=4_000) as house:
+        one, other = await house.agent(), await house.agent()
+        assert (await one.http.put("/v1/blobs", content=b"x" * 1_000)).status_code == 201
+
+        refused = await one.http.put("/v1/blobs", content=b"x")
+
+        problem = problem_of(refused, 413, "too-large")
+        assert "share" in problem["detail"]
+        assert "result.delete" in problem["hint"]
+        assert (await house.refusal(refused))["problem"] == "too-large"
+        assert (await other.http.put("/v1/blobs", content=b"x" * 1_000)).status_code == 201
 
 
 async def test_a_handle_that_is_a_path_finds_nothing(agent: Caller) -> None:

@@ -68,6 +68,23 @@ async def test_a_parallel_batch_runs_at_once_and_answers_in_order(house: House) 
     assert loop.time() - begun < 4.0  # one after the other they take five seconds
 
 
+@pytest.mark.parametrize("mode", ["sequential", "parallel"])
+async def test_the_outputs_of_a_batch_have_a_budget_and_the_rest_handles(house: House, mode: str) -> None:
+    agent = await house.agent()
+    (agent.workspace / "long").write_text("x" * 1_000_000)
+    reads = [{"operation": "files.read", "input": {"path": "long", "max_bytes": 1_000_000}}] * 20
+
+    response = await agent.http.post("/v1/batch", json={"calls": reads, "mode": mode})
+
+    outcomes = response.json()["outcomes"]
+    apart = [one["handle"] for one in outcomes if "handle" in one]
+    assert {one["status"] for one in outcomes} == {"done"}
+    assert len(apart) == 4  # sixteen of a little over 1,000,000 bytes fit into 16 MiB
+    assert len(response.content) < 17 * 1024 * 1024
+    whole = json.loads((await agent.get(f"/v1/results/{apart[-1]}/raw")).content)
+    assert whole["content"] == "x" * 1_000_000
+
+
 @promise("6.1")
 async def test_an_atomic_batch_takes_everything_back_when_one_call_fails(house: House) -> None:
     agent = await house.agent()

@@ -27,7 +27,9 @@ class Trail(Protocol):
 class Handles(Protocol):
     """Where an export is put."""
 
-    def put(self, tenant: str, principal: str, chunks: AsyncIterator[bytes], *, what: str = "blob") -> Awaitable[str]:
+    def put(
+        self, tenant: str, principal: str, chunks: AsyncIterator[bytes], *, what: str = "blob", shares: bool = False
+    ) -> Awaitable[str]:
         """Store bytes and give their handle."""
         ...
 
@@ -110,7 +112,8 @@ def plugin(trail: Trail, handles: Handles) -> Plugin:
     ) -> Exported:
         """Export records of your tenant as JSON lines under a handle; `since` and `until` are epoch seconds."""
         chunks, count = await trail.export(ctx.tenant, actor=actor, operation=operation, since=since, until=until)
-        handle = await handles.put(ctx.tenant, ctx.principal.id, chunks, what="result")
+        who = ctx.principal
+        handle = await handles.put(who.tenant, who.id, chunks, what="result", shares=who.shares)
         return Exported(handle=handle, records=count)
 
     return audit

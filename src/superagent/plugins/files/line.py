@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Protocol
 
 from pydantic import Field
 
-from superagent.sdk import Conflict, Context, Deadline, Effect, InvalidInput, Plugin, TooLarge
+from superagent.sdk import Conflict, Context, Deadline, Effect, InvalidInput, Plugin, Resource, TooLarge
 
 from .engine.places import Cursor, Differs, Entry, Tick, TooMuch, Unfit
 
@@ -109,6 +109,13 @@ class Reach(Protocol):
 def reach(ctx: Context) -> Reach:
     """Give the files that this call may reach."""
     return ctx.reach("files")
+
+
+def require_readable(ctx: Context, at: Place) -> None:
+    """Go on only if all that stands at a place may be read too: what this call does with it brings it to light."""
+    ctx.require(Resource("path", "local", at.real, Effect.READ))
+    if at.is_dir:
+        reach(ctx).require_whole(at, Effect.READ)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -113,7 +114,7 @@ async def _(ctx: Context, archive: ReadPath, target: WritePath, limits: Limits |
         with told(ctx, archive), reach(ctx).at(archive) as one:
             fd = one.open()
             try:
-                names = ["/".join(member.path) for member in unpacking.members(fd, _limits(limits or Limits()))]
+                names = ["/".join(member.path) for member in _members(ctx, fd, limits or Limits())]
             finally:
                 os.close(fd)
         with told(ctx, target), reach(ctx).at(target, effect=Effect.CHANGE, follow=False) as at:
@@ -174,7 +175,7 @@ def _unpack(ctx: Context, archive: str, at: Place, limits: Limits) -> extracting
     with told(ctx, archive), reach(ctx).at(archive) as one:
         fd = one.open()
         try:
-            done = extracting.extract(unpacking.members(fd, _limits(limits)), at.dir_fd, fresh)
+            done = extracting.extract(_members(ctx, fd, limits), at.dir_fd, fresh)
             renames.take_new(at.dir_fd, fresh, at.dir_fd, at.name)
         except BaseException:
             reach(ctx).remove(at.dir_fd, fresh)
@@ -185,5 +186,6 @@ def _unpack(ctx: Context, archive: str, at: Place, limits: Limits) -> extracting
     return done
 
 
-def _limits(limits: Limits) -> unpacking.Limits:
-    return unpacking.Limits(limits.max_bytes, limits.max_entries, limits.max_ratio)
+def _members(ctx: Context, fd: int, limits: Limits) -> Iterator[unpacking.Member]:
+    most = unpacking.Limits(limits.max_bytes, limits.max_entries, limits.max_ratio)
+    return unpacking.members(fd, most, ticker(ctx))

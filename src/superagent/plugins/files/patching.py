@@ -26,7 +26,7 @@ from superagent.sdk import (
 
 from .engine import differences, patches, renames, texts, writing
 from .engine.places import Differs, Unfit
-from .line import Place, files, reach, told
+from .line import Place, files, reach, require_readable, told
 from .reading import file_bytes
 from .writing import MOST_EDITED, make_folders, topmost_missing
 
@@ -87,6 +87,8 @@ def _(values: dict[str, Any], workspace: str) -> list[Resource]:
         for path in {one.source, one.target} - {None}:
             effect = Effect.DESTROY if one.target is None else Effect.CHANGE
             found.append(Resource("path", "local", _joined(values["root"], path or ""), effect))
+        if one.source is not None:
+            found.append(Resource("path", "local", _joined(values["root"], one.source), Effect.READ))
     return sorted(found, key=lambda resource: resource.path)
 
 
@@ -118,6 +120,7 @@ def _step(ctx: Context, one: patches.FilePatch, root: str) -> _Step:
         text, encoding, mode = "", texts.UTF8, one.mode
         if one.source is not None:
             with _place(ctx, root, one.source) as at:
+                require_readable(ctx, at)  # a patch that does not fit tells what stands there
                 before = file_bytes(at, MOST_EDITED)
                 if one.target != one.source and mode is None:
                     mode = at.found().st_mode & 0o777  # a renamed file keeps its mode

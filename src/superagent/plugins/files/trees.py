@@ -5,10 +5,22 @@ from __future__ import annotations
 import errno
 import os
 
-from superagent.sdk import Conflict, Context, Effect, InvalidInput, Output, Preview, ReadPath, Risk, WritePath, put_back
+from superagent.sdk import (
+    Conflict,
+    Context,
+    Effect,
+    InvalidInput,
+    Output,
+    Preview,
+    ReadPath,
+    ReadWritePath,
+    Risk,
+    WritePath,
+    put_back,
+)
 
 from .engine import copies, listing, renames
-from .line import MOST_WALKED, Place, files, reach, ticker, timely, told
+from .line import MOST_WALKED, Place, files, reach, require_readable, ticker, timely, told
 
 
 class Copied(Output):
@@ -65,17 +77,18 @@ class Moved(Output):
 
 
 @files.operation(risk=Risk.MEDIUM, undo=put_back, atomic=True, timeout_s=600.0)
-async def move(ctx: Context, source: WritePath, target: WritePath, overwrite: bool = False) -> Moved:
+async def move(ctx: Context, source: ReadWritePath, target: WritePath, overwrite: bool = False) -> Moved:
     """Move or rename a file, a link itself or a folder; to another filesystem it is copied, verified, then deleted.
 
-    `target` is the new name itself. With `overwrite`, whatever stands there is replaced as a whole.
+    `target` is the new name itself. With `overwrite`, whatever stands there is replaced as a whole. The source must be
+    readable too: at its new place it may be for others to read.
     """
     one = await ctx.thread(lambda: reach(ctx).at(source, effect=Effect.CHANGE, follow=False))
     with one:
         other = await ctx.thread(lambda: reach(ctx).at(target, effect=Effect.CHANGE, follow=False))
         with other:
             await ctx.thread(_fit, ctx, one, other, overwrite)
-            await ctx.thread(reach(ctx).require_whole, one, Effect.CHANGE)
+            await ctx.thread(_movable, ctx, one)
 
             def work() -> Moved:
                 with told(ctx, target):
@@ -87,17 +100,23 @@ async def move(ctx: Context, source: WritePath, target: WritePath, overwrite: bo
 
 
 @move.preview
-async def _(ctx: Context, source: WritePath, target: WritePath, overwrite: bool = False) -> Preview:
+async def _(ctx: Context, source: ReadWritePath, target: WritePath, overwrite: bool = False) -> Preview:
     def work() -> Preview:
         with (
             reach(ctx).at(source, effect=Effect.CHANGE, follow=False) as one,
             reach(ctx).at(target, effect=Effect.CHANGE, follow=False) as other,
         ):
-            reach(ctx).require_whole(one, Effect.CHANGE)
+            _movable(ctx, one)
             shown = _previewed(ctx, "move", one, other, overwrite, 0)
             return shown.model_copy(update={"changes": [listing.shown(one.real), *shown.changes]})
 
     return await ctx.thread(work)
+
+
+def _movable(ctx: Context, one: Place) -> None:
+    """Refuse what may not be taken away, or come to light elsewhere, as a whole."""
+    require_readable(ctx, one)
+    reach(ctx).require_whole(one, Effect.CHANGE)
 
 
 def _fit(ctx: Context, one: Place, other: Place, overwrite: bool) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import AsyncIterator
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from superagent.sdk import Context, Output, Problem, ReadPath, Risk, TooLarge
+from superagent.sdk import Context, Output, Overloaded, Problem, ReadPath, Risk, TooLarge
 
 from .engine import listing
 from .engine.watching import Heard, Queue, Watch
@@ -43,7 +44,7 @@ async def watch(
 
     Several changes of one path within `debounce_s` seconds are told as one.
     """
-    watch_ = Watch()
+    watch_ = _hear()
     try:
         queue = Queue(lambda changed, is_dir: ctx.may_path(changed))
         await ctx.thread(_begin, ctx, path, watch_)
@@ -60,6 +61,18 @@ async def watch(
                     yield _told(one)
     finally:
         watch_.close()
+
+
+def _hear() -> Watch:
+    try:
+        return Watch()
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE):
+            raise
+        raise Overloaded(
+            "as many watches as the system allows run already",
+            hint="cancel one, or have `fs.inotify.max_user_instances` raised",
+        ) from error
 
 
 async def _readable(fd: int) -> None:

@@ -19,6 +19,7 @@ from superagent.sdk import (
     NotFound,
     Output,
     Preview,
+    ReadWritePath,
     Risk,
     WritePath,
     put_back,
@@ -26,7 +27,7 @@ from superagent.sdk import (
 
 from .engine import differences, edits, listing, renames, texts, writing
 from .engine import reading as content_of
-from .line import Mode, Place, Sha256, files, reach, told
+from .line import Mode, Place, Sha256, files, reach, require_readable, ticker, told
 from .reading import file_bytes
 
 MOST_EDITED = 32 * 1024 * 1024
@@ -99,7 +100,7 @@ async def _(
             conflicts: list[str] = []
             if at.exists and create_only:
                 conflicts.append("it exists already")
-            if expected_hash is not None and (not at.exists or _sum_of(at) != expected_hash.lower()):
+            if expected_hash is not None and (not at.exists or _sum_of(ctx, at) != expected_hash.lower()):
                 conflicts.append("its content has another SHA-256")
             what = "replace" if at.exists else "create"
             return Preview(
@@ -131,7 +132,7 @@ class _Edit:
 @files.operation(risk=Risk.MEDIUM, undo=put_back)
 async def edit(
     ctx: Context,
-    path: WritePath,
+    path: ReadWritePath,
     old: str,
     new: str,
     count: Annotated[int, Field(ge=1, le=1_000_000)] = 1,
@@ -143,7 +144,7 @@ async def edit(
 
         def work() -> Edited:
             with told(ctx, path):
-                edit = _edited(at, old, new, count, expected_hash)
+                edit = _edited(ctx, at, old, new, count, expected_hash)
                 done = writing.write(at.dir_fd, at.name, edit.data, expected_hash=edit.before)
             return Edited(path=listing.shown(at.real), sha256=done.sha256, replaced=count, diff=edit.diff)
 
@@ -154,7 +155,7 @@ async def edit(
 @edit.preview
 async def _(
     ctx: Context,
-    path: WritePath,
+    path: ReadWritePath,
     old: str,
     new: str,
     count: Annotated[int, Field(ge=1, le=1_000_000)] = 1,
@@ -162,7 +163,7 @@ async def _(
 ) -> Preview:
     def work() -> Preview:
         with told(ctx, path), reach(ctx).at(path, effect=Effect.CHANGE) as at:
-            edit = _edited(at, old, new, count, expected_hash)
+            edit = _edited(ctx, at, old, new, count, expected_hash)
             real = listing.shown(at.real)
             return Preview(summary=f"would replace {count} place(s) in `{real}`", changes=[real], diff=edit.diff)
 
@@ -323,7 +324,8 @@ async def _data(ctx: Context, content: str | None, encoding: str, blob: str | No
     return await ctx.thread(encoded, content)
 
 
-def _edited(at: Place, old: str, new: str, count: int, expected_hash: str | None) -> _Edit:
+def _edited(ctx: Context, at: Place, old: str, new: str, count: int, expected_hash: str | None) -> _Edit:
+    require_readable(ctx, at)
     data = file_bytes(at, MOST_EDITED)
     if data is None:
         raise InvalidInput(f"`{listing.shown(at.path)}` is larger than {MOST_EDITED} bytes", hint="use `files.patch`")
@@ -343,10 +345,10 @@ def _edited(at: Place, old: str, new: str, count: int, expected_hash: str | None
     return _Edit(digest, encoding.encode(after), shown)
 
 
-def _sum_of(at: Place) -> str:
+def _sum_of(ctx: Context, at: Place) -> str:
     fd = at.open()
     try:
-        return content_of.sha256_of(fd)
+        return content_of.sha256_of(fd, ticker(ctx))
     finally:
         os.close(fd)
 

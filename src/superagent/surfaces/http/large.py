@@ -102,7 +102,8 @@ async def upload(request: Request) -> Reply:
     door.kernel.beside(principal, "blobs.put")
     over = request.hold()
     try:
-        handle = await door.kernel.hands.blobs.put(principal.tenant, principal.id, counted())
+        blobs = door.kernel.hands.blobs
+        handle = await blobs.put(principal.tenant, principal.id, counted(), shares=principal.shares)
     finally:
         over()
     return of_data({"handle": handle, "bytes": size}, status=201)

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 
 from . import texts
-from .places import Unfit
+from .places import Tick, Unfit, never
 
 HASHED_BYTES = 64 * 1024 * 1024
 _CHUNK = 1024 * 1024
@@ -79,11 +79,12 @@ def span(text: str, what: str, first: int) -> tuple[int, int | None]:
     return begin, end
 
 
-def sha256_of(fd: int) -> str:
+def sha256_of(fd: int, tick: Tick = never) -> str:
     """Give the SHA-256 in hex of a whole open file."""
     state = hashlib.sha256()
     offset = 0
     while chunk := os.pread(fd, _CHUNK, offset):
+        tick()
         state.update(chunk)
         offset += len(chunk)
     return state.hexdigest()

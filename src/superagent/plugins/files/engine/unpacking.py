@@ -16,10 +16,13 @@ from typing import IO, Any, cast
 
 import zstandard
 
-from .places import TooMuch, Unfit
+from .places import Tick, TooMuch, Unfit, never
 
-_MOST_AT_ONCE = 1024 * 1024  # a header that wants more than this to be read at once is an attack on memory
+_MOST_AT_ONCE = 1024 * 1024  # headers that want more than this to be read for one member are an attack on memory
+_MOST_COMMON = 100  # fields that are said once for all members: real archives have one or two
 _LARGEST_TABLE = 32 * 1024 * 1024
+_MOST_IN_TABLE = 200_000  # of a zip, all are in memory at once
+_ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)  # the others can ask for gigabytes
 _FIRST_MOMENT, _LAST_MOMENT = -62_135_596_800, 253_402_300_799  # the years 1 to 9999: what a listing can write
 _FAIR_BYTES = 1024 * 1024  # below this, no ratio is suspicious
 
@@ -45,13 +48,13 @@ class Member:
     target: str = ""
 
 
-def members(fd: int, limits: Limits) -> Iterator[Member]:
-    """Give the members of a zip, tar, tar.gz or tar.zst, told apart by their content.
+def members(fd: int, limits: Limits, tick: Tick = never) -> Iterator[Member]:
+    """Give the members of a zip, tar, tar.gz or tar.zst, told apart by their content; `tick` may end it.
 
     Raises `TooMuch` for bombs and `Unfit` for absolute names, `..`, links that lead out, devices, names that occur
     twice, rights to run as the owner, encryption, and what is broken.
     """
-    meter = Meter(limits, max(os.fstat(fd).st_size, 1))
+    meter = Meter(limits, max(os.fstat(fd).st_size, 1), tick)
     with open(fd, "rb", closefd=False) as file, broken_archives_are_unfit():
         head = file.read(512)
         file.seek(0)
@@ -94,12 +97,14 @@ class Meter:
 
     limits: Limits
     packed: int
+    tick: Tick = never
     bytes: int = 0
     entries: int = 0
     taken: dict[tuple[str, ...], str] = field(default_factory=dict[tuple[str, ...], str])
 
     def count(self, size: int) -> None:
         """Count unpacked bytes."""
+        self.tick()
         self.bytes += size
         if self.bytes > self.limits.max_bytes:
             raise TooMuch(f"the archive holds more than {self.limits.max_bytes} bytes", "raise `limits.max_bytes`")
@@ -111,6 +116,7 @@ class Meter:
 
     def judge(self, name: str, kind: str, mode: int, target: str) -> tuple[str, ...]:
         """Give the parts of a member's name, or refuse the member."""
+        self.tick()
         self.entries += 1
         if self.entries > self.limits.max_entries:
             raise TooMuch(f"the archive has more than {self.limits.max_entries} members", "raise `limits.max_entries`")
@@ -142,25 +148,28 @@ class Meter:
 
 
 class Guarded:
-    """A stream that counts what is read and refuses to be read at a gulp; it moves forward only."""
+    """A stream that counts what is read and refuses to be read at a gulp; it moves forward only.
+
+    `headers` are the bytes that may still be read as headers of one member, which are all in memory at once; None while
+    something else is read.
+    """
 
     def __init__(self, inner: IO[bytes], meter: Meter) -> None:
+        self.headers: int | None = None
+        self.last = b""  # what was read last
         self._inner = inner
         self._meter = meter
         self._at = 0
 
     def read(self, size: int = -1, /) -> bytes:
         """Read that many bytes, fewer only at the end."""
-        if size < 0 or size > _MOST_AT_ONCE:
+        left = _MOST_AT_ONCE if self.headers is None else self.headers
+        if not 0 <= size <= left:
             raise TooMuch("a header of the archive is larger than 1 MiB")
-        pieces: list[bytes] = []
-        while size and (piece := self._inner.read(size)):
-            self._meter.count(len(piece))
-            pieces.append(piece)
-            size -= len(piece)
-        data = b"".join(pieces)
-        self._at += len(data)
-        return data
+        if self.headers is not None:
+            self.headers = left - size
+        self.last = self._read(size)
+        return self.last
 
     def tell(self) -> int:
         """Give how many bytes were read."""
@@ -171,16 +180,31 @@ class Guarded:
         if whence or offset < self._at:
             raise tarfile.ReadError("the archive is not in order")
         while self._at < offset:
-            if not self.read(min(offset - self._at, _MOST_AT_ONCE)):
+            if not self._read(min(offset - self._at, _MOST_AT_ONCE)):
                 raise tarfile.ReadError("the archive ends too early")
         return self._at
+
+    def _read(self, size: int) -> bytes:
+        pieces: list[bytes] = []
+        while size and (piece := self._inner.read(size)):
+            self._meter.count(len(piece))
+            pieces.append(piece)
+            size -= len(piece)
+        data = b"".join(pieces)
+        self._at += len(data)
+        return data
 
 
 def _of_tar(stream: object, meter: Meter) -> Iterator[Member]:
     guarded = Guarded(cast(IO[bytes], stream), meter)
+    guarded.headers = _MOST_AT_ONCE
     with tarfile.open(fileobj=cast(IO[bytes], guarded), mode="r:", encoding="utf-8", errors="surrogateescape") as tar:
         while (info := tar.next()) is not None:
+            guarded.headers = None
+            _check_common(tar)
             kind = _tar_kind(info)
+            if info.size < 0:
+                raise Unfit(f"the archive holds `{_said(info.name)}` of less than no bytes")
             if not _FIRST_MOMENT <= info.mtime <= _LAST_MOMENT:
                 raise Unfit(f"the archive holds `{_said(info.name)}` of a time that no calendar has")
             path = meter.judge(info.name, kind, info.mode, info.linkname)
@@ -188,6 +212,16 @@ def _of_tar(stream: object, meter: Meter) -> Iterator[Member]:
                 content = tar.extractfile(info) if kind == "file" else None
                 yield Member(path, kind, info.mode & 0o777, float(info.mtime), content, info.linkname)
             cast(Any, tar).members.clear()  # a long archive must not fill the memory
+            guarded.headers = _MOST_AT_ONCE
+        if guarded.last.strip(b"\0"):  # the reader takes a header that it cannot read for the end
+            raise tarfile.ReadError("what follows is no header")
+
+
+def _check_common(tar: tarfile.TarFile) -> None:
+    """Refuse fields for all members that grow from one to the next: they stay in memory to the end."""
+    common = tar.pax_headers
+    if len(common) > _MOST_COMMON or sum(map(len, common.values())) > _MOST_AT_ONCE:
+        raise TooMuch("a header of the archive that holds for all its members is larger than 1 MiB")
 
 
 def _tar_kind(info: tarfile.TarInfo) -> str:
@@ -202,11 +236,16 @@ def _refuse(name: str) -> str:
 
 
 def _of_zip(file: IO[bytes], meter: Meter) -> Iterator[Member]:
-    _check_directory(file)
-    with zipfile.ZipFile(file) as archive:
+    table = _Table(file, min(meter.limits.max_entries, _MOST_IN_TABLE))
+    with zipfile.ZipFile(cast(IO[bytes], table)) as archive:
+        table.is_read = True
         for info in archive.infolist():
             if info.flag_bits & 1:
                 raise Unfit("the archive is encrypted", "unpack it elsewhere")
+            if info.compress_type not in _ZIP_METHODS:
+                raise Unfit(
+                    f"`{_said(info.filename)}` is packed by a method that is not read here", "pack it as deflate"
+                )
             mode = info.external_attr >> 16 if info.create_system == 3 else 0
             kind = _zip_kind(info, mode)
             target = ""
@@ -226,24 +265,35 @@ def _of_zip(file: IO[bytes], meter: Meter) -> Iterator[Member]:
                 yield Member(path, kind, mode & 0o777, mtime, guarded)
 
 
-def _check_directory(file: IO[bytes]) -> None:
-    """Refuse a zip whose table of contents alone would fill the memory (APPNOTE.TXT 4.3.14 and 4.3.16)."""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(max(size - 65_600, 0))
-    tail = file.read()
-    at = tail.rfind(b"PK\5\6")
-    said = int.from_bytes(tail[at + 12 : at + 16], "little") if at >= 0 else 0
-    if said == 0xFFFFFFFF:
-        at = tail.rfind(b"PK\6\6")
-        said = int.from_bytes(tail[at + 40 : at + 48], "little") if at >= 0 else said
-    if said > _LARGEST_TABLE:
-        raise TooMuch("the archive's table of contents is larger than 32 MiB")
-    file.seek(0)
+class _Table:
+    """A zip's file as its reader sees it: until it has read the table of contents, no read may fill the memory.
+
+    The reader itself finds the table (APPNOTE.TXT 4.3.14 to 4.3.16) and reads it whole: whoever looked for it
+    beforehand could be shown another one.
+    """
+
+    def __init__(self, file: IO[bytes], max_entries: int) -> None:
+        self.is_read = False
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+        self._file = file
+        self._max_entries = max_entries
+        self._size = file.seek(0, os.SEEK_END)
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Read that many bytes, or up to the end."""
+        if self.is_read:
+            return self._file.read(size)
+        if (self._size - self._file.tell() if size < 0 else size) > _LARGEST_TABLE:
+            raise TooMuch("the archive's table of contents is larger than 32 MiB")
+        data = self._file.read(size)
+        if data.startswith(b"PK\1\2") and data.count(b"PK\1\2") > self._max_entries:
+            raise TooMuch(f"the archive has more than {self._max_entries} members", "raise `limits.max_entries`")
+        return data
 
 
 def _zip_kind(info: zipfile.ZipInfo, mode: int) -> str:
     if stat.S_IFMT(mode) == 0:
-        return "directory" if info.is_dir() else "file"
+        return "directory" if info.filename.endswith("/") else "file"
     kinds = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
     return kinds.get(stat.S_IFMT(mode)) or _refuse(info.filename)
 
