@@ -1,0 +1,30 @@
+"""The system call filters as they are shipped: cBPF programs, ready for `bwrap --seccomp` or `seccomp(2)`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from superagent.core.problems import SandboxUnavailable
+
+FOLDER = Path(__file__).parent
+MACHINES = ("x86_64", "aarch64")
+
+
+def filter_for(machine: str, unix: bool, inet: bool = True) -> bytes:
+    """Give the filter for a machine, named as `uname -m` names it.
+
+    `unix` allows local sockets with a name; `inet` internet sockets, which a sandbox without a network namespace must
+    switch off to have no network. Raises `SandboxUnavailable` for a machine for which none is shipped.
+    """
+    if machine not in MACHINES:
+        raise SandboxUnavailable(
+            f"there is no system call filter for `{machine}`",
+            hint=f"the sandbox runs on {' and '.join(MACHINES)}; use a container or a remote node for this machine",
+        )
+    return (FOLDER / name_of(machine, inet=inet, unix=unix)).read_bytes()
+
+
+def name_of(machine: str, *, inet: bool, unix: bool) -> str:
+    """Give the file's name of a variant, which says what sockets it allows."""
+    sockets = "+".join(name for name, allowed in (("inet", inet), ("unix", unix)) if allowed)
+    return f"{machine}-{sockets or 'none'}.bpf"
