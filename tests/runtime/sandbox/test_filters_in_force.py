@@ -15,10 +15,10 @@ import pytest
 from superagent.runtime.sandbox.filters.rules import refusals
 from superagent.runtime.sandbox.filters.shipped import filter_for
 from tests.needs import missing, program
-from tests.runtime.sandbox.test_filters import NUMBERS, number_of
+from tests.runtime.sandbox.call_numbers import NUMBERS, number_of
 
 MACHINE = platform.machine()
-CONDITIONAL = {"clone", "ioctl", "socket", "socketpair"}
+CONDITIONAL = {name for refusal in refusals(inet=True, unix=False) if refusal.when for name in refusal.calls}
 
 # every argument is -1: each of these calls fails at once in the kernel, with another number than the filter's
 ASK_ALL = """
@@ -121,6 +121,33 @@ def test_no_namespace_is_made_by_clone() -> None:
     assert set(json.loads(said(run(code))).values()) == {errno.EPERM}
     if os.geteuid() == 0:
         assert set(json.loads(said(run(code, sockets=None))).values()) == {0}
+
+
+PLANTS = """
+import json, os, sys
+said = []
+for plant in (
+    lambda: os.chmod("/tmp/x", 0o4755),
+    lambda: os.fchmod(os.open("/tmp/x", os.O_RDONLY), 0o4755),
+    lambda: os.chmod("x", 0o4755, dir_fd=os.open("/tmp", os.O_RDONLY)),
+    lambda: os.open("/tmp/y", os.O_CREAT | os.O_WRONLY, 0o4755),
+    lambda: os.open("/tmp", os.O_TMPFILE | os.O_WRONLY, 0o4755),
+    lambda: os.mknod("/tmp/z", 0o104755),
+):
+    open("/tmp/x", "w").close()
+    try:
+        plant()
+        said.append(0)
+    except OSError as error:
+        said.append(error.errno)
+os.chmod("/tmp/x", 0o2755)
+print(json.dumps(said))
+"""
+
+
+def test_no_set_uid_file_is_planted() -> None:
+    assert set(json.loads(said(run(PLANTS)))) == {errno.EPERM}
+    assert set(json.loads(said(run(PLANTS, sockets=None)))) == {0}
 
 
 TERMINAL = """

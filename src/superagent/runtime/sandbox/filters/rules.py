@@ -10,12 +10,12 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass
 
-NEWEST = 456
-"""The newest call that was looked at (`futex_requeue`, Linux 6.7); what came later is answered `ENOSYS`.
+NEWEST = 451
+"""The newest call that was looked at (`cachestat`, Linux 6.5); what came later is answered `ENOSYS`.
 
 Calls have one number on every architecture since 424. Without this line a new kernel would open, by itself, what nobody
-has weighed: `listmount` and `statmount` (457, 458) show the host's mounts, `open_tree_attr` (467) joins two calls that
-are refused below. Programs that know such calls also run on kernels without them.
+has weighed: `fchmodat2` (452) plants set-uid files, `listmount` and `statmount` (457, 458) show the host's mounts,
+`open_tree_attr` (467) joins two calls that are refused below. Programs that know such calls also run without them.
 """
 
 _INT = 0xFFFF_FFFF
@@ -110,6 +110,23 @@ _TERMINAL = tuple(
     )
 )
 
+_SET_UID = 0o4000
+_CREATES = 0o100, 0o20000000  # O_CREAT, __O_TMPFILE: without one of them the mode is not read, and may be anything
+
+
+def _set_uid(call: str, mode: int, *more: Condition) -> Refusal:
+    why = "plants a file that runs as the sandbox's user for whoever on the host can reach it"
+    return Refusal((call,), errno.EPERM, why, (Equal(mode, _SET_UID, _SET_UID), *more))
+
+
+_PLANTED = (
+    *(_set_uid(call, mode) for call, mode in (("chmod", 1), ("fchmod", 1), ("fchmodat", 2), ("creat", 1))),
+    *(_set_uid(call, mode) for call, mode in (("mknod", 1), ("mknodat", 2))),
+    *(_set_uid("open", 2, Equal(1, flag, flag)) for flag in _CREATES),
+    *(_set_uid("openat", 3, Equal(2, flag, flag)) for flag in _CREATES),
+    Refusal(("openat2",), errno.ENOSYS, "its mode lies in memory, where no filter looks; programs go back to openat"),
+)
+
 _UNIX, _INET, _INET6 = 1, 2, 10
 _STREAM, _DGRAM, _RAW = 1, 2, 3
 _TYPE = 0xF
@@ -118,7 +135,7 @@ _TYPE = 0xF
 
 def refusals(*, inet: bool, unix: bool) -> tuple[Refusal, ...]:
     """Give the whole table; `inet` allows internet sockets, `unix` local sockets with a name."""
-    return (*_ALWAYS, *_CLONES, *_TERMINAL, *_sockets(inet=inet, unix=unix), *_pairs(unix=unix))
+    return (*_ALWAYS, *_CLONES, *_TERMINAL, *_PLANTED, *_sockets(inet=inet, unix=unix), *_pairs(unix=unix))
 
 
 def _sockets(*, inet: bool, unix: bool) -> tuple[Refusal, ...]:
