@@ -42,8 +42,12 @@ def has_token(data: bytes) -> bool:
 
 
 def read(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read(1 << 20)
+    """Read the beginning of a file, without ever waiting for one that is a pipe or a terminal."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        return os.read(fd, 1 << 16)
+    finally:
+        os.close(fd)
 
 
 def each(paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:

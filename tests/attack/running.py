@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,9 +85,11 @@ async def run(
     try:
         await asyncio.wait_for(process.wait(), wall_s)
     except TimeoutError:
-        _kill_session(process.pid)
+        _kill_session(process)
         await asyncio.wait_for(process.wait(), GRACE_S)
     finally:
+        if process.returncode is None:
+            _kill_session(process)
         end()
     done, hanging = await asyncio.wait(outputs, timeout=GRACE_S)
     for task in hanging:
@@ -105,10 +108,10 @@ async def _read(stream: asyncio.StreamReader, most: int | None) -> bytes:
     return bytes(kept)
 
 
-def _kill_session(pid: int) -> None:
-    """End a process that we started, and its group: it made itself a session, so its group bears its number."""
-    for kill in (os.killpg, os.kill):
-        try:
-            kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+def _kill_session(process: asyncio.subprocess.Process) -> None:
+    """End what we started, and its group: it made itself a session, so its group bears its number."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:  # it had no time to
+        with suppress(ProcessLookupError):
+            process.kill()

@@ -224,7 +224,7 @@ for path, content in each(f"{one}/cmdline" for one in processes() if one != f"/p
         "files",
         "read a descriptor that the server forgot to close",
         """
-for path, content in each(f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")):
+for path, content in each(f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd") if int(name) > 2):
     if has_token(content): escaped(path)
 for fd in range(3, 256):
     try: content = os.pread(fd, 100, 0)
