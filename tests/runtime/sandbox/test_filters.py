@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 from pathlib import Path
@@ -12,18 +13,27 @@ from hypothesis import strategies as st
 
 from superagent.core.problems import SandboxUnavailable
 from superagent.runtime.sandbox.filters import build
-from superagent.runtime.sandbox.filters.rules import NEWEST, Above, Equal, Refusal, refusals
-from superagent.runtime.sandbox.filters.shipped import FOLDER, MACHINES, filter_for, name_of
+from superagent.runtime.sandbox.filters.rules import NEWEST, Above, Equal, Refusal
+from superagent.runtime.sandbox.filters.shipped import (
+    FOLDER,
+    MACHINES,
+    filter_for,
+    filter_without_namespaces,
+    name_of,
+    shared_name_of,
+)
 from tests.needs import missing
 from tests.runtime.sandbox.call_numbers import NUMBERS, number_of
 from tests.runtime.sandbox.filter_machine import AARCH64, I386, TOKENS, X86_64, Call, judge
 
-VARIANTS = list(build.every())
+EVERY = list(build.every())
+each_filter = pytest.mark.parametrize(("name", "machine", "table"), EVERY, ids=[name for name, _, _ in EVERY])
 
-CONDITIONAL = sorted({name for refusal in refusals(inet=False, unix=False) if refusal.when for name in refusal.calls})
+REFUSALS = {refusal for _, _, table in EVERY for refusal in table}
+CONDITIONAL = sorted({call for refusal in REFUSALS if refusal.when for call in refusal.calls})
 READ = {"x86_64": 0, "aarch64": 63}
 REGISTER = st.integers(0, 2**64 - 1) | st.sampled_from(
-    [0, 1, 2, 10, 0x5412, 0x1_0000_0002, 0x1_0000_5412, 0x7E02_0000, 0o4644, 0o100, 0o20000000]
+    [0, 1, 2, 10, 0x5412, 0x1_0000_0002, 0x1_0000_5412, 0x7E02_0000, 0o4644, 0o100, 0o20000000, 6, 0x2000_0000]
 )
 
 
@@ -40,60 +50,71 @@ def holds(refusal: Refusal, arguments: tuple[int, ...]) -> bool:
     return True
 
 
-def answers(machine: str, number: int, arguments: tuple[int, ...], *, inet: bool, unix: bool) -> set[int]:
+def answers(machine: str, number: int, arguments: tuple[int, ...], table: tuple[Refusal, ...]) -> set[int]:
     """Say by the table alone what may be answered; where several refusals hold, any of them may speak."""
     if number > NEWEST:
         return {build.ERRNO | errno.ENOSYS}
     said = {
         build.ERRNO | refusal.answer
-        for refusal in refusals(inet=inet, unix=unix)
-        if holds(refusal, arguments) and number in {number_of(name, machine) for name in refusal.calls}
+        for refusal in table
+        if holds(refusal, arguments) and number in {number_of(call, machine) for call in refusal.calls}
     }
     return said or {build.ALLOW}
 
 
-def test_every_call_of_the_table_has_a_number_here() -> None:
-    named = {name for refusal in refusals(inet=False, unix=False) for name in refusal.calls}
-    assert named == NUMBERS.keys()
-
-
-def test_every_refusal_says_why() -> None:
-    assert not [refusal for refusal in refusals(inet=True, unix=True) if len(refusal.why) < 20]
-
-
-@pytest.mark.parametrize(("machine", "inet", "unix"), VARIANTS)
-def test_the_shipped_files_are_what_the_table_builds(machine: str, inet: bool, unix: bool) -> None:
+def libseccomp() -> ctypes.CDLL:
     lib = build.library()
     if lib is None or build.version(lib) != build.MADE_WITH:
         missing(f"libseccomp {build.MADE_WITH} is not installed: apt install libseccomp2 (Debian 12)")
     assert lib is not None
-    assert build.build(lib, machine, inet=inet, unix=unix) == filter_for(machine, unix, inet)
+    return lib
+
+
+def test_every_call_of_the_table_has_a_number_here() -> None:
+    assert {call for refusal in REFUSALS for call in refusal.calls} == NUMBERS.keys()
+
+
+def test_every_refusal_says_why() -> None:
+    assert not [refusal for refusal in REFUSALS if len(refusal.why) < 20]
+
+
+@each_filter
+def test_the_shipped_file_is_what_the_table_builds(name: str, machine: str, table: tuple[Refusal, ...]) -> None:
+    assert build.build(libseccomp(), machine, table) == (FOLDER / name).read_bytes()
 
 
 def test_no_filter_lies_there_that_nothing_builds() -> None:
-    assert {file.name for file in FOLDER.glob("*.bpf")} == {
-        name_of(machine, inet=inet, unix=unix) for machine, inet, unix in VARIANTS
-    }
+    assert {file.name for file in FOLDER.glob("*.bpf")} == {name for name, _, _ in EVERY}
 
 
-@pytest.mark.parametrize(("machine", "inet", "unix"), VARIANTS)
-def test_every_number_is_answered_as_the_table_says(machine: str, inet: bool, unix: bool) -> None:
-    program = filter_for(machine, unix, inet)
+def test_each_filter_is_given_for_what_its_name_says() -> None:
+    for machine in MACHINES:
+        for one in (False, True):
+            shared = FOLDER / shared_name_of(machine, tcp=one)
+            assert filter_without_namespaces(machine, tcp=one) == shared.read_bytes()
+            for other in (False, True):
+                file = FOLDER / name_of(machine, inet=one, unix=other)
+                assert filter_for(machine, unix=other, inet=one) == file.read_bytes()
+
+
+@each_filter
+def test_every_number_is_answered_as_the_table_says(name: str, machine: str, table: tuple[Refusal, ...]) -> None:
+    program = (FOLDER / name).read_bytes()
     for number in range(NEWEST + 60):
-        expected = answers(machine, number, (0,) * 6, inet=inet, unix=unix)
+        expected = answers(machine, number, (0,) * 6, table)
         assert judge(program, Call(number, (), TOKENS[machine])) in expected, number
 
 
-@pytest.mark.parametrize(("machine", "inet", "unix"), VARIANTS)
-@given(name=st.sampled_from([*CONDITIONAL, "read"]), arguments=st.tuples(*[REGISTER] * 6))
+@each_filter
+@given(call=st.sampled_from([*CONDITIONAL, "read"]), arguments=st.tuples(*[REGISTER] * 6))
 def test_arguments_are_judged_as_the_table_says(
-    machine: str, inet: bool, unix: bool, name: str, arguments: tuple[int, ...]
+    name: str, machine: str, table: tuple[Refusal, ...], call: str, arguments: tuple[int, ...]
 ) -> None:
-    number = READ[machine] if name == "read" else number_of(name, machine)
+    number = READ[machine] if call == "read" else number_of(call, machine)
     assume(number is not None)
     assert number is not None
-    verdict = judge(filter_for(machine, unix, inet), Call(number, arguments, TOKENS[machine]))
-    assert verdict in answers(machine, number, arguments, inet=inet, unix=unix)
+    verdict = judge((FOLDER / name).read_bytes(), Call(number, arguments, TOKENS[machine]))
+    assert verdict in answers(machine, number, arguments, table)
 
 
 @pytest.mark.parametrize("request_number", [0x5412, 0x541C, 0x5423])
@@ -109,9 +130,10 @@ def test_an_unknown_family_does_not_pass_as_an_allowed_one_by_its_upper_half() -
     assert judge(filter_for("x86_64", unix=False), call) == build.ERRNO | errno.EAFNOSUPPORT
 
 
-@pytest.mark.parametrize(("machine", "inet", "unix"), VARIANTS)
-def test_calls_of_another_architecture_end_the_process(machine: str, inet: bool, unix: bool) -> None:
-    program = filter_for(machine, unix, inet)
+@each_filter
+def test_calls_of_another_architecture_end_the_process(name: str, machine: str, table: tuple[Refusal, ...]) -> None:
+    assert table
+    program = (FOLDER / name).read_bytes()
     foreign = {X86_64, AARCH64, I386, 0x4000_0028} - {TOKENS[machine]}
     for architecture in foreign:
         for number in (0, 20, 200, NEWEST + 1, 2**32 - 1):
@@ -124,15 +146,14 @@ def test_calls_of_x32_end_the_process() -> None:
 
 
 def test_a_machine_without_a_filter_is_unavailable_and_says_what_else_works() -> None:
-    with pytest.raises(SandboxUnavailable, match="riscv64") as refused:
-        filter_for("riscv64", unix=False)
-    assert "x86_64 and aarch64" in str(refused.value.hint)
+    for ask in (lambda: filter_for("riscv64", unix=False), lambda: filter_without_namespaces("riscv64", tcp=False)):
+        with pytest.raises(SandboxUnavailable, match="riscv64") as refused:
+            ask()
+        assert "x86_64 and aarch64" in str(refused.value.hint)
 
 
 def test_the_build_writes_every_file_anew(tmp_path: Path) -> None:
-    lib = build.library()
-    if lib is None or build.version(lib) != build.MADE_WITH:
-        missing(f"libseccomp {build.MADE_WITH} is not installed: apt install libseccomp2 (Debian 12)")
+    libseccomp()
     build.main(tmp_path)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {
         file.name: file.read_bytes() for file in FOLDER.glob("*.bpf")

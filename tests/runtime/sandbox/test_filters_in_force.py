@@ -12,13 +12,13 @@ import subprocess
 
 import pytest
 
-from superagent.runtime.sandbox.filters.rules import refusals
-from superagent.runtime.sandbox.filters.shipped import filter_for
+from superagent.runtime.sandbox.filters.rules import refusals, refusals_without_namespaces
+from superagent.runtime.sandbox.filters.shipped import filter_for, filter_without_namespaces
 from tests.needs import missing, program
-from tests.runtime.sandbox.call_numbers import NUMBERS, number_of
+from tests.runtime.sandbox.call_numbers import number_of
 
 MACHINE = platform.machine()
-CONDITIONAL = {name for refusal in refusals(inet=True, unix=False) if refusal.when for name in refusal.calls}
+ALWAYS = {call for refusal in refusals(inet=True, unix=False) if not refusal.when for call in refusal.calls}
 
 # every argument is -1: each of these calls fails at once in the kernel, with another number than the filter's
 ASK_ALL = """
@@ -41,10 +41,9 @@ def run(code: str, *given: str, sockets: str | None = "inet", sh: bool = False) 
         command += ["--cap-add", "ALL"]  # so that it is the filter that refuses
     passed: list[int] = []
     if sockets is not None:
-        allowed = sockets.split("+")
         # one descriptor per start: bubblewrap reads it to the end
         passed.append(os.memfd_create("filter"))
-        os.write(passed[0], filter_for(MACHINE, unix="unix" in allowed, inet="inet" in allowed))
+        os.write(passed[0], filter_named(sockets))
         os.lseek(passed[0], 0, os.SEEK_SET)
         command += ["--seccomp", str(passed[0])]
     interpreter = ["/bin/sh", "-c"] if sh else [program("python3"), "-I", "-c"]
@@ -64,6 +63,13 @@ def run(code: str, *given: str, sockets: str | None = "inet", sh: bool = False) 
             os.close(fd)
 
 
+def filter_named(sockets: str) -> bytes:
+    if sockets.startswith("shared"):
+        return filter_without_namespaces(MACHINE, tcp=sockets == "shared-tcp")
+    allowed = sockets.split("+")
+    return filter_for(MACHINE, unix="unix" in allowed, inet="inet" in allowed)
+
+
 def said(result: subprocess.CompletedProcess[str]) -> str:
     assert result.returncode == 0, result.stderr
     return result.stdout.strip()
@@ -71,7 +77,7 @@ def said(result: subprocess.CompletedProcess[str]) -> str:
 
 def unconditional() -> dict[str, int]:
     """Give the calls of this machine that are always refused, with their numbers."""
-    numbers = {name: number_of(name, MACHINE) for name in NUMBERS.keys() - CONDITIONAL}
+    numbers = {name: number_of(name, MACHINE) for name in ALWAYS}
     return {name: number for name, number in numbers.items() if number is not None}
 
 
@@ -280,6 +286,70 @@ def test_the_second_door_of_x86_ends_the_process(code: str) -> None:
     assert refused.stdout == ""
 
 
+OF_OTHERS = """
+import ctypes, json, os, resource
+libc = ctypes.CDLL(None, use_errno=True)
+said = []
+def ask(way):
+    try:
+        way()
+        said.append(0)
+    except OSError as error:
+        said.append(error.errno)
+other = os.getppid() or 1
+ask(lambda: resource.prlimit(other, resource.RLIMIT_NOFILE))
+ask(lambda: os.setpriority(os.PRIO_PROCESS, other, 0))
+ask(lambda: os.setpriority(os.PRIO_USER, 0, 0))
+ask(lambda: os.sched_setaffinity(other, os.sched_getaffinity(0)))
+ask(lambda: os.sched_setscheduler(other, os.SCHED_OTHER, os.sched_param(0)))
+ask(lambda: os.sched_setparam(other, os.sched_param(0)))
+print(json.dumps(said))
+"""
+
+
+def test_without_namespaces_nobody_sets_how_others_run() -> None:
+    assert set(json.loads(said(run(OF_OTHERS, sockets="shared-none")))) == {errno.EPERM}
+    assert set(json.loads(said(run(OF_OTHERS, sockets=None)))) == {0}
+
+
+def test_without_namespaces_what_the_host_shares_is_refused() -> None:
+    calls = {call for refusal in refusals_without_namespaces(tcp=True) if not refusal.when for call in refusal.calls}
+    shared = {name: number_of(name, MACHINE) for name in calls - ALWAYS}
+    assert len(shared) == 14
+    assert set(json.loads(said(run(ASK_ALL, json.dumps(shared), sockets="shared-tcp"))).values()) == {errno.EPERM}
+    assert errno.EPERM not in json.loads(said(run(ASK_ALL, json.dumps(shared), sockets=None))).values()
+
+
+ONLY_TCP = """
+import json, socket
+said = []
+def ask(way):
+    try:
+        way()
+        said.append(0)
+    except OSError as error:
+        said.append(error.errno)
+for family, at in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+    ask(lambda: socket.socket(family, socket.SOCK_DGRAM))
+    ask(lambda: socket.socket(family, socket.SOCK_STREAM, 262))
+    ask(lambda: socket.socket(family, socket.SOCK_STREAM).listen())
+    ask(lambda: socket.socket(family, socket.SOCK_STREAM).sendto(b"x", 0x20000000, (at, 9)))
+    ask(lambda: socket.socket(family, socket.SOCK_STREAM).sendmsg([b"x"], [], 0x20000000, (at, 9)))
+ask(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM, 6).connect(("127.0.0.1", 9)))
+ask(lambda: socket.socket(socket.AF_INET6, socket.SOCK_STREAM, 0).connect(("::1", 9)))
+print(json.dumps(said))
+"""
+
+
+def test_only_tcp_that_asks_to_connect_is_left_of_the_internet() -> None:
+    refused = [errno.EPERM, errno.EPROTONOSUPPORT, errno.EPERM, errno.EPERM, errno.EPERM] * 2
+    reached = [errno.ECONNREFUSED] * 2
+    assert json.loads(said(run(ONLY_TCP, sockets="shared-tcp"))) == refused + reached
+    unfiltered = json.loads(said(run(ONLY_TCP, sockets=None)))
+    assert unfiltered[-2:] == reached
+    assert errno.EPERM not in unfiltered
+
+
 ORDINARY = {
     "threads": "import threading as t; r=[]; x=[t.Thread(target=r.append, args=(1,)) for _ in range(8)]; "
     "[y.start() for y in x]; [y.join() for y in x]; print(len(r))",
@@ -317,6 +387,11 @@ ORDINARY = {
 @pytest.mark.parametrize("code", ORDINARY.values(), ids=ORDINARY.keys())
 def test_an_ordinary_program_notices_nothing(code: str) -> None:
     assert said(run(code)) == "8"
+
+
+@pytest.mark.parametrize("name", ORDINARY.keys() - {"loopback", "loopback6", "datagrams", "processes"})
+def test_an_ordinary_program_notices_nothing_without_namespaces(name: str) -> None:
+    assert said(run(ORDINARY[name], sockets="shared-none")) == "8"
 
 
 def test_a_shell_notices_nothing() -> None:

@@ -15,8 +15,16 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from superagent.runtime.sandbox.filters.rules import NEWEST, Above, Condition, Equal, refusals
-from superagent.runtime.sandbox.filters.shipped import FOLDER, MACHINES, name_of
+from superagent.runtime.sandbox.filters.rules import (
+    NEWEST,
+    Above,
+    Condition,
+    Equal,
+    Refusal,
+    refusals,
+    refusals_without_namespaces,
+)
+from superagent.runtime.sandbox.filters.shipped import FOLDER, MACHINES, name_of, shared_name_of
 
 MADE_WITH = (2, 5, 4)
 """The library's version that wrote the shipped files; another one may order the same checks differently."""
@@ -56,7 +64,7 @@ def version(lib: ctypes.CDLL) -> tuple[int, int, int]:
     return (found.major, found.minor, found.micro)
 
 
-def build(lib: ctypes.CDLL, machine: str, *, inet: bool, unix: bool) -> bytes:
+def build(lib: ctypes.CDLL, machine: str, table: tuple[Refusal, ...]) -> bytes:
     """Give the filter program for one machine; raises `OSError` when the library refuses a rule."""
     context = ctypes.c_void_p(lib.seccomp_init(ctypes.c_uint32(ALLOW)))
     try:
@@ -67,7 +75,7 @@ def build(lib: ctypes.CDLL, machine: str, *, inet: bool, unix: bool) -> bytes:
             _done(lib.seccomp_arch_remove(context, native()), "remove the own architecture")
             _done(lib.seccomp_arch_add(context, ctypes.c_uint32(token)), machine)
         _done(lib.seccomp_attr_set(context, _BAD_ARCHITECTURE, ctypes.c_uint32(KILL_PROCESS)), "foreign calls")
-        for refusal in refusals(inet=inet, unix=unix):
+        for refusal in table:
             comparisons = (_Comparison * len(refusal.when))(*map(_comparison, refusal.when))
             for call in refusal.calls:
                 number = lib.seccomp_syscall_resolve_name(call.encode())
@@ -82,12 +90,13 @@ def build(lib: ctypes.CDLL, machine: str, *, inet: bool, unix: bool) -> bytes:
         lib.seccomp_release(context)
 
 
-def every() -> Iterator[tuple[str, bool, bool]]:
-    """Give every variant that is shipped, as machine, inet, unix."""
+def every() -> Iterator[tuple[str, str, tuple[Refusal, ...]]]:
+    """Give every filter that is shipped, as file name, machine and table."""
     for machine in MACHINES:
-        for inet in (False, True):
-            for unix in (False, True):
-                yield machine, inet, unix
+        for one in (False, True):
+            yield shared_name_of(machine, tcp=one), machine, refusals_without_namespaces(tcp=one)
+            for other in (False, True):
+                yield name_of(machine, inet=one, unix=other), machine, refusals(inet=one, unix=other)
 
 
 def main(folder: Path = FOLDER) -> None:
@@ -95,8 +104,8 @@ def main(folder: Path = FOLDER) -> None:
     lib = library()
     if lib is None or version(lib) != MADE_WITH:
         raise SystemExit(f"the filters are made with libseccomp {'.'.join(map(str, MADE_WITH))} (apt: libseccomp2)")
-    for machine, inet, unix in every():
-        (folder / name_of(machine, inet=inet, unix=unix)).write_bytes(build(lib, machine, inet=inet, unix=unix))
+    for name, machine, table in every():
+        (folder / name).write_bytes(build(lib, machine, table))
 
 
 def _comparison(condition: Condition) -> _Comparison:

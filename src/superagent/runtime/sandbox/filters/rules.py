@@ -134,8 +134,16 @@ _TYPE = 0xF
 
 
 def refusals(*, inet: bool, unix: bool) -> tuple[Refusal, ...]:
-    """Give the whole table; `inet` allows internet sockets, `unix` local sockets with a name."""
+    """Give the table for a sandbox of namespaces; `inet` allows internet sockets, `unix` local sockets with a name."""
     return (*_ALWAYS, *_CLONES, *_TERMINAL, *_PLANTED, *_sockets(inet=inet, unix=unix), *_pairs(unix=unix))
+
+
+def refusals_without_namespaces(*, tcp: bool) -> tuple[Refusal, ...]:
+    """Give the table for a sandbox that shares the host's namespaces; `tcp` allows to call out by TCP, and only that.
+
+    Which ports may be called is for others to hold, by address; here goes what would get past them.
+    """
+    return (*refusals(inet=tcp, unix=False), *_SHARED, *(_ONLY_TCP if tcp else ()))
 
 
 def _sockets(*, inet: bool, unix: bool) -> tuple[Refusal, ...]:
@@ -175,3 +183,52 @@ def _pairs(*, unix: bool) -> tuple[Refusal, ...]:
         )
         for kind in (_DGRAM, _RAW)  # the kernel makes a datagram socket of a raw one
     )
+
+
+def _of_others(call: str, argument: int) -> tuple[Refusal, ...]:
+    """Refuse to name any process: 0 is the caller itself, every number may be somebody else's."""
+    return (Refusal((call,), errno.EPERM, "sets how another process of the same user runs", (Above(argument, 0),)),)
+
+
+_OWN_USER = {"setpriority": 2, "ioprio_set": 3}  # PRIO_USER, IOPRIO_WHO_USER: every process of the user at once
+
+_SHARED = (
+    Refusal(
+        (
+            *("shmget", "shmat", "shmctl", "semget", "semop", "semtimedop", "semctl"),
+            *("msgget", "msgsnd", "msgrcv", "msgctl", "mq_open", "mq_unlink"),
+        ),
+        errno.EPERM,
+        "memory, locks and letters under a number or a name that the whole host shares",
+    ),
+    *_of_others("prlimit64", 0),
+    *_of_others("setpriority", 1),
+    *_of_others("ioprio_set", 1),
+    *(
+        refusal
+        for call in ("sched_setaffinity", "sched_setscheduler", "sched_setparam", "sched_setattr")
+        for refusal in _of_others(call, 0)
+    ),
+    *(
+        Refusal((call,), errno.EPERM, "sets how every process of the same user runs", (Equal(0, whose),))
+        for call, whose in _OWN_USER.items()
+    ),
+)
+
+_FAST_OPEN = 0x2000_0000  # MSG_FASTOPEN
+_TCP = 6
+
+_ONLY_TCP = (
+    *(
+        Refusal(("socket",), errno.EPERM, "datagrams go to any address", (Equal(0, family), Equal(1, _DGRAM, _TYPE)))
+        for family in (_INET, _INET6)
+    ),
+    # what is neither 0 nor 6: other protocols carry streams too, and rules for TCP do not see them (multipath TCP, SMC)
+    *(Refusal(("socket",), errno.EPROTONOSUPPORT, "another protocol than TCP", (Equal(2, n),)) for n in range(1, _TCP)),
+    Refusal(("socket",), errno.EPROTONOSUPPORT, "another protocol than TCP", (Above(2, _TCP),)),
+    *(
+        Refusal((call,), errno.EPERM, "calls out without asking to connect", (Equal(flags, _FAST_OPEN, _FAST_OPEN),))
+        for call, flags in (("sendto", 3), ("sendmsg", 2), ("sendmmsg", 3))
+    ),
+    Refusal(("listen",), errno.EPERM, "takes a free port by itself, which no rule for binding sees"),
+)
