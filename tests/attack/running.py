@@ -28,6 +28,8 @@ class Step:
     cwd: str = "/"
     cgroups: Sequence[str] = ()
     rlimits: Mapping[str, int] | None = None
+    drop: bool = False
+    """Give up, while still root, what any program could later give."""
 
     def command(self, *, terminal: bool) -> list[str]:
         step = {
@@ -38,6 +40,7 @@ class Step:
             "cgroups": list(self.cgroups),
             "rlimits": dict(self.rlimits or {}),
             "terminal": terminal,
+            "drop": self.drop,
         }
         return [program("python3"), "-I", "-S", str(STEP_DOWN), json.dumps(step)]
 
@@ -59,8 +62,11 @@ async def run(
     output_bytes: int | None = None,
     pass_fds: Sequence[int] | None = None,
     end: Callable[[], None] = lambda: None,
+    gently: bool = False,
 ) -> Outcome:
     """Run it to its end or to the deadline; `pass_fds` None lets every inheritable descriptor through.
+
+    `gently` asks the program, which keeps others, to end them before it is ended itself.
 
     `end` is called when the program itself is over, to end what it may have left; only then are its outputs read out.
     """
@@ -85,7 +91,12 @@ async def run(
     try:
         await asyncio.wait_for(process.wait(), wall_s)
     except TimeoutError:
-        _kill_session(process)
+        if gently:
+            process.terminate()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), GRACE_S)
+        if process.returncode is None:
+            _kill_session(process)
         await asyncio.wait_for(process.wait(), GRACE_S)
     finally:
         if process.returncode is None:

@@ -5,6 +5,7 @@ Run by its path as `python3 -I -S step_down.py JSON`; it needs nothing but the s
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import json
 import os
@@ -33,6 +34,10 @@ def main() -> None:
     for name, value in step["rlimits"].items():
         resource.setrlimit(LIMITS[name], (value, value))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if step["drop"]:
+        libc = ctypes.CDLL(None)
+        for capability in range(64):
+            libc.prctl(24, capability, 0, 0, 0)
     if os.geteuid() == 0 and step["uid"]:
         with open("/proc/self/oom_score_adj", "w") as score:
             score.write("1000")

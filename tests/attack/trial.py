@@ -15,12 +15,14 @@ from tests.attack.bare import Bare
 from tests.attack.careless import Careless
 from tests.attack.case import Case, Verdict, judge
 from tests.attack.cgroup import can_make
+from tests.attack.confined import Confined
 from tests.attack.ground import prepared
 from tests.attack.native import Native
-from tests.attack.runner import Ended, Refused, Runner
+from tests.attack.runner import Ended, Refused, Runner, User
+from tests.launcher.confining import needs_landlock
 from tests.needs import missing, program
 
-SETTINGS = ("native-root", "native-ordinary")
+SETTINGS = ("native-root", "native-ordinary", "landlock-root", "landlock-ordinary")
 _FIRST_UID = 1 << 20
 _TRIES = 3
 _numbers = itertools.count()
@@ -41,14 +43,17 @@ def sandbox_uid() -> int:
 def runner_for(setting: str) -> Runner:
     """Give the runner of a setting; skips the test where the machine has not got what it takes."""
     level, _, user = setting.partition("-")
-    program("bwrap", "bubblewrap")
     if user == "root":
         if os.geteuid():
             pytest.skip("run by an ordinary user: that setting is tried, this one needs root")
         if not can_make():
             missing("control groups of version 1 are not writable here")
-    assert level == "native", setting
-    return Native("root" if user == "root" else "ordinary", sandbox_uid())
+    held_by: User = "root" if user == "root" else "ordinary"
+    if level == "landlock":
+        needs_landlock()
+        return Confined(held_by, sandbox_uid())
+    program("bwrap", "bubblewrap")
+    return Native(held_by, sandbox_uid())
 
 
 async def show(case: Case) -> None:

@@ -172,6 +172,7 @@ escaped("100 MiB")
 for number in range(3000): open(f"{S['workspace']}/{number}", "w").close()
 escaped("3000 files")
 """,
+        limits=_MEMORY,
         partial={"native-ordinary": "inodes", "landlock-ordinary": "inodes"},
     ),
     Case(
