@@ -80,10 +80,10 @@ def reported(user: User) -> dict[str, Held]:
     """Say how far each limit is held: without root there is neither a control group nor a quota."""
     only_root: Held = "enforced" if user == "root" else "partial"
     return {
-        **dict.fromkeys(("processes", "file_size", "open_files", "locked", "output", "wall"), "enforced"),
+        **dict.fromkeys(("processes", "file", "open_files", "output", "wall"), "enforced"),
         **dict.fromkeys(("names", "metadata", "ipc", "devices", "capabilities", "leftovers"), "enforced"),
         **dict.fromkeys(("memory", "cpu"), only_root),
-        **dict.fromkeys(("cpus", "disk", "inodes"), "enforced" if user == "root" else "none"),
+        **dict.fromkeys(("cpus", "disk"), "enforced" if user == "root" else "none"),
     }
 
 

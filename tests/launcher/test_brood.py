@@ -26,7 +26,7 @@ raise SystemExit(brood.keep(lambda: os.execv(sys.executable, [sys.executable, "-
 
 # leaves a process that has lost its parent, its session and its signals, and says its number first
 LEAVE = """
-import os, signal, sys, time
+import os, signal, sys
 out, into = os.pipe()
 if os.fork() == 0:
     os.setsid()
@@ -34,7 +34,8 @@ if os.fork() == 0:
     if os.fork(): os._exit(0)
     os.write(into, str(os.getpid()).encode())
     os.closerange(0, 3)
-    time.sleep(60)
+    signal.alarm(60)
+    signal.pause()
     os._exit(0)
 with open(sys.argv[1], "wb") as file: file.write(os.read(out, 20))
 """
@@ -70,7 +71,7 @@ def test_what_a_command_leaves_has_ended_when_it_comes_back(tmp_path: Path) -> N
 
 
 def test_being_asked_to_end_ends_all_of_it(tmp_path: Path) -> None:
-    with kept(LEAVE + "time.sleep(60)", str(tmp_path / "pid")) as process:
+    with kept(LEAVE + "signal.alarm(60); signal.pause()", str(tmp_path / "pid")) as process:
         until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").stat().st_size, "the child")
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 128 + signal.SIGTERM
@@ -78,8 +79,8 @@ def test_being_asked_to_end_ends_all_of_it(tmp_path: Path) -> None:
 
 
 async def test_it_ends_when_the_one_who_started_it_dies(tmp_path: Path) -> None:
-    starter = "import subprocess, sys, time; subprocess.Popen(sys.argv[1:]); time.sleep(60)"
-    command = [sys.executable, "-c", KEEP, LEAVE + "time.sleep(60)", str(tmp_path / "pid")]
+    starter = "import signal, subprocess, sys; subprocess.Popen(sys.argv[1:]); signal.pause()"
+    command = [sys.executable, "-c", KEEP, LEAVE + "signal.alarm(60); signal.pause()", str(tmp_path / "pid")]
     process = await asyncio.create_subprocess_exec(sys.executable, "-I", "-S", "-c", starter, *command)
     await until_async(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").stat().st_size, "the child")
     process.kill()

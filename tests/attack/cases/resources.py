@@ -173,7 +173,7 @@ for number in range(3000): open(f"{S['workspace']}/{number}", "w").close()
 escaped("3000 files")
 """,
         limits=_MEMORY,
-        partial={"native-ordinary": "inodes", "landlock-ordinary": "inodes"},
+        partial=_ONLY_A_QUOTA_HOLDS,
     ),
     Case(
         "sparse-file",
