@@ -81,7 +81,7 @@ def reported(user: User) -> dict[str, Held]:
     only_root: Held = "enforced" if user == "root" else "partial"
     return {
         **dict.fromkeys(("processes", "file", "open_files", "output", "wall"), "enforced"),
-        **dict.fromkeys(("names", "metadata", "ipc", "devices", "capabilities", "leftovers"), "enforced"),
+        **dict.fromkeys(("names", "metadata", "ipc", "devices", "capabilities"), "enforced"),
         **dict.fromkeys(("memory", "cpu"), only_root),
         **dict.fromkeys(("cpus", "disk"), "enforced" if user == "root" else "none"),
     }

@@ -217,7 +217,6 @@ os._exit(0)
 """,
         (leftovers,),
         everyday=True,
-        partial={"landlock-ordinary": "leftovers"},
     ),
     Case(
         "outlive-the-deadline",

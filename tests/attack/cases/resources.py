@@ -101,7 +101,7 @@ escaped(f"{len(segments) * 32} MiB")
 """,
         stopped=True,
         limits=_MEMORY,
-        partial=_ONLY_A_GROUP_HOLDS,
+        partial={"native-ordinary": "memory"},
     ),
     Case(
         "memory-of-dev-shm",
