@@ -8,7 +8,7 @@ PY      := $(BIN)/python
 ARGS    ?=
 
 .DELETE_ON_ERROR:
-.PHONY: help run test lint check attack soak bench docs proof lock clean
+.PHONY: help run test lint check attack soak bench filters docs proof lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ soak: $(VENV)/dev.stamp ## hours of load, crashes and restarts
 
 bench: $(VENV)/dev.stamp ## measure against bare servers on this machine; keeps bench/history
 	@$(PY) -m bench $(ARGS)
+
+filters: $(VENV)/dev.stamp ## build the sandbox's system call filters anew from their table
+	@$(PY) -m superagent.runtime.sandbox.filters.build
 
 docs: $(VENV)/dev.stamp ## write the pages that are generated from the code
 	@$(PY) -m docs.build $(ARGS)
