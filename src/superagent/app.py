@@ -103,6 +103,7 @@ class Installation:
     places: Places
     index: AuditIndex
     audit: AuditLog
+    sandbox: Sandboxes
     first_start: bool
 
     def readiness(self) -> dict[str, str]:
@@ -235,7 +236,7 @@ async def open_installation(
         stores = (work, idempotency, undo_store, blobs)
         ticker = asyncio.create_task(_tick(kernel, policies, identity, work, stores, audit_log.unfinished()))
         try:
-            yield Installation(kernel, loaded, places, index, audit_log, first_start)
+            yield Installation(kernel, loaded, places, index, audit_log, sandbox, first_start)
         finally:
             ticker.cancel()
             await asyncio.gather(ticker, return_exceptions=True)

@@ -29,13 +29,12 @@ class Groups:
         """Give which controllers can be used."""
         return frozenset(self._bases)
 
-    def run(self, number: int, limits: dict[str, float]) -> Group:
-        """Make the group of a run. Raises `OSError` when a limit cannot be set: then nothing is left."""
+    def new(self, number: int) -> Group:
+        """Make the group of a run. Raises `OSError` when it cannot be made: then nothing is left."""
         group = Group({name: f"{base}/{number}" for name, base in self._bases.items()})
         try:
             for path in group.paths:
                 self._make(path)
-            group.limit(limits)
         except OSError:
             group.remove()
             raise
@@ -72,12 +71,14 @@ class Group:
         for path in self.paths:
             put(f"{path}/cgroup.procs", 0)
 
+    def cpu_s(self) -> float | None:
+        """Give the processor time of all that ran in it."""
+        spent = number_in(f"{self._at['cpuacct']}/cpuacct.usage") if "cpuacct" in self._at else None
+        return None if spent is None else spent / 1e9
+
     def usage(self) -> Usage:
         """Give what was used so far."""
         usage = Usage()
-        if "cpuacct" in self._at:
-            spent = number_in(f"{self._at['cpuacct']}/cpuacct.usage")
-            usage.cpu_s = None if spent is None else spent / 1e9
         if "memory" in self._at:
             folder = self._at["memory"]
             usage.memory_bytes = number_in(f"{folder}/memory.usage_in_bytes")

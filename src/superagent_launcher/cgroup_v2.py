@@ -40,17 +40,11 @@ class Groups:
                 return
             remove(base)
 
-    def run(self, number: int, limits: dict[str, float]) -> Group:
-        """Make the group of a run. Raises `OSError` when a limit cannot be set: then nothing is left."""
+    def new(self, number: int) -> Group:
+        """Make the group of a run. Raises `OSError` when it cannot be made."""
         path = f"{self._base}/{number}"
         self._make(path)
-        group = Group(path, self.controllers)
-        try:
-            group.limit(limits)
-        except OSError:
-            group.remove()
-            raise
-        return group
+        return Group(path, self.controllers)
 
     def close(self) -> bool:
         """Remove what is left; False when something would not go yet."""
@@ -82,11 +76,14 @@ class Group:
         """Move the calling process in."""
         put(f"{self._path}/cgroup.procs", 0)
 
+    def cpu_s(self) -> float | None:
+        """Give the processor time of all that ran in it."""
+        spent = number_in(f"{self._path}/cpu.stat", "usage_usec")
+        return None if spent is None else spent / 1e6
+
     def usage(self) -> Usage:
         """Give what was used so far."""
         usage, path = Usage(), self._path
-        spent = number_in(f"{path}/cpu.stat", "usage_usec")
-        usage.cpu_s = None if spent is None else spent / 1e6
         usage.memory_bytes = number_in(f"{path}/memory.current")
         usage.peak_bytes = number_in(f"{path}/memory.peak")
         usage.out_of_memory = number_in(f"{path}/memory.events", "oom_kill") or 0

@@ -16,12 +16,11 @@ Make = Callable[[str], None]
 
 
 class Usage:
-    """What a group has used, and how often it was held back: times in seconds, memory in bytes; None: not known."""
+    """What a group has used, and how often it was held back: memory in bytes; None: not known."""
 
-    __slots__ = ("cpu_s", "memory_bytes", "out_of_memory", "peak_bytes", "processes", "refused_processes")
+    __slots__ = ("memory_bytes", "out_of_memory", "peak_bytes", "processes", "refused_processes")
 
     def __init__(self) -> None:
-        self.cpu_s: float | None = None
         self.memory_bytes: int | None = None
         self.peak_bytes: int | None = None
         self.processes: int | None = None

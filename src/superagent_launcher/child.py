@@ -1,14 +1,19 @@
-"""The child between fork and exec: it joins its group, takes on its limits, gives up its rights, becomes bubblewrap."""
+"""The child between fork and exec: it joins its group, waits for its job, gives up its rights, becomes bubblewrap."""
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import resource
+import select
 import signal
-from collections.abc import Callable
+import socket
+from typing import Any, NoReturn
 
 from superagent_launcher import system
+from superagent_launcher.groups import Group
+from superagent_launcher.wire import Wire
 
 STAGE = "/mnt"
 """Where folders are put for bubblewrap to reach them, in mounts that only the child sees: any folder will do."""
@@ -18,59 +23,102 @@ _ABOVE = 256  # beyond every number that a descriptor can be given
 _FORGET = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)
 
 
-class Child:
-    """What the child needs; all of it was opened and made before the fork.
+class Spare:
+    """A child that was made before it is needed: it stands in a group of its own and waits for a job.
 
-    `handed` maps each number to the descriptor that is to be seen under it. `mounts` are folders by descriptor and
-    name. `uid` None keeps the launcher's own user, `join` None its groups.
+    Forking and joining a group take longer than all the rest, and the kernel may let a join wait for milliseconds.
     """
 
-    __slots__ = ("argv", "handed", "join", "limits", "mounts", "parent", "program", "uid")
+    __slots__ = ("group", "pid", "wire")
 
-    def __init__(
-        self,
-        program: int,
-        argv: list[str],
-        handed: dict[int, int],
-        mounts: list[tuple[int, str]],
-        limits: dict[int, int],
-        uid: int | None,
-        join: Callable[[], None] | None,
-    ) -> None:
-        self.program = program
-        self.argv = argv
-        self.handed = handed
-        self.mounts = mounts
-        self.limits = limits
-        self.uid = uid
-        self.join = join
-        self.parent = os.getpid()
+    def __init__(self, group: Group | None) -> None:
+        self.group = group
+        ours, theirs = socket.socketpair()
+        parent = os.getpid()
+        self.pid = os.fork()
+        if self.pid == 0:
+            _be(theirs, group, parent)
+        theirs.close()
+        self.wire = Wire(ours)
 
-    def become(self) -> None:
-        """Become bubblewrap; comes back only by raising `OSError`."""
+    def give(self, job: dict[str, Any], descriptors: tuple[int, ...]) -> None:
+        """Give it its job; from then on the wire says what went wrong, and comes to its end when nothing did.
+
+        The job says `argv`, `uid` (None keeps the launcher's user), `limits` (setrlimit(2), by number), `numbers` and
+        `mounts`. The first descriptor is the program, then one for each number, then one for each mount. Raises
+        `OSError` when the child is gone.
+        """
+        try:
+            while not self.wire.send(job, descriptors):
+                select.select([], [self.wire.socket], [])  # only a command of hundreds of kilobytes comes here
+                job, descriptors = {}, ()
+        except EOFError:
+            raise ChildProcessError("the child is gone") from None
+
+    def end(self) -> None:
+        """End it without a job; it reads the end of its wire."""
+        self.wire.close()
+
+
+def _be(end: socket.socket, group: Group | None, parent: int) -> NoReturn:
+    """Be the child; what goes wrong is said on the wire, which closes by itself when the program is executed."""
+    end = socket.socket(fileno=_above(end.fileno()))
+    try:
         signal.set_wakeup_fd(-1)
         for number in _FORGET:
             signal.signal(number, signal.SIG_DFL)
-        if self.join is not None:
-            self.join()
+        _close_all_but(end.fileno())
+        system.die_with_parent(signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)  # it died before the line above
+        if group is not None:
+            group.join()
         with open("/proc/self/oom_score_adj", "wb", buffering=0) as file:
             file.write(b"1000")
-        if self.mounts:
-            stage(self.mounts)
-        hand_over(self.handed)
-        for which, most in self.limits.items():
-            _, hard = resource.getrlimit(which)
-            least = most if hard == resource.RLIM_INFINITY else min(most, hard)
-            resource.setrlimit(which, (least, least))
-        if self.uid is not None:
-            drop(self.uid)
-        system.die_with_parent(signal.SIGKILL)  # after the change of user, which would have undone it
-        if os.getppid() != self.parent:
-            os._exit(1)  # it died before the line above
-        if 0 in (os.geteuid(), os.getuid(), os.getegid()):
-            raise PermissionError(1, "nothing is started as user or group 0")
-        system.no_new_privileges()
-        os.execve(self.program, self.argv, {})  # noqa: S606 - what was checked, by its descriptor
+        job, descriptors = _job(Wire(end))
+        become(job, descriptors, parent)
+    except EOFError:
+        os._exit(0)  # nobody needs it
+    except BaseException as bad:
+        with contextlib.suppress(OSError):
+            end.setblocking(True)
+            end.send(str(bad).encode("utf-8", "replace")[:1000] or b"no reason was given")
+    os._exit(1)
+
+
+def _close_all_but(kept: int) -> None:
+    """Close what this process has of its parent's, so that nobody waits for the end of something held here."""
+    os.closerange(3, kept)
+    os.closerange(kept + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def _job(wire: Wire) -> tuple[dict[str, Any], list[int]]:
+    while True:
+        select.select([wire.socket], [], [])
+        for job, descriptors in wire.receive():
+            return job, descriptors
+
+
+def become(job: dict[str, Any], descriptors: list[int], parent: int) -> None:
+    """Become bubblewrap; comes back only by raising `OSError`."""
+    numbers: list[int] = job["numbers"]
+    program, shown, folders = _above(descriptors[0]), descriptors[1 : 1 + len(numbers)], descriptors[1 + len(numbers) :]
+    if job["mounts"]:
+        stage(list(zip(folders, job["mounts"], strict=True)))
+    hand_over(dict(zip(numbers, shown, strict=True)))
+    for which, most in job["limits"]:
+        _, hard = resource.getrlimit(which)
+        least = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(which, (least, least))
+    if job["uid"] is not None:
+        drop(job["uid"])
+    system.die_with_parent(signal.SIGKILL)  # once more: the kernel forgets it with a change of user
+    if os.getppid() != parent:
+        os._exit(1)
+    if 0 in (os.geteuid(), os.getuid(), os.getegid()):
+        raise PermissionError(1, "nothing is started as user or group 0")
+    system.no_new_privileges()
+    os.execve(program, job["argv"], {})  # noqa: S606 - what was checked, by its descriptor
 
 
 def stage(mounts: list[tuple[int, str]]) -> None:
@@ -100,9 +148,14 @@ def staging_works() -> bool:
 def hand_over(handed: dict[int, int]) -> None:
     """Show each descriptor under its number; every other closes by itself when the program is executed."""
     # out of the way first: what is to be seen as 0 may be what another one is seen from
-    moved = {number: fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, _ABOVE) for number, one in handed.items()}
+    moved = {number: _above(one) for number, one in handed.items()}
     for number, one in moved.items():
         os.dup2(one, number, inheritable=True)
+
+
+def _above(descriptor: int) -> int:
+    """Give a copy beyond every number that a descriptor can be given; it closes when a program is executed."""
+    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _ABOVE)
 
 
 def drop(uid: int) -> None:
@@ -114,17 +167,17 @@ def drop(uid: int) -> None:
         raise PermissionError(1, "the change of user did not hold")
 
 
-def rlimits(limits: dict[str, float], groups: frozenset[str], *, as_tenant: bool) -> dict[int, int]:
+def rlimits(limits: dict[str, float], groups: frozenset[str], *, as_tenant: bool) -> list[tuple[int, int]]:
     """Give the limits of each single process (setrlimit(2)); a group holds the same things for all of them together."""
-    found = {
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_MEMLOCK: 65_536,
-        resource.RLIMIT_FSIZE: int(limits["file_bytes"]),
-        resource.RLIMIT_NOFILE: max(128, int(limits["open_files"])),
-        resource.RLIMIT_CPU: max(1, int(limits["cpu_s"])),
-    }
+    found = [
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_MEMLOCK, 65_536),
+        (resource.RLIMIT_FSIZE, int(limits["file_bytes"])),
+        (resource.RLIMIT_NOFILE, max(128, int(limits["open_files"]))),
+        (resource.RLIMIT_CPU, max(1, int(limits["cpu_s"]))),
+    ]
     if "memory" not in groups:
-        found[resource.RLIMIT_DATA] = int(limits["memory_bytes"])
+        found.append((resource.RLIMIT_DATA, int(limits["memory_bytes"])))
     if as_tenant:  # the kernel counts a user's processes, so this wall is one around all runs of a tenant
-        found[resource.RLIMIT_NPROC] = TENANT_PROCESSES
+        found.append((resource.RLIMIT_NPROC, TENANT_PROCESSES))
     return found

@@ -18,6 +18,14 @@ class Group(Protocol):
         """Move the calling process in."""
         ...
 
+    def limit(self, limits: dict[str, float]) -> None:
+        """Set the limits that the controllers at hand can hold. Raises `OSError`."""
+        ...
+
+    def cpu_s(self) -> float | None:
+        """Give the processor time of all that ran in it; None where nothing counts it."""
+        ...
+
     def usage(self) -> Usage:
         """Give what was used so far."""
         ...
@@ -45,9 +53,9 @@ class Groups:
         self.version = 0 if not self.controllers else 2 if isinstance(made, cgroup_v2.Groups) else 1
         self._made = made
 
-    def run(self, number: int, limits: dict[str, float]) -> Group | None:
-        """Make the group of a run, None where there are none. Raises `OSError` when a limit cannot be set."""
-        return self._made.run(number, limits) if self.controllers else None
+    def new(self, number: int) -> Group | None:
+        """Make the group of a run, None where there are none. Raises `OSError`."""
+        return self._made.new(number) if self.controllers else None
 
     def close(self) -> bool:
         """Remove what is left; False when something would not go yet."""

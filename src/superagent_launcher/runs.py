@@ -1,4 +1,4 @@
-"""One run: the processes of a sandbox from the fork to the moment when the last of them is gone."""
+"""One run: the processes of a sandbox from its job to the moment when the last of them is gone."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import os
 import resource
 import signal
 import time
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 from superagent_launcher import child, program
 from superagent_launcher.asked import Refused, Start
 from superagent_launcher.cgroups import Usage
-from superagent_launcher.groups import Group, Groups
+from superagent_launcher.child import Spare
+from superagent_launcher.groups import Group
 
 _MOST_SAID = 16_384
 
@@ -22,27 +23,28 @@ class Run:
     """A sandbox that was started. Times are monotonic seconds; `why` says what ended it, if we did."""
 
     __slots__ = (
-        "code", "cpu_most_s", "ending", "errors", "exec_failed", "gate", "group", "inner", "looked", "number", "pid",
-        "processes", "ran", "rusage", "said", "since", "status", "until", "why",
+        "_before_s", "code", "cpu_most_s", "ending", "failed", "failing", "gate", "group", "inner", "looked", "number",
+        "pid", "processes", "ran", "rusage", "said", "since", "status", "until", "why",
     )  # fmt: skip
 
-    def __init__(self, number: int, pid: int, group: Group | None, limits: dict[str, float]) -> None:
+    def __init__(self, number: int, spare: Spare, limits: dict[str, float]) -> None:
         self.number = number
-        self.pid = pid
-        self.group = group
+        self.pid = spare.pid
+        self.group: Group | None = spare.group
+        self.failing = spare.wire.socket.detach()
         self.since = self.looked = time.monotonic()
         self.until = self.since + limits["wall_s"]
         self.cpu_most_s = limits["cpu_s"]
         self.processes = int(limits["processes"])
-        self.errors = self.status = self.gate = -1
-        self.said = b""
-        self.exec_failed = b""
+        self.status = self.gate = -1
+        self.said = self.failed = b""
         self.inner = 0
         self.ran = False
         self.ending = False
         self.why = ""
         self.code: int | None = None
         self.rusage: resource.struct_rusage | None = None
+        self._before_s = (spare.group.cpu_s() if spare.group is not None else None) or 0.0
 
     def kill(self, why: str) -> None:
         """End it; the first reason stays. Safe to repeat."""
@@ -91,14 +93,68 @@ class Run:
 
     def spent_s(self) -> float | None:
         """Give the CPU time of everything in it so far; None where nothing counts it."""
-        return self.group.usage().cpu_s if self.group is not None else None
+        spent = self.group.cpu_s() if self.group is not None else None
+        return None if spent is None else max(0.0, spent - self._before_s)
+
+    def account(self) -> dict[str, Any]:
+        """Say how it ended and what it used; `code` is that of bubblewrap, negative for a signal."""
+        usage = self.group.usage() if self.group is not None else Usage()
+        spent, most = self.spent_s(), usage.peak_bytes
+        if self.rusage is not None:
+            spent = self.rusage.ru_utime + self.rusage.ru_stime if spent is None else spent
+            most = self.rusage.ru_maxrss * 1024 if most is None else most
+        return {
+            "code": self.code,
+            "ran": self.ran or self.ending,
+            "why": self.why,
+            "cpu_s": round(spent or 0.0, 6),
+            "memory_bytes": most or 0,
+            "out_of_memory": usage.out_of_memory,
+            "refused_processes": usage.refused_processes,
+            "seconds": round(time.monotonic() - self.since, 6),
+        }
 
     def close(self) -> None:
         """Close what is open."""
-        for name in ("errors", "status", "gate"):
+        for name in ("failing", "status", "gate"):
             if getattr(self, name) >= 0:
                 os.close(getattr(self, name))
                 setattr(self, name, -1)
+
+
+def start(asked: Start, descriptors: list[int], spare: Spare, name: str, controllers: frozenset[str]) -> Run:
+    """Give a child its job; `name` is what its processes call themselves. Raises `Refused`: nothing was started."""
+    opened: list[int] = []
+    try:
+        opened.append(program.open_program(asked.program))
+        if spare.group is not None:
+            spare.group.limit(asked.limits)
+        gated = asked.uid is None and "pids" not in controllers
+        (status, saying), (opening, gate) = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
+        opened += [status, saying, opening, gate]
+        first = max(asked.numbers) + 1
+        extra = ["--json-status-fd", str(first + 1), *(["--block-fd", str(first + 2)] if gated else [])]
+        opened.append(_in_memory([*asked.options, *extra]))
+        own = len(asked.numbers)
+        numbers = [*asked.numbers, first, first + 1, *([first + 2] if gated else [])]
+        shown = [*descriptors[:own], opened[-1], saying, *([opening] if gated else [])]
+        job = {
+            "argv": [name, "--args", str(first), "--", *asked.command],
+            "uid": asked.uid,
+            "limits": child.rlimits(asked.limits, controllers, as_tenant=asked.uid is not None),
+            "numbers": numbers,
+            "mounts": asked.mounts,
+        }
+        spare.give(job, (opened[0], *shown, *descriptors[own:]))
+        run = Run(asked.run, spare, asked.limits)
+        run.status = os.dup(status)
+        run.gate = os.dup(gate) if gated else -1
+        return run
+    except OSError as bad:
+        raise Refused(f"it cannot be started: {bad}") from None
+    finally:
+        for one in opened:
+            os.close(one)
 
 
 def _told(line: bytes) -> dict[str, int]:
@@ -108,66 +164,6 @@ def _told(line: bytes) -> dict[str, int]:
     except ValueError:
         return {}
     return cast("dict[str, int]", found) if isinstance(found, dict) else {}
-
-
-def start(asked: Start, descriptors: list[int], groups: Groups, name: str) -> Run:
-    """Start what is asked for; `name` is what its processes call themselves. Raises `Refused`: nothing was started."""
-    opened: list[int] = []
-    group: Group | None = None
-    try:
-        running = program.open_program(asked.program)
-        opened.append(running)
-        pipes = [os.pipe2(os.O_CLOEXEC) for _ in range(3)]
-        opened += [end for pipe in pipes for end in pipe]
-        (errors, failing), (status, saying), (opening, gate) = pipes
-        gated = asked.uid is None and "pids" not in groups.controllers
-        first = max(asked.numbers) + 1
-        extra = ["--json-status-fd", str(first + 1), *(["--block-fd", str(first + 2)] if gated else [])]
-        options = _in_memory([*asked.options, *extra])
-        opened.append(options)
-        own = len(asked.numbers)
-        handed = {
-            **dict(zip(asked.numbers, descriptors[:own], strict=True)),
-            first: options,
-            first + 1: saying,
-            **({first + 2: opening} if gated else {}),
-        }
-        group = groups.run(asked.run, asked.limits)
-        made = child.Child(
-            running,
-            [name, "--args", str(first), "--", *asked.command],
-            handed,
-            list(zip(descriptors[own:], asked.mounts, strict=True)),
-            child.rlimits(asked.limits, groups.controllers, as_tenant=asked.uid is not None),
-            asked.uid,
-            group.join if group is not None else None,
-        )
-        pid = os.fork()
-        if pid == 0:
-            _be(made, failing)
-    except OSError as bad:
-        if group is not None:
-            group.remove()
-        raise Refused(f"it cannot be started: {bad}") from None
-    else:
-        run = Run(asked.run, pid, group, asked.limits)
-        run.errors, run.status = os.dup(errors), os.dup(status)
-        if gated:
-            run.gate = os.dup(gate)
-        return run
-    finally:
-        for one in opened:
-            os.close(one)
-
-
-def _be(made: child.Child, failing: int) -> NoReturn:
-    """Be the child; what goes wrong is said on `failing`, which closes by itself when the program is executed."""
-    try:
-        made.become()
-    except BaseException as bad:
-        with contextlib.suppress(OSError):
-            os.write(failing, str(bad).encode("utf-8", "replace")[:1000] or b"no reason was given")
-    os._exit(1)
 
 
 def _in_memory(options: list[str]) -> int:
@@ -182,20 +178,3 @@ def _in_memory(options: list[str]) -> int:
         os.close(descriptor)
         raise
     return descriptor
-
-
-def account(run: Run) -> dict[str, Any]:
-    """Say how a run ended and what it used; `code` is that of bubblewrap, negative for a signal."""
-    usage = run.group.usage() if run.group is not None else Usage()
-    own_s = run.rusage.ru_utime + run.rusage.ru_stime if run.rusage is not None else 0.0
-    most = run.rusage.ru_maxrss * 1024 if run.rusage is not None else 0
-    return {
-        "code": run.code,
-        "ran": run.ran or run.ending,
-        "why": run.why,
-        "cpu_s": round(usage.cpu_s if usage.cpu_s is not None else own_s, 6),
-        "memory_bytes": usage.peak_bytes if usage.peak_bytes is not None else most,
-        "out_of_memory": usage.out_of_memory,
-        "refused_processes": usage.refused_processes,
-        "seconds": round(time.monotonic() - run.since, 6),
-    }

@@ -11,16 +11,18 @@ from typing import Any
 
 from superagent_launcher import runs
 from superagent_launcher.asked import LIMITS, Refused, Start, number_of, run_of
-from superagent_launcher.child import STAGE
+from superagent_launcher.child import STAGE, Spare
 from superagent_launcher.groups import Group, Groups
 from superagent_launcher.runs import Run
 from superagent_launcher.wire import Broken, Wire
 
 PROTOCOL = 1
+SPARES = 2
 LOOK_S = 0.25
 SOON_S = 0.005
 GONE_S = 5.0
 _READ = select.POLLIN | select.POLLHUP | select.POLLERR
+_SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Launcher:
@@ -32,6 +34,8 @@ class Launcher:
         self._name = name
         self._uids = uids
         self._staging = staging
+        self._made = 0
+        self._spares: list[Spare] = []
         self._runs: dict[int, Run] = {}
         self._by_pid: dict[int, Run] = {}
         self._reading: dict[int, Callable[[bytes], None]] = {}
@@ -42,7 +46,7 @@ class Launcher:
 
     def serve(self) -> None:
         """Serve until the server is gone; then end every run and remove what was made."""
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in _SIGNALS:
             signal.signal(number, self._signalled)
         signal.set_wakeup_fd(self._hear, warn_on_full_buffer=False)
         self._poll.register(self._heard, _READ)
@@ -71,22 +75,25 @@ class Launcher:
 
     def _patience(self) -> float | None:
         """Give how long nothing needs to be looked at, in seconds; None for ever."""
-        if not self._runs and not self._lingering:
-            return None
         if self._lingering or any(run.ending or run.code is not None for run in self._runs.values()):
             return SOON_S
+        if len(self._spares) < SPARES:
+            return SOON_S
+        if not self._runs:
+            return None
         return max(SOON_S, min(LOOK_S, *(run.until - time.monotonic() for run in self._runs.values())))
 
     def _signalled(self, number: int, _: object) -> None:
         self._stopping = self._stopping or number != signal.SIGCHLD
 
     def _turn(self, most_s: float | None) -> None:
-        """Wait for something to happen, and deal with all that did."""
-        for descriptor, events in self._poll.poll(None if most_s is None else most_s * 1000):
+        """Wait for something to happen, and deal with all that did; with nothing to do, make spare children."""
+        events = self._poll.poll(None if most_s is None else most_s * 1000)
+        for descriptor, what in events:
             if descriptor == self._wire.socket.fileno():
-                if events & select.POLLOUT:
+                if what & select.POLLOUT:
                     self._flush()
-                if events & _READ:
+                if what & _READ:
                     for said, descriptors in self._wire.receive():
                         self._do(said, descriptors)
             elif descriptor == self._heard:
@@ -95,6 +102,8 @@ class Launcher:
                 self._read(descriptor)
         self._reap()
         self._look(time.monotonic())
+        if not events and not self._deaf and len(self._spares) < SPARES:
+            self._spares.append(self._spare())
 
     # ---- the server
 
@@ -144,29 +153,51 @@ class Launcher:
             raise Refused(f"user {asked.uid} is none of {self._uids.start} to {self._uids.stop - 1}")
         if asked.mounts and not self._staging:
             raise Refused("folders cannot be put in place here")
-        run = runs.start(asked, descriptors, self._groups, self._name)
+        spare = self._spares.pop(0) if self._spares else self._spare()
+        try:
+            run = runs.start(asked, descriptors, spare, self._name, self._groups.controllers)
+        except Refused:
+            self._let_go(spare)
+            raise
         self._runs[asked.run] = self._by_pid[run.pid] = run
-        self._follow(run.errors, lambda data: self._failing(run, data))
+        self._follow(run.failing, lambda data: self._failing(run, data))
         self._follow(run.status, run.heard)
 
     # ---- the children
+
+    def _spare(self) -> Spare:
+        self._made += 1
+        try:
+            return Spare(self._groups.new(self._made))
+        except OSError as bad:
+            raise Refused(f"no child can be made: {bad}") from None
+
+    def _let_go(self, spare: Spare) -> None:
+        """End a child that has no job; its group goes when it has."""
+        spare.end()
+        if spare.group is not None:
+            self._lingering.append(spare.group)
 
     def _follow(self, descriptor: int, heard: Callable[[bytes], None]) -> None:
         os.set_blocking(descriptor, False)
         self._reading[descriptor] = heard
         self._poll.register(descriptor, _READ)
 
-    def _read(self, descriptor: int) -> None:
+    def _read(self, descriptor: int) -> bool:
+        """Read what there is; False when there is nothing more for now, or for ever."""
         heard = self._reading.get(descriptor)
         if heard is None:
-            return
+            return False
         try:
             data = os.read(descriptor, 65_536)
         except BlockingIOError:
-            return
+            return False
+        except ConnectionResetError:
+            data = b""
         if not data:
             self._unfollow(descriptor)
         heard(data)
+        return bool(data)
 
     def _unfollow(self, descriptor: int) -> None:
         if self._reading.pop(descriptor, None) is not None:
@@ -175,8 +206,8 @@ class Launcher:
     def _failing(self, run: Run, data: bytes) -> None:
         """Hear how the exec went: silence at the end means well."""
         if data:
-            run.exec_failed += data
-        elif not run.exec_failed:
+            run.failed += data
+        elif not run.failed:
             self._say({"event": "started", "run": run.number, "pid": run.pid})
 
     def _reap(self) -> None:
@@ -191,23 +222,27 @@ class Launcher:
             if run is not None:
                 run.code, run.rusage = os.waitstatus_to_exitcode(status), used
                 self._finish(run)
+            for spare in [one for one in self._spares if one.pid == pid]:
+                self._spares.remove(spare)
+                self._let_go(spare)
 
     def _finish(self, run: Run) -> None:
         """Tell that a run has ended, once nothing of it is left; till then it is looked at again."""
-        for one in (run.errors, run.status):
-            while one in self._reading:
-                self._read(one)
-                if not _more(one):
-                    self._unfollow(one)
-        strays = self._strays() if run.ending or run.code is None or run.code < 0 else []
-        if strays or (run.group is not None and not run.group.kill()):
-            return
+        for one in (run.failing, run.status):
+            while self._read(one):
+                pass
+            self._unfollow(one)
+        if run.ending or run.code is None or run.code < 0:
+            # its outer half was killed. Else the kernel had ended all of its process namespace before it could end
+            strays = self._strays()
+            if strays or (run.group is not None and not run.group.kill()):
+                return
         del self._runs[run.number]
-        if run.exec_failed:
-            why = run.exec_failed.decode("utf-8", "replace")
+        if run.failed:
+            why = run.failed.decode("utf-8", "replace")
             self._say({"event": "refused", "of": "start", "run": run.number, "why": why})
         else:
-            self._say({"event": "ended", "run": run.number, **runs.account(run)})
+            self._say({"event": "ended", "run": run.number, **run.account()})
         if run.group is not None and not run.group.remove():
             self._lingering.append(run.group)
         run.close()
@@ -219,7 +254,8 @@ class Launcher:
                 found = [int(one) for one in file.read().split()]
         except OSError:
             return []  # this kernel does not list children; the inner half dies with its parent all the same
-        strays = [one for one in found if one not in self._by_pid]
+        own = {*self._by_pid, *(one.pid for one in self._spares)}
+        strays = [one for one in found if one not in own]
         for one in strays:
             os.kill(one, signal.SIGKILL)
         return strays
@@ -239,7 +275,7 @@ class Launcher:
                 spent = run.spent_s()
                 if spent is not None and spent >= run.cpu_most_s:
                     run.kill("cpu")
-        self._lingering = [group for group in self._lingering if not group.remove()]
+        self._lingering = [group for group in self._lingering if not (group.kill() and group.remove())]
 
     def _end_all(self) -> None:
         """Kill everything, wait until it is gone, and leave no group behind."""
@@ -247,24 +283,21 @@ class Launcher:
         self._poll.unregister(self._wire.socket)
         self._wire.close()
         self._deaf = True
-        while self._runs and time.monotonic() < until:
+        while self._spares:
+            self._let_go(self._spares.pop())
+        while (self._runs or self._lingering) and time.monotonic() < until:
             for run in self._runs.values():
                 run.kill("gone")
-            self._turn(0.05)
+            self._turn(0.01)
         while not self._groups.close() and time.monotonic() < until:
             time.sleep(0.01)
-
-
-def _more(descriptor: int) -> bool:
-    ready, _, _ = select.select([descriptor], [], [], 0)
-    return bool(ready)
 
 
 def _stats(run: Run) -> dict[str, Any]:
     usage = run.group.usage() if run.group is not None else None
     return {
         "seconds": round(time.monotonic() - run.since, 6),
-        "cpu_s": usage and usage.cpu_s,
+        "cpu_s": run.spent_s(),
         "memory_bytes": usage and usage.memory_bytes,
         "processes": usage and usage.processes,
     }

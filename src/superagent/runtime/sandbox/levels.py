@@ -22,7 +22,7 @@ class Levels:
 
     def __init__(self, backends: Sequence[Backend], minimum: IsolationLevel, monotonic: Callable[[], float]) -> None:
         self._backends = sorted(backends, key=lambda one: ISOLATION[one.level])
-        self._minimum = minimum
+        self._minimum: IsolationLevel = minimum
         self._monotonic = monotonic
         self._probed: dict[str, tuple[Probe, float]] = {}
         self._probing = {one.name: asyncio.Lock() for one in self._backends}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -14,10 +15,13 @@ from pathlib import Path
 from superagent.core.commands import Ended
 from superagent.core.containment import MIB, PROFILES, Enforcement, Profile
 from superagent.core.problems import Problem
+from superagent.runtime.instance_lock import started
 from superagent.runtime.sandbox.backend import Backend, Part, Probe, Start
 from superagent.runtime.sandbox.cures import Machine, cure_of
 from superagent.runtime.sandbox.pipes import Pipes
 
+_PREFIX = "superagent-probe-"
+_NAME = re.compile(re.escape(_PREFIX) + r"(\d+)-(\d+)-\w+")
 KINDS = ("user", "mnt", "pid", "net", "ipc", "uts")
 PROBE_S = 30.0
 MEMORY_BYTES = 32 * MIB
@@ -61,8 +65,12 @@ class Canary:
 
 @contextlib.contextmanager
 def canary(user: int | None) -> Generator[Canary]:
-    """Set the canaries up, make sure that they can be reached from outside, and remove them. Raises `OSError`."""
-    folder = Path(tempfile.mkdtemp(prefix="superagent-probe-"))
+    """Set the canaries up, make sure that they can be reached from outside, and remove them. Raises `OSError`.
+
+    They lie where everybody can go, since a closed folder above them would be no merit of the sandbox.
+    """
+    sweep()
+    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-{started(os.getpid())}-"))
     try:
         folder.chmod(0o755)
         with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -76,6 +84,15 @@ def canary(user: int | None) -> Generator[Canary]:
             yield made
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep() -> None:
+    """Remove what probes left behind whose process was killed meanwhile: folders of our own user, named after it."""
+    for place in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        found = _NAME.fullmatch(place.name)
+        with contextlib.suppress(OSError):
+            if found and place.lstat().st_uid == os.geteuid() and started(int(found[1])) != int(found[2]):
+                shutil.rmtree(place)
 
 
 async def examine(backend: Backend, user: int | None, *, filtered: bool) -> Probe:
