@@ -119,7 +119,7 @@ def _hand_on(path: str) -> None:
 
 def _handed_on(path: str) -> frozenset[str]:
     try:
-        with open(f"{path}/cgroup.subtree_control", encoding="ascii") as file:
+        with open(f"{path}/cgroup.subtree_control", encoding="utf-8") as file:
             return frozenset(file.read().split()) & frozenset(WANTED)
     except OSError:
         return frozenset()

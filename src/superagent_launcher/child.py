@@ -20,7 +20,10 @@ STAGE = "/mnt"
 
 TENANT_PROCESSES = 8192
 _ABOVE = 256  # beyond every number that a descriptor can be given
-_FORGET = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)
+# what the launcher hears, and what Python ignores by itself: who executes another program hands such things on
+_FORGET = (
+    signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ,
+)  # fmt: skip
 
 
 class Spare:
@@ -73,8 +76,8 @@ def _be(end: socket.socket, group: Group | None, parent: int) -> NoReturn:
             os._exit(1)  # it died before the line above
         if group is not None:
             group.join()
-        with open("/proc/self/oom_score_adj", "wb", buffering=0) as file:
-            file.write(b"1000")
+        with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "wb", buffering=0) as file:
+            file.write(b"1000")  # where memory runs out, this goes before anything else of this machine
         job, descriptors = _job(Wire(end))
         become(job, descriptors, parent)
     except EOFError:

@@ -32,7 +32,7 @@ def _named(proc: str) -> list[int]:
             continue
         try:
             with open(f"{proc}/{one}/cmdline", "rb") as file:
-                name = file.read(200).split(b"\0")[0].decode("ascii", "replace")
+                name = file.read(200).split(b"\0")[0].decode("utf-8", "replace")
         except OSError:
             continue
         if named_after_the_dead(name, proc):

@@ -59,7 +59,7 @@ class Run:
     def signal(self, number: int) -> None:
         """Send a signal to the command and what shares its process group. Raises `Refused`."""
         try:
-            with open(f"/proc/{self.inner}/task/{self.inner}/children", encoding="ascii") as file:
+            with open(f"/proc/{self.inner}/task/{self.inner}/children", encoding="utf-8") as file:
                 first = file.read().split()[:1]
             if not self.inner or self.code is not None or not first:
                 raise Refused("it does not run")

@@ -250,7 +250,7 @@ class Launcher:
     def _strays(self) -> list[int]:
         """Give and kill what is ours by now since its parent died: the inner half of a sandbox."""
         try:
-            with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
+            with open(f"/proc/self/task/{os.getpid()}/children", encoding="utf-8") as file:
                 found = [int(one) for one in file.read().split()]
         except OSError:
             return []  # this kernel does not list children; the inner half dies with its parent all the same

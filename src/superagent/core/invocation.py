@@ -132,8 +132,8 @@ class Outcome(msgspec.Struct, frozen=True):
     decision: Decision | None = None
     handle: str = ""
     seconds: float = 0.0
-    isolation: Isolation | None = None
     extra: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
+    isolation: Isolation | None = None
 
     def result(self) -> Any:
         """Give the output as plain data. Raises the outcome's problem when there is one."""
