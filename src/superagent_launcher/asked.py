@@ -39,6 +39,8 @@ class Start:
         self.limits = _limits(said["limits"])
         if not self.command:
             raise Refused("there is no command")
+        if not {0, 1, 2} <= set(self.numbers):
+            raise Refused("the three streams must be given: the launcher has none of its own to lend")
         if len(set(self.numbers)) < len(self.numbers) or len(set(self.mounts)) < len(self.mounts):
             raise Refused("a number or a place is given twice")
         if any(not one or not _PLACE.issuperset(one) for one in self.mounts):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from superagent_launcher.cgroups import Hierarchy, Make, Usage, clear, kill, number_in, put, remove
+from superagent_launcher.cgroups import Hierarchy, Make, Usage, clear, kill, number_in, put, remove, words
 
 PERIOD_US = 100_000
 WANTED = ("memory", "pids", "cpu")
@@ -110,7 +110,7 @@ def _upwards(hierarchy: Hierarchy) -> list[str]:
 
 def _hand_on(path: str) -> None:
     """Try to have a group hand on each controller that it has; what does not work shows in what it hands on."""
-    for name in WANTED:
+    for name in sorted(frozenset(WANTED) & frozenset(words(f"{path}/cgroup.controllers")) - _handed_on(path)):
         try:
             put(f"{path}/cgroup.subtree_control", f"+{name}")
         except OSError:
@@ -118,8 +118,4 @@ def _hand_on(path: str) -> None:
 
 
 def _handed_on(path: str) -> frozenset[str]:
-    try:
-        with open(f"{path}/cgroup.subtree_control", encoding="utf-8") as file:
-            return frozenset(file.read().split()) & frozenset(WANTED)
-    except OSError:
-        return frozenset()
+    return frozenset(words(f"{path}/cgroup.subtree_control")) & frozenset(WANTED)

@@ -52,15 +52,15 @@ def hierarchies(proc: str = "/proc/self") -> list[Hierarchy]:
         root, top = mount.split(" ")[3:5]
         name, _, options = kind.split(" ", 2)
         if name == "cgroup2":
-            words = frozenset(_words(f"{top}/cgroup.controllers"))
+            names = frozenset(words(f"{top}/cgroup.controllers"))
             path = own.get("", "/")
         elif name == "cgroup":
-            words = frozenset(options.split(",")) & frozenset(CONTROLLERS)
-            path = next((own[one] for one in words if one in own), "/")
+            names = frozenset(options.split(",")) & frozenset(CONTROLLERS)
+            path = next((own[one] for one in names if one in own), "/")
         else:
             continue
         inside = path[len(root.rstrip("/")) :] if path == root or path.startswith(root.rstrip("/") + "/") else ""
-        found.setdefault(top, Hierarchy(top, (top + inside).rstrip("/"), words, name == "cgroup2"))
+        found.setdefault(top, Hierarchy(top, (top + inside).rstrip("/"), names, name == "cgroup2"))
     return list(found.values())
 
 
@@ -119,10 +119,10 @@ def kill(path: str) -> bool:
     """Send SIGKILL to all that runs in a group; True when nothing did."""
     try:
         put(f"{path}/cgroup.kill", "1")
-        return not _words(f"{path}/cgroup.procs")
+        return not words(f"{path}/cgroup.procs")
     except OSError:
         pass  # only the unified hierarchy has it, from Linux 5.14 on
-    members = _words(f"{path}/cgroup.procs")
+    members = words(f"{path}/cgroup.procs")
     for one in members:
         try:
             os.kill(int(one), signal.SIGKILL)
@@ -153,12 +153,13 @@ def put(path: str, value: object) -> None:
 
 def number_in(path: str, key: str = "") -> int | None:
     """Read a number of one of the kernel's files, of the line that begins with a key where there are several."""
-    words = _words(path)
-    at = words.index(key) + 1 if key in words else 0 if not key else len(words)
-    return int(words[at]) if at < len(words) and words[at].isdigit() else None
+    found = words(path)
+    at = found.index(key) + 1 if key in found else 0 if not key else len(found)
+    return int(found[at]) if at < len(found) and found[at].isdigit() else None
 
 
-def _words(path: str) -> list[str]:
+def words(path: str) -> list[str]:
+    """Read the words of one of the kernel's files; none where it is not there."""
     return " ".join(_lines(path)).split()
 
 

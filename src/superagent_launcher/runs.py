@@ -134,7 +134,7 @@ def start(asked: Start, descriptors: list[int], spare: Spare, name: str, control
         opened += [status, saying, opening, gate]
         first = max(asked.numbers) + 1
         extra = ["--json-status-fd", str(first + 1), *(["--block-fd", str(first + 2)] if gated else [])]
-        opened.append(_in_memory([*asked.options, *extra]))
+        opened.append(in_memory([*asked.options, *extra]))
         own = len(asked.numbers)
         numbers = [*asked.numbers, first, first + 1, *([first + 2] if gated else [])]
         shown = [*descriptors[:own], opened[-1], saying, *([opening] if gated else [])]
@@ -166,7 +166,7 @@ def _told(line: bytes) -> dict[str, int]:
     return cast("dict[str, int]", found) if isinstance(found, dict) else {}
 
 
-def _in_memory(options: list[str]) -> int:
+def in_memory(options: list[str]) -> int:
     """Write options where bubblewrap reads them: so they show in no command line, inside or outside."""
     descriptor = os.memfd_create("options", os.MFD_CLOEXEC)
     try:

@@ -123,7 +123,9 @@ class Launcher:
                     case "start":
                         self._start(Start(said, len(descriptors)), descriptors)
                     case "signal":
-                        self._found(number).signal(number_of(said))
+                        run = self._found(number)
+                        self._read(run.status)  # it may say only now which process is meant
+                        run.signal(number_of(said))
                     case "kill":
                         self._found(number).kill("asked")
                     case "stats":

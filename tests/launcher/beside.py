@@ -13,11 +13,12 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import superagent_launcher.serving  # all of it, since an ordinary user may not reach the files
+from superagent_launcher import leftovers, serving
 from superagent_launcher.__main__ import main
 from superagent_launcher.wire import Wire
 from tests.needs import program
 from tests.ordinary_user import NOBODY
+from tests.until import until
 
 PATIENCE_S = 30.0
 _PR_SET_DUMPABLE = 4
@@ -25,6 +26,7 @@ FIRST_USER, USERS = 1_900_000_000, 1000
 AS_ROOT = os.geteuid() == 0
 USER = FIRST_USER + 7
 WHO = ["root", "user"] if AS_ROOT else ["user"]
+LOADED = (leftovers, serving)  # with all that they need: an ordinary user may not reach the files
 LIMITS = {
     "memory_bytes": 64 * 1024**2, "processes": 32, "cpus": 1.0, "cpu_s": 10.0, "file_bytes": 1024**2,
     "open_files": 256, "wall_s": 20.0,
@@ -79,7 +81,8 @@ class Beside:
         null = os.open(os.devnull, os.O_RDWR)
         said = self.message(command, **fields)
         out = null if stdout is None else stdout
-        self.wire.send(said, (null, out, out, *folders))
+        if not self.wire.send(said, (null, out, out, *folders)):
+            until(self.wire.flush, "room in the socket")
         os.close(null)
         return said["run"]
 
@@ -94,7 +97,8 @@ class Beside:
 
     def say(self, **said: Any) -> None:
         """Say anything."""
-        self.wire.send(said)
+        if not self.wire.send(said):
+            until(self.wire.flush, "room in the socket")
 
     def gone(self) -> int:
         """Wait until the launcher has ended and give its exit code."""

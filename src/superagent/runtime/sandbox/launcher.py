@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import subprocess
 import sys
@@ -60,6 +61,9 @@ class Launcher:
         self._numbers = 0
         self._hello: asyncio.Future[Abilities] | None = None
         self._starting = asyncio.Lock()
+        self._ending: list[subprocess.Popen[bytes]] = []
+        self._tidying: asyncio.Task[None] | None = None
+        self._closed = False
 
     @property
     def pid(self) -> int | None:
@@ -68,6 +72,8 @@ class Launcher:
 
     async def abilities(self) -> Abilities:
         """Give what the launcher can do; starts one if none runs. Raises `SandboxUnavailable`."""
+        if self._closed:
+            raise SandboxUnavailable("the platform is stopping")
         async with self._starting:
             if self._hello is None:
                 self._hello = self._begin()
@@ -76,7 +82,7 @@ class Launcher:
             async with asyncio.timeout(HELLO_S):
                 return await asyncio.shield(hello)
         except TimeoutError:
-            await self.close()
+            self._lost()
             raise SandboxUnavailable(
                 f"the launcher did not answer within {HELLO_S:g} s", hint="the machine is too busy; try again"
             ) from None
@@ -116,14 +122,18 @@ class Launcher:
 
     async def close(self) -> None:
         """End the launcher and all that it started, and wait until it is gone."""
-        process = self._process
+        self._closed = True
         self._lost()
-        if process is not None:
+        if self._tidying is not None:
+            self._tidying.cancel()
+            await asyncio.gather(self._tidying, return_exceptions=True)
+        for process in self._ending:
             try:
                 await asyncio.to_thread(process.wait, GONE_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 await asyncio.to_thread(process.wait)
+        self._ending.clear()
 
     # ---- inside
 
@@ -213,13 +223,23 @@ class Launcher:
         hello, self._hello = self._hello, None
         if hello is not None and not hello.done():
             hello.set_exception(_ended())
+            hello.exception()  # looked at, so that it is not reported as lost when nobody waits any more
         children, self._children = self._children, {}
         for child in children.values():
             if not child.ended.done():
                 child.ended.set_exception(_ended(started=True))
+                child.ended.exception()
             _refuse(child.stats)
         if self._process is not None:
-            self._process.poll()
+            self._ending = [one for one in (*self._ending, self._process) if one.poll() is None]
+            self._process = None
+        if children and not self._closed:
+            self._tidying = asyncio.create_task(self._tidy())
+
+    async def _tidy(self) -> None:
+        """Start the next launcher now: it ends what the kernel did not when the last one was killed."""
+        with contextlib.suppress(SandboxUnavailable):
+            await self.abilities()
 
 
 def _ended(started: bool = False) -> SandboxUnavailable:
