@@ -33,6 +33,7 @@ from superagent.features.results import operations as results
 from superagent.features.settings import operations as settings
 from superagent.features.undo import operations as undo
 from superagent.plugins.files.operations import files
+from superagent.plugins.shell.operations import shell
 from superagent.runtime import (
     audit_tables,
     identity_tables,
@@ -59,6 +60,8 @@ from superagent.runtime.places import Places, prepare
 from superagent.runtime.policies import SqlPolicies
 from superagent.runtime.presence import Presence
 from superagent.runtime.protected import Protected
+from superagent.runtime.sandbox import users as sandbox_users
+from superagent.runtime.sandboxes import Sandboxes
 from superagent.runtime.settings_file import SettingsFile
 from superagent.runtime.shared_map import SharedMap
 from superagent.runtime.threads import Threads
@@ -74,6 +77,7 @@ AREAS = (
     undo_tables.AREA,
     blob_tables.AREA,
     audit_tables.AREA,
+    sandbox_users.AREA,
 )
 POLICY_POLL_S = 0.2
 LOOK_S = 5.0
@@ -98,6 +102,7 @@ class Installation:
     places: Places
     index: AuditIndex
     audit: AuditLog
+    sandbox: Sandboxes
     first_start: bool
 
     def readiness(self) -> dict[str, str]:
@@ -163,6 +168,17 @@ async def open_installation(
         protected = Protected.of([*places.own(), *places.inner()], {str(places.workspaces): 2})
         roots = Roots()
         bus = LocalBus(log.observer_fault)
+        chosen = loaded.settings.sandbox
+        sandbox = Sandboxes(
+            database,
+            places,
+            clock.monotonic,
+            chosen.minimum_level,
+            tuple(chosen.visible),
+            chosen.first_user,
+            chosen.users,
+        )
+        stack.push_async_callback(sandbox.close)
         hands = Hands(
             clock=clock,
             policies=policies,
@@ -176,8 +192,12 @@ async def open_installation(
             blobs=blobs,
             thread=Threads(pool).run,
             fault=log.fault,
-            keepers={"path": PathKeeper(undo_store.content, room=undo_store.room)},
-            capabilities={"files": lambda ctx: FilesReach(ctx, roots, protected)},
+            runs_at=sandbox.levels.expected,
+            keepers={"path": PathKeeper(undo_store.content, room=undo_store.room, owners=sandbox.owners)},
+            capabilities={
+                "files": lambda ctx: FilesReach(ctx, roots, protected),
+                "run": lambda ctx: sandbox.reach(ctx, FilesReach(ctx, roots, protected), blobs),
+            },
         )
         kernel = Kernel(Registry([]), hands, bus, streams_per_key=limits.streams)
         anchor = Path(loaded.settings.audit.anchor) if loaded.settings.audit.anchor else None
@@ -194,8 +214,9 @@ async def open_installation(
             access.plugin(identity),
             approvals.plugin(kernel.approvals, work),
             audit.plugin(trail, blobs),
-            catalogue.plugin(Shelf(kernel), probes),
+            catalogue.plugin(Shelf(kernel), lambda: probes(sandbox)),
             files,
+            shell,
             grants.plugin(policies),
             jobs.plugin(Invocations(kernel, recorded)),
             results.plugin(blobs),
@@ -220,7 +241,7 @@ async def open_installation(
             _tick(kernel, policies, identity, work, (work, idempotency, undo_store, blobs, left))
         )
         try:
-            yield Installation(kernel, loaded, places, index, audit_log, first_start)
+            yield Installation(kernel, loaded, places, index, audit_log, sandbox, first_start)
         finally:
             ticker.cancel()
             await asyncio.gather(ticker, return_exceptions=True)
@@ -237,12 +258,9 @@ def install(kernel: Kernel, plugins: tuple[Plugin, ...]) -> None:
             kernel.bus.subscribe(observer)
 
 
-def probes() -> list[tuple[str, bool, str]]:
-    """Say what this machine offers to operations, with the cure for what is missing."""
-    return [
-        ("files", True, "files beneath the granted roots, by descriptors"),
-        ("sandbox", False, "commands are not part of this version yet"),
-    ]
+async def probes(sandbox: Sandboxes) -> list[tuple[str, bool, str, str]]:
+    """Say what this machine offers to operations (name, whether it works, what was seen), and the cure for the rest."""
+    return [("files", True, "files beneath the granted roots, by descriptors", ""), await sandbox.standing()]
 
 
 class _Audit:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import functools
 import gc
 import ipaddress
 import os
@@ -80,8 +81,12 @@ async def serve_one(
     worker: str,
     ready: Callable[[Installation], None],
     life: int | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> None:
-    """Serve in this process until a signal says stop, or the descriptor `life` comes to its end."""
+    """Serve in this process until a signal says stop, or the descriptor `life` comes to its end.
+
+    With `say`, what can be done with commands here is found out and said once it serves.
+    """
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for one in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(one, stop.set)  # from here on: a signal during the start is not lost
@@ -90,7 +95,18 @@ async def serve_one(
     async with open_installation(loaded, worker=worker) as installation:
         installation.kernel.registry.prepare()
         ready(installation)
-        await answer(application(installation, worker), listening, stop, loaded.settings.server.fast_lane)
+        telling = asyncio.create_task(_tell(installation, say)) if say is not None else None
+        try:
+            await answer(application(installation, worker), listening, stop, loaded.settings.server.fast_lane)
+        finally:
+            if telling is not None:
+                telling.cancel()
+                await asyncio.gather(telling, return_exceptions=True)
+
+
+async def _tell(installation: Installation, say: Callable[[str], None]) -> None:
+    _, _, seen, cure = await installation.sandbox.standing()
+    say(f"{seen}; cure: {cure}" if cure else seen)
 
 
 async def answer(door: Door, listening: socket.socket, stop: asyncio.Event, fast_lane: bool = True) -> None:
@@ -137,7 +153,7 @@ def serve(data: Path, flags: Mapping[str, Any], say: Callable[[str], None]) -> i
             up()
 
         if server.workers == 1:
-            uvloop.run(serve_one(loaded, listening, "0", ready))
+            uvloop.run(serve_one(loaded, listening, "0", ready, say=say))
             return 0
         if not places.owner_key.exists():
             asyncio.run(_set_up(loaded))  # before the workers start, so that this is done once
@@ -228,7 +244,9 @@ def main(arguments: list[str] | None = None) -> int:
         loaded = load(chosen.data, dict(one.split("=", 1) for one in chosen.set))
         log.set_up(loaded.settings.log.level)
         with socket.socket(fileno=chosen.fd) as listening:
-            uvloop.run(serve_one(loaded, listening, chosen.worker, ready, chosen.life))
+            # of several workers one tells what all of them found
+            tell = functools.partial(print, flush=True) if chosen.worker == "0" else None
+            uvloop.run(serve_one(loaded, listening, chosen.worker, ready, chosen.life, tell))
     except Problem as problem:
         print(problem.detail, file=sys.stderr)  # noqa: T201
         return 1

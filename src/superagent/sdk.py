@@ -1,5 +1,7 @@
 """The single door for plugin authors: everything a plugin may use, and nothing else of ours."""
 
+from superagent.core.commands import SCRIPT, Captured, Command, Ended, Ran
+from superagent.core.containment import PROFILES, Isolation, Limits
 from superagent.core.context import Change, Context, resource_of, rights_of
 from superagent.core.grants import Grant, Strict
 from superagent.core.invocation import Call, EffectNote, Outcome, Status
@@ -46,10 +48,10 @@ async def put_back(ctx: Context, kept: Kept) -> None:
 
 
 __all__ = [
-    "Call", "Cancelled", "Change", "Conflict", "Connection", "Context", "Deadline", "Declared", "Denied",
-    "DestroyPath", "Effect", "EffectNote", "Example", "Fault", "Fix", "Grant", "Input", "Internal", "InvalidInput",
-    "Keeper", "Kept", "Locked", "NotFound", "Nothing", "Outcome", "Output", "Overloaded", "Performed", "Plugin",
-    "Preview", "Principal", "Problem", "ReadPath", "ReadWritePath", "Resource", "Risk", "Secret", "Status", "Strict",
-    "TooLarge", "Touches", "Unavailable", "Url", "WritePath", "canonical_path", "glob_of", "put_back", "resource_of",
-    "rights_of",
+    "PROFILES", "SCRIPT", "Call", "Cancelled", "Captured", "Change", "Command", "Conflict", "Connection", "Context",
+    "Deadline", "Declared", "Denied", "DestroyPath", "Effect", "EffectNote", "Ended", "Example", "Fault", "Fix",
+    "Grant", "Input", "Internal", "InvalidInput", "Isolation", "Keeper", "Kept", "Limits", "Locked", "NotFound",
+    "Nothing", "Outcome", "Output", "Overloaded", "Performed", "Plugin", "Preview", "Principal", "Problem", "Ran",
+    "ReadPath", "ReadWritePath", "Resource", "Risk", "Secret", "Status", "Strict", "TooLarge", "Touches",
+    "Unavailable", "Url", "WritePath", "canonical_path", "glob_of", "put_back", "resource_of", "rights_of",
 ]  # fmt: skip

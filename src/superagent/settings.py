@@ -52,6 +52,11 @@ class Sandbox(Section):
     """How well commands must be contained."""
 
     minimum_level: Literal["none", "landlock", "native", "container", "vm"] = "native"
+    visible: Annotated[list[str], Field(description="further folders of this machine that commands may read")] = []
+    first_user: Annotated[
+        int, Field(ge=1000, lt=2**31, description="a root server runs tenants as users from here")
+    ] = 1_900_000_000
+    users: Annotated[int, Field(ge=2, le=1_000_000, description="how many users it may take from there")] = 65_536
 
 
 class Files(Section):

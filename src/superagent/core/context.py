@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from superagent.core.containment import Isolation
 from superagent.core.invocation import EffectNote, Invocation, Ticket
 from superagent.core.operation import Operation
 from superagent.core.policy import Decision, Facts, Policy
@@ -73,6 +74,7 @@ class Context:
         "_line",
         "_policy",
         "effects",
+        "isolation",
         "operation",
         "ticket",
     )
@@ -87,6 +89,7 @@ class Context:
         self.ticket = ticket
         self.operation: Operation = ticket.operation
         self.effects: list[EffectNote] = []
+        self.isolation: Isolation | None = None  # how what the operation ran was contained
         self._known_facts = ticket.facts
         self._policy = policy
         self._hands = hands
@@ -147,6 +150,29 @@ class Context:
         here = resource.id.rstrip("/") + "/"
         named = [one.id.rstrip("/") + "/" for one in self.ticket.resources]
         return any(here.startswith(one) or one.startswith(here) for one in named)
+
+    def may_all_beneath(self, path: str, effect: Effect = Effect.READ) -> bool:
+        """Tell whether a folder may be used so with all that lies in it, whatever that is: for what sees all of it.
+
+        What no operation on files may read or change there counts as closed as well, so that a command is no way
+        around. Decided by the grants alone: a deny of something that does not exist counts, and so does one that enough
+        approvals would lift, since nobody approved what lies deeper.
+        """
+        places = [(self._judged, Resource("path", "local", path, effect))]
+        for name, what in (("files.read", Effect.READ), ("files.write", Effect.CHANGE)):
+            found = self._line.find(name)
+            if found is not None and what <= effect:
+                places.append((found, Resource("path", "local", path, what)))
+        policy, facts = self._policy, self._facts
+        return policy.permits_beneath(self.principal, *places[0], facts) and not any(
+            policy.denies_beneath(self.principal, operation, resource, replace(facts, approvals=0))
+            for operation, resource in places
+        )
+
+    @property
+    def judged_isolation(self) -> int:
+        """Give the isolation level that the decision took for granted, as a number: the call must not run below it."""
+        return self._known_facts.isolation if self._known_facts is not None else 0
 
     def may_path(self, path: str, effect: Effect = Effect.READ) -> bool:
         """Tell the same of a real local path."""

@@ -73,6 +73,7 @@ class Execution:
                 decision=ticket.decision,
                 handle=handle,
                 seconds=hands.clock.monotonic() - started,
+                isolation=ctx.isolation,
             )
         except Problem as problem:
             fault = problem
@@ -201,6 +202,7 @@ def failed(ticket: Ticket, problem: Problem, seconds: float, ctx: Context | None
         undo=undo_of(ctx) if ctx and ctx.effects else None,
         decision=ticket.decision,
         seconds=seconds,
+        isolation=ctx.isolation if ctx else None,
     )
 
 

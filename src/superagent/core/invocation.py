@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from superagent.core.containment import Isolation
 from superagent.core.operation import Operation, Values
 from superagent.core.policy import Decision, Facts
 from superagent.core.principal import Principal
@@ -133,6 +134,7 @@ class Outcome(msgspec.Struct, frozen=True):
     handle: str = ""
     seconds: float = 0.0
     extra: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
+    isolation: Isolation | None = None
 
     def result(self) -> Any:
         """Give the output as plain data. Raises the outcome's problem when there is one."""
@@ -156,6 +158,8 @@ class Outcome(msgspec.Struct, frozen=True):
             )
         if self.decision:
             out["decision"] = self.decision.document()
+        if self.isolation:
+            out["isolation"] = self.isolation.document()
         if self.handle:
             out["handle"] = self.handle
         if self.problem:
@@ -170,7 +174,9 @@ class Outcome(msgspec.Struct, frozen=True):
 
     def encode(self) -> bytes:
         """Give the outcome object as JSON text."""
-        if self.decision is not None and not (self.effects or self.undo or self.handle or self.problem or self.extra):
+        if self.decision is not None and not (
+            self.effects or self.undo or self.handle or self.problem or self.isolation or self.extra
+        ):
             # what most reads look like, joined from parts that are JSON already; a test compares it with the long way
             return (
                 b'{"invocation":"%b","operation":"%b","status":"%b","output":%b,"effects":[],"decision":%b,"seconds":%b}'

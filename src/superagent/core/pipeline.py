@@ -128,7 +128,7 @@ class Pipeline:
             remote=principal.remote,
             second_factor_age_s=0.0 if principal.trusted_local else None if at is None else max(0.0, now - at),
             # only operations that execute code run at an isolation level; the rest is the platform's own code
-            isolation=ISOLATION["none"] if "run" in operation.reaches else ISOLATION["vm"],
+            isolation=self._hands.runs_at() if "run" in operation.reaches else ISOLATION["vm"],
             approvals=invocation.approvals,
             args=values,
         )

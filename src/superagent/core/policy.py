@@ -18,7 +18,7 @@ import msgspec
 from superagent.core.grants import Grant
 from superagent.core.operation import Operation
 from superagent.core.principal import Principal
-from superagent.core.resources import Effect, Protected, Resource
+from superagent.core.resources import Effect, Protected, Resource, beneath
 from superagent.core.rules import APPROVED, AS_IS, BOTH, EVERY, EVERY_EFFECT, FRESH, Facts, Index, Origin, Rule
 
 Verdict = Literal["allow", "ask", "step_up", "deny"]
@@ -68,11 +68,12 @@ class Decision:
 class Table:
     """The rules that the holder of some subjects and a workspace has for one operation."""
 
-    __slots__ = ("index", "invisible", "lasting")
+    __slots__ = ("index", "invisible", "lasting", "rules")
 
     def __init__(self, rules: Iterable[Rule], operation: Operation) -> None:
         undoable = operation.undoable or operation.effect == Effect.READ
         own = [rule for rule in rules if rule.applies(undoable, operation.risk)]
+        self.rules = tuple(own)
         self.index = Index(own)
         # may never be asked for: nothing permits it, or something forbids it whatever the call looks like
         effects, kinds = _effects_of(operation), _kinds_of(operation)
@@ -165,6 +166,29 @@ class Policy:
     def may(self, principal: Principal, operation: Operation, resource: Resource, facts: Facts) -> bool:
         """Tell whether one more resource is allowed as things stand: filters lists, searches and recursive work."""
         return bool(self._worlds_for(principal, operation, resource, facts) & AS_IS)
+
+    def denies_beneath(self, principal: Principal, operation: Operation, resource: Resource, facts: Facts) -> bool:
+        """Tell whether something beneath a folder could be forbidden, or not be permitted, as things stand.
+
+        It looks at the grants and not at what lies there: a pattern that could fit something counts as if it did.
+        """
+        for hop in principal.chain():
+            rules = self.table(hop, operation).rules
+            heard = [rule for rule in rules if rule.matches(facts, resource.effect)]
+            if any(rule.denies and not rule.met(facts) & AS_IS and rule.reaches_into(resource.path) for rule in heard):
+                return True
+        return any(beneath(place, resource.path) for place in self.protected.places)
+
+    def permits_beneath(self, principal: Principal, operation: Operation, resource: Resource, facts: Facts) -> bool:
+        """Tell whether all that could lie beneath a folder is permitted as things stand, forbids apart."""
+        return all(
+            any(
+                not rule.denies and rule.met(facts) & AS_IS and rule.covers_all_of(resource.path)
+                for rule in self.table(hop, operation).rules
+                if rule.matches(facts, resource.effect)
+            )
+            for hop in principal.chain()
+        )
 
     def sees(self, principal: Principal, operations: Iterable[Operation], resource: Resource, facts: Facts) -> bool:
         """Tell whether some operation may use this resource in some way, so that refusing is 403 and not 404."""

@@ -316,5 +316,6 @@ class Hands:
     blobs: Blobs
     thread: Callable[..., Awaitable[Any]]
     fault: Callable[[str, BaseException], None]
+    runs_at: Callable[[], int] = lambda: 0  # the isolation level at which operations that run code would run now
     keepers: dict[str, Keeper] = field(default_factory=dict[str, Keeper])
     capabilities: dict[str, CapabilityMaker] = field(default_factory=dict[str, CapabilityMaker])

@@ -57,6 +57,9 @@ class Recorder:
             output, status, seconds = outcome.output, outcome.status, int(outcome.seconds * 1e6) / 1e6
             if outcome.problem:
                 named["problem"], named["changed"] = outcome.problem.slug, outcome.problem.changed
+            if outcome.isolation:
+                named["isolation"] = f"{outcome.isolation.level} {outcome.isolation.backend}"
+                named["detail"] = {"limits": outcome.isolation.amounts, "held": outcome.isolation.limits}
         return AuditRecord(
             kind=kind,
             at=at,

@@ -12,7 +12,7 @@ import msgspec
 
 from superagent.core.grants import DAY_MIN, ISOLATION, WEEK_MIN, Grant, week_spans
 from superagent.core.patterns import HostPattern, Text, path_patterns
-from superagent.core.resources import Effect, Resource, Risk
+from superagent.core.resources import Effect, Resource, Risk, beneath
 
 Origin = Literal["human", "agent", "workflow"]
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -119,6 +119,16 @@ class Rule:
         if facts.approvals < self.approvals:
             worlds &= APPROVED | BOTH
         return worlds
+
+    def reaches_into(self, folder: str) -> bool:
+        """Tell whether a path in a folder, or the folder itself, could be covered."""
+        if not self.kinds:
+            return True
+        return any(beneath(one.anchor, folder) or beneath(folder, one.anchor) for one in self.paths)
+
+    def covers_all_of(self, folder: str) -> bool:
+        """Tell whether a folder is covered with whatever lies in it."""
+        return not self.kinds or any(one.tree and beneath(folder, one.anchor) for one in self.paths)
 
     def root_for(self, path: str) -> str:
         """Give the deepest literal folder of a pattern that covers a path; `/` when none is named."""

@@ -36,16 +36,31 @@ class Store(Sink, Source, Protocol):
     """Where kept content lies."""
 
 
+class Owners(Protocol):
+    """Whose the files in a tenant's workspaces are."""
+
+    async def of(self, tenant: str) -> int | None:
+        """Give the tenant's own user on this machine, None where everything is this server's."""
+        ...
+
+    def settle(self, tenant: str, at: At, user: int) -> None:
+        """Give what stands at a place, and all beneath it, to that user if it lies in a workspace of the tenant."""
+        ...
+
+
 class PathKeeper:
     """Keeps files, links and trees; a path is taken as it stands, so a link is the link itself.
 
     An operation that writes through a link names the real path to `ctx.changing`.
     """
 
-    def __init__(self, store: Store, quota: Quota | None = None, room: Room | None = None) -> None:
+    def __init__(
+        self, store: Store, quota: Quota | None = None, room: Room | None = None, owners: Owners | None = None
+    ) -> None:
         self._store = store
         self._quota = quota or Quota()
         self._room = room
+        self._owners = owners
 
     async def keep(self, ctx: Context, resource: Resource) -> tuple[dict[str, Any], str, int]:
         """Keep what stands there durably: (data, digest, bytes kept)."""
@@ -74,11 +89,15 @@ class PathKeeper:
         return await ctx.thread(work)
 
     async def settle(self, ctx: Context, resource: Resource, data: dict[str, Any]) -> dict[str, Any]:
-        """Add the time that the directory has right after the change."""
+        """Give what was made in a workspace to its tenant; add the time that the directory has right after that."""
+        owners = self._owners
+        user = await owners.of(ctx.tenant) if owners is not None else None
 
         def work() -> dict[str, Any]:
             try:
                 with _place(ctx, resource) as at:
+                    if owners is not None and user is not None:
+                        owners.settle(ctx.tenant, at, user)
                     return data | {"parent_after_ns": parent_mtime_ns(at.dir_fd)}
             except NotFound:
                 return data

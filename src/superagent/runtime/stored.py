@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from superagent.core.containment import Isolation
 from superagent.core.invocation import Call, EffectNote, Invocation, Outcome, Status, Undo
 from superagent.core.policy import Decision
 from superagent.core.ports import Held
@@ -55,6 +56,7 @@ class _Outcome(msgspec.Struct):
     handle: str
     seconds: float
     extra: dict[str, Any]
+    isolation: Isolation | None = None
 
 
 class _Invocation(msgspec.Struct):
@@ -111,6 +113,7 @@ def pack_outcome(outcome: Outcome) -> bytes:
             outcome.handle,
             outcome.seconds,
             outcome.extra,
+            outcome.isolation,
         )
     )
 

@@ -11,6 +11,7 @@ import sys
 # openat2(2); the number is 437 on every architecture, since it came after the tables were unified
 _OPENAT2 = 437
 RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Literal, Protocol
 
 from superagent.sdk import Context, Effect, InvalidInput, NotFound, Output, Plugin, Risk
@@ -74,6 +74,7 @@ class Capability(Output):
     name: str
     available: bool
     detail: str
+    cure: str = ""
 
 
 class Capabilities(Output):
@@ -82,8 +83,8 @@ class Capabilities(Output):
     capabilities: list[Capability]
 
 
-def plugin(shelf: Shelf, probes: Callable[[], list[tuple[str, bool, str]]]) -> Plugin:
-    """Make the plugin over a registry and the probes of this machine."""
+def plugin(shelf: Shelf, probes: Callable[[], Awaitable[list[tuple[str, bool, str, str]]]]) -> Plugin:
+    """Make the plugin over a registry and the probes of this machine: name, whether it works, what was seen, cure."""
     catalogue = Plugin("catalogue")
 
     @catalogue.operation(risk=Risk.LOW, effect=Effect.READ)
@@ -124,7 +125,10 @@ def plugin(shelf: Shelf, probes: Callable[[], list[tuple[str, bool, str]]]) -> P
     @catalogue.operation(risk=Risk.LOW, effect=Effect.READ)
     async def capabilities(ctx: Context) -> Capabilities:
         """Say what works on this machine, what does not, and how to get it."""
-        found = [Capability(name=name, available=works, detail=detail) for name, works, detail in probes()]
+        found = [
+            Capability(name=name, available=works, detail=detail, cure=cure)
+            for name, works, detail, cure in await probes()
+        ]
         return Capabilities(
             capabilities=[Capability(name="python", available=True, detail=sys.version.split()[0]), *found]
         )

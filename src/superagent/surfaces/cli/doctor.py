@@ -216,7 +216,7 @@ def audit(answer: Answer) -> list[Finding]:
 
 def _capabilities(found: dict[str, Any]) -> list[Finding]:
     return [
-        Finding(one["name"], "ok" if one["available"] else "note", one["detail"])
+        Finding(one["name"], "ok" if one["available"] else "note", one["detail"], one.get("cure", ""))
         for one in found["capabilities"]
         if one["name"] != "python"
     ]

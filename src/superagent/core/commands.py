@@ -1,0 +1,76 @@
+"""Commands: what an operation asks to have run for it, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from superagent.core.containment import DEFAULT_PROFILE, Isolation
+
+Encoding = Literal["utf-8", "base64"]
+INLINE_BYTES = 64 * 1024
+SCRIPT = "/proc/self/fd/9"
+"""Where a command finds the text that is its `script`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A program to run in the caller's workspace, without a shell unless `argv` names one.
+
+    `cwd` is a folder in the workspace, empty for the workspace itself. `script` is a text that the command finds under
+    `SCRIPT`. `stdin` are bytes, or `stdin_blob` the handle of an upload. `timeout_s` and `limits` (by the names of
+    `Limits`) narrow the profile. Of each output stream `inline_bytes` are given at once; a longer one gets a handle.
+    """
+
+    argv: Sequence[str]
+    profile: str = DEFAULT_PROFILE
+    cwd: str = ""
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
+    script: bytes = b""
+    stdin: bytes = b""
+    stdin_blob: str = ""
+    timeout_s: float | None = None
+    limits: Mapping[str, float] = field(default_factory=dict[str, float])
+    inline_bytes: int = INLINE_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended: `code` as a shell would say it (128 + signal), None when the sandbox itself was ended.
+
+    `limit` names the limit that ended it or held it back, empty for none: wall, cpu, memory, processes, output, file.
+    `ran` is False when the command could not even be executed; what bubblewrap said then stands in its error stream.
+    """
+
+    code: int | None
+    ran: bool = True
+    limit: str = ""
+    cpu_s: float = 0.0
+    memory_bytes: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """One output stream: how much was written, the beginning of it as text or base64, and the handle of all of it.
+
+    `handle` is empty where the beginning is everything, or where the rest could not be kept (`lost` says why).
+    """
+
+    bytes: int
+    text: str
+    encoding: Encoding
+    handle: str = ""
+    lost: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What came of a command; `until` is when it would have been stopped (epoch seconds)."""
+
+    ended: Ended
+    stdout: Captured
+    stderr: Captured
+    isolation: Isolation
+    until: float

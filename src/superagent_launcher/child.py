@@ -1,0 +1,193 @@
+"""The child between fork and exec: it joins its group, waits for its job, gives up its rights, becomes bubblewrap."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import resource
+import select
+import signal
+import socket
+from typing import Any, NoReturn
+
+from superagent_launcher import system
+from superagent_launcher.groups import Group
+from superagent_launcher.wire import Wire
+
+STAGE = "/mnt"
+"""Where folders are put for bubblewrap to reach them, in mounts that only the child sees: any folder will do."""
+
+TENANT_PROCESSES = 8192
+_ABOVE = 256  # beyond every number that a descriptor can be given
+# what the launcher hears, and what Python ignores by itself: who executes another program hands such things on
+_FORGET = (
+    signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ,
+)  # fmt: skip
+
+
+class Spare:
+    """A child that was made before it is needed: it stands in a group of its own and waits for a job.
+
+    Forking and joining a group take longer than all the rest, and the kernel may let a join wait for milliseconds.
+    """
+
+    __slots__ = ("group", "pid", "wire")
+
+    def __init__(self, group: Group | None) -> None:
+        self.group = group
+        ours, theirs = socket.socketpair()
+        parent = os.getpid()
+        self.pid = os.fork()
+        if self.pid == 0:
+            _be(theirs, group, parent)
+        theirs.close()
+        self.wire = Wire(ours)
+
+    def give(self, job: dict[str, Any], descriptors: tuple[int, ...]) -> None:
+        """Give it its job; from then on the wire says what went wrong, and comes to its end when nothing did.
+
+        The job says `argv`, `uid` (None keeps the launcher's user), `limits` (setrlimit(2), by number), `numbers` and
+        `mounts`. The first descriptor is the program, then one for each number, then one for each mount. Raises
+        `OSError` when the child is gone.
+        """
+        try:
+            while not self.wire.send(job, descriptors):
+                select.select([], [self.wire.socket], [])  # only a command of hundreds of kilobytes comes here
+                job, descriptors = {}, ()
+        except EOFError:
+            raise ChildProcessError("the child is gone") from None
+
+    def end(self) -> None:
+        """End it without a job; it reads the end of its wire."""
+        self.wire.close()
+
+
+def _be(end: socket.socket, group: Group | None, parent: int) -> NoReturn:
+    """Be the child; what goes wrong is said on the wire, which closes by itself when the program is executed."""
+    end = socket.socket(fileno=_above(end.fileno()))
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in _FORGET:
+            signal.signal(number, signal.SIG_DFL)
+        _close_all_but(end.fileno())
+        system.die_with_parent(signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)  # it died before the line above
+        if group is not None:
+            group.join()
+        with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "wb", buffering=0) as file:
+            file.write(b"1000")  # where memory runs out, this goes before anything else of this machine
+        job, descriptors = _job(Wire(end))
+        become(job, descriptors, parent)
+    except EOFError:
+        os._exit(0)  # nobody needs it
+    except BaseException as bad:
+        with contextlib.suppress(OSError):
+            end.setblocking(True)
+            end.send(str(bad).encode("utf-8", "replace")[:1000] or b"no reason was given")
+    os._exit(1)
+
+
+def _close_all_but(kept: int) -> None:
+    """Close what this process has of its parent's, so that nobody waits for the end of something held here."""
+    os.closerange(3, kept)
+    os.closerange(kept + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def _job(wire: Wire) -> tuple[dict[str, Any], list[int]]:
+    while True:
+        select.select([wire.socket], [], [])
+        for job, descriptors in wire.receive():
+            return job, descriptors
+
+
+def become(job: dict[str, Any], descriptors: list[int], parent: int) -> None:
+    """Become bubblewrap; comes back only by raising `OSError`."""
+    numbers: list[int] = job["numbers"]
+    program, shown, folders = _above(descriptors[0]), descriptors[1 : 1 + len(numbers)], descriptors[1 + len(numbers) :]
+    if job["mounts"]:
+        stage(list(zip(folders, job["mounts"], strict=True)))
+    hand_over(dict(zip(numbers, shown, strict=True)))
+    for which, most in job["limits"]:
+        _, hard = resource.getrlimit(which)
+        least = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(which, (least, least))
+    if job["uid"] is not None:
+        drop(job["uid"])
+    if 0 in (os.geteuid(), os.getuid(), os.getegid()):
+        raise PermissionError(1, "nothing is started as user or group 0")
+    _execute(program, job["argv"], parent)
+
+
+# what counts the lines that tests reach cannot write as another user, and ends where another program begins
+
+
+def drop(uid: int) -> None:  # pragma: no cover
+    """Become another user for good: no group is kept, and there is no way back."""
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+    if os.getresuid() != (uid, uid, uid) or os.getresgid() != (uid, uid, uid) or os.getgroups():
+        raise PermissionError(1, "the change of user did not hold")
+
+
+def _execute(program: int, argv: list[str], parent: int) -> NoReturn:  # pragma: no cover
+    system.die_with_parent(signal.SIGKILL)  # once more: the kernel forgets it with a change of user
+    if os.getppid() != parent:
+        os._exit(1)
+    system.no_new_privileges()
+    os.execve(program, argv, {})  # noqa: S606 - what was checked, by its descriptor
+
+
+def stage(mounts: list[tuple[int, str]]) -> None:
+    """Put folders, given by descriptor, where any user can reach them: their own place may lie in a closed folder."""
+    copies = [(system.copy_of_mount(descriptor), name) for descriptor, name in mounts]
+    system.own_mounts()
+    system.mount_memory(STAGE, "mode=0755,size=64k,nr_inodes=256")
+    for copy, name in copies:
+        os.mkdir(f"{STAGE}/{name}", 0o755)
+        system.attach(copy, f"{STAGE}/{name}")
+
+
+def staging_works() -> bool:
+    """Find out in a child whether folders can be put in place: root without all its rights cannot."""
+    if os.geteuid() != 0:
+        return False
+    pid = os.fork()
+    if pid == 0:
+        try:
+            stage([(os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), "probe")])
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(pid, 0)[1] == 0
+
+
+def hand_over(handed: dict[int, int]) -> None:
+    """Show each descriptor under its number; every other closes by itself when the program is executed."""
+    # out of the way first: what is to be seen as 0 may be what another one is seen from
+    moved = {number: _above(one) for number, one in handed.items()}
+    for number, one in moved.items():
+        os.dup2(one, number, inheritable=True)
+
+
+def _above(descriptor: int) -> int:
+    """Give a copy beyond every number that a descriptor can be given; it closes when a program is executed."""
+    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _ABOVE)
+
+
+def rlimits(limits: dict[str, float], groups: frozenset[str], *, as_tenant: bool) -> list[tuple[int, int]]:
+    """Give the limits of each single process (setrlimit(2)); a group holds the same things for all of them together."""
+    found = [
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_MEMLOCK, 65_536),
+        (resource.RLIMIT_FSIZE, int(limits["file_bytes"])),
+        (resource.RLIMIT_NOFILE, max(128, int(limits["open_files"]))),
+        (resource.RLIMIT_CPU, max(1, int(limits["cpu_s"]))),
+    ]
+    if "memory" not in groups:
+        found.append((resource.RLIMIT_DATA, int(limits["memory_bytes"])))
+    if as_tenant:  # the kernel counts a user's processes, so this wall is one around all runs of a tenant
+        found.append((resource.RLIMIT_NPROC, TENANT_PROCESSES))
+    return found
