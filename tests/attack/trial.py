@@ -11,6 +11,7 @@ import subprocess
 
 import pytest
 
+from tests.attack.backed import Backed
 from tests.attack.bare import Bare
 from tests.attack.careless import Careless
 from tests.attack.case import Case, Verdict, judge
@@ -22,7 +23,7 @@ from tests.attack.runner import Ended, Refused, Runner, User
 from tests.launcher.confining import needs_landlock
 from tests.needs import missing, program
 
-SETTINGS = ("native-root", "native-ordinary", "landlock-root", "landlock-ordinary")
+SETTINGS = ("native-root", "native-ordinary", "landlock-root", "landlock-ordinary", "backed-root", "backed-ordinary")
 _FIRST_UID = 1 << 20
 _TRIES = 3
 _numbers = itertools.count()
@@ -53,6 +54,10 @@ def runner_for(setting: str) -> Runner:
         needs_landlock()
         return Confined(held_by, sandbox_uid())
     program("bwrap", "bubblewrap")
+    if level == "backed":
+        if user == "ordinary" and os.geteuid() == 0:
+            pytest.skip("run by root: the server would run as root, and that setting is tried")
+        return Backed(held_by, sandbox_uid())
     return Native(held_by, sandbox_uid())
 
 

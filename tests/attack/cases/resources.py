@@ -5,8 +5,13 @@ from __future__ import annotations
 from tests.attack.case import Case
 from tests.attack.runner import Limits
 
-_ONLY_A_GROUP_HOLDS = {"native-ordinary": "memory", "landlock-ordinary": "memory"}
-_ONLY_A_QUOTA_HOLDS = {"native-ordinary": "disk", "landlock-ordinary": "disk"}
+_ONLY_A_GROUP_HOLDS = {"native-ordinary": "memory", "landlock-ordinary": "memory", "backed-ordinary": "memory"}
+_ONLY_A_QUOTA_HOLDS = {
+    "native-ordinary": "disk",
+    "landlock-ordinary": "disk",
+    "backed-root": "disk",
+    "backed-ordinary": "disk",
+}
 _MEMORY = Limits(cpu_s=20)
 
 CASES = (
@@ -101,7 +106,7 @@ escaped(f"{len(segments) * 32} MiB")
 """,
         stopped=True,
         limits=_MEMORY,
-        partial={"native-ordinary": "memory"},
+        partial={"native-ordinary": "memory", "backed-ordinary": "memory"},
     ),
     Case(
         "memory-of-dev-shm",
@@ -244,7 +249,7 @@ escaped("2 s")
 """,
         stopped=True,
         limits=Limits(cpu_s=1),
-        partial={"native-ordinary": "cpu", "landlock-ordinary": "cpu"},
+        partial={"native-ordinary": "cpu", "landlock-ordinary": "cpu", "backed-ordinary": "cpu"},
     ),
     Case(
         "share-of-the-processor",
@@ -260,7 +265,7 @@ for _ in range(2):
 held(f"0.25 s of processor in {took:.2f} s")
 """,
         limits=Limits(cpus=0.1),
-        partial={"native-ordinary": "cpus", "landlock-ordinary": "cpus"},
+        partial={"native-ordinary": "cpus", "landlock-ordinary": "cpus", "backed-ordinary": "cpus"},
     ),
     Case(
         "flood-the-output",
