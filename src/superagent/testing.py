@@ -18,10 +18,11 @@ from superagent.core.limits import LocalBuckets, Rate
 from superagent.core.plugin import Plugin
 from superagent.core.policy import Policy
 from superagent.core.ports import CapabilityMaker, Hands, Held, Keeper, Kept, Remembered
-from superagent.core.principal import Credential, Principal
+from superagent.core.principal import Credential, Principal, Secret
 from superagent.core.problems import (
     AuditUnavailable,
     Conflict,
+    Denied,
     IdempotencyMismatch,
     Locked,
     NotFound,
@@ -343,6 +344,25 @@ class MemoryBlobs:
         return found[2][offset : offset + limit], len(found[2])
 
 
+class PlainVeil:
+    """The keys behind secret inputs, without keys: values can be read from what it gives."""
+
+    def mark(self, about: tuple[str, ...], value: Secret) -> str:
+        """Give what the value belongs to, and the value."""
+        return f"{'/'.join(about)}={value.reveal()}"
+
+    def seal(self, about: tuple[str, ...], value: Secret) -> bytes:
+        """Give the same as bytes."""
+        return self.mark(about, value).encode()
+
+    def open(self, about: tuple[str, ...], sealed: bytes) -> Secret:
+        """Give the value. Raises `Denied` for one that belongs elsewhere."""
+        place, _, value = sealed.decode().partition("=")
+        if place != "/".join(about):
+            raise Denied("this value belongs elsewhere")
+        return Secret(value)
+
+
 class World:
     """A kernel in memory and everything it acts through."""
 
@@ -377,6 +397,7 @@ class World:
             blobs=self.blobs,
             thread=asyncio.to_thread,
             fault=lambda invocation, bug: self.faults.append(bug),
+            veil=PlainVeil(),
             keepers={
                 **{kind: keeper for plugin in plugins for kind, keeper in plugin.keepers.items()},
                 **(keepers or {}),

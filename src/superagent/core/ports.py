@@ -10,8 +10,9 @@ from typing import Any, Protocol
 from superagent.core.audit import AuditRecord
 from superagent.core.invocation import Invocation, Outcome, Status, Ticket
 from superagent.core.limits import Rate
+from superagent.core.operation import Input
 from superagent.core.policy import Policy
-from superagent.core.principal import Credential, Principal
+from superagent.core.principal import Credential, Principal, Secret
 from superagent.core.resources import Effect, Resource
 
 
@@ -216,7 +217,10 @@ class Idempotency(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A stored ticket: an invocation that waits for approval or for its turn. `until` and `at` in epoch seconds."""
+    """A stored ticket: an invocation that waits for approval or for its turn. `until` and `at` in epoch seconds.
+
+    The invocation's secret inputs are blank; `sealed` holds them.
+    """
 
     id: str
     tenant: str
@@ -231,6 +235,7 @@ class Held:
     approved_by: tuple[str, ...] = ()
     preview: dict[str, Any] | None = None
     resources: tuple[str, ...] = ()
+    sealed: dict[str, bytes] = field(default_factory=dict[str, bytes])
 
 
 class Work(Protocol):
@@ -297,6 +302,81 @@ class FileReach(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class SecretUse:
+    """What a secret is for: hosts that fit one of these patterns (none: any), and runs, which could send it anywhere.
+
+    One that is for certain hosts is never given to a run.
+    """
+
+    hosts: tuple[str, ...] = ()
+    runs: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A connection as a type's own functions see it: `host` is `host:port`, `secret` a name, empty for none."""
+
+    name: str
+    type: str
+    endpoint: str
+    host: str
+    secret: str
+    options: dict[str, Any]
+
+
+ConnectionTest = Callable[..., Awaitable[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionType:
+    """A kind of connection: which URL schemes its endpoint may have, what its options are, and how to try one.
+
+    `test` takes the context of `connections.test` and a `Connected`; it gives one line that says what answered, or
+    raises what stands against it.
+    """
+
+    name: str
+    schemes: tuple[str, ...]
+    options: type[Input]
+    test: ConnectionTest
+
+
+class SecretReach(Protocol):
+    """Secret values for one call, each recorded before it is given and taken out of all that the call gives."""
+
+    async def resolve(self, name: str, *, host: str = "", job: str = "") -> Secret:
+        """Give the value behind a connection, or with `secret:NAME` a secret itself, for a host or a job.
+
+        A connection's goes to its own host only. Raises `NotFound`, `Denied`, `Conflict`, `AuditUnavailable`.
+        """
+        ...
+
+    async def candidates(self, name: str, *, host: str = "", job: str = "") -> list[Secret]:
+        """Give the value in force and, while they overlap, the one it replaces; otherwise as `resolve`."""
+        ...
+
+    async def connection(self, name: str) -> Connected:
+        """Give a connection without any value. Raises `NotFound`, `Denied`."""
+        ...
+
+
+class Veil(Protocol):
+    """The keys behind secret inputs; `about` says what a value belongs to."""
+
+    def mark(self, about: tuple[str, ...], value: Secret) -> str:
+        """Name a value so that equal ones are recognised, but only by whoever has the key."""
+        ...
+
+    def seal(self, about: tuple[str, ...], value: Secret) -> bytes:
+        """Encrypt a value that has to wait."""
+        ...
+
+    def open(self, about: tuple[str, ...], sealed: bytes) -> Secret:
+        """Decrypt it. Raises `Denied` when it was changed or belongs elsewhere."""
+        ...
+
+
 CapabilityMaker = Callable[[Any], Any]
 
 
@@ -316,6 +396,8 @@ class Hands:
     blobs: Blobs
     thread: Callable[..., Awaitable[Any]]
     fault: Callable[[str, BaseException], None]
+    veil: Veil
     runs_at: Callable[[], int] = lambda: 0  # the isolation level at which operations that run code would run now
     keepers: dict[str, Keeper] = field(default_factory=dict[str, Keeper])
     capabilities: dict[str, CapabilityMaker] = field(default_factory=dict[str, CapabilityMaker])
+    connections: dict[str, ConnectionType] = field(default_factory=dict[str, ConnectionType])
