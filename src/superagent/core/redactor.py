@@ -23,7 +23,7 @@ WITHHELD = b"[withheld: too much of this looks like a secret]"
 
 _HEAD = SHORTEST  # so many pieces are looked for by RE2, the rest is compared from there
 _SPARE = 500_000  # pieces that may be compared in vain, beside one for every eight bytes
-_SURE = 1024
+_SURE = 256
 _BEGINS_OTHERS = frozenset({b"%", b"&", b"\\", b"\\\\", b"\\\\\\\\"})  # all other ways exclude each other
 
 _engine: Any = re2
@@ -134,8 +134,9 @@ class Redactor:
                 reached = len(data)
             if reached > end:
                 end, name = reached, replacement
+            elif not reached and cut:
+                open = True
             elif not reached:
-                open = open or cut
                 self.spare -= max(0, passed - _HEAD)
         return end, name, open
 

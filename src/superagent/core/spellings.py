@@ -87,14 +87,14 @@ def _hexadecimal(byte: int) -> Piece:
 
 
 def _base64(data: bytes, before: int) -> Spelling:
-    """Spell bytes that `before` others precede; of the sextets at both ends only some bits are known."""
+    """Spell bytes that `before` others precede, from the first sextet that holds nothing else.
+
+    Of the one before only some bits are the value's; it may belong to another value just as well.
+    """
     end = before + len(data)
-    unknown, known = 8 * before % 6, 8 * end % 6
+    known = 8 * end % 6
     whole = binascii.b2a_base64(bytes(before) + data, newline=False).decode()
     sextets = list(whole[(8 * before + 5) // 6 : 8 * end // 6])
-    if unknown:
-        low = data[0] >> 2 + unknown
-        sextets.insert(0, "".join(_BASE64[high << 6 - unknown | low] for high in range(1 << unknown)))
     if known:
         high = data[-1] << 6 - known & 0x3F
         sextets.append("".join(_BASE64[high | low] for low in range(1 << 6 - known)))
