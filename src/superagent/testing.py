@@ -344,23 +344,28 @@ class MemoryBlobs:
         return found[2][offset : offset + limit], len(found[2])
 
 
-class PlainVeil:
-    """The keys behind secret inputs, without keys: values can be read from what it gives."""
+class MemoryVeil:
+    """The keys behind secret inputs: what it seals stays here, under a number."""
+
+    def __init__(self) -> None:
+        self._marks: dict[tuple[tuple[str, ...], str], str] = {}
+        self._sealed: list[tuple[tuple[str, ...], Secret]] = []
 
     def mark(self, about: tuple[str, ...], value: Secret) -> str:
-        """Give what the value belongs to, and the value."""
-        return f"{'/'.join(about)}={value.reveal()}"
+        """Name a value by when it was seen first."""
+        return self._marks.setdefault((about, value.reveal()), f"mark-{len(self._marks)}")
 
     def seal(self, about: tuple[str, ...], value: Secret) -> bytes:
-        """Give the same as bytes."""
-        return self.mark(about, value).encode()
+        """Give the number of a value."""
+        self._sealed.append((about, value))
+        return str(len(self._sealed) - 1).encode()
 
     def open(self, about: tuple[str, ...], sealed: bytes) -> Secret:
         """Give the value. Raises `Denied` for one that belongs elsewhere."""
-        place, _, value = sealed.decode().partition("=")
-        if place != "/".join(about):
-            raise Denied("this value belongs elsewhere")
-        return Secret(value)
+        place, value = self._sealed[int(sealed)]
+        if place != about:
+            raise Denied("a sealed value belongs elsewhere")
+        return value
 
 
 class World:
@@ -397,7 +402,7 @@ class World:
             blobs=self.blobs,
             thread=asyncio.to_thread,
             fault=lambda invocation, bug: self.faults.append(bug),
-            veil=PlainVeil(),
+            veil=MemoryVeil(),
             keepers={
                 **{kind: keeper for plugin in plugins for kind, keeper in plugin.keepers.items()},
                 **(keepers or {}),
