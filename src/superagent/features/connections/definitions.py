@@ -66,12 +66,13 @@ def endpoint_of(kind: ConnectionType, endpoint: str, secret: str) -> str:
 def options_of(kind: ConnectionType, options: Mapping[str, Any]) -> dict[str, Any]:
     """Check options against what the type takes, and that none is a secret. Raises `InvalidInput`."""
     try:
-        checked = kind.options.model_validate(options).model_dump(mode="json")
+        checked = kind.options.model_validate(options)
     except ValidationError as bad:
         faults = [Fault(f"$.options{one.path.removeprefix('$')}", one.message) for one in faults_of(bad)]
         raise InvalidInput(f"the options do not fit the type `{kind.name}`", errors=faults) from None
-    if redact(checked) != checked:
+    given = checked.model_dump(mode="json", exclude_unset=True)
+    if redact(given) != given:
         raise InvalidInput(
             "an option looks like a secret", hint="put it away with `secrets.put` and name it in `secret`"
         )
-    return checked
+    return checked.model_dump(mode="json")
