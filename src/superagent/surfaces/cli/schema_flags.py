@@ -128,9 +128,10 @@ def input_of(
 
 
 def _refuse_typed_secrets(given: argparse.Namespace, wanted: list[Parameter]) -> None:
-    secrets = [getattr(given, f"input_{one.name}") for one in wanted if one.kind == "secret"]
-    beyond = len(given.values) > sum(one.positional for one in wanted)
-    if secrets and (beyond or any(typed not in (None, STDIN) for typed in secrets)):
+    typed = {one.name: getattr(given, f"input_{one.name}") for one in wanted}
+    secrets = [typed[one.name] for one in wanted if one.kind == "secret"]
+    beyond = len(given.values) > sum(one.positional and typed[one.name] is None for one in wanted)
+    if secrets and (beyond or any(one not in (None, STDIN) for one in secrets)):
         raise Usage(SEEN, ELSEWHERE)
 
 
