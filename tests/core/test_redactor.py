@@ -19,6 +19,7 @@ from superagent.core.principal import Secret
 from superagent.core.problems import Conflict, Fault, Fix, TooLarge
 from superagent.core.redactor import MOST_VALUES, WITHHELD, Redactor
 from superagent.core.spellings import SHORTEST
+from tests.promise import promise
 
 GONE = b"[secret s0]"
 VALUES = st.text(min_size=8, max_size=40).filter(lambda value: len(set(value)) > 3)
@@ -73,6 +74,7 @@ def in_chunks(redactor: Redactor, data: bytes, cuts: list[int]) -> bytes:
     return out + stream.feed(data[at:]) + stream.close()
 
 
+@promise("1.4b")
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @given(value=VALUES, before=st.binary(max_size=20), after=st.binary(max_size=20), cuts=CUTS)
 def test_no_value_gets_through_in_any_spelling(

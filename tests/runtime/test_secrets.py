@@ -22,6 +22,7 @@ from superagent.runtime import secrets as store
 from superagent.runtime.keys import FileKeys
 from superagent.runtime.secrets import MOST_BYTES, Pointer, SqlSecrets
 from tests.data.areas import check_area
+from tests.promise import promise
 from tests.runtime.stores import Stores, stores
 
 DAY = 86_400.0
@@ -92,6 +93,7 @@ async def test_what_a_secret_is_for_holds_on_until_it_is_said_anew(secrets: SqlS
 # ---- tenants
 
 
+@promise("1.1a")
 async def test_the_same_name_in_two_tenants_is_two_secrets(secrets: SqlSecrets) -> None:
     await put(secrets, "of a", tenant="a")
     await put(secrets, "of b", tenant="b")
@@ -140,6 +142,7 @@ async def test_without_the_key_folder_nothing_opens(secrets: SqlSecrets, made: S
         await thief.open("a", "token")
 
 
+@promise("1.1a")
 @pytest.mark.parametrize(
     "move",
     [
