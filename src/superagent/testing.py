@@ -18,11 +18,10 @@ from superagent.core.limits import LocalBuckets, Rate
 from superagent.core.plugin import Plugin
 from superagent.core.policy import Policy
 from superagent.core.ports import CapabilityMaker, Hands, Held, Keeper, Kept, Remembered
-from superagent.core.principal import Credential, Principal, Secret
+from superagent.core.principal import Credential, Principal
 from superagent.core.problems import (
     AuditUnavailable,
     Conflict,
-    Denied,
     IdempotencyMismatch,
     Locked,
     NotFound,
@@ -31,6 +30,7 @@ from superagent.core.problems import (
 )
 from superagent.core.registry import Registry
 from superagent.core.resources import Protected
+from superagent.memory import MemoryVeil
 
 
 def allow_all() -> list[Grant]:
@@ -342,30 +342,6 @@ class MemoryBlobs:
         if found is None or found[:2] != (tenant, principal):
             raise NotFound(f"there is no result `{handle}`")
         return found[2][offset : offset + limit], len(found[2])
-
-
-class MemoryVeil:
-    """The keys behind secret inputs: what it seals stays here, under a number."""
-
-    def __init__(self) -> None:
-        self._marks: dict[tuple[tuple[str, ...], str], str] = {}
-        self._sealed: list[tuple[tuple[str, ...], Secret]] = []
-
-    def mark(self, about: tuple[str, ...], value: Secret) -> str:
-        """Name a value by when it was seen first."""
-        return self._marks.setdefault((about, value.reveal()), f"mark-{len(self._marks)}")
-
-    def seal(self, about: tuple[str, ...], value: Secret) -> bytes:
-        """Give the number of a value."""
-        self._sealed.append((about, value))
-        return str(len(self._sealed) - 1).encode()
-
-    def open(self, about: tuple[str, ...], sealed: bytes) -> Secret:
-        """Give the value. Raises `Denied` for one that belongs elsewhere."""
-        place, value = self._sealed[int(sealed)]
-        if place != about:
-            raise Denied("a sealed value belongs elsewhere")
-        return value
 
 
 class World:

@@ -23,9 +23,10 @@ from superagent.core.redactor import present
 from superagent.core.secret_inputs import BLANK, LONGEST_SECRET
 from superagent.core.veil import put_away, taken_out
 from superagent.features.approvals import operations as approvals
+from superagent.memory import MemoryVeil
 from superagent.runtime.log import JsonLines
 from superagent.sdk import Conflict, Context, Effect, Input, Kept, Nothing, Output, Plugin, Preview, Risk, SecretText
-from superagent.testing import MemoryVeil, World, agent, allow_all, person
+from superagent.testing import World, agent, allow_all, person
 
 VALUE = "hunter22-and-more"
 ADA, BOB, EVE = person("ada"), person("bob"), person("eve")
