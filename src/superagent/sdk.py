@@ -1,6 +1,7 @@
 """The single door for plugin authors: everything a plugin may use, and nothing else of ours."""
 
 from superagent.core.commands import SCRIPT, Captured, Command, Ended, Ran
+from superagent.core.connections import Connected, ConnectionType, SecretReach, SecretUse
 from superagent.core.containment import PROFILES, Isolation, Limits
 from superagent.core.context import Change, Context, resource_of, rights_of
 from superagent.core.grants import Grant, Host, Strict
@@ -9,7 +10,7 @@ from superagent.core.operation import Declared, Example, Input, Nothing, Output,
 from superagent.core.patterns import glob_of
 from superagent.core.pipeline import Performed
 from superagent.core.plugin import Plugin
-from superagent.core.ports import Connected, ConnectionType, Keeper, Kept, SecretReach, SecretUse
+from superagent.core.ports import Keeper, Kept
 from superagent.core.principal import Principal, Secret
 from superagent.core.problems import (
     Cancelled,

@@ -364,6 +364,20 @@ def test_a_secret_inside_of_something_else_is_refused_when_the_operation_is_load
         plugin.compile()
 
 
+async def at_once(ctx: Context, value: SecretText) -> Nothing:
+    """Take a secret and promise to take no time."""
+    return Nothing()
+
+
+def test_what_holds_secrets_is_never_inline() -> None:
+    """Inline operations may run outside of a task of their own, where one call's redactor could meet another call."""
+    for reaches, function in (((), at_once), (("secret",), nothing_secret)):
+        plugin = Plugin("bad", reaches=reaches)
+        plugin.operation(risk=Risk.LOW, effect=Effect.READ, inline=True)(function)
+        with pytest.raises(TypeError, match="inline"):
+            plugin.compile()
+
+
 def test_other_structures_are_fine() -> None:
     plugin = Plugin("good")
     plugin.operation(risk=Risk.LOW, effect=Effect.READ)(nothing_secret)

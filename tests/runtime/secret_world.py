@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from superagent.core.connections import Connected, SecretUse
 from superagent.core.grants import Grant
 from superagent.core.invocation import Outcome
-from superagent.core.ports import Connected, SecretUse
 from superagent.core.principal import Principal, Secret
 from superagent.features.connections import operations as connections
 from superagent.features.secrets import operations as secrets

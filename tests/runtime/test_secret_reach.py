@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from superagent.core.connections import SecretUse
 from superagent.core.grants import Grant
-from superagent.core.ports import SecretUse
 from superagent.core.principal import Secret
 from superagent.core.redactor import present
 from superagent.runtime.secret_reach import SqlSecretReach

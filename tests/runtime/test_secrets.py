@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from superagent.core.ports import SecretUse
+from superagent.core.connections import SecretUse
 from superagent.core.principal import Secret
 from superagent.core.problems import Conflict, Denied, NotFound, TooLarge
 from superagent.runtime import secrets as store

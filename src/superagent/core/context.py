@@ -9,14 +9,15 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from superagent.core.connections import SecretReach
 from superagent.core.containment import Isolation
 from superagent.core.invocation import EffectNote, Invocation, Ticket
 from superagent.core.operation import Operation
 from superagent.core.policy import Decision, Facts, Policy
-from superagent.core.ports import FileReach, Hands, Keeper, Kept, SecretReach
+from superagent.core.ports import FileReach, Hands, Keeper, Kept
 from superagent.core.principal import Principal
 from superagent.core.problems import Conflict, Denied, Internal, NotFound, Unavailable
-from superagent.core.redactor import Redactor, present
+from superagent.core.redactor import Redactor, cleaned, present
 from superagent.core.resources import Effect, Resource
 
 T = TypeVar("T")
@@ -293,7 +294,7 @@ class Context:
 
     async def emit(self, event: dict[str, Any]) -> None:
         """Store one event on this invocation's stream (`GET /v1/invocations/{id}/events`)."""
-        await self._hands.work.append(self.tenant, self.invocation.id, self.clean(msgspec.json.encode(event)))
+        await self._hands.work.append(self.tenant, self.invocation.id, cleaned(msgspec.json.encode(event)))
 
     async def progress(self, text: str, fraction: float | None = None) -> None:
         """Say how far the work is; `fraction` from 0 to 1."""
@@ -316,16 +317,6 @@ class Context:
         `redactor.stream()` first: values must be recognised over the borders of its chunks.
         """
         return present.get()
-
-    def clean(self, data: bytes) -> bytes:
-        """Give JSON text without the secret values of this call."""
-        redactor = present.get()
-        return data if redactor is None else redactor.document(data)
-
-    def loggable(self, fault: BaseException) -> BaseException:
-        """Give an exception as it may be logged."""
-        redactor = present.get()
-        return fault if redactor is None else redactor.fault(fault)
 
     # ---- reach
 

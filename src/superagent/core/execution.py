@@ -16,7 +16,7 @@ from superagent.core.operation import Operation, Preview
 from superagent.core.ports import Hands, Kept
 from superagent.core.problems import Cancelled, Deadline, Internal, NeedsApproval, Problem
 from superagent.core.records import Recorder
-from superagent.core.redactor import Redactor, present
+from superagent.core.redactor import Redactor, cleaned, loggable, present
 
 INLINE_BYTES = 1024 * 1024
 LOOK_S = 1.0
@@ -77,9 +77,7 @@ class Execution:
             finally:
                 if not invocation.parent:
                     self._slots.leave(holder)
-            data = operation.dump(output) if output is not None else b"{}"
-            if (redactor := present.get()) is not None:
-                data = redactor.document(data)
+            data = cleaned(operation.dump(output) if output is not None else b"{}")
             asked = invocation.call.max_bytes
             # nobody may ask for more at once than the platform would give by itself: a batch holds every answer
             most = INLINE_BYTES if asked is None else min(asked, INLINE_BYTES)
@@ -109,7 +107,7 @@ class Execution:
             if task is not None:
                 task.uncancel()
         except Exception as bug:
-            hands.fault(invocation.id, ctx.loggable(bug))
+            hands.fault(invocation.id, loggable(bug))
             fault = Internal("something broke inside the platform", changed="unknown" if ctx.effects else "nothing")
         fault = await self._after_fault(ctx, fault)
         return failed(ticket, fault, hands.clock.monotonic() - started, ctx)
@@ -135,7 +133,7 @@ class Execution:
         try:
             async with aclosing(self._while_it_stands(ticket, operation.run(ctx, **ticket.values))) as events:
                 async for event in events:
-                    await self._hands.work.append(ctx.tenant, ticket.invocation.id, ctx.clean(operation.dump(event)))
+                    await self._hands.work.append(ctx.tenant, ticket.invocation.id, cleaned(operation.dump(event)))
                     count += 1
         finally:
             self._streams.leave(holder)
@@ -170,7 +168,7 @@ class Execution:
             try:
                 await self._put_back(ctx)
             except Exception as bug:
-                self._hands.fault(ctx.invocation.id, ctx.loggable(bug))
+                self._hands.fault(ctx.invocation.id, loggable(bug))
         left = dict.fromkeys(one.resource for one in ctx.effects)
         if left or fault.changed == "nothing":
             fault.changed, fault.partly = ("partly" if left else "nothing"), tuple(left)

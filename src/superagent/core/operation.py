@@ -277,7 +277,8 @@ def compile_operation(declared: Declared) -> Operation:
         [touch.effect for touch in touched] + ([declared.effect] if declared.effect is not None else []), default=None
     )
     doc = inspect.cleandoc(function.__doc__ or "")
-    _complain(declared, effect, doc)
+    holds_secrets = bool(secrets) or "secret" in declared.reaches
+    _complain(declared, effect, doc, holds_secrets)
     assert effect is not None
     takes_back, why = _takes_back(declared, effect)
     return Operation(
@@ -306,7 +307,7 @@ def compile_operation(declared: Declared) -> Operation:
         more=declared.hooks.get("touches"),
         shape=Shape((name, declared.version, effect), fields, tuple(names), result),
         secrets=tuple(secrets),
-        holds_secrets=bool(secrets) or "secret" in declared.reaches,
+        holds_secrets=holds_secrets,
     )
 
 
@@ -319,7 +320,7 @@ def faults_of(bad: ValidationError) -> list[Fault]:
     return out
 
 
-def _complain(declared: Declared, effect: Effect | None, doc: str) -> None:
+def _complain(declared: Declared, effect: Effect | None, doc: str, holds_secrets: bool) -> None:
     name = declared.name
     if not doc:
         raise TypeError(f"{name} has no docstring: its first line is the summary that people and models read")
@@ -335,6 +336,8 @@ def _complain(declared: Declared, effect: Effect | None, doc: str) -> None:
         raise TypeError(f"{name} changes something: declare exactly one of undo, compensate, ephemeral, irreversible")
     if effect == Effect.READ and any(ways):
         raise TypeError(f"{name} only reads, so there is nothing to take back")
+    if declared.inline and holds_secrets:
+        raise TypeError(f"{name} holds secrets, and looking for them takes longer than `inline` promises")
     if declared.compensate and "undo" not in declared.hooks:
         raise TypeError(f"{name} compensates, but no undo function says how")
     if effect == Effect.DESTROY and "preview" not in declared.hooks:

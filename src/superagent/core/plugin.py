@@ -6,8 +6,9 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+from superagent.core.connections import ConnectionTest, ConnectionType
 from superagent.core.operation import Declared, Example, Input, Operation, Scope, compile_operation
-from superagent.core.ports import ConnectionTest, ConnectionType, Keeper
+from superagent.core.ports import Keeper
 from superagent.core.resources import Effect, Risk
 
 Lifespan = Callable[[], AbstractAsyncContextManager[None]]

@@ -196,6 +196,18 @@ class RedactingStream:
         return b"" if self._over else b"".join([*shown, data[at:]])
 
 
+def cleaned(data: bytes) -> bytes:
+    """Give JSON text without the secret values of the call under way."""
+    redactor = present.get()
+    return data if redactor is None else redactor.document(data)
+
+
+def loggable(fault: BaseException) -> BaseException:
+    """Give an exception of the call under way as it may be logged."""
+    redactor = present.get()
+    return fault if redactor is None else redactor.fault(fault)
+
+
 def _follow(spelling: Spelling, data: bytes, at: int) -> tuple[int, int, bool]:
     """Compare a spelling with data at a place: (its furthest end or 0, pieces that fit, did the data end first?)."""
     ends, size, cut = [at], len(data), False

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 from sqlalchemy import Column, Double, Row, String, Text, func
 
-from superagent.core.ports import Clock, Connected
+from superagent.core.connections import Connected
+from superagent.core.ports import Clock
 from superagent.core.problems import NotFound, TooLarge
 from superagent.data.areas import Area
 from superagent.data.database import Database

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from superagent.core.audit import AuditRecord, Kind
+from superagent.core.connections import Connected, SecretUse
 from superagent.core.context import Context
 from superagent.core.patterns import HostPattern
-from superagent.core.ports import Audit, Connected, SecretUse
+from superagent.core.ports import Audit
 from superagent.core.principal import Secret
 from superagent.core.problems import Conflict, Denied, Internal, Problem
 from superagent.core.resources import Resource, canonical_host

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 from sqlalchemy import Column, Double, Index, Integer, LargeBinary, Row, String, Text, func
 
-from superagent.core.ports import Clock, SecretUse
+from superagent.core.connections import SecretUse
+from superagent.core.ports import Clock
 from superagent.core.principal import Secret
 from superagent.core.problems import Conflict, NotFound, TooLarge
 from superagent.data.areas import Area
