@@ -27,9 +27,11 @@ from superagent.features.access import operations as access
 from superagent.features.approvals import operations as approvals
 from superagent.features.audit import operations as audit
 from superagent.features.catalogue import operations as catalogue
+from superagent.features.connections import operations as connections
 from superagent.features.grants import operations as grants
 from superagent.features.jobs import operations as jobs
 from superagent.features.results import operations as results
+from superagent.features.secrets import operations as secrets
 from superagent.features.settings import operations as settings
 from superagent.features.undo import operations as undo
 from superagent.plugins.files.operations import files
@@ -41,7 +43,9 @@ from superagent.runtime import (
     work_tables,
 )
 from superagent.runtime import blobs as blob_tables
+from superagent.runtime import connections as connection_tables
 from superagent.runtime import idempotency as idempotency_tables
+from superagent.runtime import secrets as secret_tables
 from superagent.runtime import undo_store as undo_tables
 from superagent.runtime.audit_index import AuditIndex
 from superagent.runtime.audit_log import AuditLimits, AuditLog
@@ -49,12 +53,15 @@ from superagent.runtime.beneath import Roots
 from superagent.runtime.blobs import FileBlobs
 from superagent.runtime.checkpoints import anchor_file
 from superagent.runtime.clock import SystemClock
+from superagent.runtime.connections import SqlConnections
 from superagent.runtime.files_reach import FilesReach
 from superagent.runtime.idempotency import SqlIdempotency
 from superagent.runtime.identity import SqlIdentity
+from superagent.runtime.keyed_veil import KeyedVeil
 from superagent.runtime.keys import FileKeys
 from superagent.runtime.leftovers import Leftovers
 from superagent.runtime.locks import Locks
+from superagent.runtime.named_keepers import ConnectionKeeper, SecretKeeper
 from superagent.runtime.path_keeper import PathKeeper
 from superagent.runtime.places import Places, prepare
 from superagent.runtime.policies import SqlPolicies
@@ -62,6 +69,8 @@ from superagent.runtime.presence import Presence
 from superagent.runtime.protected import Protected
 from superagent.runtime.sandbox import users as sandbox_users
 from superagent.runtime.sandboxes import Sandboxes
+from superagent.runtime.secret_reach import SqlSecretReach
+from superagent.runtime.secrets import SqlSecrets
 from superagent.runtime.settings_file import SettingsFile
 from superagent.runtime.shared_map import SharedMap
 from superagent.runtime.threads import Threads
@@ -78,6 +87,8 @@ AREAS = (
     blob_tables.AREA,
     audit_tables.AREA,
     sandbox_users.AREA,
+    secret_tables.AREA,
+    connection_tables.AREA,
 )
 POLICY_POLL_S = 0.2
 LOOK_S = 5.0
@@ -161,6 +172,8 @@ async def open_installation(
         )
         work = SqlWork(database, keys, clock, presence)
         idempotency = SqlIdempotency(database, keys, clock, presence, limits.key_quota_bytes, limits.agent_share)
+        secret_store = SqlSecrets(database, keys, clock)
+        connection_store = SqlConnections(database, clock)
         locks = Locks(state / "locks")
         stack.callback(locks.close)
         pool = ThreadPoolExecutor(min(32, 4 + 4 * (os.cpu_count() or 1)), "operation")
@@ -179,12 +192,13 @@ async def open_installation(
             chosen.users,
         )
         stack.push_async_callback(sandbox.close)
+        audit_port = _Audit(audit_log, keys)
         hands = Hands(
             clock=clock,
             policies=policies,
             identity=identity,
             buckets=shared,
-            audit=_Audit(audit_log, keys),
+            audit=audit_port,
             locks=locks,
             undo=undo_store,
             idempotency=idempotency,
@@ -192,11 +206,17 @@ async def open_installation(
             blobs=blobs,
             thread=Threads(pool).run,
             fault=log.fault,
+            veil=KeyedVeil(keys),
             runs_at=sandbox.levels.expected,
-            keepers={"path": PathKeeper(undo_store.content, room=undo_store.room, owners=sandbox.owners)},
+            keepers={
+                "path": PathKeeper(undo_store.content, room=undo_store.room, owners=sandbox.owners),
+                "secret": SecretKeeper(secret_store),
+                "connection": ConnectionKeeper(connection_store),
+            },
             capabilities={
                 "files": lambda ctx: FilesReach(ctx, roots, protected),
                 "run": lambda ctx: sandbox.reach(ctx, FilesReach(ctx, roots, protected), blobs),
+                "secret": lambda ctx: SqlSecretReach(ctx, secret_store, connection_store, audit_port),
             },
         )
         kernel = Kernel(Registry([]), hands, bus, streams_per_key=limits.streams)
@@ -215,11 +235,13 @@ async def open_installation(
             approvals.plugin(kernel.approvals, work),
             audit.plugin(trail, blobs),
             catalogue.plugin(Shelf(kernel), lambda: probes(sandbox)),
+            connections.plugin(connection_store, hands.connections, secret_store.entry),
             files,
             shell,
             grants.plugin(policies),
             jobs.plugin(Invocations(kernel, recorded)),
             results.plugin(blobs),
+            secrets.plugin(secret_store),
             settings.plugin(SettingsFile(loaded, hands.thread, state)),
             undo.plugin(undo_store, undoer),
         )
@@ -237,9 +259,8 @@ async def open_installation(
         for held in await work.at_start():
             if takes_up:
                 kernel.resume(held)
-        ticker = asyncio.create_task(
-            _tick(kernel, policies, identity, work, (work, idempotency, undo_store, blobs, left))
-        )
+        stores = (work, idempotency, undo_store, blobs, secret_store, left)
+        ticker = asyncio.create_task(_tick(kernel, policies, identity, work, stores))
         try:
             yield Installation(kernel, loaded, places, index, audit_log, sandbox, first_start)
         finally:
@@ -254,6 +275,9 @@ def install(kernel: Kernel, plugins: tuple[Plugin, ...]) -> None:
     kernel.registry = Registry(operations, kernel.registry.version + 1)
     for plugin in plugins:
         kernel.hands.keepers.update(plugin.keepers)
+        for name, kind in plugin.connections.items():
+            if kernel.hands.connections.setdefault(name, kind) != kind:
+                raise TypeError(f"two plugins provide connections of the type `{name}`")
         for observer in plugin.observers:
             kernel.bus.subscribe(observer)
 

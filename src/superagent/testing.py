@@ -30,6 +30,7 @@ from superagent.core.problems import (
 )
 from superagent.core.registry import Registry
 from superagent.core.resources import Protected
+from superagent.memory import MemoryVeil
 
 
 def allow_all() -> list[Grant]:
@@ -377,6 +378,7 @@ class World:
             blobs=self.blobs,
             thread=asyncio.to_thread,
             fault=lambda invocation, bug: self.faults.append(bug),
+            veil=MemoryVeil(),
             keepers={
                 **{kind: keeper for plugin in plugins for kind, keeper in plugin.keepers.items()},
                 **(keepers or {}),

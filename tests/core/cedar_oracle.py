@@ -109,6 +109,8 @@ class Oracle:
         if resource.kind == "host":
             name, _, port = resource.path.rpartition(":")
             return {"type": "Host", "id": "it"}, {"name": name, "port": int(port)}
+        if resource.kind == "secret":
+            return {"type": "Secret", "id": "it"}, {"name": resource.path}
         name = resource.path if resource.kind == "connection" else resource.authority
         return {"type": "Named", "id": "it"}, {"name": name}
 

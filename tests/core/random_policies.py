@@ -38,7 +38,7 @@ HOST_PATTERNS = [
 ]
 PORTS = [80, 443, 8443]
 NAMES = ["orders-db", "orders-db-2", "prod", "caf\u00e9"]
-NAME_PATTERNS = ["*", "orders-db", "orders-*", "*db*", "prod"]
+NAME_PATTERNS = ["*", "orders-db", "orders-*", "*db*", "prod", "secret:*", "secret:orders-*", "secret:prod"]
 SUBJECTS = ["*", "role:owner", "role:agent", "group:ops", "user:ann", "agent:bot", "key:k1", "anonymous:anonymous"]
 ADDRESSES = ["", "10.1.2.3", "10.9.0.1", "192.0.2.7", "2001:db8::7", "::ffff:10.1.2.3", "unix"]
 NETWORKS = ["10.1.0.0/16", "10.0.0.0/8", "192.0.2.0/24", "2001:db8::/32", "0.0.0.0/0", "10.1.2.3"]
@@ -221,13 +221,13 @@ class Draw:
     def resource(self, operation: Operation, workspace: str) -> Resource:
         draw = self.random
         effect = Effect(draw.randint(0, 2)) if self.chance(0.2) else operation.effect
-        kind = draw.choices(["path", "host", "connection", "sql"], [8, 2, 1, 1])[0]
+        kind = draw.choices(["path", "host", "connection", "secret", "sql"], [8, 2, 1, 1, 1])[0]
         if kind == "path":
             return Resource("path", "local", self.path(workspace), effect)
         if kind == "host":
             return Resource("host", "-", f"{draw.choice(HOSTS)}:{draw.choice(PORTS)}", effect)
-        if kind == "connection":
-            return Resource("connection", "-", draw.choice(NAMES), effect)
+        if kind in ("connection", "secret"):
+            return Resource(kind, "-", draw.choice(NAMES), effect)
         return Resource("sql", draw.choice(NAMES), "public.orders", effect)
 
     def python_name(self, name: str) -> str:

@@ -10,6 +10,7 @@ import pytest
 from pydantic import PydanticSchemaGenerationError
 
 from superagent.core.operation import Declared, Input, Nothing, Operation, Output, Preview, compile_operation
+from superagent.core.plugin import Plugin
 from superagent.core.problems import InvalidInput
 from superagent.core.resources import Connection, DestroyPath, Effect, ReadPath, Resource, Risk, Url, WritePath
 from tests.core.operations import operation
@@ -250,6 +251,20 @@ def test_what_changes_says_in_which_way_it_is_taken_back(
 def test_a_read_has_nothing_to_take_back_and_may_be_repeated() -> None:
     made = compiled(reads)
     assert (made.takes_back, made.why, made.undoable, made.idempotent) == ("nothing", "it only reads", False, True)
+
+
+def test_an_operation_may_reach_less_than_its_plugin_and_never_more() -> None:
+    plugin = Plugin("narrow", reaches=("secret", "net"))
+
+    async def look(ctx: Any) -> Nothing:
+        """Look."""
+        return Nothing()
+
+    plugin.operation(name="narrow.all", risk=Risk.LOW, effect=Effect.READ)(look)
+    plugin.operation(name="narrow.none", risk=Risk.LOW, effect=Effect.READ, reaches=())(look)
+    assert [one.reaches for one in plugin.compile()] == [{"secret", "net"}, set()]
+    with pytest.raises(TypeError, match="does not reach files"):
+        plugin.operation(risk=Risk.LOW, effect=Effect.READ, reaches=("net", "files"))
 
 
 def test_a_hook_is_hung_on_once() -> None:

@@ -37,6 +37,7 @@ def test_an_operation_is_visible_when_some_call_of_it_could_be_allowed_or_asked_
         {"max_risk": "LOW"},
         {"where": {"hosts": ["*"]}},
         {"where": {"connections": ["*"]}},
+        {"where": {"connections": ["secret:*"]}},
         {"where": {"paths": ["{workspace}/**"]}},
     ],
 )
@@ -46,6 +47,11 @@ def test_a_grant_that_fits_no_call_of_an_operation_does_not_show_it(never: dict[
 
 def test_a_hook_that_names_more_may_name_anything() -> None:
     assert visible(grant("allow", where=SRV, effects=["DESTROY"]), name="db.report")
+
+
+def test_secrets_do_not_show_an_operation_on_a_connection() -> None:
+    assert not visible(grant("allow", where={"connections": ["secret:orders-db"]}), name="db.run")
+    assert visible(grant("allow", where={"connections": ["secret:orders-db"]}), name="db.report")
 
 
 def test_connections_show_an_operation_on_a_connection() -> None:

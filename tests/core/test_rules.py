@@ -115,6 +115,23 @@ def test_connections_are_selected_by_the_connection_and_not_by_what_lies_behind(
     assert verdict(orders, "db.report", Resource("secret", "-", "orders-key")) == "deny"
 
 
+def test_a_secret_is_named_as_one_and_by_nothing_else() -> None:
+    key, like = Resource("secret", "-", "orders-key"), Resource("connection", "-", "orders-key")
+    for names, secret, connection in (
+        (["*"], "deny", "allow"),
+        (["orders-*"], "deny", "allow"),
+        (["secret:*"], "allow", "deny"),
+        (["secret:orders-*"], "allow", "deny"),
+        (["secret:orders-key"], "allow", "deny"),
+        (["secret:users-*", "secret:orders"], "deny", "deny"),
+        (["secret:orders-key", "orders-key"], "allow", "allow"),
+    ):
+        out = policy(grant("allow", where={"connections": names}))
+        assert (verdict(out, "db.report", key), verdict(out, "db.report", like)) == (secret, connection), names
+    closed = policy(grant("allow", id="any"), grant("deny", where={"connections": ["secret:orders-*"]}))
+    assert (verdict(closed, "db.report", key), verdict(closed, "db.report", like)) == ("deny", "allow")
+
+
 # ---- arguments
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from docs_src.seal import seal
 from docs_src.tidy import tidy
 from superagent.app import open_installation
 from superagent.core.grants import Grant
@@ -62,6 +64,31 @@ async def test_the_plugin_of_the_guide_sorts_and_is_taken_back(tmp_path: Path) -
         assert file.read_text() == "b\na\n"
 
 
-def test_the_grants_of_the_guide_are_grants() -> None:
-    for one in json.loads((ROOT / "docs_src/grants.json").read_text()):
+@pytest.mark.parametrize("file", ["grants.json", "secret-grants.json"])
+def test_the_grants_of_the_guide_are_grants(file: str) -> None:
+    for one in json.loads((ROOT / "docs_src" / file).read_text()):
         assert Grant.model_validate(one).effect == one["effect"]
+
+
+@pytest.mark.timeout(240)
+def test_the_secrets_of_the_guide_are_put_rotated_and_taken_back(tmp_path: Path) -> None:
+    """Run docs_src/secrets.sh."""
+    data = tmp_path / "data"
+    with serving(data) as server:
+        shown = shell("secrets.sh", data, server.url)
+        names = server.call("secrets.list")["secrets"]
+        assert [(one["name"], one["version"]) for one in names] == [("github-token", 2)]
+        assert server.call("connections.list")["connections"][0]["host"] == "api.github.com:443"
+    assert "github-token" in shown
+
+
+async def test_the_plugin_of_the_guide_signs_with_a_secret_that_nobody_sees(tmp_path: Path) -> None:
+    """Run docs_src/seal.py."""
+    async with open_installation(load(tmp_path / "data", environ={}), extra=(seal,)) as here:
+        owner = await here.owner()
+        put = Call("secrets.put", {"name": "webhook-key", "value": "a long and random value"})
+        assert (await here.kernel.run(put, owner, "cli")).problem is None
+        signed = await here.kernel.run(Call("seal.sign", {"text": "hello", "secret": "webhook-key"}), owner, "cli")
+        assert signed.result() == {"signature": hmac.digest(b"a long and random value", b"hello", "sha256").hex()}
+        given, _ = await here.index.query("default", operation="secrets.resolve")
+        assert [one["detail"]["for"] for one in given] == ["job signing"]

@@ -16,13 +16,15 @@ from superagent.core.principal import Principal
 from superagent.core.resources import Effect, Risk
 from superagent.data.areas import Area
 from superagent.data.database import Database, open_database
-from superagent.runtime import blobs, idempotency, undo_store, work_tables
+from superagent.runtime import blobs, connections, idempotency, secrets, undo_store, work_tables
 from superagent.runtime.keys import FileKeys
 from superagent.runtime.presence import Presence
 from superagent.sdk import Output
 from superagent.testing import FakeClock, agent, person
 
-AREAS: tuple[Area, ...] = (work_tables.AREA, idempotency.AREA, undo_store.AREA, blobs.AREA)
+AREAS: tuple[Area, ...] = (
+    work_tables.AREA, idempotency.AREA, undo_store.AREA, blobs.AREA, secrets.AREA, connections.AREA,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from superagent.core.pipeline import Pipeline
 from superagent.core.ports import Hands, Held
 from superagent.core.principal import Principal
 from superagent.core.problems import Conflict, Denied, NotFound, Problem, RateLimited
+from superagent.core.veil import put_away, taken_out
 
 WAITS_S = 24 * 3600.0
 ASKS = Rate(per_s=100 / 3600, burst=100)  # each waiting call costs room for a day, and somebody's attention
@@ -60,11 +61,12 @@ class ApprovalDesk:
         except Problem as problem:
             self._pipeline.refuse(invocation, problem, ticket.input_digest, decision.verdict)
             raise
+        shown, sealed = put_away(invocation, self._hands.veil)
         held = Held(
             invocation.id,
             invocation.principal.tenant,
             Status.WAITING,
-            invocation,
+            shown,
             now,
             now + WAITS_S,
             look.hash,
@@ -73,6 +75,7 @@ class ApprovalDesk:
             decision.by,
             preview=look.preview,
             resources=tuple(f"{one.effect.name} {one.id}" for one in ticket.resources),
+            sealed=sealed,
         )
         # no intent: nothing is about to happen, and after a crash this call still waits
         waits = replace(self._pipeline.recorder.of("event", ticket, now), status=Status.WAITING.value)
@@ -143,8 +146,9 @@ class ApprovalDesk:
 
     async def _readmit(self, held: Held) -> Ticket:
         """Judge the call anew; anything that differs from what was approved makes it a conflict."""
+        asked_for = taken_out(held.invocation, held.sealed, self._hands.veil)
         invocation = replace(
-            held.invocation, resumed=True, deadline=None, principal=held.invocation.principal.without_proof()
+            asked_for, resumed=True, deadline=None, principal=held.invocation.principal.without_proof()
         )
         asked = await self._pipeline.admit(invocation)
         if isinstance(asked, Ticket) and asked.decision.verdict == "ask":

@@ -4,11 +4,12 @@ One Cedar request stands for one hop of the principal chain, one resource and on
 what is so in that world. The verdict follows from the four answers, AND-ed over hops and resources (rules.md 6).
 
 Entities: a `Principal` lies in a `Subject` for each name that grants can address. A resource is a `Path`, a `Host`, a
-`Named` thing or `Nothing`. Of a path, `full` is the canonical spelling and `own` the one beneath the hop's workspace;
-of each, `h2` holds the first two parts (`/srv/app`), `t2` the last two, `w2_5` the two behind the first five, with
-`depth` the number of parts. So each fits a Cedar pattern of as many parts, and `*` cannot cross a slash. An `Input`
-has a tag for each argument that can be compared (`s:text`, `n:5`, `b:true`, `z`); `opaque` names the others. The effect
-is the one under which the resource is judged, `week_min` minutes since Monday 00:00 UTC, `mfa_age_s` rounded up.
+`Named` thing, a `Secret` or `Nothing`. Of a path, `full` is the canonical spelling and `own` the one beneath the hop's
+workspace; of each, `h2` holds the first two parts (`/srv/app`), `t2` the last two, `w2_5` the two behind the first
+five, with `depth` the number of parts. So each fits a Cedar pattern of as many parts, and `*` cannot cross a slash. An
+`Input` has a tag for each argument that can be compared (`s:text`, `n:5`, `b:true`, `z`); `opaque` names the others.
+The effect is the one under which the resource is judged, `week_min` minutes since Monday 00:00 UTC, `mfa_age_s` rounded
+up.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from superagent.core.operation import Operation
 from superagent.core.patterns import HostPattern, PathPattern, Text, Wild, path_patterns
 from superagent.core.policy import Policy
 from superagent.core.resources import Protected, Risk
+from superagent.core.rules import SECRET
 
 DEEPEST = 48
 """How many parts a path may have for patterns with two `**` and stars beside them to be exact."""
@@ -154,7 +156,8 @@ def _host(source: str) -> str:
 
 
 def _named(source: str) -> str:
-    return f'(resource is Named && resource.name like "{_like(Text.of(source))}")'
+    kind = "Secret" if source.startswith(SECRET) else "Named"
+    return f'(resource is {kind} && resource.name like "{_like(Text.of(source.removeprefix(SECRET)))}")'
 
 
 def _argument(name: str, values: list[Scalar], *, unknown: bool) -> str:
@@ -195,6 +198,7 @@ def _schema(policy: Policy, operations: list[Operation], spellings: list[str]) -
         "entity Path { full: Spelling, own?: Spelling };",
         "entity Host { name: String, port: Long };",
         "entity Named { name: String };",
+        "entity Secret { name: String };",
         "entity Nothing;",
         "type Call = { effect: String, undoable: Bool, origin: String, risk: Long, isolation: Long, week_min: Long,",
         "  remote?: ipaddr, mfa_age_s?: Long, approvals: Long, input: Input, opaque: Set<String> };",
@@ -204,7 +208,7 @@ def _schema(policy: Policy, operations: list[Operation], spellings: list[str]) -
         within = [group for group in groups if group.endswith(".*") and one.name.startswith(group[:-1])]
         inside = ", ".join(map(_quoted, [*within, f"scope:{one.scope}"]))
         lines.append(f"action {_quoted(one.name)} in [{inside}] appliesTo")
-        lines.append("  { principal: [Principal], resource: [Path, Host, Named, Nothing], context: Call };")
+        lines.append("  { principal: [Principal], resource: [Path, Host, Named, Secret, Nothing], context: Call };")
     return "\n".join(lines) + "\n"
 
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from superagent.core.connections import SecretReach
 from superagent.core.containment import Isolation
 from superagent.core.invocation import EffectNote, Invocation, Ticket
 from superagent.core.operation import Operation
@@ -16,6 +17,7 @@ from superagent.core.policy import Decision, Facts, Policy
 from superagent.core.ports import FileReach, Hands, Keeper, Kept
 from superagent.core.principal import Principal
 from superagent.core.problems import Conflict, Denied, Internal, NotFound, Unavailable
+from superagent.core.redactor import Redactor, cleaned, present
 from superagent.core.resources import Effect, Resource
 
 T = TypeVar("T")
@@ -185,6 +187,10 @@ class Context:
                 raise Denied(f"`{self._judged.name}` is not granted on `{resource.id}`")
             raise NotFound(f"there is no `{resource.path}`")
 
+    def sees(self, resource: Resource) -> bool:
+        """Tell whether the caller may know of a resource: some operation could use it."""
+        return self._line.sees(self.principal, resource, self._facts)
+
     def root_of(self, path: str) -> str:
         """Give the deepest granted folder that contains a path."""
         return self._policy.root_of(self.principal, self._judged, path)
@@ -288,7 +294,7 @@ class Context:
 
     async def emit(self, event: dict[str, Any]) -> None:
         """Store one event on this invocation's stream (`GET /v1/invocations/{id}/events`)."""
-        await self._hands.work.append(self.tenant, self.invocation.id, msgspec.json.encode(event))
+        await self._hands.work.append(self.tenant, self.invocation.id, cleaned(msgspec.json.encode(event)))
 
     async def progress(self, text: str, fraction: float | None = None) -> None:
         """Say how far the work is; `fraction` from 0 to 1."""
@@ -301,12 +307,28 @@ class Context:
             raise Conflict(f"`{handle}` has {size} bytes, more than the {max_bytes} that this operation takes")
         return data
 
+    # ---- secrets
+
+    @property
+    def redactor(self) -> Redactor | None:
+        """Give what knows the secret values of this call; None for operations that hold none.
+
+        What is not given as output or event but stored by the operation itself (a log, a large result) goes through
+        `redactor.stream()` first: values must be recognised over the borders of its chunks.
+        """
+        return present.get()
+
     # ---- reach
 
     @property
     def files(self) -> FileReach:
         """Give files beneath the granted roots; only operations that declared the reach `files` have it."""
         return self.reach("files")
+
+    @property
+    def secret(self) -> SecretReach:
+        """Give the values of secrets; only operations that declared the reach `secret` have it."""
+        return self.reach("secret")
 
     def reach(self, name: str) -> Any:
         """Give a capability that the operation declared. Raises `Internal` otherwise: the manifest is the list."""

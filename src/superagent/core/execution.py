@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from typing import Any
 
@@ -16,6 +16,7 @@ from superagent.core.operation import Operation, Preview
 from superagent.core.ports import Hands, Kept
 from superagent.core.problems import Cancelled, Deadline, Internal, NeedsApproval, Problem
 from superagent.core.records import Recorder
+from superagent.core.redactor import Redactor, cleaned, loggable, present
 
 INLINE_BYTES = 1024 * 1024
 LOOK_S = 1.0
@@ -37,11 +38,29 @@ class Execution:
         policy = self._hands.policies.of(ticket.invocation.principal.tenant)
         return Context(ticket, policy, self._hands, self._line)
 
-    async def run(self, ticket: Ticket, *, whole: bool = False) -> Outcome:
+    def run(self, ticket: Ticket, *, whole: bool = False) -> Coroutine[Any, Any, Outcome]:
         """Run the operation under its deadline; catches everything, gives an outcome.
 
         `whole` says that its output is for the platform itself: however long it is, no handle is made of it.
         """
+        return self._guarded(ticket, whole) if ticket.operation.holds_secrets else self._plain(ticket, whole)
+
+    async def _guarded(self, ticket: Ticket, whole: bool) -> Outcome:
+        """Run what holds secrets: all that it gives, tells and logs goes through one redactor."""
+        outer = present.get()
+        redactor = Redactor() if outer is None else outer
+        token = present.set(redactor)
+        try:
+            for argument, _ in ticket.operation.secrets:
+                if ticket.values[argument] is not None:
+                    redactor.add(argument, ticket.values[argument])
+            return await self._plain(ticket, whole)
+        except Problem as problem:
+            return failed(ticket, problem, 0.0)
+        finally:
+            present.reset(token)
+
+    async def _plain(self, ticket: Ticket, whole: bool) -> Outcome:
         invocation, operation, hands = ticket.invocation, ticket.operation, self._hands
         started = hands.clock.monotonic()
         ctx = self.context(ticket)
@@ -58,7 +77,7 @@ class Execution:
             finally:
                 if not invocation.parent:
                     self._slots.leave(holder)
-            data = operation.dump(output) if output is not None else b"{}"
+            data = cleaned(operation.dump(output) if output is not None else b"{}")
             asked = invocation.call.max_bytes
             # nobody may ask for more at once than the platform would give by itself: a batch holds every answer
             most = INLINE_BYTES if asked is None else min(asked, INLINE_BYTES)
@@ -88,7 +107,7 @@ class Execution:
             if task is not None:
                 task.uncancel()
         except Exception as bug:
-            hands.fault(invocation.id, bug)
+            hands.fault(invocation.id, loggable(bug))
             fault = Internal("something broke inside the platform", changed="unknown" if ctx.effects else "nothing")
         fault = await self._after_fault(ctx, fault)
         return failed(ticket, fault, hands.clock.monotonic() - started, ctx)
@@ -114,7 +133,7 @@ class Execution:
         try:
             async with aclosing(self._while_it_stands(ticket, operation.run(ctx, **ticket.values))) as events:
                 async for event in events:
-                    await self._hands.work.append(ctx.tenant, ticket.invocation.id, operation.dump(event))
+                    await self._hands.work.append(ctx.tenant, ticket.invocation.id, cleaned(operation.dump(event)))
                     count += 1
         finally:
             self._streams.leave(holder)
@@ -149,10 +168,12 @@ class Execution:
             try:
                 await self._put_back(ctx)
             except Exception as bug:
-                self._hands.fault(ctx.invocation.id, bug)
+                self._hands.fault(ctx.invocation.id, loggable(bug))
         left = dict.fromkeys(one.resource for one in ctx.effects)
         if left or fault.changed == "nothing":
             fault.changed, fault.partly = ("partly" if left else "nothing"), tuple(left)
+        if (redactor := present.get()) is not None:
+            redactor.problem(fault)
         return fault
 
     async def _put_back(self, ctx: Context) -> None:

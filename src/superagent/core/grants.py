@@ -83,6 +83,7 @@ Scalars = Annotated[list[Scalar], Field(min_length=1, max_length=_MOST)]
 class Where(Strict):
     """Which resources and inputs: path patterns, `host:port` patterns, connection names, argument values.
 
+    Among `connections`, `secret:NAME` names a secret, and nothing else does: `*` is any connection and no secret.
     A grant that names resources covers only those. In paths `*` stays within one part and `**` stands for whole parts,
     so `/srv/**` covers `/srv` and all beneath it; elsewhere `*` is any text. `args` maps an argument to a value or a
     list of alternatives. Only texts, numbers, booleans and null compare: an argument that is a list or an object is

@@ -21,6 +21,7 @@ from superagent.core.ports import Hands, Held
 from superagent.core.principal import Credential, Principal
 from superagent.core.problems import Conflict, Denied, InvalidInput, NeedsApproval, NotFound, Problem, Unauthenticated
 from superagent.core.registry import Registry
+from superagent.core.veil import put_away, taken_out
 
 Mode = Literal["sequential", "parallel", "atomic"]
 MOST_CALLS = 1000
@@ -184,10 +185,12 @@ class Kernel:
                 self.pipeline.refuse(invocation, problem, ticket.input_digest, ticket.decision.verdict)
                 raise
         resources = tuple(one.id for one in ticket.resources)
+        shown, sealed = put_away(invocation, self.hands.veil)
         held = Held(
-            invocation.id, invocation.principal.tenant, Status.QUEUED, invocation, now, now + 86_400,
+            invocation.id, invocation.principal.tenant, Status.QUEUED, shown, now, now + 86_400,
             resources=resources,
             decision_digest=ticket.decision.digest,
+            sealed=sealed,
         )  # fmt: skip
         await self.hands.work.hold(held)
         self._later(self.take_up(held))
@@ -204,8 +207,9 @@ class Kernel:
         principal = held.invocation.principal.without_proof()
         limit = held.invocation.call.deadline_s  # from now on: its turn has come
         deadline = None if limit is None else self.hands.clock.monotonic() + limit
-        invocation = replace(held.invocation, principal=principal, resumed=True, deadline=deadline)
         try:
+            asked_for = taken_out(held.invocation, held.sealed, self.hands.veil)
+            invocation = replace(asked_for, principal=principal, resumed=True, deadline=deadline)
             ticket = await self.pipeline.admit(invocation)
             if isinstance(ticket, Outcome):
                 outcome = ticket

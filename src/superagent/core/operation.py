@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from superagent.core.grants import Strict
 from superagent.core.problems import Fault, InvalidInput
 from superagent.core.resources import Effect, Resource, Risk, Touches, canonical
+from superagent.core.secret_inputs import is_secret
 
 Scope = Literal["tenant", "instance"]
 TakesBack = Literal["undo", "compensate", "ephemeral", "irreversible", "nothing"]
@@ -185,6 +186,8 @@ class Operation:
     assess: Callable[[Values], Risk] | None
     more: Callable[[Values, str], list[Resource]] | None
     shape: Shape
+    secrets: tuple[tuple[str, str], ...] = ()  # arguments that are secrets, and what the input calls them
+    holds_secrets: bool = False  # by these or by its reach: what a call gives is searched for them
 
     @property
     def input_schema(self) -> dict[str, Any]:
@@ -259,19 +262,23 @@ def compile_operation(declared: Declared) -> Operation:
     touched = tuple(touch for p in parameters for touch in _touches(p.name, hints[p.name]))
     fields: dict[str, Any] = {}
     names: list[tuple[str, str]] = []
+    secrets: list[tuple[str, str]] = []
     for p in parameters:
         default: Any = ... if p.default is inspect.Parameter.empty else p.default
         alias = p.name.rstrip("_")
         attribute = f"{alias}_" if alias.startswith("model_") or hasattr(BaseModel, alias) else alias
         fields[attribute] = (hints[p.name], Field(default=default, alias=alias) if attribute != alias else default)
         names.append((p.name, attribute))
+        if is_secret(hints[p.name]):
+            secrets.append((p.name, alias))
     stream = inspect.isasyncgenfunction(function)
     result = _result(name, hints.get("return"), stream)
     effect = max(
         [touch.effect for touch in touched] + ([declared.effect] if declared.effect is not None else []), default=None
     )
     doc = inspect.cleandoc(function.__doc__ or "")
-    _complain(declared, effect, doc)
+    holds_secrets = bool(secrets) or "secret" in declared.reaches
+    _complain(declared, effect, doc, holds_secrets)
     assert effect is not None
     takes_back, why = _takes_back(declared, effect)
     return Operation(
@@ -299,6 +306,8 @@ def compile_operation(declared: Declared) -> Operation:
         assess=declared.hooks.get("assess"),
         more=declared.hooks.get("touches"),
         shape=Shape((name, declared.version, effect), fields, tuple(names), result),
+        secrets=tuple(secrets),
+        holds_secrets=holds_secrets,
     )
 
 
@@ -311,7 +320,7 @@ def faults_of(bad: ValidationError) -> list[Fault]:
     return out
 
 
-def _complain(declared: Declared, effect: Effect | None, doc: str) -> None:
+def _complain(declared: Declared, effect: Effect | None, doc: str, holds_secrets: bool) -> None:
     name = declared.name
     if not doc:
         raise TypeError(f"{name} has no docstring: its first line is the summary that people and models read")
@@ -327,6 +336,8 @@ def _complain(declared: Declared, effect: Effect | None, doc: str) -> None:
         raise TypeError(f"{name} changes something: declare exactly one of undo, compensate, ephemeral, irreversible")
     if effect == Effect.READ and any(ways):
         raise TypeError(f"{name} only reads, so there is nothing to take back")
+    if declared.inline and holds_secrets:
+        raise TypeError(f"{name} holds secrets, and looking for them takes longer than `inline` promises")
     if declared.compensate and "undo" not in declared.hooks:
         raise TypeError(f"{name} compensates, but no undo function says how")
     if effect == Effect.DESTROY and "preview" not in declared.hooks:

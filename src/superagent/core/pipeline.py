@@ -40,6 +40,7 @@ from superagent.core.records import Flood, Recorder
 from superagent.core.registry import Registry
 from superagent.core.resources import Resource, Risk
 from superagent.core.rules import Origin
+from superagent.core.veil import hidden, marked_digest
 
 
 class Performed(msgspec.Struct, frozen=True):
@@ -85,8 +86,13 @@ class Pipeline:
                 raise no_operation(call.operation)
             if not (invocation.parent or invocation.resumed):
                 self.throttle(invocation.principal)
-            input_digest = digest_of(call.input)
-            values = operation.parse(call.input)
+            if operation.secrets:  # what does not parse has no digest: its secret may stand under a wrong name
+                values = operation.parse(call.input)
+                invocation = hidden(invocation, operation)
+                input_digest = marked_digest(invocation, self._hands.veil)
+            else:
+                input_digest = digest_of(call.input)
+                values = operation.parse(call.input)
             resources = operation.resources(values, invocation.principal.workspace)
             facts = None
             if decision is None or resources or operation.assess is not None:

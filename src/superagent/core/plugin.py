@@ -6,7 +6,8 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from superagent.core.operation import Declared, Example, Operation, Scope, compile_operation
+from superagent.core.connections import ConnectionTest, ConnectionType
+from superagent.core.operation import Declared, Example, Input, Operation, Scope, compile_operation
 from superagent.core.ports import Keeper
 from superagent.core.resources import Effect, Risk
 
@@ -20,6 +21,7 @@ class Plugin:
         self.name = name
         self.reaches = reaches
         self.keepers: dict[str, Keeper] = {}
+        self.connections: dict[str, ConnectionType] = {}
         self.observers: list[Callable[[object], None]] = []
         self.lifespans: list[Lifespan] = []
         self._declared: list[Declared] = []
@@ -39,6 +41,7 @@ class Plugin:
         ephemeral: str = "",
         irreversible: str = "",
         timeout_s: float = 60.0,
+        reaches: tuple[str, ...] | None = None,
         examples: tuple[Example, ...] = (),
         version: int = 1,
     ) -> Callable[[Callable[..., Any]], Declared]:
@@ -48,14 +51,17 @@ class Plugin:
         it is stronger or there are none. What changes something declares exactly one of: `undo` (here or by the
         decorator of that name; `compensate=True` when it is a semantic inverse, not the identical state),
         `ephemeral="why"`, `irreversible="why"`. `inline` promises to take under 20 µs and never to block; `atomic` has
-        the line put everything back when the call fails halfway.
+        the line put everything back when the call fails halfway. `reaches` narrows what the plugin reaches.
         """
+        beyond = set(reaches or ()) - set(self.reaches)
+        if beyond:
+            raise TypeError(f"the plugin `{self.name}` does not reach {', '.join(sorted(beyond))}")
 
         def declare(function: Callable[..., Any]) -> Declared:
             full = name or f"{self.name}.{function.__name__.rstrip('_')}"
             declared = Declared(
                 function, full, self.name, risk, effect, scope, idempotent, inline, atomic, compensate, ephemeral,
-                irreversible, timeout_s, self.reaches, examples, version,
+                irreversible, timeout_s, self.reaches if reaches is None else reaches, examples, version,
             )  # fmt: skip
             if undo is not None:
                 declared.undo(undo)
@@ -67,6 +73,17 @@ class Plugin:
     def resource(self, kind: str, keeper: Keeper) -> None:
         """Say how the state of a kind of resource is kept and put back."""
         self.keepers[kind] = keeper
+
+    def connection(
+        self, type: str, *, schemes: tuple[str, ...], options: type[Input] = Input
+    ) -> Callable[[ConnectionTest], ConnectionTest]:
+        """Provide a type of connection by the function that tries one: `(ctx, connected) -> what answered`."""
+
+        def declare(test: ConnectionTest) -> ConnectionTest:
+            self.connections[type] = ConnectionType(type, schemes, options, test)
+            return test
+
+        return declare
 
     def on_outcome(self, observer: Callable[[object], None]) -> Callable[[object], None]:
         """Hear of every call that ended (`Performed`); off the line, so it can neither delay nor fail a call."""

@@ -319,7 +319,8 @@ def _effects_of(operation: Operation) -> int:
 
 
 def _kinds_of(operation: Operation) -> frozenset[str] | None:
-    """Give what its calls can name: `path`, `host`, `name`; None where only the call tells."""
+    """Give what its calls can name: `path`, `host`, `secret`, `name`; None where only the call tells."""
     if operation.more is not None:
         return None
-    return frozenset(touch.kind if touch.kind in ("path", "host") else "name" for touch in operation.touched)
+    own = ("path", "host", "secret")
+    return frozenset(touch.kind if touch.kind in own else "name" for touch in operation.touched)

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from superagent.core.audit import AuditRecord
+from superagent.core.connections import ConnectionType
 from superagent.core.invocation import Invocation, Outcome, Status, Ticket
 from superagent.core.limits import Rate
 from superagent.core.policy import Policy
-from superagent.core.principal import Credential, Principal
+from superagent.core.principal import Credential, Principal, Secret
 from superagent.core.resources import Effect, Resource
 
 
@@ -216,7 +217,10 @@ class Idempotency(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A stored ticket: an invocation that waits for approval or for its turn. `until` and `at` in epoch seconds."""
+    """A stored ticket: an invocation that waits for approval or for its turn. `until` and `at` in epoch seconds.
+
+    The invocation's secret inputs are blank; `sealed` holds them.
+    """
 
     id: str
     tenant: str
@@ -231,6 +235,7 @@ class Held:
     approved_by: tuple[str, ...] = ()
     preview: dict[str, Any] | None = None
     resources: tuple[str, ...] = ()
+    sealed: dict[str, bytes] = field(default_factory=dict[str, bytes])
 
 
 class Work(Protocol):
@@ -297,6 +302,22 @@ class FileReach(Protocol):
         ...
 
 
+class Veil(Protocol):
+    """The keys behind secret inputs; `about` says what a value belongs to."""
+
+    def mark(self, about: tuple[str, ...], value: Secret) -> str:
+        """Name a value so that equal ones are recognised, but only by whoever has the key."""
+        ...
+
+    def seal(self, about: tuple[str, ...], value: Secret) -> bytes:
+        """Encrypt a value that has to wait."""
+        ...
+
+    def open(self, about: tuple[str, ...], sealed: bytes) -> Secret:
+        """Decrypt it. Raises `Denied` when it was changed or belongs elsewhere."""
+        ...
+
+
 CapabilityMaker = Callable[[Any], Any]
 
 
@@ -316,6 +337,8 @@ class Hands:
     blobs: Blobs
     thread: Callable[..., Awaitable[Any]]
     fault: Callable[[str, BaseException], None]
+    veil: Veil
     runs_at: Callable[[], int] = lambda: 0  # the isolation level at which operations that run code would run now
     keepers: dict[str, Keeper] = field(default_factory=dict[str, Keeper])
     capabilities: dict[str, CapabilityMaker] = field(default_factory=dict[str, CapabilityMaker])
+    connections: dict[str, ConnectionType] = field(default_factory=dict[str, ConnectionType])

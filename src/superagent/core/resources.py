@@ -66,6 +66,7 @@ ReadWritePath = Annotated[str, Touches("path", Effect.CHANGE), Touches("path", E
 DestroyPath = Annotated[str, Touches("path", Effect.DESTROY)]
 Url = Annotated[str, Touches("host", Effect.CHANGE)]
 Connection = Annotated[str, Touches("connection", Effect.READ)]
+SecretName = Annotated[str, Touches("secret", Effect.READ)]
 
 _MAX_PATH = 4096
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")

@@ -21,6 +21,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 AS_IS, FRESH, APPROVED, BOTH = 1, 2, 4, 8
 EVERY = AS_IS | FRESH | APPROVED | BOTH
 
+SECRET = "secret:"  # noqa: S105 - what stands before the name of one
 EVERY_EFFECT = sum(1 << effect for effect in Effect)
 
 _MONDAY_MIN = 3 * DAY_MIN  # 1970-01-01 was a Thursday
@@ -50,6 +51,7 @@ class Rule:
     __slots__ = (
         "_args", "_effects", "_isolation", "_max_risk", "_mfa", "_networks", "_origin", "_spans", "_undoable",
         "approvals", "constant", "demanding", "denies", "grant", "hosts", "kinds", "names", "narrow", "paths",
+        "secrets",
     )  # fmt: skip
 
     def __init__(self, grant: Grant, workspace: str, roots: tuple[str, ...]) -> None:
@@ -66,11 +68,15 @@ class Rule:
         self._mfa = grant.when.mfa_max_age_s
         self.paths = tuple([one for source in grant.where.paths for one in path_patterns(source, workspace, roots)])
         self.hosts = tuple(HostPattern(host) for host in grant.where.hosts)
-        self.names = tuple(Text.of(name) for name in grant.where.connections)
+        self.names, self.secrets = names_of(grant)
         # what it names, as written: a placeholder that stands for nothing must not make a rule that covers everything
         self.kinds = frozenset(
-            kind for kind, named in (("path", grant.where.paths), ("host", self.hosts), ("name", self.names)) if named
-        )
+            kind
+            for kind, named in (
+                ("path", grant.where.paths), ("host", self.hosts), ("name", self.names), ("secret", self.secrets),
+            )
+            if named
+        )  # fmt: skip
         self.approvals = grant.approvals
         self.narrow = bool(self._origin or self._spans or self._networks or self._args)
         self.demanding = bool(grant.max_risk or grant.isolation or self._mfa or self.approvals)
@@ -83,7 +89,7 @@ class Rule:
         """Tell whether the rule can have a say on an operation that is undoable or not and has at least this risk."""
         if self._undoable not in (None, undoable) or (not self.denies and self._max_risk < risk):
             return False
-        return not self.kinds or bool(self.paths or self.hosts or self.names)
+        return not self.kinds or bool(self.paths or self.hosts or self.names or self.secrets)
 
     def concerns(self, effects: int, kinds: frozenset[str] | None) -> bool:
         """Tell whether the rule can speak of a call with one of these effects (bits) and kinds (None: any)."""
@@ -139,13 +145,24 @@ class Rule:
         return self.denies if address is None else any(address in network for network in self._networks)
 
 
+def names_of(grant: Grant) -> tuple[tuple[Text, ...], tuple[Text, ...]]:
+    """Give the patterns that name connections, and those that name secrets.
+
+    Secrets are meant only where `secret:` stands: leave to use the connection `github`, or all connections, is none to
+    use a secret of that name without one.
+    """
+    named = grant.where.connections
+    secrets = [one.removeprefix(SECRET) for one in named if one.startswith(SECRET)]
+    return tuple(Text.of(one) for one in named if not one.startswith(SECRET)), tuple(map(Text.of, secrets))
+
+
 Named = tuple[Callable[[str], bool] | None, Rule]
 
 
 class Index:
     """Rules by the places they name, so that ten thousand of them cost one look per parent folder."""
 
-    __slots__ = ("_hosts", "_names", "_paths", "_unnamed", "rules")
+    __slots__ = ("_hosts", "_names", "_paths", "_secrets", "_unnamed", "rules")
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self.rules = tuple(rules)
@@ -153,6 +170,7 @@ class Index:
         self._paths: dict[str, list[Named]] = {}
         self._hosts: dict[str, list[Named]] = {}
         self._names: dict[str, list[Named]] = {}
+        self._secrets: dict[str, list[Named]] = {}
         for rule in self.rules:
             for path in rule.paths:  # of a tree all is covered that its anchor is found for
                 self._paths.setdefault(path.anchor, []).append((None if path.tree else path.match, rule))
@@ -160,6 +178,8 @@ class Index:
                 self._hosts.setdefault(host.anchor, []).append((host.match, rule))
             for name in rule.names:
                 self._names.setdefault(name.pieces[0] if name.literal else "", []).append((name.match, rule))
+            for name in rule.secrets:
+                self._secrets.setdefault(name.pieces[0] if name.literal else "", []).append((name.match, rule))
 
     def naming(self, resource: Resource | None) -> list[Rule]:
         """Give the rules that cover a resource; for a call that touches nothing (None), those that name nothing.
@@ -187,9 +207,10 @@ class Index:
                     break
                 anchor = anchor.partition(".")[2]
         else:
-            value = value if kind == "connection" else resource.authority
+            named = self._secrets if kind == "secret" else self._names
+            value = value if kind in ("connection", "secret") else resource.authority
             for anchor in (value, ""):
-                found += [rule for fits, rule in self._names.get(anchor, ()) if fits is None or fits(value)]
+                found += [rule for fits, rule in named.get(anchor, ()) if fits is None or fits(value)]
         return found
 
 

@@ -9,12 +9,14 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from superagent.core.redactor import present
+
 _log = logging.getLogger("superagent")
 _FIELDS = ("invocation", "trace")
 
 
 class JsonLines(logging.Formatter):
-    """Write a log record as one line of JSON."""
+    """Write a log record as one line of JSON, without the secret values of the call that it belongs to."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Give the line."""
@@ -27,7 +29,8 @@ class JsonLines(logging.Formatter):
         line |= {name: getattr(record, name) for name in _FIELDS if getattr(record, name, "")}
         if record.exc_info and record.exc_info[1]:
             line["error"] = "".join(traceback.format_exception(record.exc_info[1]))
-        return msgspec.json.encode(line).decode()
+        redactor = present.get()
+        return msgspec.json.encode(line if redactor is None else redactor.plain(line)).decode()
 
 
 def set_up(level: str) -> None:

@@ -80,6 +80,7 @@ class _Held(msgspec.Struct):
     by: tuple[str, ...]
     preview: dict[str, Any] | None
     resources: tuple[str, ...]
+    sealed: dict[str, bytes] = {}
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -155,7 +156,9 @@ def pack_held(held: Held) -> bytes:
         one.batch,
         one.callers,
     )
-    return _encode(_Held(invocation, held.hash, held.decision_digest, held.by, held.preview, held.resources))
+    return _encode(
+        _Held(invocation, held.hash, held.decision_digest, held.by, held.preview, held.resources, held.sealed)
+    )
 
 
 def unpack_held(data: bytes, row: Any, approved_by: tuple[str, ...]) -> Held:
@@ -177,6 +180,7 @@ def unpack_held(data: bytes, row: Any, approved_by: tuple[str, ...]) -> Held:
         approved_by,
         stored.preview,
         stored.resources,
+        stored.sealed,
     )
 
 

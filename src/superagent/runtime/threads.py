@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
+from contextvars import copy_context
 from functools import partial
 from typing import Any
 
@@ -21,7 +22,8 @@ class Threads:
         A cancelled caller still waits for the end: the thread cannot be stopped, and an effect that nobody watches
         would be neither recorded nor kept for undo.
         """
-        future = asyncio.get_running_loop().run_in_executor(self._pool, partial(function, *args))
+        work = partial(copy_context().run, function, *args)  # what is logged there is still this call's
+        future = asyncio.get_running_loop().run_in_executor(self._pool, work)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:

@@ -134,6 +134,7 @@ def test_long_texts_stand_as_they_are_and_empty_ones_not_at_all() -> None:
         ("at", 0, "0"),
         ("size", 2_000_000_000, "2000000000"),
         ("created_at", 1_800_000_000, "2027-01-15 08:00:00Z"),
+        ("overlap_until", 1_800_000_000.5, "2027-01-15 08:00:00Z"),
         ("a", ["x", 1], "x, 1"),
         ("a", {"b": 1}, '{"b": 1}'),
         ("resources", [["path://local/a", "READ"]], "path://local/a READ"),

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
+from superagent.core.secret_inputs import SecretText
 from superagent.surfaces.cli.options import Parser, Usage
 from superagent.surfaces.cli.schema_flags import Parameter, as_arguments, input_of, parser_of
 
@@ -69,6 +70,34 @@ def test_required_values_stand_in_their_order_and_the_rest_behind_flags() -> Non
         "mode": "b",
         "tags": ["x", "y"],
     }
+
+
+class Hiding(BaseModel):
+    name: str
+    value: SecretText
+    other: SecretText | None = None
+
+
+def test_secrets_are_asked_for_and_never_read_from_the_arguments() -> None:
+    parser, wanted = parser_of(described(Hiding), "test it")
+    asked: list[str] = []
+
+    def read_hiding(*arguments: str) -> dict[str, Any]:
+        def ask(name: str) -> str:
+            asked.append(name)
+            return f"the {name}"
+
+        return input_of(parser.read(arguments, argparse.Namespace()), wanted, NOW, ask=ask)
+
+    assert read_hiding("n") == {"name": "n", "value": "the value"}
+    assert read_hiding("n", "--other", "-") == {"name": "n", "value": "the value", "other": "the other"}
+    assert asked == ["value", "value", "other"]
+    for typed in (("n", "v"), ("n", "--value", "v"), ("n", "--other=v"), ("--name", "n", "v", "w")):
+        with pytest.raises(Usage, match="seen by every program") as refused:
+            read_hiding(*typed)
+        assert "`v`" not in refused.value.detail
+    assert len(asked) == 3
+    assert as_arguments({"name": "n", "value": "…"}, wanted) == "n"
 
 
 def test_flags_may_stand_between_values_and_name_what_could_stand_without() -> None:

@@ -15,6 +15,7 @@ import httpx
 
 from superagent.app import Installation, open_installation
 from superagent.asgi import address_of, answer, application, listen
+from superagent.sdk import Plugin
 from superagent.settings import load
 from superagent.surfaces.http.door import Door
 from tests.surfaces.http.probe import probe
@@ -100,10 +101,10 @@ class House:
 
 
 @asynccontextmanager
-async def house_in(data: Path, **flags: Any) -> AsyncGenerator[House]:
+async def house_in(data: Path, extra: tuple[Plugin, ...] = (), **flags: Any) -> AsyncGenerator[House]:
     """Open an installation in a folder and serve it; flags as `server__max_body_bytes=…`."""
     named = {name.replace("__", "."): value for name, value in flags.items()}
-    async with open_installation(load(data, named, environ={}), extra=(probe,)) as installation:
+    async with open_installation(load(data, named, environ={}), extra=(probe, *extra)) as installation:
         door = application(installation)
         listening = listen("127.0.0.1", 0)
         address, stop = address_of(listening), asyncio.Event()

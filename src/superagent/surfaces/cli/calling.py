@@ -30,6 +30,8 @@ def call(session: Session, arguments: Sequence[str]) -> int:
     session.read(parser, arguments)
     input = _input(session.given)
     with session.target() as target:
+        if session.given.input:
+            _refuse_typed_secrets(target, session.given.name, input)
         return perform(session, target, request_of(session.given, session.given.name, input))
 
 
@@ -68,6 +70,19 @@ def _save(session: Session, target: Target, answer: Answer) -> None:
             f"`{where}` cannot be written: {bad.strerror}", f"the result is kept: `superagent result read {handle}`"
         ) from None
     show_answer(session.screen, answer)
+
+
+def _refuse_typed_secrets(target: Target, name: str, input: dict[str, Any]) -> None:
+    """Raise `Usage` when an input that was typed holds a secret. What cannot be described is left to the call."""
+    from superagent.surfaces.cli.schema_flags import SEEN, parameters
+
+    if not any(isinstance(value, str) for value in input.values()):
+        return
+    described = target.call(Request("catalogue.describe", {"name": name}))
+    output: dict[str, Any] = described.document.get("output") or {}
+    schema: dict[str, Any] = output.get("input_schema", {})
+    if any(one.kind == "secret" and one.name in input for one in parameters(schema)):
+        raise Usage(SEEN, "take another value, and read the input from a file or standard input with `-f`")
 
 
 def _input(given: argparse.Namespace) -> dict[str, Any]:

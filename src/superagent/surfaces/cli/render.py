@@ -78,7 +78,7 @@ def cell(name: str, value: Any) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, int | float) and value > 1e8 and (name in ("at", "since", "until") or name.endswith("_at")):
+    if isinstance(value, int | float) and value > 1e8 and name.rpartition("_")[2] in ("at", "since", "until"):
         return f"{datetime.fromtimestamp(value, UTC):%Y-%m-%d %H:%M:%S}Z"
     if isinstance(value, list):
         return ", ".join(cell(name, _resource(one)) for one in cast("list[Any]", value))

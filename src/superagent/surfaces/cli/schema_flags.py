@@ -10,14 +10,20 @@ from typing import Any, Literal, cast
 
 from superagent.core.problems import Malformed
 from superagent.core.strict_json import parse
+from superagent.surfaces.cli.hidden import hidden_input
 from superagent.surfaces.cli.options import CALL_FLAGS, TAKEN, Parser, Usage, add_call_flags, moment, seconds
 
-Kind = Literal["text", "integer", "number", "time", "duration", "flag", "json", "either"]
+Kind = Literal["text", "integer", "number", "time", "duration", "flag", "json", "either", "secret"]
 _SCALARS: dict[str, Kind] = {"string": "text", "integer": "integer", "number": "number", "boolean": "flag"}
 _METAVARS: dict[Kind, str] = {
     "text": "TEXT", "integer": "N", "number": "X", "time": "TIME", "duration": "TIME", "flag": "yes|no", "json": "JSON",
-    "either": "VALUE",
+    "either": "VALUE", "secret": "-",
 }  # fmt: skip
+STDIN = "-"
+SEEN = "a secret on the command line is seen by every program on this machine, and kept by the shell"
+ELSEWHERE = "take another value; then leave it out to be asked for it, or send it to standard input"
+
+Ask = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +51,7 @@ class Parameter:
     @property
     def positional(self) -> bool:
         """Tell whether its value can stand without its flag."""
-        return self.required and not self.many and self.kind != "json"
+        return self.required and not self.many and self.kind not in ("json", "secret")
 
 
 def parameters(schema: Mapping[str, Any]) -> list[Parameter]:
@@ -93,12 +99,15 @@ def parser_of(
     return parser, wanted
 
 
-def input_of(given: argparse.Namespace, wanted: list[Parameter], now: float, listed: str = "") -> dict[str, Any]:
+def input_of(
+    given: argparse.Namespace, wanted: list[Parameter], now: float, listed: str = "", ask: Ask = hidden_input
+) -> dict[str, Any]:
     """Give the input object of parsed arguments: values without a flag fill the required parameters in their order.
 
-    `now` in epoch seconds, for times that are told as how long ago. Raises `Usage`.
+    `now` in epoch seconds, for times that are told as how long ago; `ask` gets what may not be typed. Raises `Usage`.
     """
     values: list[str] = list(given.values)
+    _refuse_typed_secrets(given, wanted)
     found: dict[str, Any] = {}
     for one in wanted:
         typed: Any = getattr(given, f"input_{one.name}")
@@ -106,13 +115,24 @@ def input_of(given: argparse.Namespace, wanted: list[Parameter], now: float, lis
             typed, values = [*(typed or []), *values] or None, []
         elif typed is None and one.positional and values:
             typed = values.pop(0)
-        if typed is not None:
+        if one.kind == "secret":
+            if one.required or typed is not None:
+                found[one.name] = ask(one.name)
+        elif typed is not None:
             found[one.name] = _read(one, typed, now)
         elif one.required:
             raise Usage(f"`{one.name}` is missing", f"give {one.flag} {one.metavar}")
     if values:
         raise Usage(f"`{values[0]}` is one value too many", "flags stand before their values; quote what has spaces")
     return found
+
+
+def _refuse_typed_secrets(given: argparse.Namespace, wanted: list[Parameter]) -> None:
+    typed = {one.name: getattr(given, f"input_{one.name}") for one in wanted}
+    secrets = [typed[one.name] for one in wanted if one.kind == "secret"]
+    beyond = len(given.values) > sum(one.positional and typed[one.name] is None for one in wanted)
+    if secrets and (beyond or any(one not in (None, STDIN) for one in secrets)):
+        raise Usage(SEEN, ELSEWHERE)
 
 
 def _resolved(one: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
@@ -129,6 +149,8 @@ def _resolved(one: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[s
 
 def _kind(name: str, schema: Mapping[str, Any]) -> Kind:
     kind = schema.get("type")
+    if schema.get("writeOnly"):
+        return "secret"
     if kind == "number" and name in ("since", "until"):
         return "time"
     if kind in ("number", "integer") and name.endswith("_s"):
@@ -140,6 +162,8 @@ def _kind(name: str, schema: Mapping[str, Any]) -> Kind:
 
 def _help(schema: Mapping[str, Any], *, nullable: bool) -> str:
     words = [str(schema["description"])] if schema.get("description") else []
+    if schema.get("writeOnly"):
+        words.append("never typed here: asked for without showing it, or read from standard input")
     default = schema.get("default")
     if default is not None and default != "":
         words.append(f"(default {json.dumps(default)})")
@@ -222,7 +246,7 @@ def as_arguments(input: Mapping[str, Any], wanted: list[Parameter]) -> str:
 
     words: list[str] = []
     for one in wanted:
-        if one.name not in input:
+        if one.name not in input or one.kind == "secret":
             continue
         value: Any = input[one.name]
         for item in cast("list[Any]", value) if one.many else [value]:

@@ -1,0 +1,69 @@
+"""Connections and secrets as operations see them: by name, with what they are for, and the way to a value."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from superagent.core.operation import Input
+from superagent.core.principal import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class SecretUse:
+    """What a secret is for: hosts that fit one of these patterns (none: any), and runs, which could send it anywhere.
+
+    One that is for certain hosts is never given to a run.
+    """
+
+    hosts: tuple[str, ...] = ()
+    runs: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A connection as a type's own functions see it: `host` is `host:port`, `secret` a name, empty for none."""
+
+    name: str
+    type: str
+    endpoint: str
+    host: str
+    secret: str
+    options: dict[str, Any]
+
+
+ConnectionTest = Callable[..., Awaitable[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionType:
+    """A kind of connection: which URL schemes its endpoint may have, what its options are, and how to try one.
+
+    `test` takes the context of `connections.test` and a `Connected`; it gives one line that says what answered, or
+    raises what stands against it.
+    """
+
+    name: str
+    schemes: tuple[str, ...]
+    options: type[Input]
+    test: ConnectionTest
+
+
+class SecretReach(Protocol):
+    """Secret values for one call, each recorded before it is given and taken out of all that the call gives."""
+
+    async def resolve(self, name: str, *, host: str = "", job: str = "") -> Secret:
+        """Give the value behind a connection, or with `secret:NAME` a secret itself, for a host or a job.
+
+        A connection's goes to its own host only. Raises `NotFound`, `Denied`, `Conflict`, `AuditUnavailable`.
+        """
+        ...
+
+    async def candidates(self, name: str, *, host: str = "", job: str = "") -> list[Secret]:
+        """Give the value in force and, while they overlap, the one it replaces; otherwise as `resolve`."""
+        ...
+
+    async def connection(self, name: str) -> Connected:
+        """Give a connection without any value. Raises `NotFound`, `Denied`."""
+        ...
