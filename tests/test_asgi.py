@@ -178,6 +178,7 @@ def test_a_grant_is_in_force_in_every_worker_within_a_second(workers: Server) ->
 
 @promise("6.1")
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 def test_an_agents_rate_is_one_over_all_workers(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()

@@ -76,15 +76,15 @@ def interrupted_after(moment: threading.Event, then: Callable[[], None] = lambda
 
 
 def test_an_interrupted_call_is_cancelled_recorded_and_only_then_left(
-    alone: Path, run_here: Cli, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, run_here: Cli, capfd: pytest.CaptureFixture[str]
 ) -> None:
     slow = Slow()
 
     with interrupted_after(slow.begun):
-        assert run(["--data", str(alone), "call", "slow.wait"], slow.launch()) == 130
+        assert run(["--data", str(tmp_path), "call", "slow.wait"], slow.launch()) == 130
 
     assert "stopped" in capfd.readouterr().err
-    audit = run_here("--data", str(alone), "audit", "query", "--operation", "slow.wait", "--json")
+    audit = run_here("--data", str(tmp_path), "audit", "query", "--operation", "slow.wait", "--json")
     assert [one["status"] for one in audit.document["output"]["records"]] == ["cancelled"]
 
 

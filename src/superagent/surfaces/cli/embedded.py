@@ -49,9 +49,9 @@ class Embedded:
         self._stop = asyncio.Event()
         self._calls: dict[asyncio.Task[Any], Future[Any]] = {}  # of the loop's thread alone
         self._thread = threading.Thread(target=self._live, name="installation", daemon=True)
-        self._thread.start()
         try:
             with HeldBack(self._leave):
+                self._thread.start()
                 self._kernel, self._principal = self._ready.result()
         except BaseException:
             self.close()
@@ -112,7 +112,8 @@ class Embedded:
         try:
             with HeldBack(lambda: None):  # it closes already, and what it still has to write down is worth a moment
                 self._leave()
-                self._ended.result()
+                if self._thread.ident is not None:  # it was begun
+                    self._ended.result()
         finally:
             self._lock.release()
 
