@@ -150,9 +150,12 @@ def test_rules_of_one_layer_add_up() -> None:
     rules = HostRules([HostRule.of("example.org", ["GET"]), HostRule.of("*.org", ["POST"]), HostRule.of("a.org")])
     both = reach(rules, "example.org:443")
     assert both is not None
-    assert both.takes("GET") and both.takes("POST") and not both.takes("DELETE")
+    assert both.takes("GET")
+    assert both.takes("POST")
+    assert not both.takes("DELETE")
     free = reach(rules, "a.org:443")
-    assert free is not None and free.takes("DELETE")
+    assert free is not None
+    assert free.takes("DELETE")
 
 
 def test_a_rule_reads_as_it_is_written() -> None:
@@ -186,8 +189,9 @@ def test_a_wildcard_never_reaches_another_domain(domain: str, name: str, port: i
 
 # ---- addresses
 
-CLOSED = [
-    "0.0.0.0", "0.1.2.3", "10.0.0.1", "100.64.0.1", "100.100.100.200", "127.0.0.1", "127.255.255.254", "168.63.129.16",
+CLOSED = [  # every kind of address that is not one of the public internet
+    "0.0.0.0", "0.1.2.3",  # noqa: S104
+    "10.0.0.1", "100.64.0.1", "100.100.100.200", "127.0.0.1", "127.255.255.254", "168.63.129.16",
     "169.254.169.254", "169.254.170.2", "172.16.0.1", "172.31.255.255", "192.0.0.192", "192.0.2.1", "192.88.99.1",
     "192.168.1.1", "198.18.0.1", "198.51.100.1", "203.0.113.1", "224.0.0.1", "239.255.255.250", "240.0.0.1",
     "255.255.255.255", "::", "::1", "::7f00:1", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::7f00:1",
@@ -227,7 +231,10 @@ def test_what_is_no_plain_address_spoils_the_answer(text: str) -> None:
 def test_what_passes_is_public_to_the_library_as_well(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
     if is_public(address):
         inner = plain_address(address)
-        assert not (inner.is_private or inner.is_loopback or inner.is_link_local or inner.is_multicast)
+        assert not (inner.is_private)
+        assert not (inner.is_loopback)
+        assert not (inner.is_link_local)
+        assert not (inner.is_multicast)
 
 
 @given(st.ip_addresses(v=4))

@@ -13,7 +13,7 @@ from superagent.core.containment import Isolation
 from superagent.core.invocation import EffectNote, Invocation, Ticket
 from superagent.core.operation import Operation
 from superagent.core.policy import Decision, Facts, Policy
-from superagent.core.ports import FileReach, Hands, Keeper, Kept
+from superagent.core.ports import FileReach, Hands, Keeper, Kept, NetReach
 from superagent.core.principal import Principal
 from superagent.core.problems import Conflict, Denied, Internal, NotFound, Unavailable
 from superagent.core.resources import Effect, Resource
@@ -307,6 +307,11 @@ class Context:
     def files(self) -> FileReach:
         """Give files beneath the granted roots; only operations that declared the reach `files` have it."""
         return self.reach("files")
+
+    @property
+    def net(self) -> NetReach:
+        """Give connections by name; only operations that declared the reach `net` have them."""
+        return self.reach("net")
 
     def reach(self, name: str) -> Any:
         """Give a capability that the operation declared. Raises `Internal` otherwise: the manifest is the list."""

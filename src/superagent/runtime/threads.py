@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import partial
@@ -21,7 +22,9 @@ class Threads:
         A cancelled caller still waits for the end: the thread cannot be stopped, and an effect that nobody watches
         would be neither recorded nor kept for undo.
         """
-        future = asyncio.get_running_loop().run_in_executor(self._pool, partial(function, *args))
+        # the context goes along: what is permitted and recorded must not depend on the thread
+        work = partial(contextvars.copy_context().run, partial(function, *args))
+        future = asyncio.get_running_loop().run_in_executor(self._pool, work)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
