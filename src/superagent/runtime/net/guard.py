@@ -39,12 +39,12 @@ class Guard:
         self._declared: set[Place] = set()
 
     def declare(self, host: str, port: int) -> None:
-        """Let the platform's own connection to a store through. `host` is an address, or a name that stands for it."""
+        """Let the platform's own connections to a store through: `host` as they name it, `port` 0 for every port."""
         self._declared.add((host, port))
 
     def knows(self, place: Place) -> bool:
         """Tell whether a place was declared."""
-        return place in self._declared
+        return place in self._declared or (place[0], 0) in self._declared
 
     def refused(self, place: Place, what: str) -> None:
         """Record a refusal."""
@@ -86,11 +86,15 @@ def check(host: Any, port: Any, what: str = "connect") -> None:
 def _connect(sock: Any, address: Any) -> None:
     if address is None or sock.family == socket.AF_UNIX:
         return
-    if sock.family in (socket.AF_INET, socket.AF_INET6) and isinstance(address, tuple):
-        host, port, *_ = cast("tuple[Any, ...]", address)
-        check(host, port)
-    else:
-        check(f"family {int(sock.family)}", 0)
+    try:
+        if sock.family in (socket.AF_INET, socket.AF_INET6) and isinstance(address, tuple):
+            host, port, *_ = cast("tuple[Any, ...]", address)
+            check(host, port)
+        else:
+            check(f"family {int(sock.family)}", 0)
+    except BaseException:
+        sock.close()  # libraries close theirs after an `OSError` only, and nobody shall try again with this one
+        raise
 
 
 def check_name(host: Any, port: Any = 0, *_: Any) -> None:
