@@ -27,6 +27,7 @@ class Wire(ByteStream):
         self.opened_at = self.moved_at = asyncio.get_running_loop().time()
         self._reader = reader
         self._writer = writer
+        self._back = b""
         self._closed = closed
 
     @classmethod
@@ -39,6 +40,9 @@ class Wire(ByteStream):
 
     async def receive(self, max_bytes: int = CHUNK) -> bytes:
         """Give the next bytes. Raises `anyio.EndOfStream` when the other side has ended its half."""
+        if self._back:
+            data, self._back = self._back, b""
+            return data
         try:
             data = await self._reader.read(max_bytes)
         except (ConnectionError, TimeoutError, OSError) as broken:
@@ -48,6 +52,10 @@ class Wire(ByteStream):
         self.received += len(data)
         self.moved_at = asyncio.get_running_loop().time()
         return data
+
+    def put_back(self, data: bytes) -> None:
+        """Let the next `receive` give these bytes, which were received before."""
+        self._back = data + self._back
 
     async def send(self, item: bytes) -> None:
         """Send bytes; returns when the other side keeps up."""
