@@ -50,14 +50,19 @@ class Client:
         try:
             async with asyncio.timeout(self._caps.head_s):
                 while (event := self._http.next_event()) is h11.NEED_DATA:
-                    if not await self._more(None):
+                    if not await self._more(None, self._caps.head_bytes):
                         return None
         except TimeoutError:
             raise Refusal(408, "no request came in time", "no whole request came in time") from None
         except h11.RemoteProtocolError as bad:
             status = 431 if bad.error_status_hint == 431 else 400
             raise Refusal(status, "it is no HTTP request", f"this is no request that can be passed on: {bad}") from None
-        return event if isinstance(event, h11.Request) else None
+        if not isinstance(event, h11.Request):
+            return None
+        # the library looks at the size of what is not whole yet, and this may have come in one piece
+        if sum((len(key) + len(value) + 4 for key, value in event.headers), len(event.target)) > self._caps.head_bytes:
+            raise Refusal(431, "a head that is too long", f"a head may have {self._caps.head_bytes} bytes")
+        return event
 
     async def body(self) -> AsyncGenerator[bytes]:
         """Give the body of the request piece by piece. Raises `Refusal` when it breaks off or is malformed."""
@@ -104,11 +109,11 @@ class Client:
             return True
         return False
 
-    async def _more(self, timeout_s: float | None) -> bool:
+    async def _more(self, timeout_s: float | None, most: int = CHUNK) -> bool:
         """Take more bytes; False at the end of what comes."""
         try:
             async with asyncio.timeout(timeout_s):
-                data = await self._stream.receive(CHUNK)
+                data = await self._stream.receive(most)
         except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
             data = b""
         self._http.receive_data(data)

@@ -81,7 +81,7 @@ class Gate:
     async def attach(self, control: socket.socket, theirs: socket.socket, timeout_s: float = 10.0) -> None:
         """Wait until the sandbox has handed its port out, and answer on it from then on.
 
-        `theirs` is the end that the sandbox was given, which is closed here: if the sandbox ends before, that is noticed.
+        `theirs` is the end that the sandbox was given, closed here so that an early end of the sandbox is noticed.
         Raises `SandboxUnavailable`.
         """
         theirs.close()
