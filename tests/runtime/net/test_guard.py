@@ -1,4 +1,4 @@
-"""The guard: whatever in this process connects without a capability is refused and recorded, in every thread and task."""
+"""The guard: what connects in this process without a capability is refused and recorded, in every thread and task."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from superagent.core.invocation import Invocation
 from superagent.core.problems import Denied
-from superagent.runtime.net.guard import Guard, check, permitting
+from superagent.runtime.net.guard import Guard, Note, check, permitting
 from superagent.runtime.net.loops import new_event_loop
 from superagent.runtime.net.network import open_network
 from superagent.sdk import Context, Effect, Nothing, Plugin, Risk
@@ -153,6 +154,15 @@ WAYS = [
 ]  # fmt: skip
 
 
+def noting(noted: list[Any]) -> Note:
+    """Give what keeps each refusal in a list."""
+
+    def note(call: Invocation | None, place: str, what: str) -> None:
+        noted.append((call, place, what))
+
+    return note
+
+
 class Port:
     """A real port that nobody may reach, and how many did."""
 
@@ -239,7 +249,7 @@ async def test_a_flood_of_refusals_is_counted_and_not_listed() -> None:
 
 def test_unix_sockets_and_accepting_are_not_hindered(tmp_path: Path) -> None:
     noted: list[Any] = []
-    with Guard(lambda *what: noted.append(what)).standing():
+    with Guard(noting(noted)).standing():
         with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as client:
             server.bind(str(tmp_path / "s"))
             server.listen()
@@ -256,7 +266,7 @@ def test_unix_sockets_and_accepting_are_not_hindered(tmp_path: Path) -> None:
 
 def test_what_was_declared_and_what_is_permitted_is_let_through_and_nothing_beside_it() -> None:
     noted: list[Any] = []
-    guard = Guard(lambda call, place, what: noted.append((call, place, what)))
+    guard = Guard(noting(noted))
     guard.declare("127.0.0.1", 5432)
     guard.declare("db.test", 0)
     with guard.standing():
@@ -276,9 +286,12 @@ def test_what_was_declared_and_what_is_permitted_is_let_through_and_nothing_besi
 
 
 def test_kinds_of_sockets_that_nobody_needs_are_refused() -> None:
-    with Guard(lambda *_: None).standing(), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW) as sock:
-        with pytest.raises(Denied, match="family 16"):
-            sock.connect((0, 0))
+    with (
+        Guard(noting([])).standing(),
+        socket.socket(socket.AF_NETLINK, socket.SOCK_RAW) as sock,
+        pytest.raises(Denied, match="family 16"),
+    ):
+        sock.connect((0, 0))
 
 
 # ---- the server's own event loop connects in C, where no hook looks
@@ -329,9 +342,8 @@ async def socket_by_uvloop(port: int) -> None:
 def test_the_servers_own_loop_asks_the_guard_as_well(work: Callable[[int], Any]) -> None:
     port, noted = Port(), list[Any]()
     try:
-        with Guard(lambda *what: noted.append(what)).standing():
-            with pytest.raises(Denied):
-                in_uvloop(work, port.number)
+        with Guard(noting(noted)).standing(), pytest.raises(Denied):
+            in_uvloop(work, port.number)
         assert port.reached() == 0
         assert len(noted) == 1
         if work is not name_by_uvloop:
@@ -352,7 +364,7 @@ def test_the_servers_own_loop_does_what_is_permitted() -> None:
             assert await asyncio.get_running_loop().getaddrinfo("127.0.0.1", number)
 
     try:
-        with Guard(lambda *_: None).standing():
+        with Guard(noting([])).standing():
             in_uvloop(permitted, port.number)
         assert port.reached() == 1
     finally:

@@ -74,7 +74,8 @@ class Gate:
         self._visits: dict[asyncio.Task[None], Visit] = {}
         self._looking_up = asyncio.Semaphore(8)
         self._listener: Listener | None = None
-        self._closed = ""
+        self._trouble = ""
+        self._over = False
 
     # ---- for whoever runs the sandbox
 
@@ -87,7 +88,7 @@ class Gate:
         theirs.close()
         sock = await received(control, timeout_s)
         control.close()  # nothing more is ever taken from in there
-        if self._closed:
+        if self._over:
             sock.close()
             raise SandboxUnavailable("the gate is closed already")
         self._listener = Listener(sock, self.caps.connections, self._arrived)
@@ -106,7 +107,7 @@ class Gate:
 
     async def close(self) -> None:
         """End every connection, record it, and answer no more."""
-        self._closed = self._closed or "the sandbox has ended"
+        self._over = True
         if self._listener is not None:
             await self._listener.close()
         for task in self._visits:
@@ -117,8 +118,8 @@ class Gate:
 
     def judge(self, endpoint: Endpoint, method: str | None, visit: Visit) -> Reach:
         """Give what is allowed at an endpoint. Raises `Refusal`."""
-        if self._closed:
-            raise Refusal(503, "the gate is closed", self._closed)
+        if self._trouble:
+            raise Refusal(503, "it could not be recorded", self._trouble)
         reach = self._rules.reach(endpoint)
         if reach is None:
             raise not_reached(str(endpoint))
@@ -174,7 +175,7 @@ class Gate:
     # ---- inside
 
     def _arrived(self, connection: socket.socket) -> None:
-        if self._closed:
+        if self._over:
             connection.close()
             self._done(None)
             return
@@ -218,6 +219,6 @@ class Gate:
 
     def _fail(self, trouble: AuditUnavailable) -> None:
         """Let nothing more out: what cannot be recorded does not happen."""
-        self._closed = trouble.detail or "the audit log takes no records"
+        self._trouble = trouble.detail or "the audit log takes no records"
         for task in self._visits:
             task.cancel()

@@ -52,7 +52,11 @@ def _taken(control: socket.socket) -> socket.socket:
         for number in numbers:
             os.close(number)
         raise OSError("it ended before" if not data else "it sent something else")
-    sock = socket.socket(fileno=numbers[0])
+    try:
+        sock = socket.socket(fileno=numbers[0])
+    except OSError:  # a file, a pipe …
+        os.close(numbers[0])
+        raise OSError("it sent something else") from None
     listens = sock.family == socket.AF_INET and sock.type == socket.SOCK_STREAM
     if (
         not listens
