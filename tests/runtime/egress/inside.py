@@ -56,9 +56,7 @@ for line in sys.stdin:
     try:
         exec(job["code"], names)
         said = names["result"]
-        if isinstance(said, bytes):
-            said = {"bytes": base64.b64encode(said).decode()}
-        answer = {"said": said}
+        answer = {"bytes": base64.b64encode(said).decode()} if isinstance(said, bytes) else {"said": said}
     except BaseException as bad:
         answer = {"failed": f"{type(bad).__name__}: {bad}"}
     print(json.dumps(answer), flush=True)
@@ -82,8 +80,7 @@ class Inside:
         answer = json.loads(line)
         if "failed" in answer:
             return f"failed: {answer['failed']}"
-        said = answer["said"]
-        return base64.b64decode(said["bytes"]) if isinstance(said, dict) and "bytes" in said else said
+        return base64.b64decode(answer["bytes"]) if "bytes" in answer else answer["said"]
 
     async def ask(self, raw: bytes | str, **how: float) -> bytes:
         """Send bytes to the proxy and give all that comes back until the end."""
@@ -109,8 +106,8 @@ class Inside:
             "result = [done.returncode, done.stdout.decode('latin-1'), done.stderr.decode('latin-1')]",
             argv=argv,
         )
-        assert isinstance(found, list), found
-        return int(found[0]), str(found[1]), str(found[2])
+        code, out, err = found
+        return int(code), str(out), str(err)
 
 
 @dataclass

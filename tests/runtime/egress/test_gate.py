@@ -248,14 +248,17 @@ async def test_a_request_is_for_one_host_and_a_second_one_hidden_in_it_is_judged
 
 @promise("1.3c")
 async def test_headers_of_the_hop_stay_on_it() -> None:
-    async with site() as there, outlook(Names(KNOWN)) as view:
-        async with sandboxed(view, HostRules.of("a.test")) as (inside, _):
-            await inside.get(
-                f"http://a.test:{there.port}/", "GET", "Proxy-Authorization: Basic x", "Connection: X-Mine, close",
-                "X-Mine: 1", "Upgrade: h2c", "TE: trailers", "Keep-Alive: 5", "X-Kept: 2",
-            )  # fmt: skip
-            names = {line.partition(":")[0].lower() for line in there.asked[0].lines[1:]}
-            assert names == {"host", "x-kept"}
+    async with (
+        site() as there,
+        outlook(Names(KNOWN)) as view,
+        sandboxed(view, HostRules.of("a.test")) as (inside, _),
+    ):
+        await inside.get(
+            f"http://a.test:{there.port}/", "GET", "Proxy-Authorization: Basic x", "Connection: X-Mine, close",
+            "X-Mine: 1", "Upgrade: h2c", "TE: trailers", "Keep-Alive: 5", "X-Kept: 2",
+        )  # fmt: skip
+        names = {line.partition(":")[0].lower() for line in there.asked[0].lines[1:]}
+        assert names == {"host", "x-kept"}
 
 
 @promise("1.3c")
@@ -447,12 +450,15 @@ async def test_answers_that_break_the_protocol_do_not_reach_the_inside() -> None
     def answer(asked: Asked) -> bytes:
         return odd[asked.line.split()[1]]
 
-    async with site(answer) as there, outlook(Names(KNOWN)) as view:
-        async with sandboxed(view, HostRules.of("a.test")) as (inside, _):
-            base = f"http://a.test:{there.port}"
-            assert b"hello" in await inside.get(f"{base}/two", "GET", "Connection: close")
-            assert b" 502 " in await inside.get(f"{base}/noise")
-            assert b" 502 " in await inside.get(f"{base}/long")
-            assert b"101" not in await inside.get(f"{base}/switch")
-            assert b"late" in await inside.get(f"{base}/early", "GET", "Connection: close")
-            assert b" 204 " in await inside.get(f"{base}/none", "GET", "Connection: close")
+    async with (
+        site(answer) as there,
+        outlook(Names(KNOWN)) as view,
+        sandboxed(view, HostRules.of("a.test")) as (inside, _),
+    ):
+        base = f"http://a.test:{there.port}"
+        assert b"hello" in await inside.get(f"{base}/two", "GET", "Connection: close")
+        assert b" 502 " in await inside.get(f"{base}/noise")
+        assert b" 502 " in await inside.get(f"{base}/long")
+        assert b"101" not in await inside.get(f"{base}/switch")
+        assert b"late" in await inside.get(f"{base}/early", "GET", "Connection: close")
+        assert b" 204 " in await inside.get(f"{base}/none", "GET", "Connection: close")

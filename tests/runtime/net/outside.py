@@ -55,6 +55,7 @@ class Site:
     received: int = 0
     sent: int = 0
     open: int = 0
+    over: bool = False
 
 
 @asynccontextmanager
@@ -95,6 +96,9 @@ async def listening(
         async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             task = asyncio.current_task()
             assert task is not None
+            if made.over:
+                writer.close()
+                return
             tasks.add(task)
             try:
                 with contextlib.suppress(ConnectionError, asyncio.CancelledError, ssl.SSLError):
@@ -132,11 +136,12 @@ async def listening(
     finally:
         outer.close()
         inner.close()
-        for _ in range(3):
-            await asyncio.sleep(0)  # a handler that has not begun yet could not close its connection
+        made.over = True
+        await asyncio.sleep(0.02)  # a handler that has not begun yet could not close its connection
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0.02)
 
 
 async def _read(reader: asyncio.StreamReader) -> Asked | None:

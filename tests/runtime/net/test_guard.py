@@ -14,7 +14,7 @@ import pytest
 
 from superagent.core.invocation import Invocation
 from superagent.core.problems import Denied
-from superagent.runtime.net.guard import Guard, Note, check, permitting
+from superagent.runtime.net.guard import Guard, Note, check, hook, permitting
 from superagent.runtime.net.loops import new_event_loop
 from superagent.runtime.net.network import open_network
 from superagent.sdk import Context, Effect, Nothing, Plugin, Risk
@@ -294,6 +294,31 @@ def test_kinds_of_sockets_that_nobody_needs_are_refused() -> None:
         sock.connect((0, 0))
 
 
+def test_the_hook_looks_at_sockets_only_and_closes_what_it_refuses() -> None:
+    noted: list[Any] = []
+    with socket.socket() as sock, socket.socket(socket.AF_UNIX) as local:
+        hook("socket.connect", (sock, ("127.0.0.1", 1)))  # nobody stands guard
+        with Guard(noting(noted)).standing():
+            hook("open", ("/etc/passwd", "r", 0))
+            hook("socket.connect", (local, "/run/x"))
+            hook("socket.sendmsg", (sock, None))
+            hook("socket.getaddrinfo", (None, 80, 0, 0, 0))
+            hook("socket.getaddrinfo", (b"127.0.0.1", "80", 0, 0, 0))
+            hook("socket.gethostbyname", ("localhost",))
+            assert noted == []
+            for event, args in (
+                ("socket.getaddrinfo", (b"secret.evil.test", b"http", 0, 0, 0)),
+                ("socket.gethostbyaddr", ("evil.test",)),
+                ("socket.connect", (sock, ("127.0.0.1", 1))),
+            ):
+                with pytest.raises(Denied):
+                    hook(event, args)
+    assert sock.fileno() == -1
+    assert [(place, what) for _, place, what in noted] == [
+        ("secret.evil.test:0", "look up"), ("evil.test:0", "look up"), ("127.0.0.1:1", "connect"),
+    ]  # fmt: skip
+
+
 # ---- the server's own event loop connects in C, where no hook looks
 
 
@@ -359,8 +384,10 @@ def test_the_servers_own_loop_does_what_is_permitted() -> None:
     async def permitted(number: int) -> None:
         with permitting(("127.0.0.1", number)):
             await open_by_uvloop(number)
-            _, writer = await asyncio.open_connection(sock=socket.socketpair()[0])
-            writer.close()
+            near, far = socket.socketpair()
+            with far:
+                _, writer = await asyncio.open_connection(sock=near)
+                writer.close()
             assert await asyncio.get_running_loop().getaddrinfo("127.0.0.1", number)
 
     try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ssl
+from functools import cache
+from weakref import WeakKeyDictionary
 
 MOST_BYTES = 64 * 1024
 
@@ -16,12 +18,11 @@ class Hello:
 
     def __init__(self) -> None:
         self.name: str | None = None
-        self._seen = False
+        self.seen = False
         self._size = 0
         self._incoming = ssl.MemoryBIO()
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.sni_callback = self._take
-        self._object = context.wrap_bio(self._incoming, ssl.MemoryBIO(), server_side=True)
+        self._object = _listening().wrap_bio(self._incoming, ssl.MemoryBIO(), server_side=True)
+        _waiting[self._object] = self
 
     def feed(self, data: bytes) -> bool:
         """Take bytes and tell whether the message is whole. Raises `NoHello`."""
@@ -32,13 +33,25 @@ class Hello:
         try:
             self._object.do_handshake()
         except ssl.SSLWantReadError:
-            return self._seen
+            return self.seen
         except ssl.SSLError as fault:
-            if not self._seen:
+            if not self.seen:
                 raise NoHello(fault.reason or "it cannot be read") from None
         return True
 
-    def _take(self, _: ssl.SSLObject | ssl.SSLSocket, name: str | None, __: ssl.SSLContext) -> int:
-        self._seen = True
-        self.name = name
-        return ssl.ALERT_DESCRIPTION_HANDSHAKE_FAILURE  # nobody goes on with this handshake
+
+_waiting: WeakKeyDictionary[ssl.SSLObject | ssl.SSLSocket, Hello] = WeakKeyDictionary()
+
+
+@cache
+def _listening() -> ssl.SSLContext:
+    """Give the one server that nobody ever gets beyond the first message with; making one takes a millisecond."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+
+    def take(asked: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext) -> int:
+        hello = _waiting[asked]
+        hello.seen, hello.name = True, name
+        return ssl.ALERT_DESCRIPTION_HANDSHAKE_FAILURE
+
+    context.sni_callback = take
+    return context

@@ -168,7 +168,8 @@ class Visit:
                 await self._answer(client, response, mask, masked=injection is not None)
         except Problem as problem:
             status = 504 if isinstance(problem, Deadline) else 502
-            raise Refusal(status, "it does not answer", problem.detail, problem.hint or "") from None
+            detail = mask.whole(problem.detail.encode()).decode()  # it may quote what the server sent
+            raise Refusal(status, "it does not answer", detail, problem.hint or "") from None
         finally:
             if body is not None:
                 await body.aclose()

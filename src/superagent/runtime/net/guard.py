@@ -56,7 +56,7 @@ class Guard:
         global _active, _hooked
         if not _hooked:  # a hook cannot be taken off again; without a guard it does nothing
             _hooked = True
-            sys.addaudithook(_hook)
+            sys.addaudithook(hook)
         _active = (*_active, self)
         try:
             yield self
@@ -122,7 +122,8 @@ _CHECKS: dict[str, Callable[..., None]] = {
 }
 
 
-def _hook(event: str, args: tuple[Any, ...]) -> None:
+def hook(event: str, args: tuple[Any, ...]) -> None:
+    """See an event of the interpreter."""
     seen = _CHECKS.get(event)  # this runs at every import and `open` of the process: one look, and away
     if seen is not None and _active:
         seen(*args)

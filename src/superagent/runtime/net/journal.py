@@ -80,10 +80,10 @@ class Journal:
 
     def refused(self, whose: Whose, place: str, why: str, by: By, address: str = "") -> None:
         """Record something that was not let out; `place` is what was asked for, as far as it could be read."""
+        # not by place: whoever makes up a new name for each try would be listed each time
+        key = whose.invocation or whose.who, why[:60], by
         with self._lock:
-            listed, swallowed = self._flood.admit(
-                (whose.invocation or whose.who, f"{place[:100]} {why[:40]}", by), self._now()
-            )
+            listed, swallowed = self._flood.admit(key, self._now())
         if not listed:
             return
         detail: dict[str, Any] = {"why": why, "by": by, "inside": whose.operation}

@@ -20,7 +20,7 @@ from superagent.runtime.net.guard import Guard
 from superagent.runtime.net.journal import Journal, Whose
 from superagent.runtime.net.resolver import Resolve, system_resolver
 
-LOOK_UPS = 8
+LOOK_UPS = 32
 
 
 class Network:
