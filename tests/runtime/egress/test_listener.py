@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from pathlib import Path
 
 import pytest
@@ -196,8 +195,16 @@ async def test_a_gate_that_cannot_be_prepared_leaves_nothing_behind(tmp_path: Pa
         assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
-def test_the_socket_pair_is_of_this_process_only() -> None:
-    ours, theirs = socket.socketpair()
-    assert (ours.get_inheritable(), theirs.get_inheritable()) == (False, False)
-    ours.close()
-    theirs.close()
+async def test_a_fault_of_ours_ends_one_connection_and_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+
+    def broken(request: object) -> None:
+        raise RuntimeError("a bug")
+
+    async with outlook(KNOWN) as view, sandboxed(view, HostRules()) as (inside, _):
+        with monkeypatch.context() as patch:
+            patch.setattr("superagent.runtime.egress.visit.forward_target", broken)
+            assert await inside.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n") == b""
+        assert await inside.status(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n") == 400
+    assert [str(one["exception"]) for one in told] == ["a bug"]

@@ -134,13 +134,14 @@ async def listening(
     try:
         yield made
     finally:
+        made.over = True
+        for _ in range(2):  # who has connected a moment ago is accepted and closed before the servers are
+            await asyncio.sleep(0.02)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         outer.close()
         inner.close()
-        made.over = True
-        await asyncio.sleep(0.02)  # a handler that has not begun yet could not close its connection
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.sleep(0.02)
 
 

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
+import h11
 import httpcore
 from anyio.abc import ByteStream
 from anyio.streams.tls import TLSStream
@@ -83,7 +84,7 @@ class problems_of:  # noqa: N801 - a context manager, used like a function
     def __exit__(self, kind: Any, fault: BaseException | None, trace: Any) -> None:
         if isinstance(fault, httpcore.TimeoutException):
             raise Deadline(f"`{self._endpoint}` did not answer in time") from None
-        if isinstance(fault, httpcore.LocalProtocolError):
+        if isinstance(fault, httpcore.LocalProtocolError | h11.LocalProtocolError):
             raise InvalidInput(f"this makes no HTTP request: {fault}") from None
         if isinstance(fault, httpcore.NetworkError | httpcore.ProtocolError):
             why = f": {fault}" if str(fault) else ""
