@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import signal
 import socket
 import subprocess
 import sys
@@ -87,3 +88,26 @@ def test_it_needs_nothing_but_the_standard_library() -> None:
         capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
     assert "usage" in done.stderr
+
+
+def test_its_steps_by_themselves(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(egress_init, "PORT", 0)  # any: this is the network of the whole machine
+    egress_init.raise_loopback()  # it is up, so nothing happens and no right is needed
+    ours, theirs = socket.socketpair()
+    kept = {number: signal.getsignal(number) for number in (signal.SIGPIPE, signal.SIGXFSZ)}
+    try:
+        with ours:
+            assert egress_init.main([str(theirs.detach()), "--", "no-such-program"]) == egress_init.NOT_FOUND
+            data, ancillary, _, _ = ours.recvmsg(64, socket.CMSG_SPACE(4))
+            assert data == egress_init.HELLO
+            numbers = array.array("i", ancillary[0][2])
+            with socket.socket(fileno=numbers[0]) as listening:
+                assert listening.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        assert egress_init.become(["/etc"]) == (egress_init.NOT_EXECUTABLE, "/etc: Permission denied")
+        assert egress_init.main(["x", "--", "true"]) == egress_init.NOT_SET_UP
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+    said = capsys.readouterr().err
+    assert "sandbox: no-such-program: not found" in said
+    assert "sandbox: the network could not be set up" in said
