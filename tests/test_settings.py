@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from superagent.core.problems import InvalidInput, Locked, NotFound
+from superagent.core.problems import Denied, InvalidInput, Locked, NotFound
 from superagent.runtime.settings_file import SettingsFile
 from superagent.settings import data_folder, load, names
 
@@ -140,3 +140,18 @@ def test_the_list_shows_every_setting_and_no_password(tmp_path: Path) -> None:
     assert sorted(listed) == sorted(names())
     assert listed["database.url"] == ("postgresql://ada:…@db/x", "flag")
     assert listed["queue.url"] == ("redis://h/0", "flag")
+
+
+@pytest.mark.parametrize("name", ["net.allow_private", "net.ca_file"])
+async def test_where_the_platform_may_connect_is_said_by_the_file_alone(tmp_path: Path, name: str) -> None:
+    variable = f"SUPERAGENT_{name.upper().replace('.', '__')}"
+    with pytest.raises(InvalidInput, match=f"`{name}` is taken from the settings file only, not from environment"):
+        load(tmp_path, environ={variable: "127.0.0.0/8"})
+    with pytest.raises(InvalidInput, match="not from flag"):
+        load(tmp_path, {name: ["127.0.0.0/8"]}, {})
+    (tmp_path / "superagent.toml").write_text('[net]\nallow_private = ["127.0.0.1/32"]\nca_file = "/x.pem"\n')
+    loaded = load(tmp_path, environ={})
+    assert loaded.settings.net.allow_private == ["127.0.0.1/32"]
+    with pytest.raises(Denied, match="cannot be set by a call"):
+        await SettingsFile(loaded).write(name, None)
+    assert load(tmp_path, environ={}).settings.net.ca_file == "/x.pem"

@@ -62,6 +62,8 @@ from superagent.runtime.keys import FileKeys
 from superagent.runtime.leftovers import Leftovers
 from superagent.runtime.locks import Locks
 from superagent.runtime.named_keepers import ConnectionKeeper, SecretKeeper
+from superagent.runtime.net.network import Network, open_network
+from superagent.runtime.net.resolver import Resolve
 from superagent.runtime.path_keeper import PathKeeper
 from superagent.runtime.places import Places, prepare
 from superagent.runtime.policies import SqlPolicies
@@ -115,6 +117,7 @@ class Installation:
     audit: AuditLog
     sandbox: Sandboxes
     first_start: bool
+    network: Network
 
     def readiness(self) -> dict[str, str]:
         """Give what must work for calls to be taken, each with its trouble (empty: none)."""
@@ -136,11 +139,17 @@ class Installation:
 
 @asynccontextmanager
 async def open_installation(
-    loaded: Loaded, *, worker: str = "0", extra: tuple[Plugin, ...] = (), takes_up: bool = True
+    loaded: Loaded,
+    *,
+    worker: str = "0",
+    extra: tuple[Plugin, ...] = (),
+    takes_up: bool = True,
+    resolve: Resolve | None = None,
 ) -> AsyncGenerator[Installation]:
     """Open the installation in a data folder and close it in order; `extra` are plugins beside the built-in ones.
 
-    `takes_up` says whether this process takes up work that waits in the queue: one that stays does.
+    `takes_up` says whether this process takes up work that waits in the queue: one that stays does. `resolve` stands in
+    for the machine's resolver of names.
     """
     places = prepare(loaded.data)
     state = places.state
@@ -180,6 +189,15 @@ async def open_installation(
         stack.callback(pool.shutdown, wait=False)
         protected = Protected.of([*places.own(), *places.inner()], {str(places.workspaces): 2})
         roots = Roots()
+        network = stack.enter_context(
+            open_network(
+                audit_log.note,
+                clock.now,
+                allow_private=loaded.settings.net.allow_private,
+                ca_file=loaded.settings.net.ca_file,
+                resolve=resolve,
+            )
+        )
         bus = LocalBus(log.observer_fault)
         chosen = loaded.settings.sandbox
         sandbox = Sandboxes(
@@ -217,6 +235,7 @@ async def open_installation(
                 "files": lambda ctx: FilesReach(ctx, roots, protected),
                 "run": lambda ctx: sandbox.reach(ctx, FilesReach(ctx, roots, protected), blobs),
                 "secret": lambda ctx: SqlSecretReach(ctx, secret_store, connection_store, audit_port),
+                "net": network.reach,
             },
         )
         kernel = Kernel(Registry([]), hands, bus, streams_per_key=limits.streams)
@@ -262,7 +281,7 @@ async def open_installation(
         stores = (work, idempotency, undo_store, blobs, secret_store, left)
         ticker = asyncio.create_task(_tick(kernel, policies, identity, work, stores))
         try:
-            yield Installation(kernel, loaded, places, index, audit_log, sandbox, first_start)
+            yield Installation(kernel, loaded, places, index, audit_log, sandbox, first_start, network)
         finally:
             ticker.cancel()
             await asyncio.gather(ticker, return_exceptions=True)

@@ -25,6 +25,7 @@ from superagent.core.problems import Problem, Unavailable
 from superagent.runtime import log
 from superagent.runtime.clock import SystemClock
 from superagent.runtime.instance_lock import Holder, claim, held_by
+from superagent.runtime.net.loops import new_event_loop
 from superagent.runtime.places import prepare
 from superagent.runtime.run_workers import supervise
 from superagent.settings import Loaded, load
@@ -153,7 +154,7 @@ def serve(data: Path, flags: Mapping[str, Any], say: Callable[[str], None]) -> i
             up()
 
         if server.workers == 1:
-            uvloop.run(serve_one(loaded, listening, "0", ready, say=say))
+            uvloop.run(serve_one(loaded, listening, "0", ready, say=say), loop_factory=new_event_loop)
             return 0
         if not places.owner_key.exists():
             asyncio.run(_set_up(loaded))  # before the workers start, so that this is done once
@@ -246,7 +247,8 @@ def main(arguments: list[str] | None = None) -> int:
         with socket.socket(fileno=chosen.fd) as listening:
             # of several workers one tells what all of them found
             tell = functools.partial(print, flush=True) if chosen.worker == "0" else None
-            uvloop.run(serve_one(loaded, listening, chosen.worker, ready, chosen.life, tell))
+            serving = serve_one(loaded, listening, chosen.worker, ready, chosen.life, tell)
+            uvloop.run(serving, loop_factory=new_event_loop)
     except Problem as problem:
         print(problem.detail, file=sys.stderr)  # noqa: T201
         return 1

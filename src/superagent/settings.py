@@ -15,6 +15,8 @@ from superagent.core.operation import faults_of
 from superagent.core.problems import InvalidInput
 
 PREFIX = "SUPERAGENT_"
+FILE_ONLY = frozenset({"net.allow_private", "net.ca_file"})
+"""What only whoever can write the settings file by hand may set."""
 Origin = Literal["default", "file", "environment", "flag"]
 
 
@@ -65,6 +67,15 @@ class Files(Section):
     roots: list[str] = []
 
 
+class Net(Section):
+    """Where the platform itself may connect to; only the settings file says so, never the environment or a flag."""
+
+    allow_private: Annotated[
+        list[str], Field(description="networks such as `10.1.2.0/24` that may be connected to although not public")
+    ] = []
+    ca_file: Annotated[str, Field(description="a PEM file of further authorities to trust in TLS")] = ""
+
+
 class Limits(Section):
     """How much one agent key may ask for; the owner has no limit."""
 
@@ -100,6 +111,7 @@ class Settings(Section):
     queue: Queue = Queue()
     sandbox: Sandbox = Sandbox()
     files: Files = Files()
+    net: Net = Net()
     limits: Limits = Limits()
     audit: AuditLog = AuditLog()
     log: Log = Log()
@@ -148,6 +160,11 @@ def load(
     origins: dict[str, Origin] = dict.fromkeys(names(), "default")
     for origin, layer in layers:
         for name, value in layer.items():
+            if name in FILE_ONLY and origin != "file":
+                raise InvalidInput(
+                    f"`{name}` is taken from the settings file only, not from {origin}",
+                    hint=f"write it into `{data / 'superagent.toml'}`",
+                )
             section, _, field = name.partition(".")
             values.setdefault(section, {})[field] = value
             origins[name] = origin

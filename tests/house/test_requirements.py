@@ -62,7 +62,7 @@ def test_extras_together_are_all_the_extras() -> None:
 
 
 # named in settings or by another library instead of being imported
-NOT_IMPORTED = {"httptools", "uvloop"}
+NOT_IMPORTED = {"httptools", "sniffio", "uvloop"}
 
 
 def imported() -> set[str]:

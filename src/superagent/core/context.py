@@ -14,7 +14,7 @@ from superagent.core.containment import Isolation
 from superagent.core.invocation import EffectNote, Invocation, Ticket
 from superagent.core.operation import Operation
 from superagent.core.policy import Decision, Facts, Policy
-from superagent.core.ports import FileReach, Hands, Keeper, Kept
+from superagent.core.ports import FileReach, Hands, Keeper, Kept, NetReach
 from superagent.core.principal import Principal
 from superagent.core.problems import Conflict, Denied, Internal, NotFound, Unavailable
 from superagent.core.redactor import Redactor, cleaned, present
@@ -329,6 +329,11 @@ class Context:
     def secret(self) -> SecretReach:
         """Give the values of secrets; only operations that declared the reach `secret` have it."""
         return self.reach("secret")
+
+    @property
+    def net(self) -> NetReach:
+        """Give connections by name; only operations that declared the reach `net` have them."""
+        return self.reach("net")
 
     def reach(self, name: str) -> Any:
         """Give a capability that the operation declared. Raises `Internal` otherwise: the manifest is the list."""

@@ -10,6 +10,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from superagent.core.context import UNDO_KEPT_S, Context, Line, resource_of, rights_of
+from superagent.core.current import CALL
 from superagent.core.invocation import Invocation, Outcome, Status, Ticket, Undo
 from superagent.core.limits import Slots
 from superagent.core.operation import Operation, Preview
@@ -65,6 +66,7 @@ class Execution:
         started = hands.clock.monotonic()
         ctx = self.context(ticket)
         holder = invocation.principal.key or invocation.principal.id
+        under_way = CALL.set(invocation)
         try:
             if not invocation.parent:
                 self._slots.enter(holder)
@@ -109,6 +111,8 @@ class Execution:
         except Exception as bug:
             hands.fault(invocation.id, loggable(bug))
             fault = Internal("something broke inside the platform", changed="unknown" if ctx.effects else "nothing")
+        finally:
+            CALL.reset(under_way)
         fault = await self._after_fault(ctx, fault)
         return failed(ticket, fault, hands.clock.monotonic() - started, ctx)
 

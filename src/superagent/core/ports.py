@@ -318,6 +318,19 @@ class Veil(Protocol):
         ...
 
 
+class NetReach(Protocol):
+    """The network by name: judged, vetted, pinned and recorded."""
+
+    @property
+    def http(self) -> Any:
+        """Give the HTTP client: `request(method, url, …)` and `stream(method, url, …)`."""
+        ...
+
+    def dial(self, host: str, port: int, *, timeout_s: float = 15.0) -> AbstractAsyncContextManager[Any]:
+        """Connect to a host by name for a block. Raises `Denied`, `NotFound`, `Unavailable`, `Deadline`."""
+        ...
+
+
 CapabilityMaker = Callable[[Any], Any]
 
 

@@ -12,8 +12,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from superagent.core.problems import InvalidInput, Locked, NotFound
-from superagent.settings import Loaded, load, names
+from superagent.core.problems import Denied, InvalidInput, Locked, NotFound
+from superagent.settings import FILE_ONLY, Loaded, load, names
 
 WAIT_S = 10.0
 _STEP_S = 0.01
@@ -83,6 +83,8 @@ class SettingsFile:
         import tomlkit.exceptions  # slow to load, and settings are rarely written
 
         section, field = _known(name)
+        if name in FILE_ONLY:
+            raise Denied(f"`{name}` cannot be set by a call", hint=f"edit `{self._loaded.file.name}` by hand")
         document = self._read()
         if section not in document:
             document[section] = tomlkit.table()

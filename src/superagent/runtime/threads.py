@@ -22,7 +22,8 @@ class Threads:
         A cancelled caller still waits for the end: the thread cannot be stopped, and an effect that nobody watches
         would be neither recorded nor kept for undo.
         """
-        work = partial(copy_context().run, function, *args)  # what is logged there is still this call's
+        # the context goes along: what is permitted, recorded and logged there is still this call's
+        work = partial(copy_context().run, function, *args)
         future = asyncio.get_running_loop().run_in_executor(self._pool, work)
         try:
             return await asyncio.shield(future)

@@ -108,6 +108,7 @@ async def house_in(data: Path, extra: tuple[Plugin, ...] = (), **flags: Any) -> 
         door = application(installation)
         listening = listen("127.0.0.1", 0)
         address, stop = address_of(listening), asyncio.Event()
+        installation.network.guard.declare("127.0.0.1", 0)  # the clients of the tests are in this process as well
         serving = asyncio.create_task(answer(door, listening, stop))
         stranger = httpx.AsyncClient(base_url=address, timeout=PATIENCE_S)
         key = installation.places.owner_key.read_text().strip()

@@ -1,0 +1,75 @@
+"""The capability `net`: connections by name for one call, judged, vetted, pinned and recorded."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+
+from superagent.core.context import Context
+from superagent.core.endpoints import Endpoint, NotPublic
+from superagent.core.problems import Problem
+from superagent.core.resources import Effect
+from superagent.runtime.net.dialer import Dialer, problem_of
+from superagent.runtime.net.http import Http
+from superagent.runtime.net.journal import By, Crossed, Journal, Whose
+from superagent.runtime.net.wire import Wire
+
+_READS = {"GET", "HEAD", "OPTIONS"}
+
+
+class CallNet:
+    """The network of one call: `http` asks over HTTP, `dial` gives a bare connection."""
+
+    __slots__ = ("_ctx", "_dialer", "_journal", "_whose", "http")
+
+    def __init__(self, ctx: Context, dialer: Dialer, trust: Callable[[], ssl.SSLContext], journal: Journal) -> None:
+        self._ctx = ctx
+        self._dialer = dialer
+        self._journal = journal
+        self._whose = Whose.of(ctx.invocation)
+        self.http = Http(self._judge, self._dial_http, trust, lambda: ctx.remaining_s)
+
+    @asynccontextmanager
+    async def dial(self, host: str, port: int, *, timeout_s: float = 15.0) -> AsyncGenerator[Wire]:
+        """Connect to a host by name and give the wire; its end is the end of the block.
+
+        Raises `Denied` or `NotFound` when it is not granted or not public, `Unavailable`, `Deadline`.
+        """
+        endpoint = Endpoint.of_authority(f"{host}:{port}")
+        self._judge(endpoint, "CONNECT", "dial")
+        wire = await self._dial(endpoint, timeout_s, "dial")
+        try:
+            yield wire
+        finally:
+            wire.end()
+
+    def _judge(self, endpoint: Endpoint, method: str, by: By = "http") -> None:
+        named = [touch.effect for touch in self._ctx.operation.touched if touch.kind == "host"]
+        # as the operation declared it; where it declared no host, what the method does
+        effect = max(named, default=Effect.READ if method in _READS else Effect.CHANGE)
+        try:
+            self._ctx.require(endpoint.resource(effect))
+        except Problem as problem:
+            self._journal.refused(self._whose, str(endpoint), f"not granted ({problem.slug})", by)
+            raise
+
+    async def _dial_http(self, endpoint: Endpoint, timeout_s: float) -> Wire:
+        return await self._dial(endpoint, timeout_s, "http")
+
+    async def _dial(self, endpoint: Endpoint, timeout_s: float, by: By) -> Wire:
+        remaining = self._ctx.remaining_s
+        address = ""
+
+        def closed(wire: Wire) -> None:
+            ended = Crossed(endpoint, address, by, wire.sent, wire.received, wire.seconds)
+            self._journal.crossed(self._whose, ended)
+
+        try:
+            patience = timeout_s if remaining is None else min(timeout_s, remaining)
+            wire, vetted = await self._dialer.dial(endpoint, patience, closed)
+        except NotPublic as fault:
+            self._journal.refused(self._whose, str(endpoint), f"its address is {fault.why}", by, fault.address)
+            raise problem_of(endpoint, fault) from None
+        address = str(vetted)
+        return wire
