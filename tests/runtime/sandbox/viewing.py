@@ -7,17 +7,18 @@ import os
 import re
 import stat
 import subprocess
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Awaitable, Callable, Generator, Iterable
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from superagent.core.grants import Grant
 from superagent.core.ports import Keeper
 from superagent.features.sandbox.operations import sandbox
+from superagent.features.undo import operations as undo
 from superagent.runtime.beneath import Roots
 from superagent.runtime.files_reach import FilesReach
 from superagent.runtime.kept_content import KeptContent
@@ -155,8 +156,21 @@ class Desk:
         """Give a kernel whose operations work on these views."""
         keepers: dict[str, Keeper] = {"path": PathKeeper(KeptContent(self.top / "kept"))}
         roots = Roots()
-        return World(
+        world: World
+
+        def undoer(name: str, version: int) -> Callable[..., Awaitable[Any]] | None:
+            found = world.kernel.registry.find(name)
+            return found.undo if found else None
+
+        class Later:
+            """The undo store of a world that is not there yet."""
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(world.undo, name)
+
+        world = World(
             sandbox,
+            undo.plugin(cast(Any, Later()), undoer),
             grants=grants,
             keepers=keepers,
             capabilities={
@@ -164,6 +178,7 @@ class Desk:
                 "views": lambda ctx: ViewsReach(ctx, self.views),
             },
         )
+        return world
 
 
 @contextmanager

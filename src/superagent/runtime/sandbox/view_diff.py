@@ -128,7 +128,7 @@ class _Walk:
         path = f"{level.path}/{name}" if level.path else name
         if len(os.fsencode(path)) >= LONGEST_PATH:
             raise TooLarge(f"a path in the view is longer than {LONGEST_PATH} bytes", hint="discard the view")
-        found = "gone" if level.ours is None else level.ours.entry(name)
+        found = "gone" if level.ours is None else level.ours.entry(self.view.fd, name)
         if found == "untouched":
             return
         ours = None if found == "gone" else found
@@ -151,7 +151,12 @@ class _Walk:
             return CHANGED_SINCE if self.base.touched(path, theirs) else ""
         # nothing is there: was there, and somebody removed it? a renamed file bears the overlay's mark as well, so that
         # alone does not tell; where nobody touched the folder, nothing was removed from it
-        if level.ours is None or level.theirs is None or after.kind == "absent" or not level.ours.had(name):
+        if (
+            level.ours is None
+            or level.theirs is None
+            or after.kind == "absent"
+            or not level.ours.had(self.view.fd, name)
+        ):
             return ""
         return GONE_SINCE if self.base.marks is not None or self.base.touched(level.path, level.theirs) else ""
 

@@ -27,15 +27,15 @@ Entry = os.stat_result | Literal["gone", "untouched"]
 
 
 class Folder(Protocol):
-    """One folder of a view that stands open."""
+    """One folder of a view; `fd` is where it stands open at the moment."""
 
     names: list[str]
 
-    def entry(self, name: str) -> Entry:
+    def entry(self, fd: int, name: str) -> Entry:
         """Say what became of a name."""
         ...
 
-    def had(self, name: str) -> bool:
+    def had(self, fd: int, name: str) -> bool:
         """Tell whether the real folder held this name when the view was made, as far as the view can know."""
         ...
 
@@ -65,7 +65,7 @@ class OverlayLayer:
         names = self.budget.names(fd)
         if lower_fd is not None and marks.get(_OPAQUE) == _YES:
             names = sorted({*names, *self.budget.names(lower_fd)})
-        return _UpperFolder(fd, path, names, marks.get(_OPAQUE) == _X)
+        return _UpperFolder(path, names, marks.get(_OPAQUE) == _X)
 
     def mode_kept(self, path: str, info: os.stat_result) -> bool:
         """Tell nothing: the overlay copies a mode when it first writes in a folder."""
@@ -74,24 +74,23 @@ class OverlayLayer:
 
 @dataclass(slots=True)
 class _UpperFolder:
-    fd: int
     path: str
     names: list[str]
     by_attribute: bool
 
-    def entry(self, name: str) -> Entry:
-        info = look(self.fd, name)
+    def entry(self, fd: int, name: str) -> Entry:
+        info = look(fd, name)
         if info is None or (stat.S_ISCHR(info.st_mode) and info.st_rdev == 0):
             return "gone"
         if stat.S_ISREG(info.st_mode):
-            marks = attributes_of(self.fd, name)
+            marks = attributes_of(fd, name)
             _require_own(marks, f"{self.path}/{name}")
             if self.by_attribute and not info.st_size and _WHITEOUT in marks:
                 return "gone"
         return info
 
-    def had(self, name: str) -> bool:
-        return _ORIGIN in attributes_of(self.fd, name)
+    def had(self, fd: int, name: str) -> bool:
+        return _ORIGIN in attributes_of(fd, name)
 
 
 def _require_own(marks: dict[str, str], path: str) -> None:
@@ -113,7 +112,7 @@ class CopyLayer:
     def folder(self, fd: int, path: str, dir_fd: int, name: str, lower_fd: int | None) -> Folder:
         """Read an open folder, and what it held at first."""
         marks = (self.base.marks or {}).get(path, {})
-        return _CopiedFolder(fd, sorted({*self.budget.names(fd), *marks}), marks)
+        return _CopiedFolder(sorted({*self.budget.names(fd), *marks}), marks)
 
     def mode_kept(self, path: str, info: os.stat_result) -> bool:
         """Tell whether the mode of a folder is the one it was copied with."""
@@ -124,16 +123,15 @@ class CopyLayer:
 
 @dataclass(slots=True)
 class _CopiedFolder:
-    fd: int
     names: list[str]
     marks: dict[str, Mark]
 
-    def entry(self, name: str) -> Entry:
-        info, mark = look(self.fd, name), self.marks.get(name)
+    def entry(self, fd: int, name: str) -> Entry:
+        info, mark = look(fd, name), self.marks.get(name)
         if info is None:
             return "untouched" if mark is not None and not mark.mode else "gone"
         same = mark is not None and (mark.inode, mark.ctime_ns) == (info.st_ino, info.st_ctime_ns)
         return "untouched" if same and not stat.S_ISDIR(info.st_mode) else info
 
-    def had(self, name: str) -> bool:
+    def had(self, fd: int, name: str) -> bool:
         return name in self.marks

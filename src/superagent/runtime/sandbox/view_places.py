@@ -19,10 +19,13 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 def open_sides(view: View) -> Generator[tuple[int, int]]:
     """Open a view's upper folder and the real folder for the length of a block.
 
-    Raises `Conflict` when another folder stands where the real one was, `OSError`.
+    Raises `Conflict` when another folder stands where either was, `OSError` of the real one.
     """
     with ExitStack() as stack:
-        upper = os.open(view.upper, _DIRECTORY)
+        try:
+            upper = os.open(view.upper, _DIRECTORY)
+        except OSError as error:
+            raise Conflict(f"the view cannot be opened any more: {error.strerror}", hint="discard it") from error
         stack.callback(os.close, upper)
         lower = os.open(view.lower, _DIRECTORY)
         stack.callback(os.close, lower)
