@@ -8,10 +8,10 @@ from collections.abc import Generator
 import pytest
 
 from superagent.runtime.sandbox.view import Mounting
-from superagent.runtime.sandbox.view_diff import CHANGED_SINCE, GONE_SINCE
+from superagent.runtime.sandbox.view_diff import CHANGED_SINCE, GONE_SINCE, MOUNTED
 from superagent.runtime.sandbox.view_places import open_sides
 from superagent.runtime.sandbox.view_text import MOST_LINES, text_of
-from tests.runtime.sandbox.viewing import WAYS, Desk, desk, state_of
+from tests.runtime.sandbox.viewing import WAYS, Desk, desk, mounted, state_of
 
 
 @pytest.fixture(name="made")
@@ -117,6 +117,14 @@ def test_a_mode_that_others_changed_in_a_folder_counts_only_if_the_command_did_t
     found = conflicts(made, id)
     assert found["e"] == CHANGED_SINCE
     assert {"d/a", "f"} == {path for path, why in found.items() if not why}
+
+
+def test_what_was_done_under_a_mount_is_a_conflict(made: Desk, way: Mounting) -> None:
+    made.fill({"m/f": "y", "n/f": "z"})
+    id = made.after(way, "echo 1 > m/new; echo 2 > n/new")
+    with mounted(made.real / "m"):
+        assert conflicts(made, id) == {"m": MOUNTED, "n/new": ""}
+    assert conflicts(made, id) == {"m/new": "", "n/new": ""}
 
 
 def texts(made: Desk, id: str) -> dict[str, str]:

@@ -31,6 +31,7 @@ from superagent.runtime.sandbox.view_diff import Diff, Difference, read_diff
 from superagent.runtime.sandbox.view_reach import ViewsReach
 from superagent.runtime.sandbox.view_sides import Bounds
 from superagent.runtime.sandbox.views import Use, Views
+from superagent.sdk import Plugin
 from superagent.testing import World
 from tests.needs import program
 from tests.ordinary_user import NOBODY, open_folder
@@ -152,7 +153,7 @@ class Desk:
         """Read a view, by path."""
         return {one.path: one for one in self.diff(id).differences}
 
-    def world(self, grants: list[Grant] | None = None) -> World:
+    def world(self, grants: list[Grant] | None = None, *more: Plugin) -> World:
         """Give a kernel whose operations work on these views."""
         keepers: dict[str, Keeper] = {"path": PathKeeper(KeptContent(self.top / "kept"))}
         roots = Roots()
@@ -170,6 +171,7 @@ class Desk:
 
         world = World(
             sandbox,
+            *more,
             undo.plugin(cast(Any, Later()), undoer),
             grants=grants,
             keepers=keepers,
@@ -192,6 +194,23 @@ def desk() -> Generator[Desk]:
             for name in names:
                 if not os.path.islink(f"{at}/{name}"):
                     os.chmod(f"{at}/{name}", 0o700)
+
+
+@contextmanager
+def mounted(folder: Path) -> Generator[None]:
+    """Mount another filesystem on a folder for the length of a block; skipped where that is not allowed."""
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m,mode=755", "none", str(folder)],
+        capture_output=True,
+        timeout=20,
+        check=False,
+    )
+    if done.returncode:
+        pytest.skip("only root can mount another filesystem")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], capture_output=True, timeout=20, check=True)
 
 
 def state_of(folder: Path) -> dict[str, tuple[str, int, int, str]]:

@@ -10,15 +10,15 @@ from contextlib import ExitStack
 from typing import cast
 
 from superagent.core.context import Context
-from superagent.core.problems import Internal, Problem
+from superagent.core.problems import Conflict, Internal, Problem
 from superagent.core.resources import Effect, Resource
 from superagent.runtime.beneath import look, open_directory
 from superagent.runtime.file_restore import remove
 from superagent.runtime.files_reach import FilesReach
-from superagent.runtime.os_problems import os_errors_about
+from superagent.runtime.os_problems import os_errors_about, printable
 from superagent.runtime.sandbox.view import View
-from superagent.runtime.sandbox.view_apply import Placer
-from superagent.runtime.sandbox.view_base import Base, Stamp, stamp_of
+from superagent.runtime.sandbox.view_apply import Differs, Placer
+from superagent.runtime.sandbox.view_base import REMOVED, Base, Stamp, stamp_of
 from superagent.runtime.sandbox.view_build import Builder
 from superagent.runtime.sandbox.view_choice import Step
 from superagent.runtime.sandbox.view_places import open_beneath, open_sides
@@ -146,8 +146,15 @@ class _Site:
                 placer.apply(step, at, name)
                 remove(self._staging_fd, name)
 
-        async with ctx.changing(resource):
-            await ctx.thread(work)
+        async with ctx.changing(resource) as change:
+            try:
+                await ctx.thread(work)
+            except Differs as found:
+                change.untouched()
+                raise Conflict(
+                    f"`{printable(step.path)}`: {found}; nothing was accepted",
+                    hint="look at the diff again, then decide",
+                ) from found
 
     def stamps(self, folders: set[str], steps: tuple[Step, ...]) -> dict[str, Stamp]:
         """Give the stamps of what stands there now, and of the folders around it that were untouched before."""
@@ -158,14 +165,14 @@ class _Site:
                 folder, _, name = one.path.rpartition("/")
                 try:
                     fd = open_beneath(self._lower_fd, folder)
-                except OSError:  # it went with the step, or somebody is at it again already
+                except OSError:  # it went with the step
+                    found[one.path] = REMOVED
                     continue
                 try:
                     info = look(fd, name)
                 finally:
                     os.close(fd)
-                if info is not None:
-                    found[one.path] = stamp_of(info)
+                found[one.path] = stamp_of(info) if info is not None else REMOVED
         return found
 
     def _folders(self, paths: set[str]) -> Iterator[tuple[str, os.stat_result]]:

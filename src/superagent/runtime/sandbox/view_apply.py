@@ -8,11 +8,9 @@ import os
 import stat
 from dataclasses import dataclass
 
-from superagent.core.problems import Conflict
 from superagent.runtime.beneath import At, kind_of, look, open_directory
 from superagent.runtime.file_restore import remove
 from superagent.runtime.file_state import attributes_of
-from superagent.runtime.os_problems import printable
 from superagent.runtime.protected import Protected
 from superagent.runtime.sandbox.view_base import stamp_of
 from superagent.runtime.sandbox.view_choice import Step
@@ -24,6 +22,10 @@ from superagent.runtime.system_calls import O_PATH, exchange_between, rename_new
 from superagent.runtime.tree_walk import walk
 
 _CANNOT = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
+
+
+class Differs(Exception):
+    """Something else stands there than was looked at; it is where it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +41,10 @@ class Placer:
 
         What was built lies at `name` in the staging folder, and what is taken away lies there afterwards.
 
-        Raises `Conflict` when something else stands there than was looked at (nothing is changed then), `OSError`.
+        Raises `Differs` when something else stands there than was looked at, and leaves that, `OSError`.
         """
         if at.real != f"{self.lower.rstrip('/')}/{step.path}":
-            raise _differs(step, "a link leads to it now")
+            raise Differs("a link leads to it now")
         top = step.parts[0]
         if step.does == "mode":
             self._change_mode(top, at)
@@ -50,12 +52,12 @@ class Placer:
             os.rename(at.name, name, src_dir_fd=at.dir_fd, dst_dir_fd=self.staging_fd)
             if not self._expected(step, name):
                 _rename_new(self.staging_fd, name, at.dir_fd, at.name)
-                raise _differs(step, CHANGED_SINCE)
+                raise Differs(CHANGED_SINCE)
         elif top.before.kind == "absent":
             try:
                 _rename_new(self.staging_fd, name, at.dir_fd, at.name)
             except FileExistsError:
-                raise _differs(step, CHANGED_SINCE) from None
+                raise Differs(CHANGED_SINCE) from None
         else:
             self._swap(step, at, name)
         _sync(at.dir_fd)
@@ -64,7 +66,7 @@ class Placer:
         _exchange(self.staging_fd, name, at.dir_fd, at.name)
         if not self._expected(step, name):
             _exchange(self.staging_fd, name, at.dir_fd, at.name)
-            raise _differs(step, CHANGED_SINCE)
+            raise Differs(CHANGED_SINCE)
 
     def _expected(self, step: Step, name: str) -> bool:
         """Tell whether what was taken out of its place is, with all it holds, what was looked at."""
@@ -87,7 +89,7 @@ class Placer:
         fd = os.open(at.name, O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at.dir_fd)
         try:
             if not as_looked_at(one, os.fstat(fd), renamed=True):
-                raise _differs_at(one.path, CHANGED_SINCE)
+                raise Differs(CHANGED_SINCE)
             path = f"/proc/self/fd/{fd}"
             if one.before.attributes != one.after.attributes:
                 self._change_attributes(one, at, path)
@@ -126,14 +128,6 @@ def as_looked_at(one: Difference, info: os.stat_result, *, renamed: bool = False
 def clear(staging_fd: int, name: str) -> None:
     """Remove what a step left in the staging folder; nothing there is fine."""
     remove(staging_fd, name)
-
-
-def _differs(step: Step, why: str) -> Conflict:
-    return _differs_at(step.path, why)
-
-
-def _differs_at(path: str, why: str) -> Conflict:
-    return Conflict(f"`{printable(path)}`: {why}; nothing was accepted", hint="look at the diff again, then decide")
 
 
 def _rename_new(from_fd: int, name: str, to_fd: int, new: str) -> None:

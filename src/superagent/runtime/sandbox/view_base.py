@@ -15,13 +15,16 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from superagent.runtime.protected import Inode
-
 _COARSE = 5  # CLOCK_REALTIME_COARSE (linux/time.h), from which file times come
 _STEP_S, _MOST_STEPS = 0.0005, 400  # a tick of the kernel is at most 10 ms
 
 Stamp = tuple[int, int]
 """Inode number and time of last status change in nanoseconds: equal for a name means nobody touched it."""
+
+REMOVED: Stamp = (0, 0)
+
+Told = tuple[str, int, int, str, str]
+"""A state in short: kind, mode, size, and the digests of content and of attributes."""
 
 
 def dividing_moment() -> int:
@@ -63,18 +66,16 @@ Marks = dict[str, dict[str, Mark]]
 class Base:
     """What is known of the real folder at the time a view of it was made.
 
-    `accepted` holds what the platform itself brought there from this view since. `marks` is there for a copy.
+    `accepted` holds what the platform itself brought there from this view since; `REMOVED` for what it removed. `seen`
+    holds what stood there when an accepting began that did not succeed: what was put back is as new to the clock as
+    anything, yet it is what it was. `marks` is there for a copy.
     """
 
     device: int
     began_ns: int
     accepted: Mapping[str, Stamp] = field(default_factory=dict[str, Stamp])
+    seen: Mapping[str, Told] = field(default_factory=dict[str, Told])
     marks: Marks | None = None
-
-    @classmethod
-    def of(cls, inode: Inode, began_ns: int, accepted: Mapping[str, Stamp], marks: Marks | None) -> Base:
-        """Make it from what a view and its record say."""
-        return cls(inode[0], began_ns, accepted, marks)
 
     def touched(self, path: str, info: os.stat_result) -> bool:
         """Tell whether somebody else touched what stands at a path since."""

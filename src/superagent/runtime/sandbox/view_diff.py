@@ -18,7 +18,7 @@ from superagent.core.problems import Conflict, TooLarge
 from superagent.runtime.beneath import LONGEST_PATH, look
 from superagent.runtime.os_problems import os_errors_about, printable
 from superagent.runtime.sandbox.view import View
-from superagent.runtime.sandbox.view_base import Base, Stamp, stamp_of
+from superagent.runtime.sandbox.view_base import REMOVED, Base, Stamp, stamp_of
 from superagent.runtime.sandbox.view_layers import CopyLayer, Folder, Layer, OverlayLayer
 from superagent.runtime.sandbox.view_places import open_sides
 from superagent.runtime.sandbox.view_rules import is_protected, real_mode, refusal
@@ -97,12 +97,19 @@ class _Walk:
     base: Base
     budget: Budget
     levels: list[_Level] = field(default_factory=list[_Level])
+    accepted: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+
+    def __post_init__(self) -> None:
+        for path, stamp in self.base.accepted.items():
+            folder, _, name = path.rpartition("/")
+            if name and stamp != REMOVED:
+                self.accepted.setdefault(folder, []).append(name)
 
     def differences(self, view_fd: int) -> Iterator[Difference]:
         """Give each difference, parents first."""
         top = self._ours("", view_fd, ".", over=True)
         yield from self._of_top(view_fd)
-        self.levels.append(_Level("", iter(top.names), top, os.fstat(self.lower.fd)))
+        self.levels.append(_Level("", iter(self._names("", top)), top, os.fstat(self.lower.fd)))
         while self.levels:
             level = self.levels[-1]
             name = next(level.names, None)
@@ -136,34 +143,32 @@ class _Walk:
         after, before = self.budget.side(self.view.fd, name, ours), self.budget.side(self.lower.fd, name, theirs)
         if ours is not None and before.kind == after.kind == "directory" and self.layer.mode_kept(path, ours):
             after = replace(after, mode=before.mode)
+        if theirs is not None and theirs.st_dev != self.base.device:
+            # the view shows what lies under the mount; whatever was done there, none of it can be taken over
+            yield replace(_difference(path, before, after, MOUNTED, ours, theirs), kind="replaced")
+            return
         if not before.same(after):
-            conflict = self._conflict(level, name, path, theirs, after)
+            known = self.base.seen.get(path) == before.told()
+            conflict = "" if known else self._conflict(level, name, path, theirs, after)
             yield _difference(path, before, after, conflict, ours, theirs)
-        self._enter(path, name, after, before, theirs)
+        self._enter(path, name, in_view=after.kind == "directory", in_lower=before.kind == "directory")
 
     def _conflict(self, level: _Level, name: str, path: str, theirs: os.stat_result | None, after: Side) -> str:
         if theirs is not None:
-            if theirs.st_dev != self.base.device:
-                return MOUNTED
             mark = self.base.mark(level.path, name)
             if after.kind == "directory" and mark is not None and mark.mode == theirs.st_mode:
                 return ""  # its names may have changed, its mode has not
             return CHANGED_SINCE if self.base.touched(path, theirs) else ""
         # nothing is there: was there, and somebody removed it? a renamed file bears the overlay's mark as well, so that
         # alone does not tell; where nobody touched the folder, nothing was removed from it
-        if (
-            level.ours is None
-            or level.theirs is None
-            or after.kind == "absent"
-            or not level.ours.had(self.view.fd, name)
-        ):
+        if level.ours is None or level.theirs is None or self.base.accepted.get(path) == REMOVED:
+            return ""
+        if not level.ours.had(self.view.fd, name):
             return ""
         return GONE_SINCE if self.base.marks is not None or self.base.touched(level.path, level.theirs) else ""
 
-    def _enter(self, path: str, name: str, after: Side, before: Side, theirs: os.stat_result | None) -> None:
+    def _enter(self, path: str, name: str, *, in_view: bool, in_lower: bool) -> None:
         """Go on in what is a folder on one side or on both."""
-        in_view = after.kind == "directory"
-        in_lower = before.kind == "directory" and theirs is not None and theirs.st_dev == self.base.device
         if not in_view and not in_lower:
             return
         dir_fd = os.dup(self.view.fd)
@@ -175,8 +180,13 @@ class _Walk:
             ours = self._ours(path, dir_fd, name, over=in_lower) if in_view else None
         finally:
             os.close(dir_fd)
-        names = ours.names if ours is not None else self.budget.names(self.lower.fd)
+        names = self._names(path, ours) if ours is not None else self.budget.names(self.lower.fd)
         self.levels.append(_Level(path, iter(names), ours, os.fstat(self.lower.fd) if in_lower else None))
+
+    def _names(self, path: str, ours: Folder) -> list[str]:
+        """Give what to look at in a folder; what was accepted lies in the view, so if it does not, it was removed."""
+        accepted = self.accepted.get(path)
+        return sorted({*ours.names, *accepted}) if accepted else ours.names
 
     def _down(self, path: str, name: str) -> None:
         try:

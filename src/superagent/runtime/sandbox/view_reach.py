@@ -104,10 +104,12 @@ class ViewsReach:
             diff = await self._ctx.thread(self._read, use)
             choice = self._chosen(use, diff, paths, digest)
             base = await self._ctx.thread(self._views.records.base, use.record)
+            seen = {one.path: one.before.told() for step in choice.steps for one in step.parts}
+            await self._ctx.thread(self._views.note_seen, use, base, seen)
             stamps = await accept(self._ctx, use.view, base, choice.steps, self._ticker())
             done = _outcome(diff, choice)
             if done.left:
-                await self._ctx.thread(self._views.note_accepted, use, stamps)
+                await self._ctx.thread(self._views.note_accepted, use, base, stamps)
             else:
                 await self._ctx.thread(self._views.discard, use)
             return done
@@ -182,7 +184,7 @@ def _outcome(diff: Diff, choice: Choice) -> Accepted:
 
 def _relative(path: str, lower: str) -> str:
     """Give a path as it stands in a diff."""
-    relative = path.removeprefix(f"{lower.rstrip('/')}/").rstrip("/").removeprefix("./") or "."
+    relative = path.removeprefix(f"{lower.rstrip('/')}/").removesuffix("/").removeprefix("./") or path
     if relative.startswith("/") or any(part in ("", "..") for part in relative.split("/")):
         raise InvalidInput(f"`{path[:200]}` is no path in this view", hint="name paths as `sandbox.diff` shows them")
     return relative

@@ -16,7 +16,7 @@ from superagent.core.problems import Conflict, NotFound
 from superagent.runtime.key_files import private_folder, sync_folder, write_new
 from superagent.runtime.protected import Inode
 from superagent.runtime.sandbox.view import Mounting, View
-from superagent.runtime.sandbox.view_base import Base, Mark, Marks, Stamp
+from superagent.runtime.sandbox.view_base import Base, Mark, Marks, Stamp, Told
 
 _NEW = ".lock-"
 _STALE_S = 3600.0
@@ -70,26 +70,32 @@ class Records:
         """Write a record in one step."""
         self._put(record.id, "json", msgspec.json.encode(record))
 
-    def write_base(self, id: str, marks: Marks | None, accepted: Mapping[str, Stamp]) -> None:
-        """Note what a copy held, and what was accepted; names are kept as bytes, for not all are text."""
-        named = None if marks is None else {os.fsencode(at): _bytes(inner) for at, inner in marks.items()}
-        self._put(id, "base", msgspec.msgpack.encode((named, _bytes(accepted))))
+    def write_marks(self, id: str, marks: Marks) -> None:
+        """Note what a copy held; names are kept as bytes, for not all are text."""
+        self._put(id, "marks", msgspec.msgpack.encode({os.fsencode(at): _bytes(inner) for at, inner in marks.items()}))
+
+    def write_base(self, id: str, accepted: Mapping[str, Stamp], seen: Mapping[str, Told]) -> None:
+        """Note what was accepted, and what stood there before."""
+        self._put(id, "base", msgspec.msgpack.encode((_bytes(accepted), _bytes(seen))))
 
     def base(self, record: Record) -> Base:
         """Give what is known of the real folder as it was."""
         marks: Marks | None = None
         accepted: dict[str, Stamp] = {}
+        seen: dict[str, Told] = {}
+        if record.mounting == "copy":
+            data = self._path(record.id, "marks").read_bytes()
+            named = msgspec.msgpack.decode(data, type=dict[bytes, dict[bytes, Mark]])
+            marks = {os.fsdecode(at): _text(inner) for at, inner in named.items()}
         with contextlib.suppress(FileNotFoundError):
             data = self._path(record.id, "base").read_bytes()
-            kind = tuple[dict[bytes, dict[bytes, Mark]] | None, dict[bytes, Stamp]]
-            named, noted = msgspec.msgpack.decode(data, type=kind)
-            marks = None if named is None else {os.fsdecode(at): _text(inner) for at, inner in named.items()}
-            accepted = _text(noted)
-        return Base(record.inode[0], record.began_ns, accepted, marks)
+            noted = msgspec.msgpack.decode(data, type=tuple[dict[bytes, Stamp], dict[bytes, Told]])
+            accepted, seen = _text(noted[0]), _text(noted[1])
+        return Base(record.inode[0], record.began_ns, accepted, seen, marks)
 
     def forget(self, id: str) -> None:
         """Remove all that is noted of a view; the lock last, for it is what says that the view is nobody's."""
-        for suffix in ("base-new", "json-new", "base", "json", "lock"):
+        for suffix in ("base-new", "marks-new", "json-new", "base", "marks", "json", "lock"):
             self._path(id, suffix).unlink(missing_ok=True)
         sync_folder(self._folder)
 

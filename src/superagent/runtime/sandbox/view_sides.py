@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from superagent.core.problems import TooLarge
 from superagent.runtime.beneath import kind_of, open_file
 from superagent.runtime.file_state import attributes_of
+from superagent.runtime.sandbox.view_base import Told
 
 _CHUNK = 1024 * 1024
 
@@ -51,9 +52,9 @@ class Side:
         """Tell whether two states are equal; times do not count."""
         return self.told() == other.told()
 
-    def told(self) -> list[str | int]:
+    def told(self) -> Told:
         """Give what counts, for comparing and for the digest of a whole diff."""
-        return [self.kind, self.mode, self.size, self.digest, self.attributes]
+        return self.kind, self.mode, self.size, self.digest, self.attributes
 
 
 NOTHING = Side("absent")

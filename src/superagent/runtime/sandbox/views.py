@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import stat
 from collections.abc import Callable, Mapping
@@ -23,7 +24,7 @@ from superagent.runtime.os_problems import os_errors_about
 from superagent.runtime.protected import inode_of
 from superagent.runtime.sandbox.view import Mounting, View
 from superagent.runtime.sandbox.view_accept import sweep_staging
-from superagent.runtime.sandbox.view_base import Marks, Stamp, dividing_moment
+from superagent.runtime.sandbox.view_base import Base, Marks, Stamp, Told, dividing_moment
 from superagent.runtime.sandbox.view_copy import CopyBounds, copy_tree
 from superagent.runtime.sandbox.view_records import Record, Records, view_of
 from superagent.runtime.sandbox.view_sides import Tick
@@ -93,8 +94,10 @@ class Views:
     ) -> Use:
         """Make a view of a folder for a command that runs as `uid`, and lend it.
 
-        `chain` is who acts and on whose behalf, first the one who acts. Raises `TooLarge` when that one holds too many,
-        `Unavailable` when a copy would be too large or this server cannot make one for that user, `OSError` problems.
+        `chain` is who acts and on whose behalf, first the one who acts. A folder in which another filesystem is mounted
+        is copied whatever `mounting` says: the kernel lets no ordinary user lay anything over it.
+        Raises `TooLarge` when the principal holds too many, `Unavailable` when a copy would be too large or this server
+        cannot make a view for that user, `NotFound`, `Conflict`.
         """
         if uid == 0 or os.geteuid() not in (0, uid):
             raise Unavailable(
@@ -114,7 +117,7 @@ class Views:
                     label,
                     real,
                     inode_of(os.fstat(fd)),
-                    mounting,
+                    "copy" if _holds_mounts(real) else mounting,
                     uid,
                     gid,
                     dividing_moment(),
@@ -126,7 +129,7 @@ class Views:
                     self.records.write(record)
                     marks = self._fill(use.view, fd, bounds, tick)
                     if marks is not None:
-                        self.records.write_base(record.id, marks, {})
+                        self.records.write_marks(record.id, marks)
                 except BaseException:
                     self._remove(record.id)
                     use.close()
@@ -153,10 +156,14 @@ class Views:
             os.close(lock)
             raise
 
-    def note_accepted(self, use: Use, stamps: Mapping[str, Stamp]) -> None:
+    def note_seen(self, use: Use, base: Base, seen: Mapping[str, Told]) -> None:
+        """Remember what stands where an accepting begins: if it fails, what is put back is no one else's change."""
+        self.records.write_base(use.record.id, base.accepted, {**base.seen, **seen})
+
+    def note_accepted(self, use: Use, base: Base, stamps: Mapping[str, Stamp]) -> None:
         """Remember what was brought into the real folder, so that it is not taken for somebody else's change."""
-        base = self.records.base(use.record)
-        self.records.write_base(use.record.id, base.marks, {**base.accepted, **stamps})
+        seen = {path: told for path, told in base.seen.items() if path not in stamps}
+        self.records.write_base(use.record.id, {**base.accepted, **stamps}, seen)
 
     def discard(self, use: Use) -> None:
         """Remove a view that was lent by `alone`, with all it holds. Raises `OSError` problems."""
@@ -252,3 +259,15 @@ class Views:
             finally:
                 os.close(fd)
         self.records.forget(id)
+
+
+def _holds_mounts(folder: str) -> bool:
+    """Tell whether another filesystem is mounted somewhere beneath a folder."""
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+            points = [line.split(" ", 5)[4] for line in lines]
+    except OSError:  # pragma: no cover - no procfs, so no overlay either
+        return False
+    # spaces and other characters that would end the field are written in octal (proc(5))
+    plain = (re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), point) for point in points)
+    return any(beneath(point, folder) and point != folder for point in plain)
