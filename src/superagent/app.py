@@ -31,6 +31,7 @@ from superagent.features.catalogue import operations as catalogue
 from superagent.features.grants import operations as grants
 from superagent.features.jobs import operations as jobs
 from superagent.features.results import operations as results
+from superagent.features.sandbox.operations import sandbox
 from superagent.features.settings import operations as settings
 from superagent.features.undo import operations as undo
 from superagent.plugins.files.operations import files
@@ -60,6 +61,8 @@ from superagent.runtime.places import Places, prepare
 from superagent.runtime.policies import SqlPolicies
 from superagent.runtime.presence import Presence
 from superagent.runtime.protected import Protected
+from superagent.runtime.sandbox.view_reach import ViewsReach
+from superagent.runtime.sandbox.views import Views
 from superagent.runtime.settings_file import SettingsFile
 from superagent.runtime.shared_map import SharedMap
 from superagent.runtime.threads import Threads
@@ -160,6 +163,8 @@ async def open_installation(
         stack.callback(pool.shutdown, wait=False)
         protected = Protected.of([*places.own(), *places.inner()], {str(places.workspaces): 2})
         roots = Roots()
+        views = Views(places.data / "views", state / "views", clock.now)
+        await asyncio.to_thread(views.sweep)
         bus = LocalBus(log.observer_fault)
         hands = Hands(
             clock=clock,
@@ -175,7 +180,10 @@ async def open_installation(
             thread=Threads(pool).run,
             fault=log.fault,
             keepers={"path": PathKeeper(undo_store.content)},
-            capabilities={"files": lambda ctx: FilesReach(ctx, roots, protected)},
+            capabilities={
+                "files": lambda ctx: FilesReach(ctx, roots, protected),
+                "views": lambda ctx: ViewsReach(ctx, views),
+            },
         )
         kernel = Kernel(Registry([]), hands, bus)
         anchor = Path(loaded.settings.audit.anchor) if loaded.settings.audit.anchor else None
@@ -197,6 +205,7 @@ async def open_installation(
             grants.plugin(policies),
             jobs.plugin(Invocations(kernel, recorded)),
             results.plugin(blobs),
+            sandbox,
             settings.plugin(SettingsFile(loaded)),
             undo.plugin(undo_store, undoer),
         )
@@ -212,7 +221,7 @@ async def open_installation(
         for held in await work.at_start():
             if takes_up:
                 kernel.resume(held)
-        stores = (work, idempotency, undo_store, blobs)
+        stores = (work, idempotency, undo_store, blobs, _Sweeping(views))
         ticker = asyncio.create_task(_tick(kernel, policies, identity, work, stores, audit_log.unfinished()))
         try:
             yield Installation(kernel, loaded, places, index, audit_log, first_start)
@@ -238,6 +247,17 @@ def probes() -> list[tuple[str, bool, str]]:
         ("files", True, "files beneath the granted roots, by descriptors"),
         ("sandbox", False, "commands are not part of this version yet"),
     ]
+
+
+class _Sweeping:
+    """Views among the stores that forget what has expired."""
+
+    def __init__(self, views: Views) -> None:
+        self._views = views
+
+    async def sweep(self) -> int:
+        """Remove views that are nobody's any more."""
+        return await asyncio.to_thread(self._views.sweep)
 
 
 class _Audit:

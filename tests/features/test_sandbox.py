@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 import stat
@@ -17,15 +18,17 @@ from superagent.core.grants import Grant
 from superagent.core.invocation import Outcome, Status
 from superagent.core.problems import Conflict, Denied, InvalidInput, NotFound, Problem, TooLarge
 from superagent.core.resources import Effect
-from superagent.runtime.sandbox import view_accept, view_choice
+from superagent.runtime.sandbox import view_accept, view_apply, view_choice
 from superagent.runtime.sandbox.view import Mounting
 from superagent.runtime.sandbox.view_accept import staging_name
 from superagent.runtime.sandbox.view_apply import Placer
 from superagent.runtime.sandbox.view_choice import HOLDS_MORE, LIES_IN, NOT_NAMEABLE, PROTECTED
 from superagent.runtime.sandbox.view_diff import CHANGED_SINCE
+from superagent.runtime.sandbox.views import Views
 from superagent.sdk import Context, Nothing, Plugin, Risk
 from superagent.testing import World, agent, allow_all, person
-from tests.runtime.sandbox.viewing import UID, WAYS, Desk, desk, run_on, state_of
+from tests.ordinary_user import ordinary_user
+from tests.runtime.sandbox.viewing import UID, WAYS, Desk, desk, living_on, run_on, state_of
 
 
 @pytest.fixture(name="made")
@@ -387,7 +390,9 @@ async def test_a_session_goes_on_after_an_accepting_without_false_conflicts(made
     line = Line(made)
     with made.make(way) as use:
         run_on(use.view, "echo 2 > a; echo new > n; rm -r e; mkdir g; echo 1 > g/h; mv b c; mv d/x d/y")
+        use.pause()
         id = use.record.id
+    assert made.views.sweep() == 0
     await line.accept(id, paths=["a", "n", "e", "g", "c"])
     with made.views.use(id) as use:
         run_on(use.view, "echo 3 > a; rm n; mkdir e; echo 2 > g/h; rm c; echo 1 > k")
@@ -397,6 +402,34 @@ async def test_a_session_goes_on_after_an_accepting_without_false_conflicts(made
     assert [one.path for one in made.diff(id).differences if one.conflict] == ["g/h"]
     await line.accept(id, paths=["a", "n", "e", "k", "b", "c", "d"])
     assert state_of(made.real).keys() == {"a", "d", "d/y", "e", "g", "g/h", "k"}
+
+
+async def test_an_overlay_that_stays_mounted_goes_on_after_an_accepting(made: Desk, way: Mounting) -> None:
+    made.fill({"a": "1", "b": "1", "d/x": "1"})
+    line = Line(made)
+    work = "echo 2 > a; echo 1 > n; mkdir g; echo 1 > g/h; rm b; rm -r d"
+    later = "rm n; echo 3 > a; rm g/h; echo 2 > g/i; echo b2 > b; mkdir d; echo y > d/y"
+    with made.make(way) as use:
+        id = use.record.id
+        with living_on(use.view, f"{work}; echo ready; read go; {later}; cat a b; ls . g d; echo end") as process:
+            assert process.stdin
+            assert process.stdout
+            assert process.stdout.readline() == "ready\n"
+            use.pause()  # as a session does that has stopped its processes for the moment
+            assert (await line.accept(id))["left"] == 0
+            with made.views.use(id) as use:
+                use.go_on()
+                process.stdin.write("go\n")
+                process.stdin.flush()
+                said = process.stdout.read()
+                use.rest()
+    assert said.split() == ["3", "b2", ".:", "a", "b", "d", "g", "d:", "y", "g:", "i", "end"]
+    assert not [one for one in made.diff(id).differences if one.conflict]
+    assert (await line.accept(id))["left"] == 0
+    assert {path: state[3] for path, state in state_of(made.real).items()} == {
+        "a": "3\n", "b": "b2\n", "d": "", "d/y": "y\n", "g": "", "g/i": "2\n",
+    }  # fmt: skip
+    assert not os.listdir(made.views.folder)
 
 
 async def test_a_failure_in_the_middle_puts_everything_back(
@@ -425,9 +458,12 @@ async def test_a_failure_in_the_middle_puts_everything_back(
 async def test_what_others_do_at_the_last_moment_is_not_lost(
     made: Desk, way: Mounting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made.fill({"edit": "x", "gone": "x", "tree/a": "x", "swap/a": "x", "mode": "x"})
+    made.fill({"edit": "x", "gone": "x", "tree/a": "x", "swap/a": "x", "mode": "x", "other": "x"})
+    (made.top / "theirs").write_text("theirs")
     line = Line(made)
-    id = made.after(way, "echo 1 > edit; rm gone; rm -r tree; rm -r swap; echo f > swap; chmod 700 mode; touch new")
+    id = made.after(
+        way, "echo 1 > edit; rm gone; echo 1 > other; rm -r tree; rm -r swap; echo f > swap; chmod 700 mode; touch new"
+    )
     meddling: dict[str, Any] = {
         "edit": lambda: (made.real / "edit").write_text("theirs"),
         "gone": lambda: (made.real / "gone").write_text("theirs"),
@@ -435,6 +471,7 @@ async def test_what_others_do_at_the_last_moment_is_not_lost(
         "swap": lambda: (made.real / "swap" / "a").write_text("theirs"),
         "mode": lambda: (made.real / "mode").chmod(0o711),
         "new": lambda: (made.real / "new").write_text("theirs"),
+        "other": lambda: os.rename(made.top / "theirs", made.real / "other"),
     }
     apply = Placer.apply
     for path, meddle in meddling.items():
@@ -446,9 +483,43 @@ async def test_what_others_do_at_the_last_moment_is_not_lost(
         monkeypatch.setattr(Placer, "apply", meddled)
         outcome = await line.run("accept", id, input={"paths": [path]})
         assert CHANGED_SINCE in problem(outcome, Conflict).detail, path
-    for path in ("edit", "gone", "tree/b", "swap/a", "new"):
+    for path in ("edit", "gone", "tree/b", "swap/a", "new", "other"):
         assert (made.real / path).read_text() == "theirs"
     assert stat.S_IMODE(os.stat(made.real / "mode").st_mode) == 0o711
+
+
+@pytest.mark.parametrize("meddled", [False, True])
+async def test_a_filesystem_that_cannot_swap_names_serves_as_well(
+    made: Desk, way: Mounting, monkeypatch: pytest.MonkeyPatch, meddled: bool
+) -> None:
+    def cannot(*names: object) -> None:
+        raise OSError(errno.EINVAL, "no such flag")
+
+    made.fill(FILES)
+    before = state_of(made.real)
+    line, id = Line(made), made.after(way, WORK)
+    monkeypatch.setattr(view_apply, "exchange_between", cannot)
+    monkeypatch.setattr(view_apply, "rename_new", cannot)
+    if meddled:
+        apply = Placer.apply
+
+        def meddles(self: Placer, step: Any, at: Any, name: str) -> None:
+            if step.path == "edit":
+                (made.real / "edit").write_text("theirs")
+            if step.path == "link":
+                (made.real / "link").write_text("theirs")
+            apply(self, step, at, name)
+
+        monkeypatch.setattr(Placer, "apply", meddles)
+        for path in ("edit", "link"):
+            assert CHANGED_SINCE in problem(await line.run("accept", id, input={"paths": [path]}), Conflict).detail
+            assert (made.real / path).read_text() == "theirs"
+        return
+    done = await line.run("accept", id)
+    assert output(done)["left"] == 0
+    assert (made.real / "edit").read_text() == "new\n"
+    await line.undo(done.invocation)
+    assert state_of(made.real) == before
 
 
 async def test_a_folder_that_becomes_a_link_leads_nobody_out(made: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -468,18 +539,19 @@ async def test_a_folder_that_becomes_a_link_leads_nobody_out(made: Desk, monkeyp
     os.rename(made.top / "moved", made.real / "d")
     inside = made.real / "other"
     inside.mkdir()
-    apply = view_accept.judge
+    (inside / "f").write_text("x")
+    sync = view_accept.sync_filesystem
 
-    def swap(*args: Any) -> None:
-        apply(*args)
-        if not (made.top / "moved").exists():  # after the diff was read, a link that stays in the folder
-            os.rename(made.real / "d", made.top / "moved")
-            (made.real / "d").symlink_to("other")
+    def swap(fd: int) -> None:  # all is built, nothing is placed yet
+        os.rename(made.real / "d", made.top / "moved")
+        (made.real / "d").symlink_to("other")
+        sync(fd)
 
-    monkeypatch.setattr(view_accept, "judge", swap)
+    monkeypatch.setattr(view_accept, "sync_filesystem", swap)
     outcome = await line.run("accept", id)
-    assert type(outcome.problem) in (Conflict, NotFound)
-    assert not os.listdir(inside)
+    assert "a link leads to it now" in problem(outcome, Conflict).detail
+    assert os.listdir(inside) == ["f"]
+    assert (inside / "f").read_text() == "x"
 
 
 async def test_a_view_that_changes_while_it_is_accepted_is_refused(
@@ -584,3 +656,29 @@ async def test_a_call_without_time_left_ends(made: Desk) -> None:
     assert outcome.problem is not None
     assert outcome.problem.slug == "deadline"
     assert not os.listdir(made.real)
+
+
+async def test_an_ordinary_user_serves_as_well(made: Desk, way: Mounting) -> None:
+    made.fill({"edit": "x", "gone": "y", "d/e": "z", "mode": "m"})
+    before = state_of(made.real)
+    (made.top / "ordinary").mkdir()
+    (made.top / "ordinary").chmod(0o777)
+    with ordinary_user():
+        views = Views(made.top / "ordinary" / "views", made.top / "ordinary" / "records", lambda: 0.0)
+        made.views, made.top = views, made.top / "ordinary"
+        use = made.make(way)
+    run_on(
+        use.view, "echo 1 > edit; rm gone; rm -r d; mkdir d; mkfifo d/p; ln -s edit l; chmod 700 mode; chmod 4755 edit"
+    )
+    with ordinary_user():
+        use.rest()
+        use.close()
+        line = Line(made)
+        done = await line.run("accept", use.record.id)
+        assert output(done)["left"] == 0
+        after = state_of(made.real)
+        assert after["edit"][:3] == (f"{stat.S_IFREG:o}", 0o755, UID)
+        assert {"d/p", "l"} <= after.keys()
+        await line.undo(done.invocation)
+        assert state_of(made.real) == before
+        assert not os.listdir(views.folder)

@@ -7,8 +7,9 @@ from collections.abc import Generator
 
 import pytest
 
+from superagent.core.problems import Deadline
 from superagent.runtime.sandbox.view import Mounting
-from superagent.runtime.sandbox.view_diff import CHANGED_SINCE, GONE_SINCE, MOUNTED
+from superagent.runtime.sandbox.view_diff import CHANGED_SINCE, GONE_SINCE, MOUNTED, read_diff
 from superagent.runtime.sandbox.view_places import open_sides
 from superagent.runtime.sandbox.view_text import MOST_LINES, text_of
 from tests.runtime.sandbox.viewing import WAYS, Desk, desk, mounted, state_of
@@ -43,6 +44,28 @@ def test_each_kind_of_change_is_told(made: Desk, way: Mounting) -> None:
     }  # fmt: skip
     assert not [one for one in made.diff(id).differences if one.conflict or one.refused or one.notes or one.protected]
     assert state_of(made.real) == before
+
+
+def test_second_names_and_other_targets_are_told(made: Desk, way: Mounting) -> None:
+    made.fill({"a": "x"})
+    (made.real / "l").symlink_to("a")
+    found = made.by_path(made.after(way, "echo 1 > n; ln n m; ln a b; ln -sfn n l"))
+    assert {path: one.kind for path, one in found.items()} == {
+        "b": "created", "l": "symlink", "m": "created", "n": "created",
+    }  # fmt: skip
+    assert {path for path, one in found.items() if one.notes} == {"b", "m", "n"}
+
+
+def test_a_reading_ends_when_its_time_is_up(made: Desk, way: Mounting) -> None:
+    id = made.after(way, "mkdir d; echo 1 > d/e")
+    ticks = iter(range(3))
+
+    def tick() -> None:
+        if next(ticks, None) is None:
+            raise Deadline("no more time")
+
+    with made.views.use(id) as use, pytest.raises(Deadline):
+        read_diff(use.view, made.views.records.base(use.record), tick=tick)
 
 
 def conflicts(made: Desk, id: str) -> dict[str, str]:

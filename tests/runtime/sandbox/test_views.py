@@ -98,6 +98,18 @@ def test_a_view_that_was_given_back_without_rest_is_swept(made: Desk, way: Mount
     assert left(made) == ([], [])
 
 
+def test_a_paused_view_is_kept_until_its_time_is_over(made: Desk) -> None:
+    use = made.make("before")
+    use.pause()
+    assert made.views.sweep() == 0
+    with made.views.use(use.record.id) as again:
+        again.go_on()
+    made.views.use(use.record.id).pause()
+    made.time += KEPT_S
+    assert made.views.sweep() == 1
+    assert left(made) == ([], [])
+
+
 def test_a_view_of_a_killed_server_is_swept_and_no_other(made: Desk) -> None:
     made.fill({"a": "x"})
     mine = made.make("before")

@@ -77,14 +77,14 @@ def options() -> list[str]:
 
 
 def inside(
-    bwrap: str, seen: Iterable[str], command: list[str], before: Callable[[], None] | None = None, **more: Any
+    bwrap: str, seen: Iterable[str], command: list[str], before: Callable[[], None] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a command in bubblewrap as an unprivileged user, in `/workspace`."""
     argv = [bwrap, *options(), *seen, "--chdir", "/workspace", "--", *command]
     ids: dict[str, Any] = {"user": UID, "group": GID, "extra_groups": []} if os.geteuid() == 0 else {}
     return subprocess.run(
         argv, capture_output=True, text=True, timeout=60, check=False, cwd="/", umask=0o022,
-        preexec_fn=before, errors="backslashreplace", **ids, **more,
+        preexec_fn=before, errors="backslashreplace", **ids,
     )  # fmt: skip
 
 
@@ -95,6 +95,22 @@ def run_on(view: View, script: str, *, check: bool = True) -> str:
     ended = inside(bubblewrap(view.mounting), view.arguments(), ["/bin/sh", "-c", script], before)
     assert not check or not ended.returncode, f"{ended.returncode}: {ended.stderr}"
     return ended.stdout + ended.stderr
+
+
+@contextmanager
+def living_on(view: View, script: str) -> Generator[subprocess.Popen[str]]:
+    """Run a shell script on a view for the length of a block; it hears and is heard line by line."""
+    places = view.mounts_before()
+    ids: dict[str, Any] = {"user": UID, "group": GID, "extra_groups": []} if os.geteuid() == 0 else {}
+    argv = [bubblewrap(view.mounting), *options(), *view.arguments(), "--chdir", "/workspace", "--"]
+    with subprocess.Popen(
+        [*argv, "/bin/sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/",
+        umask=0o022, preexec_fn=(lambda: enter(*places)) if places else None, **ids,
+    ) as process:  # fmt: skip
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def run_directly(folder: Path, script: str) -> subprocess.CompletedProcess[str]:

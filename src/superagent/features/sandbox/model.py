@@ -222,7 +222,7 @@ class Left(Output):
 
 
 class Accepted(Output):
-    """What became real; `left` counts what the view still holds, and at 0 the view is gone."""
+    """What became real; `left` counts what the view still holds, and at 0 it is gone unless its command goes on."""
 
     folder: str
     paths: list[str]

@@ -9,7 +9,6 @@ import stat
 from dataclasses import dataclass
 
 from superagent.runtime.beneath import At, kind_of, look, open_directory
-from superagent.runtime.file_restore import remove
 from superagent.runtime.file_state import attributes_of
 from superagent.runtime.protected import Protected
 from superagent.runtime.sandbox.view_base import stamp_of
@@ -123,11 +122,6 @@ def as_looked_at(one: Difference, info: os.stat_result, *, renamed: bool = False
     if one.before.kind == "file" and (info.st_size, info.st_mtime_ns) != (one.before.size, one.before.mtime_ns):
         return False
     return one.before.kind == "link" or stat.S_IMODE(info.st_mode) == one.before.mode
-
-
-def clear(staging_fd: int, name: str) -> None:
-    """Remove what a step left in the staging folder; nothing there is fine."""
-    remove(staging_fd, name)
 
 
 def _rename_new(from_fd: int, name: str, to_fd: int, new: str) -> None:

@@ -62,7 +62,7 @@ class ViewsReach:
             visible = tuple(one for one in diff.differences if self._may_read(use, one.path))
             hidden = len(diff.differences) - len(visible)
             record = use.record
-            return Look(record.lower, diff.digest, visible, hidden, record.until, not record.rests)
+            return Look(record.lower, diff.digest, visible, hidden, record.until, record.state != "resting")
 
         return await self._with(view, folder, work, alone=False)
 
@@ -96,7 +96,8 @@ class ViewsReach:
     async def accept(self, view: str, folder: str, paths: Sequence[str] | None, digest: str) -> Accepted:
         """Bring chosen differences, or all that need not be named, into the real folder; all of them or none.
 
-        With `digest`, only if the whole diff is still that one. A view of which nothing is left is discarded.
+        With `digest`, only if the whole diff is still that one. A view that rests and of which nothing is left is
+        discarded.
         Raises `Conflict`, `Denied`, `NotFound`, `InvalidInput`, `TooLarge`.
         """
         use = await self._lend(view, folder, alone=True)
@@ -108,7 +109,7 @@ class ViewsReach:
             await self._ctx.thread(self._views.note_seen, use, base, seen)
             stamps = await accept(self._ctx, use.view, base, choice.steps, self._ticker())
             done = _outcome(diff, choice)
-            if done.left:
+            if done.left or use.record.state != "resting":  # a session that goes on keeps its view
                 await self._ctx.thread(self._views.note_accepted, use, base, stamps)
             else:
                 await self._ctx.thread(self._views.discard, use)

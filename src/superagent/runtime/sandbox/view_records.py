@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -27,7 +27,9 @@ _ID = re.compile(r"[0-9a-f]{32}")
 class Record(msgspec.Struct, frozen=True):
     """What is known of a view. `chain` is who made it and on whose behalf; `at` and `until` in epoch seconds.
 
-    `rests` says that its command has ended and it waits to be accepted or discarded, until `until`.
+    `open`: a command runs on it; without a holder of its lock it is nobody's. `paused`: its session stopped for the
+    moment, so that it can be accepted. `resting`: its command has ended; it waits to be accepted or discarded, until
+    `until`.
     """
 
     id: str
@@ -42,7 +44,7 @@ class Record(msgspec.Struct, frozen=True):
     began_ns: int
     at: float
     until: float
-    rests: bool = False
+    state: Literal["open", "paused", "resting"] = "open"
 
 
 class Records:

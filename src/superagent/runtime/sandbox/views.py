@@ -45,8 +45,20 @@ class Use:
 
     def rest(self, kept_s: float = KEPT_S) -> None:
         """Say that the command has ended: the view now waits to be accepted or discarded."""
-        self.record = replace(self.record, rests=True, until=self._views.now() + kept_s)
-        self._views.records.write(self.record)
+        self._note(replace(self.record, state="resting", until=self._views.now() + kept_s))
+
+    def pause(self) -> None:
+        """Give the view back for the moment: its processes are stopped, and it may be accepted meanwhile."""
+        self._note(replace(self.record, state="paused"))
+        self.close()
+
+    def go_on(self) -> None:
+        """Say that a command runs on it again."""
+        self._note(replace(self.record, state="open"))
+
+    def _note(self, record: Record) -> None:
+        self._views.records.write(record)
+        self.record = record
 
     def close(self) -> None:
         """Give the view back; one that does not rest is swept. A second time does nothing."""
@@ -172,7 +184,10 @@ class Views:
         self._remove(use.record.id)
 
     def sweep(self) -> int:
-        """Remove views whose command died with its server, that have expired, or of which only a part is there."""
+        """Remove views whose command died with its server, that have expired, or of which only a part is there.
+
+        Gives how many. Whoever uses a view meanwhile keeps it.
+        """
         removed = self.records.tidy(self.now())
         folders = set(os.listdir(self.folder))  # before the records: those are written first and forgotten last
         ids = set(self.records.ids())
@@ -186,7 +201,7 @@ class Views:
                 continue
             with use:
                 record = use.record
-                if not record.rests or record.until <= self.now():
+                if record.state == "open" or record.until <= self.now():
                     self.discard(use)
                     removed += 1
                 else:
