@@ -43,7 +43,8 @@ def _places(tmp_path: Path) -> tuple[str, str, str, str]:
     for name in ("lo,w:er\\", "upper", "work", "merged"):
         (tmp_path / name).mkdir()
     (tmp_path / "lo,w:er\\" / "a").write_text("x")
-    return tuple(str(tmp_path / name) for name in ("lo,w:er\\", "upper", "work", "merged"))  # type: ignore[return-value]
+    at = str(tmp_path)
+    return f"{at}/lo,w:er\\", f"{at}/upper", f"{at}/work", f"{at}/merged"
 
 
 def test_what_is_written_lands_in_the_upper_folder_and_nothing_is_seen_outside(

@@ -206,10 +206,11 @@ def test_rules_of_names_and_modes() -> None:
         ".git/modules/m/hooks",
     ):
         assert is_protected(path), path
-    assert is_protected(".git/modules/m/hooks")
+    assert is_protected(".git/modules/a/b/hooks/x")
+    assert not is_protected(".git/modules/a/b/hooks/x.sample")
     for path in (".git", "a/.git"):
         assert not is_protected(path, "directory")
-    for path in (".git/hooks/pre-commit.sample", ".git/objects/ab", "git/hooks", ".github/x", ".git/modules/a/b/hooks"):
+    for path in (".git/hooks/pre-commit.sample", ".git/objects/ab", "git/hooks", ".github/x", "hooks/.git/x"):
         assert not is_protected(path), path
     assert not nameable("a\udcff")
     assert not nameable("a/" * 2048)

@@ -126,7 +126,12 @@ class Look(Protocol):
 
 
 class Taken(Protocol):
-    """What accepting did."""
+    """What accepting did, or would do."""
+
+    @property
+    def digest(self) -> str:
+        """Name the whole diff that was read."""
+        ...
 
     @property
     def accepted(self) -> Sequence[Difference]:

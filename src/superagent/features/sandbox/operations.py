@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from superagent.sdk import Conflict, Context, Plugin, Preview, ReadPath, Risk, WritePath, put_back
+from superagent.sdk import Conflict, Context, Effect, Plugin, Preview, ReadPath, Risk, put_back
 
 from .model import (
     Accepted,
@@ -67,11 +67,12 @@ async def diff(
     )
 
 
-@sandbox.operation(risk=Risk.MEDIUM, undo=put_back, atomic=True, timeout_s=600.0)
+# what changes is known only when the view is read, and each path is judged then; the folder is named to be judged first
+@sandbox.operation(risk=Risk.MEDIUM, effect=Effect.CHANGE, undo=put_back, atomic=True, timeout_s=600.0)
 async def accept(
     ctx: Context,
     view: ViewId,
-    folder: WritePath = ".",
+    folder: ReadPath = ".",
     paths: list[str] | None = None,
     digest: Sha256 | None = None,
 ) -> Accepted:
@@ -94,7 +95,7 @@ async def accept(
 async def _(
     ctx: Context,
     view: ViewId,
-    folder: WritePath = ".",
+    folder: ReadPath = ".",
     paths: list[str] | None = None,
     digest: Sha256 | None = None,
 ) -> Preview:
@@ -106,16 +107,19 @@ async def _(
     texts = await views(ctx).texts(view, folder, plan.accepted, MOST_TEXT)
     left_out = f", and leave {len(plan.left_out)} in the view" if plan.left_out else ""
     return Preview(
-        summary=f"would bring {len(plan.accepted)} difference(s) into `{folder}`{left_out}",
+        # the digest names every byte, also of what is not shown as text: an approval is bound to it
+        summary=f"would bring {len(plan.accepted)} difference(s) of {plan.digest} into `{folder}`{left_out}",
         changes=[f"{shown(one.path)}: {one.kind}" for one in plan.accepted[:MOST_LISTED]],
         diff="".join(texts),
     )
 
 
 @sandbox.operation(
-    risk=Risk.LOW, ephemeral="a view is the command's own copy: the real folder stays as it is without it"
+    risk=Risk.LOW,
+    effect=Effect.CHANGE,
+    ephemeral="a view is the command's own copy: the real folder stays as it is without it",
 )
-async def discard(ctx: Context, view: ViewId, folder: WritePath = ".") -> Discarded:
+async def discard(ctx: Context, view: ViewId, folder: ReadPath = ".") -> Discarded:
     """Drop a view with all that a command did in it; the real folder stays as it is."""
     await views(ctx).discard(view, folder)
     return Discarded(view=view)

@@ -37,8 +37,12 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What became real, what stayed in the view and why, and how many differences are left there."""
+    """What became real, what stayed in the view and why, and how many differences are left there.
 
+    `digest` names the whole diff of which it was chosen.
+    """
+
+    digest: str
     accepted: tuple[Difference, ...]
     left_out: tuple[tuple[Difference, str], ...]
     left: int
@@ -180,7 +184,7 @@ class ViewsReach:
 
 def _outcome(diff: Diff, choice: Choice) -> Accepted:
     parts = tuple(one for step in choice.steps for one in step.parts)
-    return Accepted(parts, choice.left_out, len(diff.differences) - len(parts))
+    return Accepted(diff.digest, parts, choice.left_out, len(diff.differences) - len(parts))
 
 
 def _relative(path: str, lower: str) -> str:
