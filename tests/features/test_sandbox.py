@@ -301,6 +301,18 @@ async def test_attributes_come_along_but_not_the_overlays_own(made: Desk, way: M
     assert found == {"a": ["user.kept", "user.mine"], "b": mine, "d": mine, "n": mine, "n/f": mine}
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives programs rights of their own")
+async def test_what_a_program_may_do_beyond_its_user_goes_with_its_bytes(made: Desk) -> None:
+    made.fill({"p": "x", "q": "y"})
+    may_bind = bytes.fromhex("0100000200040000000000000000000000000000")  # cap_net_bind_service, capability.h
+    for name in ("p", "q"):
+        os.setxattr(made.real / name, "security.capability", may_bind)
+    line, id = Line(made), made.after("copy", "echo evil > p; chmod 700 q")
+    await line.accept(id)
+    assert os.listxattr(made.real / "p") == []
+    assert os.listxattr(made.real / "q") == ["security.capability"]
+
+
 async def test_times_of_the_view_are_kept(made: Desk, way: Mounting) -> None:
     line, id = (
         Line(made),

@@ -65,7 +65,7 @@ def test_a_reading_ends_when_its_time_is_up(made: Desk, way: Mounting) -> None:
             raise Deadline("no more time")
 
     with made.views.use(id) as use, pytest.raises(Deadline):
-        read_diff(use.view, made.views.records.base(use.record), tick=tick)
+        read_diff(use.view, made.views.records.origin(use.record), tick=tick)
 
 
 def conflicts(made: Desk, id: str) -> dict[str, str]:

@@ -185,14 +185,14 @@ def test_another_folder_in_the_place_of_either_side_is_not_read(made: Desk, way:
 def test_a_folder_closed_to_this_server_is_said(made: Desk, way: Mounting) -> None:
     made.fill({"f": "x"})
     use, _ = lent(made, way, "mkdir d; touch d/x; chmod 0 d; printf y > f; chmod 0 f")
-    base = made.views.records.base(use.record)
+    origin = made.views.records.origin(use.record)
     if os.geteuid() == 0:
         assert made.by_path(use.record.id)["d/x"].kind == "created"  # nothing is closed to root
     with ordinary_user(), pytest.raises(Conflict, match="closed to this server by its mode"):
-        read_diff(use.view, base)
+        read_diff(use.view, origin)
     os.chmod(f"{use.view.upper}/d", 0o700)
     with ordinary_user():
-        found = {one.path: one for one in read_diff(use.view, base).differences}
+        found = {one.path: one for one in read_diff(use.view, origin).differences}
     assert found["f"].refused == "its mode closes it to this server"
 
 

@@ -10,7 +10,7 @@ import pytest
 from superagent.core.problems import Unavailable
 from superagent.runtime.sandbox.view import Mounting, View, mountings
 from superagent.runtime.sandbox.view_probe import CANARY, find_mounting
-from tests.runtime.sandbox.viewing import GID, UID, WAYS, Desk, bubblewrap, desk, inside, run_on
+from tests.runtime.sandbox.viewing import ALL_WAYS, GID, UID, Desk, bubblewrap, desk, inside, run_on
 
 
 @pytest.fixture(name="made")
@@ -27,7 +27,7 @@ async def attempt(view: View, program: Sequence[str]) -> str:
         return str(error)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", ALL_WAYS)
 async def test_a_way_that_works_is_found_and_leaves_nothing_behind(made: Desk, way: Mounting) -> None:
     bubblewrap(way)
     found = await find_mounting(made.views, (way,), attempt, uid=UID, gid=GID)

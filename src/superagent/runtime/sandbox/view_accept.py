@@ -18,9 +18,9 @@ from superagent.runtime.files_reach import FilesReach
 from superagent.runtime.os_problems import os_errors_about, printable
 from superagent.runtime.sandbox.view import View
 from superagent.runtime.sandbox.view_apply import Differs, Placer
-from superagent.runtime.sandbox.view_base import REMOVED, Base, Stamp, stamp_of
 from superagent.runtime.sandbox.view_build import Builder
 from superagent.runtime.sandbox.view_choice import Step
+from superagent.runtime.sandbox.view_origin import REMOVED, Origin, Stamp, stamp_of
 from superagent.runtime.sandbox.view_places import open_beneath, open_sides
 from superagent.runtime.sandbox.view_sides import Tick
 from superagent.runtime.system_calls import sync_filesystem
@@ -28,7 +28,7 @@ from superagent.runtime.system_calls import sync_filesystem
 AT_ONCE = 8  # steps under way: what each keeps for undo shares a commit with the others
 
 
-async def accept(ctx: Context, view: View, base: Base, steps: tuple[Step, ...], tick: Tick) -> dict[str, Stamp]:
+async def accept(ctx: Context, view: View, origin: Origin, steps: tuple[Step, ...], tick: Tick) -> dict[str, Stamp]:
     """Make these steps real and give the stamps of what stands there now, by path.
 
     Everything is built beside first, so a full disk or a view that changed is found before the first effect. Whatever
@@ -36,10 +36,10 @@ async def accept(ctx: Context, view: View, base: Base, steps: tuple[Step, ...], 
     """
     if not ctx.operation.atomic:
         raise Internal(f"`{ctx.operation.name}` accepts a view and is not declared atomic")
-    judge(ctx, view, steps)
+    await ctx.thread(judge, ctx, view, steps)
     site = _Site(view)
     try:
-        untouched = await ctx.thread(site.open, base, steps)
+        untouched = await ctx.thread(site.open, origin, steps)
         await ctx.thread(site.build, steps, tick)
         await _together(ctx, site, steps)
         # a folder's mode comes last, innermost first: it may forbid what the other steps do in it
@@ -52,7 +52,7 @@ async def accept(ctx: Context, view: View, base: Base, steps: tuple[Step, ...], 
 
 
 def judge(ctx: Context, view: View, steps: tuple[Step, ...]) -> None:
-    """Go on only if the caller may do each step with all it takes along. Raises `Denied`, `NotFound`."""
+    """Go on only if the caller may do each step with all it takes along; blocks. Raises `Denied`, `NotFound`."""
     for step in steps:
         for one in step.parts:
             ctx.require(resource_of(view, one.path, Effect.DESTROY if one.after.kind == "absent" else Effect.CHANGE))
@@ -105,13 +105,13 @@ class _Site:
         self._stack = ExitStack()
         self._view_fd = self._lower_fd = self._staging_fd = -1
 
-    def open(self, base: Base, steps: tuple[Step, ...]) -> set[str]:
+    def open(self, origin: Origin, steps: tuple[Step, ...]) -> set[str]:
         """Open all, and give the folders around the steps that nobody else touched since the view was made."""
         with os_errors_about(self._view.lower):
             self._view_fd, self._lower_fd = self._stack.enter_context(open_sides(self._view))
             remove(self._lower_fd, self._name)
             folders = {step.path.rpartition("/")[0] for step in steps}
-            untouched = {path for path, info in self._folders(folders) if not base.touched(path, info)}
+            untouched = {path for path, info in self._folders(folders) if not origin.touched(path, info)}
             self._stack.callback(remove, self._lower_fd, self._name)
             os.mkdir(self._name, 0o700, dir_fd=self._lower_fd)
             self._staging_fd = open_directory(self._lower_fd, self._name)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from superagent.runtime.beneath import At, kind_of, look, open_directory
 from superagent.runtime.file_state import attributes_of
 from superagent.runtime.protected import Protected
-from superagent.runtime.sandbox.view_base import stamp_of
 from superagent.runtime.sandbox.view_choice import Step
 from superagent.runtime.sandbox.view_diff import CHANGED_SINCE, Difference
+from superagent.runtime.sandbox.view_origin import stamp_of
 from superagent.runtime.sandbox.view_places import open_beneath
 from superagent.runtime.sandbox.view_rules import real_mode
 from superagent.runtime.sandbox.view_sides import users_own

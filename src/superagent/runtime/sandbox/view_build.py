@@ -20,7 +20,7 @@ from superagent.runtime.sandbox.view_copy import copy_content
 from superagent.runtime.sandbox.view_diff import Difference
 from superagent.runtime.sandbox.view_places import open_beneath
 from superagent.runtime.sandbox.view_rules import real_mode
-from superagent.runtime.sandbox.view_sides import Tick, user_attributes, users_own
+from superagent.runtime.sandbox.view_sides import Tick, carried, user_attributes, users_own
 
 CHANGED_MEANWHILE = "the view was changed while it was accepted"
 
@@ -129,7 +129,7 @@ class Builder:
                     stands = attributes_of(real, name)
                 finally:
                     os.close(real)
-                found |= {key: value for key, value in stands.items() if not key.startswith("user.")}
+                found |= {key: value for key, value in carried(stands).items() if not key.startswith("user.")}
         return found
 
     def _owner(self, one: Difference) -> tuple[int, int]:

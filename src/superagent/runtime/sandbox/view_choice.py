@@ -6,6 +6,7 @@ of ten thousand new files is one step, and a file changed in an old folder is on
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -91,8 +92,14 @@ def _all(differences: Iterable[Difference], left_out: dict[str, str]) -> set[str
 
 def _named(diff: Diff, paths: Sequence[str], left_out: dict[str, str]) -> set[str]:
     wanted: set[str] = set()
+    ordered = [one for one in diff.differences if one.path != "."]
+    keys = [one.path.split("/") for one in ordered]  # in this order: what a folder holds stands behind it
     for path in paths:
-        matched = tuple(one for one in diff.differences if one.path == path or one.path.startswith(f"{path}/"))
+        key = path.split("/")
+        begin = end = bisect_left(keys, key)
+        while end < len(keys) and keys[end][: len(key)] == key:
+            end += 1
+        matched = ordered[begin:end]
         if not matched:
             raise InvalidInput(
                 f"nothing differs at `{printable(path)}`", hint="name paths as `sandbox.diff` shows them"

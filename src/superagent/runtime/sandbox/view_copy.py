@@ -20,8 +20,8 @@ from superagent.core.problems import Unavailable
 from superagent.runtime.beneath import look, open_file
 from superagent.runtime.file_restore import write_all
 from superagent.runtime.file_state import attributes_of
-from superagent.runtime.sandbox.view_base import Mark, Marks
-from superagent.runtime.sandbox.view_sides import Tick
+from superagent.runtime.sandbox.view_origin import Mark, Marks
+from superagent.runtime.sandbox.view_sides import Tick, carried
 from superagent.runtime.tree_walk import Cursor
 
 LEFT_OUT = Mark(0, 0, 0)
@@ -174,7 +174,7 @@ def _dress(path: str, info: os.stat_result, attributes: dict[str, str]) -> None:
     """Give a copy owner, mode and attributes of what it was made of; `path` leads to it by an open descriptor."""
     if os.geteuid() == 0:
         os.chown(path, info.st_uid, info.st_gid)
-    for attribute, value in attributes.items():
+    for attribute, value in carried(attributes).items():
         with contextlib.suppress(OSError):  # some belong to the system alone
             os.setxattr(path, attribute, base64.b64decode(value))
     os.chmod(path, stat.S_IMODE(info.st_mode))

@@ -18,8 +18,8 @@ from superagent.core.problems import Conflict, TooLarge
 from superagent.runtime.beneath import LONGEST_PATH, look
 from superagent.runtime.os_problems import os_errors_about, printable
 from superagent.runtime.sandbox.view import View
-from superagent.runtime.sandbox.view_base import REMOVED, Base, Stamp, stamp_of
 from superagent.runtime.sandbox.view_layers import CopyLayer, Folder, Layer, OverlayLayer
+from superagent.runtime.sandbox.view_origin import REMOVED, Origin, Stamp, stamp_of
 from superagent.runtime.sandbox.view_places import open_sides
 from superagent.runtime.sandbox.view_rules import is_protected, real_mode, refusal
 from superagent.runtime.sandbox.view_sides import Bounds, Budget, Side, Tick
@@ -62,21 +62,21 @@ class Diff:
     digest: str
 
 
-def read_diff(view: View, base: Base, bounds: Bounds | None = None, tick: Tick = lambda: None) -> Diff:
+def read_diff(view: View, origin: Origin, bounds: Bounds | None = None, tick: Tick = lambda: None) -> Diff:
     """Compare a view with the real folder; blocks.
 
     Raises `TooLarge` beyond the bounds, `Conflict` when the real folder is another one or the view was tampered with.
     """
     budget = Budget(bounds or Bounds(), tick)
-    layer = CopyLayer(budget, base) if base.marks is not None else OverlayLayer(budget)
+    layer = CopyLayer(budget, origin) if origin.marks is not None else OverlayLayer(budget)
     with os_errors_about(view.lower), open_sides(view) as (view_fd, lower_fd):
-        found = tuple(_walked(view_fd, lower_fd, layer, base, budget))
+        found = tuple(_walked(view_fd, lower_fd, layer, origin, budget))
     return Diff(found, _digest(found))
 
 
-def _walked(view_fd: int, lower_fd: int, layer: Layer, base: Base, budget: Budget) -> Iterator[Difference]:
+def _walked(view_fd: int, lower_fd: int, layer: Layer, origin: Origin, budget: Budget) -> Iterator[Difference]:
     with Cursor(os.dup(view_fd)) as ours, Cursor(os.dup(lower_fd)) as theirs:
-        yield from _Walk(ours, theirs, layer, base, budget).differences(view_fd)
+        yield from _Walk(ours, theirs, layer, origin, budget).differences(view_fd)
 
 
 @dataclass(slots=True)
@@ -94,13 +94,13 @@ class _Walk:
     view: Cursor
     lower: Cursor
     layer: Layer
-    base: Base
+    origin: Origin
     budget: Budget
     levels: list[_Level] = field(default_factory=list[_Level])
     accepted: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
 
     def __post_init__(self) -> None:
-        for path, stamp in self.base.accepted.items():
+        for path, stamp in self.origin.accepted.items():
             folder, _, name = path.rpartition("/")
             if name and stamp != REMOVED:
                 self.accepted.setdefault(folder, []).append(name)
@@ -143,29 +143,29 @@ class _Walk:
         after, before = self.budget.side(self.view.fd, name, ours), self.budget.side(self.lower.fd, name, theirs)
         if ours is not None and before.kind == after.kind == "directory" and self.layer.mode_kept(path, ours):
             after = replace(after, mode=before.mode)
-        if theirs is not None and theirs.st_dev != self.base.device:
+        if theirs is not None and theirs.st_dev != self.origin.device:
             # the view shows what lies under the mount; whatever was done there, none of it can be taken over
             yield replace(_difference(path, before, after, MOUNTED, ours, theirs), kind="replaced")
             return
         if not before.same(after):
-            known = self.base.seen.get(path) == before.told()
+            known = self.origin.seen.get(path) == before.told()
             conflict = "" if known else self._conflict(level, name, path, theirs, after)
             yield _difference(path, before, after, conflict, ours, theirs)
         self._enter(path, name, in_view=after.kind == "directory", in_lower=before.kind == "directory")
 
     def _conflict(self, level: _Level, name: str, path: str, theirs: os.stat_result | None, after: Side) -> str:
         if theirs is not None:
-            mark = self.base.mark(level.path, name)
+            mark = self.origin.mark(level.path, name)
             if after.kind == "directory" and mark is not None and mark.mode == theirs.st_mode:
                 return ""  # its names may have changed, its mode has not
-            return CHANGED_SINCE if self.base.touched(path, theirs) else ""
+            return CHANGED_SINCE if self.origin.touched(path, theirs) else ""
         # nothing is there: was there, and somebody removed it? a renamed file bears the overlay's mark as well, so that
         # alone does not tell; where nobody touched the folder, nothing was removed from it
-        if level.ours is None or level.theirs is None or self.base.accepted.get(path) == REMOVED:
+        if level.ours is None or level.theirs is None or self.origin.accepted.get(path) == REMOVED:
             return ""
         if not level.ours.had(self.view.fd, name):
             return ""
-        return GONE_SINCE if self.base.marks is not None or self.base.touched(level.path, level.theirs) else ""
+        return GONE_SINCE if self.origin.marks is not None or self.origin.touched(level.path, level.theirs) else ""
 
     def _enter(self, path: str, name: str, *, in_view: bool, in_lower: bool) -> None:
         """Go on in what is a folder on one side or on both."""

@@ -16,7 +16,7 @@ from superagent.core.problems import Conflict
 from superagent.runtime.beneath import look
 from superagent.runtime.file_state import attributes_of
 from superagent.runtime.os_problems import printable
-from superagent.runtime.sandbox.view_base import Base, Mark
+from superagent.runtime.sandbox.view_origin import Mark, Origin
 from superagent.runtime.sandbox.view_sides import Budget
 
 _OPAQUE, _ORIGIN, _WHITEOUT = "user.overlay.opaque", "user.overlay.origin", "user.overlay.whiteout"
@@ -107,17 +107,17 @@ class CopyLayer:
     """Compare a copy with what was noted of it when it was made."""
 
     budget: Budget
-    base: Base
+    origin: Origin
 
     def folder(self, fd: int, path: str, dir_fd: int, name: str, lower_fd: int | None) -> Folder:
         """Read an open folder, and what it held at first."""
-        marks = (self.base.marks or {}).get(path, {})
+        marks = (self.origin.marks or {}).get(path, {})
         return _CopiedFolder(sorted({*self.budget.names(fd), *marks}), marks)
 
     def mode_kept(self, path: str, info: os.stat_result) -> bool:
         """Tell whether the mode of a folder is the one it was copied with."""
         parent, _, name = path.rpartition("/")
-        mark = self.base.mark(parent, name)
+        mark = self.origin.mark(parent, name)
         return mark is not None and mark.mode == info.st_mode
 
 

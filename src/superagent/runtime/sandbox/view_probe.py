@@ -75,7 +75,7 @@ async def _try(views: Views, mounting: Mounting, attempt: Attempt, uid: int, gid
 
 
 def _check(views: Views, use: Use) -> str:
-    found = {one.path: one.kind for one in read_diff(use.view, views.records.base(use.record)).differences}
+    found = {one.path: one.kind for one in read_diff(use.view, views.records.origin(use.record)).differences}
     if os.listdir(use.view.lower) != ["gone"]:
         return "the folder itself was changed"
     return "" if found == _LEFT else f"what the command did reads as {found}"

@@ -92,8 +92,9 @@ class ViewsReach:
         """Say what accepting would do. Raises whatever it would refuse with."""
 
         def work(use: Use) -> Accepted:
-            diff = self._read(use)
-            return _outcome(diff, self._chosen(use, diff, paths, digest))
+            diff, choice = self._choose(use, paths, digest)
+            judge(self._ctx, use.view, choice.steps)
+            return _outcome(diff, choice)
 
         return await self._with(view, folder, work, alone=False)
 
@@ -106,15 +107,14 @@ class ViewsReach:
         """
         use = await self._lend(view, folder, alone=True)
         try:
-            diff = await self._ctx.thread(self._read, use)
-            choice = self._chosen(use, diff, paths, digest)
-            base = await self._ctx.thread(self._views.records.base, use.record)
+            diff, choice = await self._ctx.thread(self._choose, use, paths, digest)
+            origin = await self._ctx.thread(self._views.records.origin, use.record)
             seen = {one.path: one.before.told() for step in choice.steps for one in step.parts}
-            await self._ctx.thread(self._views.note_seen, use, base, seen)
-            stamps = await accept(self._ctx, use.view, base, choice.steps, self._ticker())
+            await self._ctx.thread(self._views.note_seen, use, origin, seen)
+            stamps = await accept(self._ctx, use.view, origin, choice.steps, self._ticker())
             done = _outcome(diff, choice)
             if done.left or use.record.state != "resting":  # a session that goes on keeps its view
-                await self._ctx.thread(self._views.note_accepted, use, base, stamps)
+                await self._ctx.thread(self._views.note_accepted, use, origin, stamps)
             else:
                 await self._ctx.thread(self._views.discard, use)
             return done
@@ -125,17 +125,17 @@ class ViewsReach:
         """Remove a view with all it holds. Raises `NotFound`, `Conflict` while a command runs on it."""
         await self._with(view, folder, self._views.discard, alone=True)
 
-    def _chosen(self, use: Use, diff: Diff, paths: Sequence[str] | None, digest: str) -> Choice:
+    def _choose(self, use: Use, paths: Sequence[str] | None, digest: str) -> tuple[Diff, Choice]:
+        diff = self._read(use)
         if digest and digest.lower() != diff.digest:
             raise Conflict(
                 "the diff is not the one that was looked at any more", hint="look at it again with `sandbox.diff`"
             )
-        choice = choose(diff, None if paths is None else [_relative(path, use.view.lower) for path in paths])
-        judge(self._ctx, use.view, choice.steps)
-        return choice
+        named = None if paths is None else [_relative(path, use.view.lower) for path in paths]
+        return diff, choose(diff, named)
 
     def _read(self, use: Use) -> Diff:
-        return read_diff(use.view, self._views.records.base(use.record), self._bounds, self._ticker())
+        return read_diff(use.view, self._views.records.origin(use.record), self._bounds, self._ticker())
 
     def _may_read(self, use: Use, path: str) -> bool:
         return self._ctx.may(resource_of(use.view, path, Effect.READ))

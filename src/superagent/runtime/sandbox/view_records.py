@@ -1,4 +1,4 @@
-"""What is noted of each view, in a folder that only this server reaches: record, base and lock."""
+"""What is noted of each view, in a folder that only this server reaches: record, origin and lock."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from superagent.core.problems import Conflict, NotFound
 from superagent.runtime.key_files import private_folder, sync_folder, write_new
 from superagent.runtime.protected import Inode
 from superagent.runtime.sandbox.view import Mounting, View
-from superagent.runtime.sandbox.view_base import Base, Mark, Marks, Stamp, Told
+from superagent.runtime.sandbox.view_origin import Mark, Marks, Origin, Stamp, Told
 
 _NEW = ".lock-"
 _STALE_S = 3600.0
@@ -35,7 +35,6 @@ class Record(msgspec.Struct, frozen=True):
     id: str
     tenant: str
     chain: tuple[str, ...]
-    label: str
     lower: str
     inode: Inode
     mounting: Mounting
@@ -76,11 +75,11 @@ class Records:
         """Note what a copy held; names are kept as bytes, for not all are text."""
         self._put(id, "marks", msgspec.msgpack.encode({os.fsencode(at): _bytes(inner) for at, inner in marks.items()}))
 
-    def write_base(self, id: str, accepted: Mapping[str, Stamp], seen: Mapping[str, Told]) -> None:
+    def write_origin(self, id: str, accepted: Mapping[str, Stamp], seen: Mapping[str, Told]) -> None:
         """Note what was accepted, and what stood there before."""
-        self._put(id, "base", msgspec.msgpack.encode((_bytes(accepted), _bytes(seen))))
+        self._put(id, "origin", msgspec.msgpack.encode((_bytes(accepted), _bytes(seen))))
 
-    def base(self, record: Record) -> Base:
+    def origin(self, record: Record) -> Origin:
         """Give what is known of the real folder as it was."""
         marks: Marks | None = None
         accepted: dict[str, Stamp] = {}
@@ -90,14 +89,14 @@ class Records:
             named = msgspec.msgpack.decode(data, type=dict[bytes, dict[bytes, Mark]])
             marks = {os.fsdecode(at): _text(inner) for at, inner in named.items()}
         with contextlib.suppress(FileNotFoundError):
-            data = self._path(record.id, "base").read_bytes()
+            data = self._path(record.id, "origin").read_bytes()
             noted = msgspec.msgpack.decode(data, type=tuple[dict[bytes, Stamp], dict[bytes, Told]])
             accepted, seen = _text(noted[0]), _text(noted[1])
-        return Base(record.inode[0], record.began_ns, accepted, seen, marks)
+        return Origin(record.inode[0], record.began_ns, accepted, seen, marks)
 
     def forget(self, id: str) -> None:
         """Remove all that is noted of a view; the lock last, for it is what says that the view is nobody's."""
-        for suffix in ("base-new", "marks-new", "json-new", "base", "marks", "json", "lock"):
+        for suffix in ("origin-new", "marks-new", "json-new", "origin", "marks", "json", "lock"):
             self._path(id, suffix).unlink(missing_ok=True)
         sync_folder(self._folder)
 

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from superagent.core.problems import TooLarge
 from superagent.runtime.beneath import kind_of, open_file
 from superagent.runtime.file_state import attributes_of
-from superagent.runtime.sandbox.view_base import Told
+from superagent.runtime.sandbox.view_origin import Told
 
 _CHUNK = 1024 * 1024
+_SYSTEM = ("system.posix_acl_", "security.selinux")
 
 Tick = Callable[[], None]
 """Called now and then; raises when the caller has no more time."""
@@ -129,6 +130,15 @@ def user_attributes(dir_fd: int, name: str) -> str:
     """Name the extended attributes of users by one digest; empty for none."""
     found = users_own(attributes_of(dir_fd, name))
     return _of_text(repr(sorted(found.items()))) if found else ""
+
+
+def carried(attributes: dict[str, str]) -> dict[str, str]:
+    """Leave what goes along with a file: what belongs to users, access lists and labels.
+
+    What a program may do beyond its user (`security.capability`) never does: it was given to other bytes.
+    """
+    system = {name: value for name, value in attributes.items() if name.startswith(_SYSTEM)}
+    return users_own(attributes) | system
 
 
 def users_own(attributes: dict[str, str]) -> dict[str, str]:

@@ -24,8 +24,8 @@ from superagent.runtime.os_problems import os_errors_about
 from superagent.runtime.protected import inode_of
 from superagent.runtime.sandbox.view import Mounting, View
 from superagent.runtime.sandbox.view_accept import sweep_staging
-from superagent.runtime.sandbox.view_base import Base, Marks, Stamp, Told, dividing_moment
 from superagent.runtime.sandbox.view_copy import CopyBounds, copy_tree
+from superagent.runtime.sandbox.view_origin import Marks, Origin, Stamp, Told, dividing_moment
 from superagent.runtime.sandbox.view_records import Record, Records, view_of
 from superagent.runtime.sandbox.view_sides import Tick
 from superagent.runtime.system_calls import path_of
@@ -99,7 +99,6 @@ class Views:
         mounting: Mounting,
         uid: int,
         gid: int,
-        label: str = "",
         kept_s: float = KEPT_S,
         bounds: CopyBounds | None = None,
         tick: Tick = lambda: None,
@@ -126,7 +125,6 @@ class Views:
                     secrets.token_hex(16),
                     tenant,
                     chain,
-                    label,
                     real,
                     inode_of(os.fstat(fd)),
                     "copy" if _holds_mounts(real) else mounting,
@@ -168,14 +166,14 @@ class Views:
             os.close(lock)
             raise
 
-    def note_seen(self, use: Use, base: Base, seen: Mapping[str, Told]) -> None:
+    def note_seen(self, use: Use, origin: Origin, seen: Mapping[str, Told]) -> None:
         """Remember what stands where an accepting begins: if it fails, what is put back is no one else's change."""
-        self.records.write_base(use.record.id, base.accepted, {**base.seen, **seen})
+        self.records.write_origin(use.record.id, origin.accepted, {**origin.seen, **seen})
 
-    def note_accepted(self, use: Use, base: Base, stamps: Mapping[str, Stamp]) -> None:
+    def note_accepted(self, use: Use, origin: Origin, stamps: Mapping[str, Stamp]) -> None:
         """Remember what was brought into the real folder, so that it is not taken for somebody else's change."""
-        seen = {path: told for path, told in base.seen.items() if path not in stamps}
-        self.records.write_base(use.record.id, {**base.accepted, **stamps}, seen)
+        seen = {path: told for path, told in origin.seen.items() if path not in stamps}
+        self.records.write_origin(use.record.id, {**origin.accepted, **stamps}, seen)
 
     def discard(self, use: Use) -> None:
         """Remove a view that was lent by `alone`, with all it holds. Raises `OSError` problems."""

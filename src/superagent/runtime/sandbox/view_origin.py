@@ -63,7 +63,7 @@ Marks = dict[str, dict[str, Mark]]
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
+class Origin:
     """What is known of the real folder at the time a view of it was made.
 
     `accepted` holds what the platform itself brought there from this view since; `REMOVED` for what it removed. `seen`
