@@ -31,6 +31,7 @@ from superagent.features.connections import operations as connections
 from superagent.features.grants import operations as grants
 from superagent.features.jobs import operations as jobs
 from superagent.features.results import operations as results
+from superagent.features.sandbox.operations import sandbox as effects
 from superagent.features.secrets import operations as secrets
 from superagent.features.settings import operations as settings
 from superagent.features.undo import operations as undo
@@ -70,6 +71,8 @@ from superagent.runtime.policies import SqlPolicies
 from superagent.runtime.presence import Presence
 from superagent.runtime.protected import Protected
 from superagent.runtime.sandbox import users as sandbox_users
+from superagent.runtime.sandbox.view_reach import ViewsReach
+from superagent.runtime.sandbox.views import Views
 from superagent.runtime.sandboxes import Sandboxes
 from superagent.runtime.secret_reach import SqlSecretReach
 from superagent.runtime.secrets import SqlSecrets
@@ -198,6 +201,8 @@ async def open_installation(
                 resolve=resolve,
             )
         )
+        views = Views(places.data / "views", state / "views", clock.now)
+        await asyncio.to_thread(views.sweep)
         bus = LocalBus(log.observer_fault)
         chosen = loaded.settings.sandbox
         sandbox = Sandboxes(
@@ -236,6 +241,7 @@ async def open_installation(
                 "run": lambda ctx: sandbox.reach(ctx, FilesReach(ctx, roots, protected), blobs),
                 "secret": lambda ctx: SqlSecretReach(ctx, secret_store, connection_store, audit_port),
                 "net": network.reach,
+                "views": lambda ctx: ViewsReach(ctx, views),
             },
         )
         kernel = Kernel(Registry([]), hands, bus, streams_per_key=limits.streams)
@@ -261,6 +267,7 @@ async def open_installation(
             jobs.plugin(Invocations(kernel, recorded)),
             results.plugin(blobs),
             secrets.plugin(secret_store),
+            effects,
             settings.plugin(SettingsFile(loaded, hands.thread, state)),
             undo.plugin(undo_store, undoer),
         )
@@ -280,6 +287,8 @@ async def open_installation(
                 kernel.resume(held)
         stores = (work, idempotency, undo_store, blobs, secret_store, left)
         ticker = asyncio.create_task(_tick(kernel, policies, identity, work, stores))
+        stores = (work, idempotency, undo_store, blobs, _Sweeping(views))
+        ticker = asyncio.create_task(_tick(kernel, policies, identity, work, stores, audit_log.unfinished()))
         try:
             yield Installation(kernel, loaded, places, index, audit_log, sandbox, first_start, network)
         finally:
@@ -304,6 +313,17 @@ def install(kernel: Kernel, plugins: tuple[Plugin, ...]) -> None:
 async def probes(sandbox: Sandboxes) -> list[tuple[str, bool, str, str]]:
     """Say what this machine offers to operations (name, whether it works, what was seen), and the cure for the rest."""
     return [("files", True, "files beneath the granted roots, by descriptors", ""), await sandbox.standing()]
+
+
+class _Sweeping:
+    """Views among the stores that forget what has expired."""
+
+    def __init__(self, views: Views) -> None:
+        self._views = views
+
+    async def sweep(self) -> int:
+        """Remove views that are nobody's any more."""
+        return await asyncio.to_thread(self._views.sweep)
 
 
 class _Audit:

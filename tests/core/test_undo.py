@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 from superagent.core.grants import Grant
 from superagent.core.invocation import Outcome, Status
 from superagent.features.undo import operations as undo
+from superagent.sdk import Conflict, Context, Effect, Nothing, Plugin, Resource, Risk, Touches, put_back
 from superagent.testing import World, agent, person
 from tests.core.notes import notes_plugin
 
@@ -204,3 +205,28 @@ async def test_what_is_as_it_was_before_needs_nothing() -> None:
     plan = (await here.run("undo.plan", {"ids": [id]})).result()
     assert plan["steps"][0]["does"].startswith("nothing")
     assert (await take_back(here, id)).problem is None
+
+
+async def test_what_somebody_did_while_a_call_failed_is_not_put_back() -> None:
+    notes = {"a": "old", "b": "old"}
+    here = world(notes)
+    more = Plugin("more")
+
+    @more.operation(risk=Risk.MEDIUM, undo=put_back, atomic=True)
+    async def both(ctx: Context, names: list[Annotated[str, Touches("connection", Effect.CHANGE)]]) -> Nothing:
+        """Change the first note; find the second changed by somebody."""
+        first, second = names
+        async with ctx.changing(Resource("connection", "-", first, Effect.CHANGE)):
+            notes[first] = "new"
+        async with ctx.changing(Resource("connection", "-", second, Effect.CHANGE)) as change:
+            notes[second] = "theirs"
+            change.untouched()
+            raise Conflict("somebody changed it")
+        return Nothing()
+
+    here.kernel.registry = type(here.kernel.registry)([*here.kernel.registry, *more.compile()])
+    outcome = await here.run("more.both", {"names": ["a", "b"]})
+    assert outcome.problem is not None
+    assert outcome.problem.changed == "nothing"
+    assert notes == {"a": "old", "b": "theirs"}
+    assert not here.undo.entries

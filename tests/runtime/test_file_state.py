@@ -55,6 +55,8 @@ def ground(tmp_path: Path) -> Path:
     (top / "tree" / "inner" / "link").symlink_to("/nowhere")
     os.link(top / "tree" / "one", top / "tree" / "inner" / "same")
     os.mkfifo(top / "tree" / "pipe", 0o604)
+    if os.geteuid() == 0:
+        os.chown(top / "tree" / "pipe", 1, 1)
     (top / "tree" / "inner").chmod(0o500)
     for number, path in enumerate([*sorted(top.rglob("*"), reverse=True), top]):
         os.utime(path, ns=(10**18 + number, 10**18 + 7 * number), follow_symlinks=False)

@@ -28,13 +28,18 @@ _RIGHTS = "judged_as"
 class Change:
     """One change under way; call `after` when you know the digest of the state you leave."""
 
-    __slots__ = ("after_digest", "entry", "kept_digest", "resource")
+    __slots__ = ("after_digest", "entry", "kept_digest", "resource", "theirs")
 
     def __init__(self, resource: Resource, entry: int, kept_digest: str | None) -> None:
         self.resource = resource
         self.entry = entry
         self.kept_digest = kept_digest
         self.after_digest: str | None = None
+        self.theirs = False
+
+    def untouched(self) -> None:
+        """Say that the body, which is about to fail, changed nothing: what stands there now is somebody else's."""
+        self.theirs = True
 
     def after(self, digest: str) -> None:
         """Name the state the change leaves, so that an undo can tell whether somebody changed it since."""
@@ -241,7 +246,7 @@ class Context:
             try:
                 yield change
             except BaseException:
-                present = await keeper.digest(self, resource)
+                present = before if change.theirs else await keeper.digest(self, resource)
                 if present == before:
                     await self._hands.undo.drop(entry)
                 else:

@@ -163,6 +163,8 @@ def _make(dir_fd: int, name: str, node: Node, source: Source) -> Inode:
             os.chown(name, node.get("uid", -1), node.get("gid", -1), dir_fd=dir_fd, follow_symlinks=False)
     elif node["kind"] == "fifo":
         os.mkfifo(name, 0o600, dir_fd=dir_fd)
+        if os.geteuid() == 0:
+            os.chown(name, node.get("uid", -1), node.get("gid", -1), dir_fd=dir_fd, follow_symlinks=False)
         _set_mode(dir_fd, name, node.get("mode", 0o600))
     else:
         _make_file(dir_fd, name, node, source)

@@ -52,7 +52,12 @@ def exchange(dir_fd: int, one: str, other: str) -> None:
 
     Raises `OSError` with `EINVAL` or `ENOSYS` where the filesystem or the system cannot.
     """
-    _renameat2(dir_fd, one, dir_fd, other, _RENAME_EXCHANGE)
+    exchange_between(dir_fd, one, dir_fd, other)
+
+
+def exchange_between(one_fd: int, one: str, other_fd: int, other: str) -> None:
+    """Swap two names in two directories of one filesystem. Raises `OSError` as `exchange` does."""
+    _renameat2(one_fd, one, other_fd, other, _RENAME_EXCHANGE)
 
 
 def rename_new(from_fd: int, name: str, to_fd: int, new: str) -> None:
