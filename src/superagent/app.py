@@ -285,10 +285,8 @@ async def open_installation(
         for held in await work.at_start():
             if takes_up:
                 kernel.resume(held)
-        stores = (work, idempotency, undo_store, blobs, secret_store, left)
+        stores = (work, idempotency, undo_store, blobs, secret_store, left, _Sweeping(views))
         ticker = asyncio.create_task(_tick(kernel, policies, identity, work, stores))
-        stores = (work, idempotency, undo_store, blobs, _Sweeping(views))
-        ticker = asyncio.create_task(_tick(kernel, policies, identity, work, stores, audit_log.unfinished()))
         try:
             yield Installation(kernel, loaded, places, index, audit_log, sandbox, first_start, network)
         finally:
