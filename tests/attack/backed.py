@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import functools
 import os
+import shutil
 import tempfile
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
@@ -45,10 +48,8 @@ class Backed:
 
     async def contained(self, ask: Ask) -> Ended:
         with ExitStack() as stack:
-            trees = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trees-")))
-            trees.chmod(0o755)
             launcher = Launcher(self.uid, 1)
-            native = Native(launcher, RootTrees(trees), lambda machine: filter_for(machine, unix=True))
+            native = Native(launcher, root_trees(), lambda machine: filter_for(machine, unix=True))
             try:
                 return await self._contained(native, ask, stack)
             except Problem as problem:
@@ -91,6 +92,15 @@ class Backed:
         stdout, stderr = await asyncio.wait_for(asyncio.gather(*reading), 10)
         code = 137 if ended.code is None else ended.code
         return Ended(code, stdout, stderr, ended.seconds, running.isolation.limits)
+
+
+@functools.cache
+def root_trees() -> RootTrees:
+    """Give the prepared roots, in a folder that lasts as long as this process."""
+    folder = tempfile.mkdtemp(prefix="trees-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    Path(folder).chmod(0o755)
+    return RootTrees(Path(folder))
 
 
 def read(end: int, most: int) -> bytes:
