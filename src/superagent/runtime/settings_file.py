@@ -60,6 +60,8 @@ class SettingsFile:
         From reading to writing nobody else writes, here or in another process. Raises `NotFound`, `InvalidInput` if the
         whole would not be valid, `Locked` when the file did not come free in 10 s.
         """
+        if name in FILE_ONLY:
+            raise Denied(f"`{name}` cannot be set by a call", hint=f"edit `{self._loaded.file.name}` by hand")
         async with self._turn():
             if keep is not None:
                 await keep(self.current(name))
@@ -83,8 +85,6 @@ class SettingsFile:
         import tomlkit.exceptions  # slow to load, and settings are rarely written
 
         section, field = _known(name)
-        if name in FILE_ONLY:
-            raise Denied(f"`{name}` cannot be set by a call", hint=f"edit `{self._loaded.file.name}` by hand")
         document = self._read()
         if section not in document:
             document[section] = tomlkit.table()

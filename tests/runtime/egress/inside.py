@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import os
+import platform
 import sys
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -22,6 +23,7 @@ from superagent.runtime.egress.hookup import INSIDE
 from superagent.runtime.egress.injection import Injection
 from superagent.runtime.net.journal import Whose
 from superagent.runtime.net.network import Network, open_network
+from superagent.runtime.sandbox.filters.shipped import filter_for
 from superagent.testing import AuditSpy, FakeClock
 from tests import needs
 from tests.ordinary_user import NOBODY, open_folder
@@ -185,10 +187,22 @@ async def started(
         options += ["--ro-bind", str(node), "/tmp/node"]
     if Path("/etc/ssl/openssl.cnf").exists():
         options += ["--ro-bind", "/etc/ssl/openssl.cnf", "/etc/ssl/openssl.cnf"]
+    filter = os.memfd_create("filter")
+    os.write(filter, filter_for(platform.machine(), unix=False))
+    os.lseek(filter, 0, os.SEEK_SET)
+    try:
+        return await _spawned((*options, "--seccomp", str(filter)), way, argv, prefix, filter, root)
+    finally:
+        os.close(filter)
+
+
+async def _spawned(
+    options: Sequence[str], way: Way, argv: Sequence[str], prefix: Sequence[str] | None, filter: int, root: bool
+) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         *options, *(way.hookup.prefix(way.hookup.socket) if prefix is None else prefix), *argv,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        pass_fds=(way.hookup.socket,), env={}, cwd="/", limit=2**22,
+        pass_fds=(way.hookup.socket, filter), env={}, cwd="/", limit=2**22,
         user=NOBODY if root else None, group=NOBODY if root else None, extra_groups=[] if root else None,
     )  # fmt: skip
 

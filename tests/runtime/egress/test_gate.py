@@ -339,6 +339,10 @@ async def test_there_is_no_way_out_but_the_proxy(tmp_path: Path) -> None:
                 "dns": "socket.getaddrinfo('a.test', 80)",
                 "raw": "socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)",
                 "packet": "socket.socket(socket.AF_PACKET, socket.SOCK_RAW)",
+                "unix": "socket.socket(socket.AF_UNIX).connect('/run/docker.sock')",
+                "abstract": "socket.socket(socket.AF_UNIX).connect('\\0abstract')",
+                "vsock": "socket.socket(socket.AF_VSOCK)",
+                "netlink": "socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)",
             }
             for name, code in tries.items():
                 assert str(await inside.python(code)).startswith("failed: "), name

@@ -19,7 +19,8 @@ from tests.until import until_async
 
 KNOWN = Names({"a.test": ["127.0.0.1"]})
 _BEGIN = """
-import array, os, socket, sys, threading, time
+import array, os, signal, socket, sys, threading
+stay = signal.pause
 out = socket.socket(fileno=int(sys.argv[1]))
 def send(hello, *ones):
     out.sendmsg([hello], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [one.fileno() for one in ones]))])
@@ -49,17 +50,17 @@ async def hostile(view: Outlook, code: str, timeout_s: float = 10.0) -> None:
     ("code", "says"),
     [
         ("", "it ended before"),
-        ("out.send(b'listening'); time.sleep(30)", "it sent something else"),
-        ("send(b'listening', open('/dev/null')); time.sleep(30)", "it sent something else"),
-        ("send(b'listening', listening(3129)); time.sleep(30)", "it sent something else"),
-        ("send(b'listening', listening(host='0.0.0.0')); time.sleep(30)", "it sent something else"),
-        ("send(b'listening', listening(kind=socket.SOCK_DGRAM)); time.sleep(30)", "it sent something else"),
-        ("sock = socket.socket(); sock.bind(('127.0.0.1', 3128)); send(b'listening', sock); time.sleep(30)",
+        ("out.send(b'listening'); stay()", "it sent something else"),
+        ("send(b'listening', open('/dev/null')); stay()", "it sent something else"),
+        ("send(b'listening', listening(3129)); stay()", "it sent something else"),
+        ("send(b'listening', listening(host='0.0.0.0')); stay()", "it sent something else"),
+        ("send(b'listening', listening(kind=socket.SOCK_DGRAM)); stay()", "it sent something else"),
+        ("sock = socket.socket(); sock.bind(('127.0.0.1', 3128)); send(b'listening', sock); stay()",
          "it sent something else"),
-        ("send(b'other', listening()); time.sleep(30)", "it sent something else"),
-        ("sock = listening(); send(b'listening', sock, sock); time.sleep(30)", "it sent something else"),
-        ("sock = listening(); send(b'listening', *[sock] * 40); time.sleep(30)", "it sent something else"),
-        ("send(b'listening', socket.socketpair()[0]); time.sleep(30)", "it sent something else"),
+        ("send(b'other', listening()); stay()", "it sent something else"),
+        ("sock = listening(); send(b'listening', sock, sock); stay()", "it sent something else"),
+        ("sock = listening(); send(b'listening', *[sock] * 40); stay()", "it sent something else"),
+        ("send(b'listening', socket.socketpair()[0]); stay()", "it sent something else"),
     ],
 )  # fmt: skip
 async def test_what_is_not_the_one_listening_socket_is_refused(code: str, says: str) -> None:
@@ -73,7 +74,7 @@ async def test_what_is_not_the_one_listening_socket_is_refused(code: str, says: 
 async def test_a_sandbox_that_says_nothing_is_not_waited_for_without_end() -> None:
     async with outlook(KNOWN) as view:
         with pytest.raises(SandboxUnavailable, match="in time"):
-            await hostile(view, "time.sleep(30)", timeout_s=0.3)
+            await hostile(view, "stay()", timeout_s=0.3)
 
 
 async def test_a_sandbox_that_plays_with_the_socket_holds_up_nobody_but_itself() -> None:
@@ -91,7 +92,7 @@ for _ in range(3):
 for _ in range(50):
     socket.create_connection(("127.0.0.1", 3128))
     os.set_blocking(sock.fileno(), True)
-time.sleep(30)
+stay()
 """
     async with outlook(KNOWN) as view, view.egress.gate(HostRules(), WHOSE) as way:
         process = await started(way, (str(way.hookup.socket),), {}, prefix=("/usr/bin/python3", "-c", _BEGIN + code))
@@ -123,9 +124,9 @@ async def test_the_end_of_a_gate_ends_its_connections_and_removes_what_it_showed
         async with view.egress.gate(HostRules.of("a.test"), WHOSE) as way:
             folder = way.hookup.folder
             code = (
-                "import socket, time\nsock = socket.create_connection(('127.0.0.1', 3128))\n"
+                "import signal, socket\nsock = socket.create_connection(('127.0.0.1', 3128))\n"
                 f"sock.sendall(b'CONNECT a.test:{there.port} HTTP/1.1\\r\\nHost: a.test\\r\\n\\r\\n')\n"
-                "print(sock.recv(100)[:12], flush=True)\ntime.sleep(30)"
+                "print(sock.recv(100)[:12], flush=True)\nsignal.pause()"
             )
             process = await started(way, ("python3", "-c", code), {})
             await way.attach()

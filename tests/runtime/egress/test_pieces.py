@@ -111,8 +111,8 @@ async def test_a_relay_carries_both_ways_and_lets_each_half_end_by_itself() -> N
 async def test_a_relay_ends_when_nothing_crosses_and_not_before() -> None:
     async with pair() as (inside, client), pair() as (outside, server):
         carrying = asyncio.create_task(relay(inside, outside, 0.3))
-        for _ in range(8):
-            await asyncio.sleep(0.1)
+        for _ in range(16):
+            await asyncio.sleep(0.05)
             client.sendall(b"x")
             assert await taken(server) == b"x"
         assert not carrying.done()

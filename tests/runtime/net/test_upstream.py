@@ -49,7 +49,7 @@ async def asked(
 
 
 async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await asyncio.sleep(5)
+    await asyncio.Event().wait()
 
 
 async def test_a_server_that_stops_speaking_listening_or_shaking_hands_is_given_up(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ async def test_a_server_that_stops_speaking_listening_or_shaking_hands_is_given_
     async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         assert isinstance(writer.transport, asyncio.Transport)
         writer.transport.pause_reading()
-        await asyncio.sleep(5)
+        await asyncio.Event().wait()
 
     async with listening(deaf) as there:
         with pytest.raises(Deadline):
@@ -154,7 +154,7 @@ async def test_answers_are_cut_before_they_are_used_and_slow_ones_given_up(monke
     assert len(await Dialer(many).addresses(Endpoint("a.test", 80))) == 16
 
     async def never(host: str, port: int) -> list[str]:
-        await asyncio.sleep(30)
+        await asyncio.Event().wait()
         return []
 
     monkeypatch.setattr("superagent.runtime.net.dialer.LOOK_UP_S", 0.1)
