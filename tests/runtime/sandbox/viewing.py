@@ -8,7 +8,7 @@ import re
 import shutil
 import stat
 import subprocess
-from collections.abc import Awaitable, Callable, Generator, Iterable
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -161,7 +161,7 @@ class Desk:
                 for name in (".", *names, *files):
                     os.chown(f"{at}/{name}", UID, GID, follow_symlinks=False)
 
-    def fill(self, files: dict[str, str | None]) -> None:
+    def fill(self, files: Mapping[str, str | None]) -> None:
         """Make files (and folders, for None) in the real folder."""
         for name, content in files.items():
             path = self.real / name
