@@ -269,6 +269,20 @@ class MemoryWork:
         """Store an invocation."""
         self._held[held.id] = held
 
+    async def ask(self, held: Held) -> Held:
+        """Store an invocation that waits, or give the same one that waits already."""
+
+        def same(one: Held) -> bool:
+            return (one.tenant, one.state, one.hash) == (held.tenant, Status.WAITING, held.hash) and (
+                one.invocation.principal.ids == held.invocation.principal.ids
+                and one.invocation.call.session == held.invocation.call.session
+                and one.until > held.at
+            )
+
+        found = next((one for one in self._held.values() if same(one)), None)
+        self._held[found.id if found else held.id] = stored = replace(found, asked=found.asked + 1) if found else held
+        return stored
+
     async def get(self, tenant: str, id: str) -> Held | None:
         """Give one, None when there is none."""
         found = self._held.get(id)

@@ -84,7 +84,7 @@ async def test_whoever_asked_may_take_the_request_back(house: House) -> None:
 @pytest.mark.parametrize("limit", [1, 200])
 async def test_pages_of_many_requests_hold_each_of_the_callers_once(house: House, limit: int) -> None:
     agent = await house.agent()
-    mine = [await house.waiting_read(agent) for _ in range(3)]
+    mine = [await house.waiting_read(agent, f"/etc/host{number}") for number in range(3)]
     seen: list[str] = []
     cursor: str | None = ""
 

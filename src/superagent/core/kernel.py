@@ -142,14 +142,18 @@ class Kernel:
             now = self.hands.clock.now()
             self.hands.audit.note(self.pipeline.recorder.event(what, now, principal.tenant, principal.id))
 
-    async def carry(self, invocation: Invocation) -> Outcome:
-        """Take an invocation through the line."""
+    async def carry(self, invocation: Invocation, *, waits: bool = True) -> Outcome:
+        """Take an invocation through the line; unless it `waits`, one that needs approval fails."""
         try:
             ticket = await self.pipeline.admit(invocation)
             if isinstance(ticket, Outcome):
                 return ticket
             call = invocation.call
             if ticket.decision.verdict == "ask":
+                if not (waits or call.dry_run):
+                    problem = NeedsApproval("a call of an atomic batch needs approval, so nothing of it was done")
+                    self.pipeline.refuse(invocation, problem, ticket.input_digest, ticket.decision.verdict)
+                    raise problem
                 return await self.approvals.hold(ticket)
             if (call.queued or ticket.operation.stream) and not call.dry_run:
                 return await self._queue(ticket)
@@ -243,10 +247,11 @@ class Kernel:
             return await self._in_parallel(invocations, answers)
         outcomes: list[Outcome] = []
         for call in calls:
-            outcome = await self.carry(self._of_batch(call, principal, channel, batch, trace))
+            invocation = self._of_batch(call, principal, channel, batch, trace)
+            outcome = await self.carry(invocation, waits=mode != "atomic")
             outcomes.append(await answers.take(outcome))
-            failed = outcomes[-1].problem is not None
-            if mode == "atomic" and (failed or outcomes[-1].status == Status.WAITING):
+            failed = outcome.problem is not None
+            if mode == "atomic" and failed:
                 return await self._take_back(outcomes, principal, channel, trace)
             if failed and stop_on_error:
                 break
@@ -280,11 +285,6 @@ class Kernel:
     async def _take_back(
         self, outcomes: list[Outcome], principal: Principal, channel: str, trace: str
     ) -> list[Outcome]:
-        last = outcomes[-1]
-        if last.status == Status.WAITING:
-            await self.hands.work.move(principal.tenant, last.invocation, [Status.WAITING], Status.CANCELLED)
-            refusal = NeedsApproval("a call of an atomic batch needs approval, so nothing of it was done")
-            outcomes[-1] = replace(last, status=Status.FAILED, problem=refusal)
         for at in range(len(outcomes) - 2, -1, -1):
             done = outcomes[at]
             if done.undo is None or not done.undo.possible:

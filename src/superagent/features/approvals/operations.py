@@ -27,7 +27,10 @@ class Waiting(Protocol):
 
 
 class Request(Output):
-    """One call that waits. `reason` is what the caller said, unverified; `preview` and `hash` are for deciders."""
+    """One call that waits. `reason` is what the caller said, unverified; `preview` and `hash` are for deciders.
+
+    `asked` is how often the same was asked for while it waited.
+    """
 
     id: str
     operation: str
@@ -42,6 +45,7 @@ class Request(Output):
     approved_by: list[str]
     asked_at: float
     until: float
+    asked: int = 1
 
 
 class Requests(Output):
@@ -111,4 +115,5 @@ def _request(one: Any, *, shown: bool) -> Request:
         approved_by=list(one.approved_by),
         asked_at=one.at,
         until=one.until,
+        asked=one.asked,
     )
