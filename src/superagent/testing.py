@@ -215,12 +215,10 @@ class MemoryUndo:
         limit: int = 1000,
     ) -> list[Kept]:
         """Give entries, oldest first."""
-        wanted = set(ids)
 
         def fits(one: Kept) -> bool:
-            named = not ids or not wanted.isdisjoint((one.invocation, *one.callers))
             return (
-                named
+                (not ids or not set(ids).isdisjoint((one.invocation, *one.callers)))
                 and (not session or one.session == session)
                 and (not principal or one.principal == principal)
                 and one.at >= since
@@ -272,16 +270,15 @@ class MemoryWork:
     async def ask(self, held: Held) -> Held:
         """Store an invocation that waits, or give the same one that waits already."""
 
-        def same(one: Held) -> bool:
-            return (one.tenant, one.state, one.hash) == (held.tenant, Status.WAITING, held.hash) and (
-                one.invocation.principal.ids == held.invocation.principal.ids
-                and one.invocation.call.session == held.invocation.call.session
-                and one.until > held.at
-            )
+        def mark(one: Held) -> tuple[object, ...]:
+            call = one.invocation
+            return one.tenant, one.state, one.hash, call.principal.ids, call.call.session, one.until > held.at
 
-        found = next((one for one in self._held.values() if same(one)), None)
-        self._held[found.id if found else held.id] = stored = replace(found, asked=found.asked + 1) if found else held
-        return stored
+        found = next(
+            (replace(one, asked=one.asked + 1) for one in self._held.values() if mark(one) == mark(held)), held
+        )
+        self._held[found.id] = found
+        return found
 
     async def get(self, tenant: str, id: str) -> Held | None:
         """Give one, None when there is none."""
