@@ -216,15 +216,10 @@ class MemoryUndo:
     ) -> list[Kept]:
         """Give entries, oldest first."""
 
-        def fits(one: Kept) -> bool:
-            return (
-                (not ids or not set(ids).isdisjoint((one.invocation, *one.callers)))
-                and (not session or one.session == session)
-                and (not principal or one.principal == principal)
-                and one.at >= since
-            )
-
-        return [one for one in self.entries.values() if one.tenant == tenant and fits(one)][:limit]
+        found = [one for one in self.entries.values() if one.tenant == tenant and one.at >= since]
+        found = [one for one in found if not ids or not set(ids).isdisjoint((one.invocation, *one.callers))]
+        found = [one for one in found if session in ("", one.session) and principal in ("", one.principal)]
+        return found[:limit]
 
 
 class MemoryIdempotency:
