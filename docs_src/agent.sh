@@ -10,6 +10,7 @@ agent operations/files.read '{"path": "/etc/hostname"}'                     # ou
 # you are that person: look at the request, its exact effect, and decide
 superagent approvals list
 WAITING=$(superagent approvals list --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["output"]["waiting"][0]["id"])')
+superagent approvals show "$WAITING"
 superagent approvals approve "$WAITING" --reason "a host name is no secret"
 
 # the agent gets its answer

@@ -215,18 +215,11 @@ class MemoryUndo:
         limit: int = 1000,
     ) -> list[Kept]:
         """Give entries, oldest first."""
-        wanted = set(ids)
 
-        def fits(one: Kept) -> bool:
-            named = not ids or not wanted.isdisjoint((one.invocation, *one.callers))
-            return (
-                named
-                and (not session or one.session == session)
-                and (not principal or one.principal == principal)
-                and one.at >= since
-            )
-
-        return [one for one in self.entries.values() if one.tenant == tenant and fits(one)][:limit]
+        found = [one for one in self.entries.values() if one.tenant == tenant and one.at >= since]
+        found = [one for one in found if not ids or not set(ids).isdisjoint((one.invocation, *one.callers))]
+        found = [one for one in found if session in ("", one.session) and principal in ("", one.principal)]
+        return found[:limit]
 
 
 class MemoryIdempotency:
@@ -268,6 +261,19 @@ class MemoryWork:
     async def hold(self, held: Held) -> None:
         """Store an invocation."""
         self._held[held.id] = held
+
+    async def ask(self, held: Held) -> Held:
+        """Store an invocation that waits, or give the same one that waits already."""
+
+        def mark(one: Held) -> tuple[object, ...]:
+            call = one.invocation
+            return one.tenant, one.state, one.hash, call.principal.ids, call.call.session, one.until > held.at
+
+        found = next(
+            (replace(one, asked=one.asked + 1) for one in self._held.values() if mark(one) == mark(held)), held
+        )
+        self._held[found.id] = found
+        return found
 
     async def get(self, tenant: str, id: str) -> Held | None:
         """Give one, None when there is none."""

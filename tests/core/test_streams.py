@@ -211,3 +211,31 @@ async def test_an_approved_stream_can_be_cancelled_and_does_not_keep_the_platfor
             await here.kernel.cancel(asker, first)
             assert (await outcome_of(here, first)).status is Status.CANCELLED
     assert (await outcome_of(here, second)).status is Status.CANCELLED
+
+
+async def test_an_approved_call_that_is_no_stream_is_done_before_the_platform_stops() -> None:
+    slow, begun, go_on = Plugin("slow"), asyncio.Event(), asyncio.Event()
+
+    @slow.operation(risk=Risk.LOW, effect=Effect.READ)
+    async def work(ctx: Context, waits: bool) -> Tick:
+        """Work."""
+        begun.set()
+        if waits:
+            await go_on.wait()
+        return Tick(number=1)
+
+    assert work
+    asks = Grant(id="ask", effect="ask", subject="*", operations=["slow.*"])
+    decides = Grant(id="decide", effect="allow", subject="*", operations=["approvals.*"])
+    for waits in (False, True):  # before it begins, and while it runs
+        here = World(slow, grants=[asks, decides])
+        desk = approvals.plugin(here.kernel.approvals, here.work)
+        here.kernel.registry = type(here.kernel.registry)([*here.kernel.registry, *desk.compile()])
+        async with asyncio.timeout(10), here.kernel.serving():
+            id = (await here.run("slow.work", {"waits": waits}, by=agent("one"))).invocation
+            await here.run("approvals.decide", {"id": id, "decision": "approve"}, by=person("bob"))
+            if waits:
+                await begun.wait()
+                asyncio.get_running_loop().call_later(0.05, go_on.set)
+        assert (await outcome_of(here, id)).status is Status.DONE
+        begun.clear()

@@ -84,7 +84,7 @@ async def test_whoever_asked_may_take_the_request_back(house: House) -> None:
 @pytest.mark.parametrize("limit", [1, 200])
 async def test_pages_of_many_requests_hold_each_of_the_callers_once(house: House, limit: int) -> None:
     agent = await house.agent()
-    mine = [await house.waiting_read(agent) for _ in range(3)]
+    mine = [await house.waiting_read(agent, f"/etc/host{number}") for number in range(3)]
     seen: list[str] = []
     cursor: str | None = ""
 
@@ -105,3 +105,34 @@ async def test_the_hash_that_binds_an_approval_is_not_told_to_who_asks(house: Ho
 
     assert (theirs["hash"], theirs["preview"]) == ("", None)  # it is made of what stands there, which could be guessed
     assert len(shown["hash"]) == 64
+
+
+async def test_one_request_is_shown_whole_to_who_decides_and_in_part_to_who_asks(house: House, tmp_path: Path) -> None:
+    agent, other = await house.agent(), await house.agent()
+    path = str(tmp_path / "file")
+    asked = await agent.call("files.write", {"path": path, "content": "new\n"}, Superagent_Reason="please")
+    id = asked.headers["x-invocation-id"]
+
+    shown = await house.owner.done("approvals.show", {"id": id})
+    own = await agent.done("approvals.show", {"id": id})
+    refused = await other.call("approvals.show", {"id": id})
+    none = await other.call("approvals.show", {"id": "01ARZ3NDEKTSV4RRFFQ69G5FAV"})
+
+    assert shown["resources"] == [f"CHANGE path://local{path}"]
+    assert (shown["requester"], shown["on_behalf_of"], shown["reason"]) == (agent.name, ["owner"], "please")
+    assert "+new" in shown["preview"]["diff"]
+    assert len(shown["hash"]) == 64
+    assert own == shown | {"preview": None, "hash": ""}
+    told = problem_of(refused, 404, "not-found")["detail"]
+    assert told.replace(id, "") == problem_of(none, 404, "not-found")["detail"].replace(
+        "01ARZ3NDEKTSV4RRFFQ69G5FAV", ""
+    )
+    records = await house.records(invocation=refused.headers["x-invocation-id"])
+    assert (records[0]["kind"], records[0]["problem"]) == ("outcome", "not-found")
+
+
+async def test_what_was_decided_is_no_longer_shown_as_waiting(house: House) -> None:
+    agent = await house.agent()
+    id = await house.waiting_read(agent)
+    await house.owner.done("approvals.decide", {"id": id, "decision": "deny"})
+    assert "jobs.status" in problem_of(await agent.call("approvals.show", {"id": id}), 404, "not-found")["hint"]

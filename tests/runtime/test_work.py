@@ -16,8 +16,9 @@ from msgspec import structs
 
 from superagent.core.invocation import Outcome, Status
 from superagent.core.ports import Held
-from superagent.core.problems import Conflict, Denied, TooLarge
+from superagent.core.problems import Conflict, Denied, RateLimited, TooLarge
 from superagent.data.transaction import Transaction
+from superagent.runtime import work as stored_work
 from superagent.runtime import work_events, work_tables
 from superagent.runtime.presence import Presence
 from superagent.runtime.work import SqlWork
@@ -345,3 +346,63 @@ async def test_after_kill_9_every_acknowledged_step_is_there_and_nothing_runs(tm
         left = connection.execute("SELECT count(*) FROM work_invocations WHERE state = 'running'").fetchone()
     connection.close()
     assert left == (0,)
+
+
+async def test_the_same_request_is_given_instead_of_a_second(work: SqlWork, made: Stores) -> None:
+    first = held("01A", hash="same")
+    assert await work.ask(first) == first
+    other, presence = another(made)
+    joined = await other.ask(held("01B", hash="same"))
+    presence.leave()
+    assert replace(joined, invocation=first.invocation) == replace(first, asked=2)
+    found = await work.get("default", "01A")
+    assert found is not None
+    assert found.asked == 2
+    assert await work.get("default", "01B") is None
+    assert (await work.ask(held("01C", hash="other"))).id == "01C"
+    assert (await work.ask(held("01D", tenant="elsewhere", hash="same"))).id == "01D"
+    asked_in_a_session = structs.replace(first.invocation, call=structs.replace(first.invocation.call, session="s"))
+    assert (await work.ask(replace(held("01E", hash="same"), invocation=asked_in_a_session))).id == "01E"
+    assert [one.id for one in await work.waiting("default")] == ["01A", "01C", "01E"]
+
+
+async def test_what_no_longer_waits_is_joined_by_nobody(work: SqlWork, made: Stores) -> None:
+    await work.ask(held("01A", hash="same"))
+    assert await work.move("default", "01A", [Status.WAITING], Status.CANCELLED)
+    assert (await work.ask(held("01B", hash="same"))).id == "01B"
+    made.clock.advance(DAY)  # it has expired, also before a sweep says so
+    later = replace(held("01C", hash="same"), until=made.clock.now() + DAY)
+    assert (await work.ask(later)).id == "01C"
+
+
+async def test_a_forgotten_request_leaves_nothing(work: SqlWork, made: Stores) -> None:
+    await work.ask(held("01A", hash="same"))
+    await work.sweep()
+    made.clock.advance(DAY + 1)
+    await work.sweep()
+    made.clock.advance(7 * DAY + 1)
+    await work.sweep()
+    assert await work.get("default", "01A") is None
+    assert await made.database.read("default", lambda tx: tx.count(work_tables.REQUESTS)) == 0
+
+
+async def test_a_caller_has_only_so_many_that_wait(work: SqlWork, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored_work, "MOST_WAITING", 2)
+    for id in ("01A", "01B"):
+        await work.ask(held(id, hash=id))
+    with pytest.raises(RateLimited, match="2 of your calls") as refused:
+        await work.ask(held("01C", hash="01C"))
+    assert "jobs.cancel" in (refused.value.hint or "")
+    assert (await work.ask(held("01D", hash="01A"))).asked == 2
+    assert (await work.ask(held("01E", tenant="elsewhere", hash="01C"))).id == "01E"
+    await work.hold(held("01F", Status.QUEUED))  # what is queued does not count
+    await work.move("default", "01A", [Status.WAITING], Status.RUNNING)
+    assert (await work.ask(held("01C", hash="01C"))).id == "01C"
+
+
+async def test_an_invocation_keeps_what_led_to_it(work: SqlWork) -> None:
+    one = held("01C")
+    await work.hold(replace(one, invocation=structs.replace(one.invocation, parent="01B", callers=("01A", "01B"))))
+    found = await work.get("default", "01C")
+    assert found is not None
+    assert found.invocation.callers == ("01A", "01B")

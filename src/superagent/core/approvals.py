@@ -80,10 +80,16 @@ class ApprovalDesk:
         # no intent: nothing is about to happen, and after a crash this call still waits
         waits = replace(self._pipeline.recorder.of("event", ticket, now), status=Status.WAITING.value)
         await self._hands.audit.durable(waits)
-        await self._hands.work.hold(held)
-        return Outcome(
-            invocation.id, ticket.operation.name, Status.WAITING, decision=decision, extra={"until": held.until}
-        )
+        try:
+            stored = await self._hands.work.ask(held)
+        except Problem as problem:
+            self._pipeline.refuse(invocation, problem, ticket.input_digest, decision.verdict)
+            raise
+        extra: dict[str, Any] = {"until": stored.until}
+        if stored.id != held.id:  # the approver sees one request, and whoever asks again waits for that one
+            self._hands.audit.note(replace(waits, detail={"joined": stored.id}))
+            extra["asked"] = stored.asked
+        return Outcome(stored.id, ticket.operation.name, Status.WAITING, decision=decision, extra=extra)
 
     def _charge(self, principal: Principal, now: float) -> None:
         wait = self._asks.take(f"{principal.tenant}/{principal.id}", ASKS, now)

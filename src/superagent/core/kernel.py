@@ -30,11 +30,11 @@ ENDING_S = 10.0
 
 @dataclass(slots=True)
 class Running:
-    """A call under way in this process, so that it can be cancelled."""
+    """A call under way in this process, so that it can be cancelled; one that `finishes` a stop waits for."""
 
     task: asyncio.Task[Any]
     principal: Principal
-    cancelled: bool = False
+    finishes: bool = False
 
 
 class Kernel:
@@ -57,7 +57,7 @@ class Kernel:
         )
         slots = slots or Slots(per_key=256, in_all=8192)
         self.pipeline = Pipeline(lambda: self.registry, hands, bus, slots, self._streams)
-        self.approvals = ApprovalDesk(self.pipeline, hands, self._later, self._perform_later)
+        self.approvals = ApprovalDesk(self.pipeline, hands, self._later, self._perform_approved)
         self._running: dict[str, Running] = {}
         self._group: asyncio.TaskGroup | None = None
 
@@ -68,7 +68,8 @@ class Kernel:
         """Own the background work while the body runs.
 
         At its end what still runs is cancelled, and waited for until it has recorded what became of it: 10 s at most,
-        for a call that is in a thread ends with that.
+        for a call that is in a thread ends with that. What a person has approved is done, unless it is a stream: nobody
+        would ask for it again.
         """
         async with asyncio.TaskGroup() as group:
             self._group = group
@@ -76,7 +77,7 @@ class Kernel:
                 yield
             finally:
                 self._group = None
-                running = [one.task for one in self._running.values()]
+                running = [one.task for one in self._running.values() if not one.finishes]
                 for task in running:
                     task.cancel()
                 if running:
@@ -142,14 +143,18 @@ class Kernel:
             now = self.hands.clock.now()
             self.hands.audit.note(self.pipeline.recorder.event(what, now, principal.tenant, principal.id))
 
-    async def carry(self, invocation: Invocation) -> Outcome:
-        """Take an invocation through the line."""
+    async def carry(self, invocation: Invocation, *, waits: bool = True) -> Outcome:
+        """Take an invocation through the line; unless it `waits`, one that needs approval fails."""
         try:
             ticket = await self.pipeline.admit(invocation)
             if isinstance(ticket, Outcome):
                 return ticket
             call = invocation.call
             if ticket.decision.verdict == "ask":
+                if not (waits or call.dry_run):
+                    problem = NeedsApproval("a call of an atomic batch needs approval, so nothing of it was done")
+                    self.pipeline.refuse(invocation, problem, ticket.input_digest, ticket.decision.verdict)
+                    raise problem
                 return await self.approvals.hold(ticket)
             if (call.queued or ticket.operation.stream) and not call.dry_run:
                 return await self._queue(ticket)
@@ -159,22 +164,25 @@ class Kernel:
             return await self.pipeline.perform(ticket)
         return await self._perform(ticket)
 
-    async def _perform(self, ticket: Ticket) -> Outcome:
+    async def _perform(self, ticket: Ticket, *, finishes: bool = False) -> Outcome:
         task = asyncio.current_task()
         assert task is not None
-        self._running[ticket.invocation.id] = Running(task, ticket.invocation.principal)
+        self._running[ticket.invocation.id] = Running(task, ticket.invocation.principal, finishes)
         try:
             return await self.pipeline.perform(ticket)
         finally:
             del self._running[ticket.invocation.id]
 
-    async def _perform_later(self, ticket: Ticket) -> Outcome:
+    async def _perform_approved(self, ticket: Ticket) -> Outcome:
+        return await self._perform_later(ticket, finishes=not ticket.operation.stream)
+
+    async def _perform_later(self, ticket: Ticket, *, finishes: bool = False) -> Outcome:
         """Perform what nobody waits for; what begins when the platform stops is cancelled like the rest."""
-        if self._group is None:
+        if self._group is None and not finishes:
             task = asyncio.current_task()
             assert task is not None
             task.cancel()
-        return await self._perform(ticket)
+        return await self._perform(ticket, finishes=finishes)
 
     async def _queue(self, ticket: Ticket) -> Outcome:
         invocation, now = ticket.invocation, self.hands.clock.now()
@@ -243,10 +251,11 @@ class Kernel:
             return await self._in_parallel(invocations, answers)
         outcomes: list[Outcome] = []
         for call in calls:
-            outcome = await self.carry(self._of_batch(call, principal, channel, batch, trace))
+            invocation = self._of_batch(call, principal, channel, batch, trace)
+            outcome = await self.carry(invocation, waits=mode != "atomic")
             outcomes.append(await answers.take(outcome))
-            failed = outcomes[-1].problem is not None
-            if mode == "atomic" and (failed or outcomes[-1].status == Status.WAITING):
+            failed = outcome.problem is not None
+            if mode == "atomic" and failed:
                 return await self._take_back(outcomes, principal, channel, trace)
             if failed and stop_on_error:
                 break
@@ -280,11 +289,6 @@ class Kernel:
     async def _take_back(
         self, outcomes: list[Outcome], principal: Principal, channel: str, trace: str
     ) -> list[Outcome]:
-        last = outcomes[-1]
-        if last.status == Status.WAITING:
-            await self.hands.work.move(principal.tenant, last.invocation, [Status.WAITING], Status.CANCELLED)
-            refusal = NeedsApproval("a call of an atomic batch needs approval, so nothing of it was done")
-            outcomes[-1] = replace(last, status=Status.FAILED, problem=refusal)
         for at in range(len(outcomes) - 2, -1, -1):
             done = outcomes[at]
             if done.undo is None or not done.undo.possible:

@@ -219,7 +219,8 @@ class Idempotency(Protocol):
 class Held:
     """A stored ticket: an invocation that waits for approval or for its turn. `until` and `at` in epoch seconds.
 
-    The invocation's secret inputs are blank; `sealed` holds them.
+    The invocation's secret inputs are blank; `sealed` holds them. `asked` is how often the same was asked for while it
+    waited.
     """
 
     id: str
@@ -236,6 +237,7 @@ class Held:
     preview: dict[str, Any] | None = None
     resources: tuple[str, ...] = ()
     sealed: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    asked: int = 1
 
 
 class Work(Protocol):
@@ -243,6 +245,13 @@ class Work(Protocol):
 
     async def hold(self, held: Held) -> None:
         """Store a waiting or queued invocation."""
+        ...
+
+    async def ask(self, held: Held) -> Held:
+        """Store an invocation that waits for approval; one by the same caller that waits for the same is given instead.
+
+        The same are two with equal hashes, in one session. Raises `RateLimited` when very many of the caller's wait.
+        """
         ...
 
     async def get(self, tenant: str, id: str) -> Held | None:

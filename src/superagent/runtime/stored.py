@@ -161,8 +161,8 @@ def pack_held(held: Held) -> bytes:
     )
 
 
-def unpack_held(data: bytes, row: Any, approved_by: tuple[str, ...]) -> Held:
-    """Give back a stored ticket from its bytes, its row (state, times, approvals needed) and who approved it."""
+def unpack_held(data: bytes, row: Any, approved_by: tuple[str, ...], asked: int = 1) -> Held:
+    """Give back a stored ticket from its bytes, its row (state, times, approvals needed), and what people did."""
     stored = _helds.decode(data)
     fields: dict[str, Any] = {name: getattr(stored.invocation, name) for name in _Invocation.__struct_fields__}
     fields["principal"] = Principal.from_stored(stored.invocation.principal)
@@ -181,6 +181,7 @@ def unpack_held(data: bytes, row: Any, approved_by: tuple[str, ...]) -> Held:
         stored.preview,
         stored.resources,
         stored.sealed,
+        asked,
     )
 
 

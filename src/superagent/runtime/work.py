@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import Row, select
 
 from superagent.core.invocation import Outcome, Status
 from superagent.core.ports import Clock, Held
-from superagent.core.problems import Conflict
+from superagent.core.problems import Conflict, RateLimited
 from superagent.data.database import Database
 from superagent.data.transaction import InstanceTransaction, Transaction, Where
 from superagent.runtime.presence import Presence
 from superagent.runtime.stored import Seals, pack_held, pack_outcome, place, unknown, unpack_held, unpack_outcome
 from superagent.runtime.work_events import StoredEvents, forget_events
-from superagent.runtime.work_tables import APPROVALS, INVOCATIONS, OUTBOX, TIMERS
+from superagent.runtime.work_tables import APPROVALS, INVOCATIONS, OUTBOX, REQUESTS, TIMERS
 
 KEEP_ENDED_S = 7 * 86_400.0
 SWEEP_AT_ONCE = 500
+MOST_WAITING = 100  # of one caller: each costs room, and somebody's attention
 _OPEN = (Status.WAITING, Status.QUEUED, Status.RUNNING)
 
 
@@ -37,30 +39,44 @@ class SqlWork(StoredEvents):
     async def hold(self, held: Held) -> None:
         """Store a waiting or queued invocation."""
         body = self._seals.seal("work", place(held.tenant, held.id), pack_held(held))
+        await self._database.write(held.tenant, lambda tx: _store(tx, held, body))
 
-        def store(tx: Transaction) -> None:
-            tx.insert(
-                INVOCATIONS,
-                id=held.id,
-                state=held.state.value,
-                at=held.at,
-                until=held.until,
-                approvals_needed=held.approvals_needed,
-                owner="",
-                body=body,
-            )
-            _set_timer(tx, held.id, "expire", held.until)
-            if held.state is Status.QUEUED:
-                tx.insert(OUTBOX, invocation=held.id, at=held.at)
+    async def ask(self, held: Held) -> Held:
+        """Store an invocation that waits for approval; one by the same caller that waits for the same is given instead.
 
-        await self._database.write(held.tenant, store)
+        Raises `RateLimited` when a hundred of the caller's wait already.
+        """
+        body = self._seals.seal("work", place(held.tenant, held.id), pack_held(held))
+        call, now = held.invocation, self._clock.now()
+        mark = sha256(place(held.hash, *call.principal.ids, call.call.session)).hexdigest()
+        waits = (INVOCATIONS.c.state == Status.WAITING.value, INVOCATIONS.c.until > now)
+        theirs = select(REQUESTS.c.invocation).where(
+            REQUESTS.c.tenant == held.tenant, REQUESTS.c.principal == call.principal.id
+        )
+
+        def ask(tx: Transaction) -> tuple[Row[Any], tuple[str, ...], int] | None:
+            row = tx.first(INVOCATIONS, *waits, INVOCATIONS.c.id.in_(theirs.where(REQUESTS.c.mark == mark)))
+            if row is not None:
+                tx.update(REQUESTS, REQUESTS.c.invocation == row.id, asked=REQUESTS.c.asked + 1)
+                return row, _people(tx, row.id), _asked(tx, row.id)
+            if tx.count(INVOCATIONS, *waits, INVOCATIONS.c.id.in_(theirs)) >= MOST_WAITING:
+                raise RateLimited(
+                    f"{MOST_WAITING} of your calls wait for a person already",
+                    hint="wait for decisions, or take some back with `jobs.cancel`",
+                )
+            _store(tx, held, body)
+            tx.insert(REQUESTS, invocation=held.id, principal=call.principal.id, mark=mark, asked=1)
+            return None
+
+        found = await self._database.write(held.tenant, ask)
+        return held if found is None else self._held(*found)
 
     async def get(self, tenant: str, id: str) -> Held | None:
         """Give a stored invocation, None when there is none."""
 
-        def find(tx: Transaction) -> tuple[Row[Any], tuple[str, ...]] | None:
+        def find(tx: Transaction) -> tuple[Row[Any], tuple[str, ...], int] | None:
             row = _row(tx, id)
-            return None if row is None else (row, _people(tx, id))
+            return None if row is None else (row, _people(tx, id), _asked(tx, id))
 
         found = await self._database.read(tenant, find)
         return None if found is None else self._held(*found)
@@ -68,10 +84,10 @@ class SqlWork(StoredEvents):
     async def waiting(self, tenant: str, limit: int = 200, after: str = "") -> list[Held]:
         """Give what waits for approval, oldest first; `after` is the last id of the page before."""
 
-        def page(tx: Transaction) -> list[tuple[Row[Any], tuple[str, ...]]]:
+        def page(tx: Transaction) -> list[tuple[Row[Any], tuple[str, ...], int]]:
             where = (INVOCATIONS.c.state == Status.WAITING.value, INVOCATIONS.c.id > after)
             rows = tx.select(INVOCATIONS, *where, order=[INVOCATIONS.c.id], limit=limit)
-            return [(row, _people(tx, row.id)) for row in rows]
+            return [(row, _people(tx, row.id), _asked(tx, row.id)) for row in rows]
 
         return [self._held(*one) for one in await self._database.read(tenant, page)]
 
@@ -209,12 +225,33 @@ class SqlWork(StoredEvents):
     def _seal_outcome(self, tenant: str, outcome: Outcome) -> bytes:
         return self._seals.seal("outcomes", place(tenant, outcome.invocation), pack_outcome(outcome))
 
-    def _held(self, row: Row[Any], approved_by: tuple[str, ...]) -> Held:
-        return unpack_held(self._seals.open("work", place(row.tenant, row.id), row.body), row, approved_by)
+    def _held(self, row: Row[Any], approved_by: tuple[str, ...], asked: int = 1) -> Held:
+        return unpack_held(self._seals.open("work", place(row.tenant, row.id), row.body), row, approved_by, asked)
 
 
 def _row(tx: Transaction | InstanceTransaction, id: str, *where: Where) -> Row[Any] | None:
     return tx.first(INVOCATIONS, INVOCATIONS.c.id == id, *where)
+
+
+def _store(tx: Transaction, held: Held, body: bytes) -> None:
+    tx.insert(
+        INVOCATIONS,
+        id=held.id,
+        state=held.state.value,
+        at=held.at,
+        until=held.until,
+        approvals_needed=held.approvals_needed,
+        owner="",
+        body=body,
+    )
+    _set_timer(tx, held.id, "expire", held.until)
+    if held.state is Status.QUEUED:
+        tx.insert(OUTBOX, invocation=held.id, at=held.at)
+
+
+def _asked(tx: Transaction, id: str) -> int:
+    row = tx.first(REQUESTS, REQUESTS.c.invocation == id)
+    return 1 if row is None else row.asked
 
 
 def _people(tx: Transaction, id: str) -> tuple[str, ...]:
@@ -232,5 +269,6 @@ def _forget(tx: Transaction, id: str) -> None:
         return
     tx.delete(INVOCATIONS, INVOCATIONS.c.id == id)
     tx.delete(APPROVALS, APPROVALS.c.invocation == id)
+    tx.delete(REQUESTS, REQUESTS.c.invocation == id)
     tx.delete(TIMERS, TIMERS.c.invocation == id)
     forget_events(tx, id)

@@ -8,7 +8,7 @@ from sqlalchemy import Column, Double, Index, Integer, LargeBinary, String
 
 from superagent.data.areas import Area
 
-AREA = Area("work", "work_0001", Path(__file__).parent / "migrations" / "versions")
+AREA = Area("work", "work_0002", Path(__file__).parent / "migrations" / "versions")
 
 INVOCATIONS = AREA.table(
     "work_invocations",
@@ -28,6 +28,15 @@ APPROVALS = AREA.table(
     Column("invocation", String(26), primary_key=True),
     Column("person", String(255), primary_key=True),
     Column("at", Double, nullable=False),
+)
+# what waits, by who asked and by what is the same (a digest), so that asking again makes no second request
+REQUESTS = AREA.table(
+    "work_requests",
+    Column("invocation", String(26), primary_key=True),
+    Column("principal", String(255), nullable=False),
+    Column("mark", String(64), nullable=False),
+    Column("asked", Integer, nullable=False),
+    Index(None, "tenant", "principal", "mark"),
 )
 STREAMS = AREA.table(
     "work_streams",

@@ -150,6 +150,71 @@ def test_a_call_that_must_be_approved_waits_with_code_4_and_runs_when_it_is(
     assert watched.out.startswith("done  files.write")
 
 
+def test_one_request_is_shown_with_who_asks_for_what_and_what_it_would_do(
+    cli: Cli, agent: Agent, tmp_path: Path
+) -> None:
+    path = tmp_path / "a"
+    path.write_text("before\n")
+    ask = allow("files.write", paths=[f"{tmp_path}/**"]) | {"effect": "ask"}
+    key = agent(ask, allow("approvals.show", "access.whoami"))
+    input = json.dumps({"path": str(path), "content": "after\x1b[2J\n"})
+    name = cli("call", "access.whoami", "--json", key=key).document["output"]["id"]
+    id = cli("call", "files.write", "--input", input, "--reason", "because", "--json", key=key).document["invocation"]
+
+    shown = cli("approvals", "show", id)
+
+    assert shown.code == 0
+    lines = {line.partition(" ")[0]: line for line in shown.out.splitlines()}
+    assert lines["id"].split()[1] == id
+    assert lines["operation"].split()[1] == "files.write"
+    assert lines["requester"].split()[1] == name
+    assert lines["on_behalf_of"].split()[1] == "owner"
+    assert lines["reason"].split()[1] == "because"
+    assert lines["resources"].endswith(f"CHANGE path://local{path}")
+    assert "\npreview:\n" in shown.out
+    assert "\n-before\n" in shown.out
+    assert "\n+after\\x1b[2J\n" in shown.out  # what would be written cannot steer the terminal of who decides
+    assert "\x1b" not in shown.out
+    assert path.read_text() == "before\n"
+    document = cli("approvals", "show", id, "--json").document["output"]
+    assert document["input"] == json.loads(input)
+    assert "-before" in document["preview"]["diff"]
+    own = cli("approvals", "show", id, "--json", key=key).document["output"]
+    assert (own["id"], own["preview"], own["hash"]) == (id, None, "")  # it may perhaps not read what stands there
+    stranger = agent(allow("approvals.show"))
+    assert "waits for approval" in cli("approvals", "show", id, key=stranger).err
+    assert cli("approvals", "deny", id).code == 0
+    gone = cli("approvals", "show", id)
+    assert (gone.code, gone.out) == (1, "")
+    assert "jobs.status" in gone.err
+
+
+def test_the_list_of_requests_stays_a_table(cli: Cli, agent: Agent, tmp_path: Path) -> None:
+    ask = allow("files.write", paths=[f"{tmp_path}/**"]) | {"effect": "ask"}
+    key = agent(ask)
+    ids = [
+        cli("files", "write", f"{tmp_path}/{name}", "--content", "x\n", "--json", key=key).document["invocation"]
+        for name in ("a", "b")
+    ]
+    for listed in (cli("approvals"), cli("approvals", "list")):
+        assert listed.code == 0
+        head = next(line for line in listed.out.splitlines() if line.startswith("id "))
+        assert head.split()[:3] == ["id", "operation", "requester"]
+        assert [line for line in listed.out.splitlines() if line.startswith(tuple(ids))]
+        assert "preview" not in listed.out
+    for id in ids:
+        cli("approvals", "deny", id)
+
+
+@pytest.mark.parametrize(
+    "grant", ["{", "[]", '{"effect": "perhaps", "operations": ["files.*"]}', '{"effect": "allow"}']
+)
+def test_a_grant_on_the_command_line_is_json_or_refused(cli: Cli, grant: str) -> None:
+    ran = cli("keys", "create", "never", "--grant", grant)
+    assert ran.code in (1, 2)
+    assert "never" not in cli("keys").out
+
+
 def test_a_call_that_is_not_approved_has_failed(cli: Cli, agent: Agent, tmp_path: Path) -> None:
     ask = allow("files.write", paths=[f"{tmp_path}/**"]) | {"effect": "ask", "require": {"approvals": 1}}
     input = json.dumps({"path": f"{tmp_path}/a", "content": ""})

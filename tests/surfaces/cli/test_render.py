@@ -174,3 +174,27 @@ def test_events_are_shown_on_a_line_each_and_the_end_as_an_outcome() -> None:
     assert event("outcome", OUTCOME).startswith("done  files.write")
     assert event("outcome", OUTCOME | {"problem": PROBLEM}).startswith("The state is another")
     assert event("outcome", {"a": 1}, json=True) == '{"a": 1}\n'
+
+
+def test_a_preview_within_an_output_is_a_section_of_its_own() -> None:
+    out = io.StringIO()
+    preview = {"summary": "would write", "changes": ["/a"], "diff": f"--- /a\n-x\n+{EVIL}", "conflicts": []}
+    show_output(Screen(out=out), {"id": "01X", "preview": preview, "input": {"content": "y" * 3000}})
+    text = out.getvalue()
+    assert text.startswith("id     01X\ninput  {")
+    assert "characters, all of them with --json)" in text
+    assert "y" * 2001 not in text
+    assert (
+        "\npreview:\nsummary    would write\nchanges    /a\nconflicts  -\ndiff:\n--- /a\n-x\n+a\\x1b[2J\\u202eb\n"
+        in text
+    )
+
+
+def test_a_request_without_a_preview_says_so_in_a_line() -> None:
+    out = io.StringIO()
+    show_output(Screen(out=out), {"id": "01X", "preview": None})
+    assert out.getvalue() == "id       01X\npreview  -\n"
+
+
+def test_a_long_text_is_never_cut() -> None:
+    assert cell("content", "x" * 5000) == "x" * 5000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import Any, Literal, Protocol
 
-from superagent.sdk import Context, Effect, Output, Plugin, Preview, Risk
+from superagent.sdk import Context, Effect, NotFound, Output, Plugin, Preview, Risk
 
 PAGE = 200
 
@@ -25,9 +25,16 @@ class Waiting(Protocol):
         """Give what waits, oldest first."""
         ...
 
+    def get(self, tenant: str, id: str) -> Awaitable[Any | None]:
+        """Give a stored invocation, None when there is none."""
+        ...
+
 
 class Request(Output):
-    """One call that waits. `reason` is what the caller said, unverified; `preview` and `hash` are for deciders."""
+    """One call that waits. `reason` is what the caller said, unverified; `preview` and `hash` are for deciders.
+
+    `asked` is how often the same was asked for while it waited.
+    """
 
     id: str
     operation: str
@@ -42,6 +49,7 @@ class Request(Output):
     approved_by: list[str]
     asked_at: float
     until: float
+    asked: int = 1
 
 
 class Requests(Output):
@@ -68,7 +76,7 @@ def plugin(desk: Desk, store: Waiting) -> Plugin:
     async def list_(ctx: Context, limit: int = 50, cursor: str | None = None) -> Requests:
         """List calls that wait for approval: your own, those made on your behalf, and all of them if you may decide."""
         page = max(1, min(limit, 200))
-        decides = ctx.principal.kind == "human" and ctx.could("approvals.decide")
+        decides = may_decide(ctx)
         mine: list[Any] = []
         after, more = cursor or "", True
         while more and len(mine) <= page:
@@ -79,6 +87,22 @@ def plugin(desk: Desk, store: Waiting) -> Plugin:
         # the cursor is one of the caller's own: others' calls are not told by it either
         following = mine[page - 1].id if len(mine) > page else None
         return Requests(waiting=[_request(one, shown=decides) for one in mine[:page]], cursor=following)
+
+    @approvals.operation(risk=Risk.LOW, effect=Effect.READ)
+    async def show(ctx: Context, id: str) -> Request:
+        """Show one call that waits for approval: who asks, what it touches and, if you may decide, what it would do."""
+        held = await store.get(ctx.tenant, id)
+        decides = may_decide(ctx)
+        # also for one that waits and is somebody else's: the same words as for none
+        if (
+            held is None
+            or held.state != "waiting"
+            or not (decides or ctx.principal.id in held.invocation.principal.ids)
+        ):
+            raise NotFound(
+                f"no call `{id[:100]}` waits for approval", hint="`jobs.status` shows what became of one of yours"
+            )
+        return _request(held, shown=decides)
 
     @approvals.operation(
         risk=Risk.HIGH, effect=Effect.CHANGE, irreversible="an approved call may run at once; undo that call instead"
@@ -93,6 +117,11 @@ def plugin(desk: Desk, store: Waiting) -> Plugin:
         return Preview(summary=f"would {decision} `{id}`", exact=False)
 
     return approvals
+
+
+def may_decide(ctx: Context) -> bool:
+    """Tell whether the caller may decide what waits, and so see all of it."""
+    return ctx.principal.kind == "human" and ctx.could("approvals.decide")
 
 
 def _request(one: Any, *, shown: bool) -> Request:
@@ -111,4 +140,5 @@ def _request(one: Any, *, shown: bool) -> Request:
         approved_by=list(one.approved_by),
         asked_at=one.at,
         until=one.until,
+        asked=one.asked,
     )

@@ -52,7 +52,7 @@ usage: superagent [--data FOLDER | --server URL --api-key-file FILE] [--json] CO
   describe NAME               one operation with its flags; so does DOMAIN VERB --help
   undo ID …                   take back calls, --session a whole session, --since TIME all of yours since;
                               --dry-run shows the plan
-  approvals                   what waits for a decision; approvals approve ID, approvals deny ID
+  approvals                   what waits for a decision; approvals show ID, approvals approve ID, approvals deny ID
   audit query|verify|export   what happened, and the proof that nobody rewrote it
   keys                        the keys of agents; keys create NAME, keys revoke ID
   settings                    what is set and where that comes from; settings set NAME VALUE

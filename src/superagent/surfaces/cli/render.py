@@ -27,6 +27,9 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
     "waiting": ("id", "operation", "requester", "resources", "reason", "approvals_needed", "until"),
 }
 """What a list of this name shows; every other list shows all that its entries have."""
+_SECTIONS = ("preview",)
+"""Objects of these names are shown like an output of their own; every other one as JSON."""
+_LONGEST_CELL = 2000
 _BLANK: tuple[Any, ...] = (None, "", [], {})
 
 
@@ -58,7 +61,7 @@ def show_event(screen: Screen, event: Event) -> None:
 
 
 def show_output(screen: Screen, output: Mapping[str, Any]) -> None:
-    """Show what an operation gave back: short values in lines, lists as tables, long texts as they are."""
+    """Show what an operation gave back: short values in lines, lists as tables, long texts and diffs as they are."""
     short = {name: value for name, value in output.items() if not _is_long(name, value)}
     width = max((len(name) for name in short), default=0)
     for name, value in short.items():
@@ -68,6 +71,9 @@ def show_output(screen: Screen, output: Mapping[str, Any]) -> None:
             continue
         if isinstance(value, str):
             _text(screen, name, value)
+        elif isinstance(value, dict):
+            _print(screen, (f"{neutral_line(name)}:", "dim"))
+            show_output(screen, cast("dict[str, Any]", value))
         else:
             _table(screen, name, cast("list[dict[str, Any]]", value))
 
@@ -82,7 +88,12 @@ def cell(name: str, value: Any) -> str:
         return f"{datetime.fromtimestamp(value, UTC):%Y-%m-%d %H:%M:%S}Z"
     if isinstance(value, list):
         return ", ".join(cell(name, _resource(one)) for one in cast("list[Any]", value))
-    return neutral_line(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    if isinstance(value, str):
+        return neutral_line(value)
+    text = json.dumps(value, ensure_ascii=False)
+    if len(text) > _LONGEST_CELL:  # an input can hold a whole file
+        text = f"{text[:_LONGEST_CELL]} … ({len(text)} characters, all of them with --json)"
+    return neutral_line(text)
 
 
 def _resource(one: Any) -> Any:
@@ -151,6 +162,8 @@ def _problem(screen: Screen, document: Mapping[str, Any]) -> None:
 def _is_long(name: str, value: Any) -> bool:
     if isinstance(value, str):
         return "\n" in value or name in ("diff", "patch")
+    if isinstance(value, dict):
+        return name in _SECTIONS
     found = cast("list[Any]", value) if isinstance(value, list) else []
     return bool(found) and all(isinstance(one, dict) for one in found)
 
