@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import os
 import resource
 import select
@@ -109,10 +110,11 @@ def become(job: dict[str, Any], descriptors: list[int], parent: int) -> None:
     if job["mounts"]:
         stage(list(zip(folders, job["mounts"], strict=True)))
     hand_over(dict(zip(numbers, shown, strict=True)))
-    for which, most in job["limits"]:
-        _, hard = resource.getrlimit(which)
-        least = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(which, (least, least))
+    for which, soft, hard in job["limits"]:
+        _, most = resource.getrlimit(which)
+        if most != resource.RLIM_INFINITY:
+            soft, hard = min(soft, most), min(hard, most)
+        resource.setrlimit(which, (soft, hard))
     if job["uid"] is not None:
         drop(job["uid"])
     if 0 in (os.geteuid(), os.getuid(), os.getegid()):
@@ -177,17 +179,21 @@ def _above(descriptor: int) -> int:
     return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _ABOVE)
 
 
-def rlimits(limits: dict[str, float], groups: frozenset[str], *, as_tenant: bool) -> list[tuple[int, int]]:
-    """Give the limits of each single process (setrlimit(2)); a group holds the same things for all of them together."""
-    found = [
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_MEMLOCK, 65_536),
-        (resource.RLIMIT_FSIZE, int(limits["file_bytes"])),
-        (resource.RLIMIT_NOFILE, max(128, int(limits["open_files"]))),
-        (resource.RLIMIT_CPU, max(1, int(limits["cpu_s"]))),
-    ]
+def rlimits(limits: dict[str, float], groups: frozenset[str], *, as_tenant: bool) -> list[tuple[int, int, int]]:
+    """Give the limits of each single process (setrlimit(2)): which, soft, hard.
+
+    A group holds the same things for all of them together. The processor time has a second's grace between the signal
+    that says why and the one that nobody can ignore.
+    """
+    cpu_s = max(1, math.ceil(limits["cpu_s"]))
+    found = {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_MEMLOCK: 65_536,
+        resource.RLIMIT_FSIZE: int(limits["file_bytes"]),
+        resource.RLIMIT_NOFILE: max(128, int(limits["open_files"])),
+    }
     if "memory" not in groups:
-        found.append((resource.RLIMIT_DATA, int(limits["memory_bytes"])))
+        found[resource.RLIMIT_DATA] = int(limits["memory_bytes"])
     if as_tenant:  # the kernel counts a user's processes, so this wall is one around all runs of a tenant
-        found.append((resource.RLIMIT_NPROC, TENANT_PROCESSES))
-    return found
+        found[resource.RLIMIT_NPROC] = TENANT_PROCESSES
+    return [(resource.RLIMIT_CPU, cpu_s, cpu_s + 1), *((which, most, most) for which, most in found.items())]

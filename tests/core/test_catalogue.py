@@ -10,6 +10,10 @@ from superagent.testing import World, agent, person
 from tests.core.notes import notes_plugin
 
 
+async def missing_sandbox() -> list[tuple[str, bool, str, str]]:
+    return [("sandbox", False, "not there", "install it")]
+
+
 def world(grants: list[Grant] | None = None) -> World:
     here = World(notes_plugin({}), grants=grants)
 
@@ -28,7 +32,7 @@ def world(grants: list[Grant] | None = None) -> World:
         ]
 
     more = [
-        *catalogue.plugin(Shelf(here.kernel), lambda: [("sandbox", False, "install it")]).compile(),
+        *catalogue.plugin(Shelf(here.kernel), missing_sandbox).compile(),
         *jobs.plugin(Invocations(here.kernel, recorded)).compile(),
     ]
     here.kernel.registry = type(here.kernel.registry)([*here.kernel.registry, *more])
@@ -82,7 +86,7 @@ async def test_a_mistyped_name_gets_a_hint_only_of_what_is_visible() -> None:
 
 async def test_capabilities_say_what_is_missing_and_the_cure() -> None:
     found = (await world().run("catalogue.capabilities")).result()["capabilities"]
-    assert {"name": "sandbox", "available": False, "detail": "install it"} in found
+    assert {"name": "sandbox", "available": False, "detail": "not there", "cure": "install it"} in found
 
 
 async def test_the_state_of_a_past_call_comes_from_its_records() -> None:

@@ -53,8 +53,10 @@ async def test_capabilities_say_what_works_here_and_what_does_not(agent: Caller)
 
     by_name = {one["name"]: one for one in found}
     assert by_name["files"]["available"] is True
-    assert by_name["sandbox"]["available"] is False
-    assert by_name["sandbox"]["detail"]
+    if by_name["sandbox"]["available"]:
+        assert "native (bubblewrap)" in by_name["sandbox"]["detail"]
+    else:  # then it says what is missing and how to get it
+        assert by_name["sandbox"]["cure"]
 
 
 # ---- jobs

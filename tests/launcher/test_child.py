@@ -64,11 +64,11 @@ def test_descriptors_are_seen_under_their_numbers_whatever_theirs_were() -> None
 def test_limits_are_lowered_and_never_raised() -> None:
     def work() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (900, 900))
-        limits = [(resource.RLIMIT_NOFILE, 1000), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 12345)]
+        limits = [(resource.RLIMIT_NOFILE, 1000, 1000), (resource.RLIMIT_CORE, 0, 0), (resource.RLIMIT_FSIZE, 5, 12345)]
         with pytest.raises(PermissionError if AS_ROOT else OSError):
             become(job(limits=limits), [os.open("/etc/hostname", os.O_RDONLY)], os.getppid())
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == (900, 900)
-        assert resource.getrlimit(resource.RLIMIT_FSIZE) == (12345, 12345)
+        assert resource.getrlimit(resource.RLIMIT_FSIZE) == (5, 12345)
 
     alone(work)
 
@@ -100,8 +100,8 @@ def test_a_folder_put_in_place_is_seen_by_the_child_alone(tmp_path: Path) -> Non
 
 
 def test_without_a_group_for_memory_each_process_is_limited_and_tenants_share_a_count() -> None:
-    alone_ = dict(rlimits(LIMITS, frozenset(), as_tenant=False))
-    grouped = dict(rlimits(LIMITS, frozenset({"memory", "pids"}), as_tenant=True))
+    alone_ = {which: soft for which, soft, _ in rlimits(LIMITS, frozenset(), as_tenant=False)}
+    grouped = {which: hard for which, _, hard in rlimits(LIMITS, frozenset({"memory", "pids"}), as_tenant=True)}
 
     assert alone_[resource.RLIMIT_DATA] == LIMITS["memory_bytes"]
     assert resource.RLIMIT_NPROC not in alone_

@@ -18,6 +18,7 @@ from superagent.features.catalogue import operations as catalogue
 from superagent.features.settings import operations as settings
 from superagent.features.undo import operations as undo
 from superagent.plugins.files.operations import files
+from superagent.plugins.shell.operations import shell
 from superagent.runtime.policies import EVERYBODY, SYSTEM, built_in, role_names
 
 WORKSPACE, ROOT = "/data/workspaces/default/me", "/srv/app"
@@ -42,7 +43,7 @@ async def upend(ctx: Any, path: WritePath) -> None:
 
 
 PLUGINS = [
-    files, worse, access.plugin(NONE), approvals.plugin(NONE, NONE), audit.plugin(NONE, NONE),
+    files, worse, shell, access.plugin(NONE), approvals.plugin(NONE, NONE), audit.plugin(NONE, NONE),
     catalogue.plugin(NONE, NONE), settings.plugin(NONE), undo.plugin(NONE, NONE),
 ]  # fmt: skip
 OPERATIONS: dict[str, Operation] = {one.name: one for plugin in PLUGINS for one in plugin.compile()}
@@ -68,20 +69,22 @@ TRIES: dict[str, tuple[str, str]] = {
     "undo": ("undo.apply", ""),
     "search": ("catalogue.search", ""),
     "whoami": ("access.whoami", ""),
+    "run": ("shell.exec", WORKSPACE),
+    "run root": ("shell.exec", ROOT),
 }
 
 # one letter a try, in the order above: Allow, asK, Step-up, - deny
 TABLE = {
-    #                  inside root   outside critical state instance people audit everybody
-    "owner":          "AAAA AAA  AA  S  -  --  AA  A  AAA",
-    "instance-owner": "---- ---  --  -  -  AA  --  -  AAA",
-    "admin":          "---- ---  --  -  -  --  AA  -  AAA",
-    "operator":       "AAKK AAK  --  -  -  --  -A  -  AAA",
-    "developer":      "AAAA KKK  KK  K  -  --  --  -  AAA",
-    "viewer":         "A--- A--  --  -  -  --  --  -  AAA",
-    "auditor":        "---- ---  --  -  -  --  --  A  AAA",
-    "agent":          "AAAK KKK  KK  K  -  --  --  -  AAA",
-    "none":           "---- ---  --  -  -  --  --  -  AAA",
+    #                  inside root   outside critical state instance people audit everybody run
+    "owner":          "AAAA AAA  AA  S  -  --  AA  A  AAA  AA",
+    "instance-owner": "---- ---  --  -  -  AA  --  -  AAA  --",
+    "admin":          "---- ---  --  -  -  --  AA  -  AAA  --",
+    "operator":       "AAKK AAK  --  -  -  --  -A  -  AAA  --",
+    "developer":      "AAAA KKK  KK  K  -  --  --  -  AAA  AK",
+    "viewer":         "A--- A--  --  -  -  --  --  -  AAA  --",
+    "auditor":        "---- ---  --  -  -  --  --  A  AAA  --",
+    "agent":          "AAAK KKK  KK  K  -  --  --  -  AAA  A-",
+    "none":           "---- ---  --  -  -  --  --  -  AAA  --",
 }  # fmt: skip
 LETTERS = {"allow": "A", "ask": "K", "step_up": "S", "deny": "-"}
 
@@ -101,7 +104,8 @@ def key(role: str) -> Principal:
 def verdict(who: Principal, what: str, tenant: str = "default", **facts: Any) -> str:
     name, path = TRIES[what]
     operation = OPERATIONS[name]
-    resources = tuple(Resource("path", "local", path, touch.effect) for touch in operation.touched) if path else ()
+    effects = [touch.effect for touch in operation.touched] or [operation.effect]
+    resources = tuple(Resource("path", "local", path, effect) for effect in effects) if path else ()
     origin = "human" if who.kind == "human" else "agent"
     given: dict[str, Any] = {"origin": origin, "risk": operation.risk, "now": 0.0} | facts
     return judged_by(tenant).decide(who, operation, resources, Facts(**given)).verdict

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from superagent.core.context import Context
 from superagent.core.grants import ISOLATION, IsolationLevel
 from superagent.core.ports import Blobs
+from superagent.core.problems import InvalidInput
+from superagent.core.resources import beneath
 from superagent.data.database import Database
 from superagent.runtime.files_reach import FilesReach
 from superagent.runtime.places import Places
@@ -22,7 +25,8 @@ from superagent.runtime.sandbox.users import TenantUsers
 class Sandboxes:
     """The levels of this machine, the users of its tenants, and the launcher, which starts when it is first needed.
 
-    `first_user` and `users` are the range of users, `visible` further folders that commands may read.
+    `first_user` and `users` are the range of users, `visible` further folders that commands may read. Raises
+    `InvalidInput` for folders that must not be seen.
     """
 
     def __init__(
@@ -36,6 +40,8 @@ class Sandboxes:
         users: int,
         filter_of: FilterOf | None = None,
     ) -> None:
+        for folder in visible:
+            _check_visible(folder, places)
         tenants = TenantUsers(database, first_user, users)
         trees = RootTrees(places.state / "sandbox" / "roots", visible)
         self.launcher = Launcher(first_user, users)
@@ -62,3 +68,17 @@ class Sandboxes:
     async def close(self) -> None:
         """End every command and the launcher."""
         await self.launcher.close()
+
+
+def _check_visible(folder: str, places: Places) -> None:
+    real = os.path.realpath(folder)
+    if not folder.startswith("/") or real != folder or not os.path.isdir(real):
+        raise InvalidInput(
+            f"`sandbox.visible`: `{folder}` is no plain absolute path of a folder", hint=f"`{real}` is what it leads to"
+        )
+    closed = places.protected()
+    if closed.covers(real) or closed.contains_one(real) or beneath(str(places.workspaces), real):
+        raise InvalidInput(
+            f"`sandbox.visible`: `{folder}` holds, or lies in, what belongs to the platform itself",
+            hint="name the folders in it that commands need",
+        )

@@ -52,7 +52,8 @@ class NativeRun:
             code = None
         else:
             code = 128 - code if code is not None and code < 0 else code
-            limit = _limit_of(code, said["out_of_memory"], said["refused_processes"])
+            spent = said["cpu_s"] >= self.isolation.amounts["cpu_s"]
+            limit = _limit_of(code, said["out_of_memory"], said["refused_processes"], spent=spent)
         return Ended(code, said["ran"], limit, said["cpu_s"], said["memory_bytes"], said["seconds"])
 
     async def signal(self, number: int) -> None:
@@ -66,10 +67,12 @@ class NativeRun:
         await asyncio.wait([self._child.ended])
 
 
-def _limit_of(code: int | None, out_of_memory: int, refused_processes: int) -> str:
+def _limit_of(code: int | None, out_of_memory: int, refused_processes: int, *, spent: bool) -> str:
     """Name the limit that a command met, by what its groups counted and the signal that it died of."""
     if out_of_memory:
         return "memory"
+    if spent and code == 128 + 9:  # SIGKILL, a second after the signal that says why
+        return "cpu"
     return "processes" if refused_processes else _BY_SIGNAL.get((code or 0) - 128, "")
 
 

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from superagent.runtime.instance_lock import started
+
 USER, GROUP = 1000, 1000
 TOP_LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 EMPTY = ("dev", "home", "opt", "proc", "run", "tmp", "usr", "var/tmp", "workspace")
@@ -39,6 +41,7 @@ WRITTEN = {
     "shells": "/bin/sh\n/bin/bash\n",
 }
 MOST_COPIED = 64 * 1024 * 1024
+MOST_KEPT = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class RootTree:
 
 
 class RootTrees:
-    """Root trees in a folder of their own, one for each state of this machine's `/etc`; older ones are removed.
+    """Root trees in a folder of their own, one for each state of this machine's `/etc`; the oldest are removed.
 
     `places` are further absolute paths that something will be mounted at.
     """
@@ -96,10 +99,19 @@ class RootTrees:
             with contextlib.suppress(OSError):  # another worker was quicker, with the same result
                 os.rename(fresh, place)
             shutil.rmtree(fresh, ignore_errors=True)
-            for old in self._folder.iterdir():
-                if old.name != name and not old.name.startswith("."):
-                    shutil.rmtree(old, ignore_errors=True)
+            self._prune()
         return RootTree(place, tuple(mounted))
+
+    def _prune(self) -> None:
+        """Remove what crashes left half done, and all but the newest few: commands may still run on those."""
+        whole: list[Path] = []
+        for one in self._folder.iterdir():
+            if not one.name.startswith("."):
+                whole.append(one)
+            elif started(int(one.name.rpartition("-")[2])) < 0:
+                shutil.rmtree(one, ignore_errors=True)
+        for old in sorted(whole, key=lambda one: one.stat().st_mtime_ns)[:-MOST_KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
 
     def _build(self, place: Path, mounted: list[str]) -> None:
         for name in EMPTY:
@@ -109,7 +121,7 @@ class RootTrees:
         for name in TOP_LINKS:
             if (self._host / name).is_symlink():
                 os.symlink(os.readlink(self._host / name), place / name)
-        (place / "etc").mkdir()
+        (place / "etc").mkdir(exist_ok=True)
         for name in COPIED:
             _copy(self._host / "etc" / name, place / "etc" / name)
         for name, text in WRITTEN.items():
