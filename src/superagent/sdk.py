@@ -1,9 +1,10 @@
 """The single door for plugin authors: everything a plugin may use, and nothing else of ours."""
 
+from superagent.core.change import Change, resource_of, rights_of
 from superagent.core.commands import SCRIPT, Captured, Command, Ended, Ran
 from superagent.core.connections import Connected, ConnectionType, SecretReach, SecretUse
 from superagent.core.containment import PROFILES, Isolation, Limits
-from superagent.core.context import Change, Context, resource_of, rights_of
+from superagent.core.context import Context
 from superagent.core.grants import Grant, Host, Strict
 from superagent.core.invocation import Call, EffectNote, Outcome, Status
 from superagent.core.operation import Declared, Example, Input, Nothing, Output, Preview, faults_of

@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from collections.abc import Iterable
 from typing import Any
 
 from superagent.core.audit import AuditRecord, decode_record
 from superagent.core.events import LocalBus
 from superagent.core.grants import Grant
-from superagent.core.invocation import Call, Outcome, Status, Ticket
+from superagent.core.invocation import Call, Outcome
 from superagent.core.kernel import Kernel
 from superagent.core.limits import LocalBuckets, Rate
 from superagent.core.plugin import Plugin
 from superagent.core.policy import Policy
-from superagent.core.ports import CapabilityMaker, Hands, Held, Keeper, Kept, Remembered
+from superagent.core.ports import CapabilityMaker, Hands, Keeper
 from superagent.core.principal import Credential, Principal
 from superagent.core.problems import (
     AuditUnavailable,
-    Conflict,
-    IdempotencyMismatch,
-    Locked,
-    NotFound,
-    TooLarge,
     Unauthenticated,
 )
 from superagent.core.registry import Registry
 from superagent.core.resources import Protected
-from superagent.memory import MemoryVeil
+from superagent.memory import MemoryBlobs, MemoryIdempotency, MemoryLocks, MemoryUndo, MemoryVeil, MemoryWork
 
 
 def allow_all() -> list[Grant]:
@@ -149,205 +142,6 @@ class KnownPeople:
     def rate_of(self, principal: Principal) -> Rate | None:
         """Give the one rate, for agents only."""
         return self._rate if principal.kind == "agent" else None
-
-
-class MemoryLocks:
-    """Locks by resource that do not wait."""
-
-    def __init__(self) -> None:
-        self._held: set[tuple[str, str]] = set()
-
-    @asynccontextmanager
-    async def hold(self, tenant: str, resource: str, wait_s: float) -> AsyncGenerator[None]:
-        """Hold a resource. Raises `Locked` at once when it is held."""
-        if (tenant, resource) in self._held:
-            raise Locked(f"`{resource}` is being changed by another call")
-        self._held.add((tenant, resource))
-        try:
-            yield
-        finally:
-            self._held.discard((tenant, resource))
-
-
-class MemoryUndo:
-    """An undo store in a list."""
-
-    def __init__(self) -> None:
-        self.entries: dict[int, Kept] = {}
-        self._numbers = itertools.count(1)
-        self.full = False
-
-    async def add(self, kept: Kept) -> int:
-        """Keep an entry. Raises `TooLarge` while `full`."""
-        if self.full:
-            raise TooLarge("the undo store is full")
-        number = next(self._numbers)
-        self.entries[number] = replace(kept, id=number)
-        return number
-
-    async def close(self, entry: int, after: str | None, data: dict[str, Any] | None = None) -> None:
-        """Note the state that the change left."""
-        kept = self.entries[entry]
-        self.entries[entry] = replace(kept, after=after, closed=True, data=kept.data if data is None else data)
-
-    async def drop(self, entry: int) -> None:
-        """Forget an entry."""
-        del self.entries[entry]
-
-    async def mark_undone(self, entries: Sequence[int], by: str) -> None:
-        """Note who took entries back."""
-        for entry in entries:
-            self.entries[entry] = replace(self.entries[entry], undone_by=by)
-
-    async def reopen(self, tenant: str, by: str) -> None:
-        """Forget that entries were taken back."""
-        for entry in [one for one in self.entries.values() if one.undone_by == by]:
-            self.entries[entry.id] = replace(entry, undone_by="")
-
-    async def of(
-        self,
-        tenant: str,
-        *,
-        ids: Sequence[str] = (),
-        session: str = "",
-        principal: str = "",
-        since: float = 0.0,
-        limit: int = 1000,
-    ) -> list[Kept]:
-        """Give entries, oldest first."""
-
-        found = [one for one in self.entries.values() if one.tenant == tenant and one.at >= since]
-        found = [one for one in found if not ids or not set(ids).isdisjoint((one.invocation, *one.callers))]
-        found = [one for one in found if session in ("", one.session) and principal in ("", one.principal)]
-        return found[:limit]
-
-
-class MemoryIdempotency:
-    """Idempotency keys in a dictionary."""
-
-    def __init__(self) -> None:
-        self._rows: dict[tuple[str, str, str, str], tuple[str, str, Outcome | None]] = {}
-
-    async def begin(self, ticket: Ticket) -> Remembered | None:
-        """Remember a call, or give the earlier one. Raises `IdempotencyMismatch`."""
-        key, own = _key_of(ticket), ticket.invocation.id
-        row = self._rows.setdefault(key, (own, ticket.input_digest, None))
-        if row[1] != ticket.input_digest:
-            raise IdempotencyMismatch("this key was used with another input")
-        return None if row[0] == own else Remembered(row[0], row[2])
-
-    async def finish(self, ticket: Ticket, outcome: Outcome) -> None:
-        """Remember an outcome."""
-        self._rows[_key_of(ticket)] = (ticket.invocation.id, ticket.input_digest, outcome)
-
-    async def forget(self, ticket: Ticket) -> None:
-        """Forget a call."""
-        self._rows.pop(_key_of(ticket), None)
-
-
-def _key_of(ticket: Ticket) -> tuple[str, str, str, str]:
-    principal = ticket.invocation.principal
-    return principal.tenant, principal.id, ticket.operation.name, ticket.invocation.call.key
-
-
-class MemoryWork:
-    """Stored invocations in dictionaries."""
-
-    def __init__(self) -> None:
-        self._held: dict[str, Held] = {}
-        self._outcomes: dict[str, Outcome] = {}
-        self._events: dict[str, list[bytes]] = {}
-
-    async def hold(self, held: Held) -> None:
-        """Store an invocation."""
-        self._held[held.id] = held
-
-    async def ask(self, held: Held) -> Held:
-        """Store an invocation that waits, or give the same one that waits already."""
-
-        def mark(one: Held) -> tuple[object, ...]:
-            call = one.invocation
-            return one.tenant, one.state, one.hash, call.principal.ids, call.call.session, one.until > held.at
-
-        found = next(
-            (replace(one, asked=one.asked + 1) for one in self._held.values() if mark(one) == mark(held)), held
-        )
-        self._held[found.id] = found
-        return found
-
-    async def get(self, tenant: str, id: str) -> Held | None:
-        """Give one, None when there is none."""
-        found = self._held.get(id)
-        return found if found and found.tenant == tenant else None
-
-    async def waiting(self, tenant: str, limit: int = 200, after: str = "") -> list[Held]:
-        """Give what waits for approval, oldest first."""
-        mine = (
-            one
-            for one in self._held.values()
-            if one.tenant == tenant and one.state is Status.WAITING and one.id > after
-        )
-        return sorted(mine, key=lambda one: one.id)[:limit]
-
-    async def approve(self, tenant: str, id: str, by: str) -> Held:
-        """Add an approval. Raises `Conflict`."""
-        held = self._held[id]
-        if held.state is not Status.WAITING or by in held.approved_by:
-            raise Conflict("it no longer waits for you")
-        self._held[id] = replace(held, approved_by=(*held.approved_by, by))
-        return self._held[id]
-
-    async def move(self, tenant: str, id: str, sources: Sequence[Status], target: Status) -> bool:
-        """Change the state if it is one of `sources`."""
-        held = await self.get(tenant, id)
-        if held is None or held.state not in sources:
-            return False
-        self._held[id] = replace(held, state=target)
-        return True
-
-    async def finish(self, tenant: str, outcome: Outcome) -> None:
-        """Store what came of it."""
-        self._outcomes[outcome.invocation] = outcome
-        held = self._held.get(outcome.invocation)
-        if held is not None:
-            self._held[held.id] = replace(held, state=outcome.status)
-
-    async def outcome(self, tenant: str, id: str) -> Outcome | None:
-        """Give a stored outcome."""
-        return self._outcomes.get(id)
-
-    async def append(self, tenant: str, id: str, event: bytes) -> int:
-        """Store an event and give its number."""
-        self._events.setdefault(id, []).append(event)
-        return len(self._events[id])
-
-    async def events(self, tenant: str, id: str, after: int, limit: int = 500) -> list[tuple[int, bytes]]:
-        """Give stored events after a number."""
-        return list(enumerate(self._events.get(id, []), 1))[after : after + limit]
-
-
-class MemoryBlobs:
-    """Large results in a dictionary."""
-
-    def __init__(self) -> None:
-        self._data: dict[str, tuple[str, str, bytes]] = {}
-
-    async def put(
-        self, tenant: str, principal: str, chunks: AsyncIterator[bytes], *, what: str = "blob", shares: bool = False
-    ) -> str:
-        """Store bytes and give their handle."""
-        handle = f"{what}_{len(self._data) + 1}"
-        self._data[handle] = (tenant, principal, b"".join([chunk async for chunk in chunks]))
-        return handle
-
-    async def read(
-        self, tenant: str, principal: str, handle: str, offset: int = 0, limit: int = 65_536
-    ) -> tuple[bytes, int]:
-        """Give (bytes, whole size). Raises `NotFound`."""
-        found = self._data.get(handle)
-        if found is None or found[:2] != (tenant, principal):
-            raise NotFound(f"there is no result `{handle}`")
-        return found[2][offset : offset + limit], len(found[2])
 
 
 class World:

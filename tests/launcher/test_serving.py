@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Generator
 from pathlib import Path
 
@@ -364,12 +363,13 @@ def test_when_the_launcher_is_killed_its_sandboxes_die_and_the_next_one_tidies_u
 @pytest.mark.parametrize("who", WHO)
 def test_a_launcher_killed_while_it_starts_things_leaves_nothing_behind(who: str) -> None:
     names: list[str] = []
-    for turn in range(6):
+    for turn in range(5):
         with launcher(who) as one:
             names.append(one.hear("hello")["name"])
             for _ in range(4):
                 one.start("sh", "-c", "setsid sleep 543210 & sleep 543210")
-            time.sleep(0.01 * turn)  # another moment each time: in the fork, in bubblewrap, in the command
+            for _ in range(turn):  # another moment each time: in the fork, in bubblewrap, in the command
+                one.hear("started")
             os.kill(one.pid, signal.SIGKILL)
             one.gone()
     with launcher(who) as last:
