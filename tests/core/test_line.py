@@ -337,6 +337,10 @@ async def test_a_nested_call_that_asks_fails_the_parent() -> None:
     outcome = await here.run("notes.copy_by_calls", {"source": "a", "target": "b"})
     assert outcome.problem is not None
     assert outcome.problem.slug == "needs-approval"
+    assert "`notes.write` on `connection://-/b` inside `notes.copy_by_calls`" in outcome.problem.detail
+    (refused,) = [one for one in here.audit.records if one.kind == "refused"]
+    assert (refused.operation, refused.problem, refused.decision) == ("notes.write", "needs-approval", "ask")
+    assert refused.parent == outcome.invocation
 
 
 async def test_a_large_output_comes_as_a_handle() -> None:

@@ -186,7 +186,10 @@ class Pipeline:
         if isinstance(ticket, Outcome):
             return ticket.result()
         if ticket.decision.verdict == "ask":
-            raise NeedsApproval(f"`{operation}` inside `{parent.call.operation}` needs a person's approval")
+            on = " on " + ", ".join(f"`{one.id}`" for one in ticket.resources[:5]) if ticket.resources else ""
+            problem = NeedsApproval(f"`{operation}`{on} inside `{parent.call.operation}` needs a person's approval")
+            self.refuse(ticket.invocation, problem, ticket.input_digest, ticket.decision.verdict)
+            raise problem
         outcome = await self.perform(ticket)
         ctx.effects.extend(outcome.effects)
         return outcome.result()
