@@ -105,7 +105,8 @@ class Run:
             most = self.rusage.ru_maxrss * 1024 if most is None else most
         return {
             "code": self.code,
-            "ran": self.ran or self.ending,
+            # bubblewrap that could not set up says so with an exit code; one that died of a signal was killed
+            "ran": self.ran or self.ending or (self.code is not None and self.code < 0),
             "why": self.why,
             "cpu_s": round(spent or 0.0, 6),
             "memory_bytes": most or 0,

@@ -70,6 +70,8 @@ class RunReach:
         user = await self._owners.of(ctx.tenant)
         if user is not None:
             await ctx.thread(self._owners.hand_over, ctx.tenant, workspace, user)
+        if command.stdin_blob:  # looked at before anything starts
+            await self._blobs.read(ctx.tenant, ctx.principal.id, command.stdin_blob, 0, 0)
         pipes = Pipes(min(command.inline_bytes, MOST_INLINE), self._store)
         try:
             self._hand(pipes, command)

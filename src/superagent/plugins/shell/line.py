@@ -82,7 +82,7 @@ async def run(ctx: Context, command: Command) -> Finished:
 def stdin_of(text: str | None, encoding: InputEncoding, blob: str | None) -> bytes:
     """Give the bytes of an input. Raises `InvalidInput` for text that is no base64, or for two inputs."""
     if text is not None and blob is not None:
-        raise InvalidInput("give either `stdin` or `stdin_blob`")
+        raise InvalidInput("there are two inputs", hint="give either `stdin` or `stdin_blob`")
     if encoding == "utf-8":
         return (text or "").encode()
     try:

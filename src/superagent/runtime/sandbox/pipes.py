@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator
 
 from superagent.core.commands import Captured, Ended
+from superagent.core.problems import Problem
 from superagent.runtime.sandbox.backend import Running
 from superagent.runtime.sandbox.output import Budget, Store, Stream
 
@@ -61,17 +62,21 @@ class Pipes:
     async def carry(self, running: Running, output_bytes: int) -> tuple[Ended, Captured, Captured]:
         """Read and feed until the command has ended; when this is cancelled, the command is ended first.
 
-        Raises `SandboxUnavailable` when it could not be set up.
+        Raises `SandboxUnavailable` when it could not be set up, and what the chunks of its input raise: half of an
+        input must not pass for all of it, so the command is ended then.
         """
         self.handed_over()
         ending: list[asyncio.Task[None]] = []
         budget = Budget(output_bytes, lambda: ending.append(asyncio.ensure_future(running.kill("output"))))
         tasks = [asyncio.ensure_future(one.captured(budget)) for one in (self.stdout, self.stderr)]
-        feeding = [asyncio.ensure_future(feed(*self._input))] if self._input is not None else []
+        feeding = [asyncio.ensure_future(_fed(running, *self._input))] if self._input is not None else []
         self._input = None
         try:
             ended = await running.wait()
             stdout, stderr = await asyncio.gather(*tasks)
+            for one in feeding:
+                if one.done():
+                    one.result()
             return ended, stdout, stderr
         finally:
             await _gone(running)
@@ -90,6 +95,14 @@ async def _gone(running: Running) -> None:
         except asyncio.CancelledError:
             continue  # it is remembered by whoever cancelled: this only takes a moment
     killing.cancel()
+
+
+async def _fed(running: Running, descriptor: int, chunks: AsyncIterator[bytes]) -> None:
+    try:
+        await feed(descriptor, chunks)
+    except Problem:
+        await running.kill()
+        raise
 
 
 async def feed(descriptor: int, chunks: AsyncIterator[bytes]) -> None:

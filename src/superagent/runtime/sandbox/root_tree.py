@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 import stat
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,7 @@ class RootTrees:
         self._folder = folder
         self._places = places
         self._host = host
+        self._lock = threading.Lock()
         self._known: tuple[str, RootTree] | None = None
 
     def current(self) -> RootTree:
@@ -69,10 +71,11 @@ class RootTrees:
 
         What was installed since is noticed by the times of the folders and files that are copied.
         """
-        name = self._digest()
-        if self._known is None or self._known[0] != name:
-            self._known = name, self._prepared(name)
-        return self._known[1]
+        with self._lock:
+            name = self._digest()
+            if self._known is None or self._known[0] != name:
+                self._known = name, self._prepared(name)
+            return self._known[1]
 
     def _digest(self) -> str:
         state = hashlib.sha256(repr((sorted(WRITTEN.items()), self._places)).encode())
