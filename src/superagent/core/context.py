@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from superagent.core.changes import RIGHTS, Change, resource_of
 from superagent.core.connections import SecretReach
 from superagent.core.containment import Isolation
 from superagent.core.invocation import EffectNote, Invocation, Ticket
@@ -22,28 +23,6 @@ from superagent.core.resources import Effect, Resource
 
 T = TypeVar("T")
 UNDO_KEPT_S = 7 * 86_400.0
-_RIGHTS = "judged_as"
-
-
-class Change:
-    """One change under way; call `after` when you know the digest of the state you leave."""
-
-    __slots__ = ("after_digest", "entry", "kept_digest", "resource", "theirs")
-
-    def __init__(self, resource: Resource, entry: int, kept_digest: str | None) -> None:
-        self.resource = resource
-        self.entry = entry
-        self.kept_digest = kept_digest
-        self.after_digest: str | None = None
-        self.theirs = False
-
-    def untouched(self) -> None:
-        """Say that the body, which is about to fail, changed nothing: what stands there now is somebody else's."""
-        self.theirs = True
-
-    def after(self, digest: str) -> None:
-        """Name the state the change leaves, so that an undo can tell whether somebody changed it since."""
-        self.after_digest = digest
 
 
 class Line(Protocol):
@@ -362,7 +341,7 @@ class Context:
 
     def _with_rights(self, data: dict[str, Any]) -> dict[str, Any]:
         # an undo is open to everybody; whoever takes it back needs the rights to what it took back itself
-        return data if self._judged is self.operation else data | {_RIGHTS: self._judged.name}
+        return data if self._judged is self.operation else data | {RIGHTS: self._judged.name}
 
     def _kept(self, resource: Resource, data: dict[str, Any], before: str | None, size: int) -> Kept:
         now = self.now
@@ -392,15 +371,3 @@ class Context:
         settled = await keeper.settle(self, change.resource, data)
         await self._hands.undo.close(change.entry, after, settled if settled != data else None)
         self.effects.append(EffectNote(change.resource.id, change.resource.effect.name, change.kept_digest, after))
-
-
-def resource_of(kept: Kept) -> Resource:
-    """Give the resource a kept entry speaks of, under the effect of putting it back."""
-    kind, _, rest = kept.resource.partition("://")
-    authority, _, path = rest.partition("/")
-    return Resource(kind, authority, f"/{path}" if kind == "path" else path, Effect.CHANGE)
-
-
-def rights_of(kept: Kept) -> str:
-    """Give the operation whose grants say who may take this back: of an undo, the one that it took back."""
-    return str(kept.data.get(_RIGHTS, kept.operation))

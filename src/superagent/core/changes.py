@@ -1,0 +1,42 @@
+"""Changes: one change under way, and what a kept entry says of the one that was made."""
+
+from __future__ import annotations
+
+from superagent.core.ports import Kept
+from superagent.core.resources import Effect, Resource
+
+RIGHTS = "judged_as"
+"""Where kept data names the operation by whose grants the change was judged, when that is not the one that made it."""
+
+
+class Change:
+    """One change under way; call `after` when you know the digest of the state you leave."""
+
+    __slots__ = ("after_digest", "entry", "kept_digest", "resource", "theirs")
+
+    def __init__(self, resource: Resource, entry: int, kept_digest: str | None) -> None:
+        self.resource = resource
+        self.entry = entry
+        self.kept_digest = kept_digest
+        self.after_digest: str | None = None
+        self.theirs = False
+
+    def untouched(self) -> None:
+        """Say that the body, which is about to fail, changed nothing: what stands there now is somebody else's."""
+        self.theirs = True
+
+    def after(self, digest: str) -> None:
+        """Name the state the change leaves, so that an undo can tell whether somebody changed it since."""
+        self.after_digest = digest
+
+
+def resource_of(kept: Kept) -> Resource:
+    """Give the resource a kept entry speaks of, under the effect of putting it back."""
+    kind, _, rest = kept.resource.partition("://")
+    authority, _, path = rest.partition("/")
+    return Resource(kind, authority, f"/{path}" if kind == "path" else path, Effect.CHANGE)
+
+
+def rights_of(kept: Kept) -> str:
+    """Give the operation whose grants say who may take this back: of an undo, the one that it took back."""
+    return str(kept.data.get(RIGHTS, kept.operation))
