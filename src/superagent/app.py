@@ -239,7 +239,9 @@ async def open_installation(
             capabilities={
                 "files": lambda ctx: FilesReach(ctx, roots, protected),
                 "run": lambda ctx: sandbox.reach(ctx, FilesReach(ctx, roots, protected), blobs),
-                "secret": lambda ctx: SqlSecretReach(ctx, secret_store, connection_store, audit_port),
+                "secret": lambda ctx: SqlSecretReach(
+                    ctx, secret_store, connection_store, audit_port, hands.connections
+                ),
                 "net": network.reach,
                 "views": lambda ctx: ViewsReach(ctx, views),
             },

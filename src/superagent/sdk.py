@@ -1,8 +1,8 @@
 """The single door for plugin authors: everything a plugin may use, and nothing else of ours."""
 
-from superagent.core.change import Change, resource_of, rights_of
+from superagent.core.changes import Change, resource_of, rights_of
 from superagent.core.commands import SCRIPT, Captured, Command, Ended, Ran
-from superagent.core.connections import Connected, ConnectionType, SecretReach, SecretUse
+from superagent.core.connections import Connected, ConnectionType, SecretReach, SecretUse, Shown
 from superagent.core.containment import PROFILES, Isolation, Limits
 from superagent.core.context import Context
 from superagent.core.grants import Grant, Host, Strict
@@ -60,7 +60,7 @@ __all__ = [
     "Example", "Fault", "Fix", "Grant", "Host", "Input", "Internal", "InvalidInput", "Isolation", "Keeper", "Kept",
     "Limits", "Locked", "NotFound", "Nothing", "Outcome", "Output", "Overloaded", "Performed", "Plugin", "Preview",
     "Principal", "Problem", "Ran", "ReadPath", "ReadWritePath", "Redactor", "Resource", "Risk", "Secret",
-    "SecretName", "SecretReach", "SecretText", "SecretUse", "Status", "Strict", "TooLarge", "Touches", "Unavailable",
-    "Url", "WritePath", "canonical_host", "canonical_path", "faults_of", "glob_of", "put_back", "redact",
+    "SecretName", "SecretReach", "SecretText", "SecretUse", "Shown", "Status", "Strict", "TooLarge", "Touches",
+    "Unavailable", "Url", "WritePath", "canonical_host", "canonical_path", "faults_of", "glob_of", "put_back", "redact",
     "resource_of", "rights_of",
 ]  # fmt: skip

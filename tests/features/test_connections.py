@@ -316,7 +316,9 @@ async def server(good: str) -> AsyncGenerator[tuple[str, list[bytes]]]:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         asked.append(head)
-        status = b"503 no" if b" /broken " in head else b"204 fine" if good.encode() in head else b"401 no"
+        status = (
+            b"503 no" if b" /broken " in head else b"204 fine" if good.lower().encode() in head.lower() else b"401 no"
+        )
         writer.write(b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
         await writer.drain()
         writer.close()
@@ -355,7 +357,7 @@ async def test_a_connection_is_tried_with_its_secret(made: Stores, options: dict
     assert [kind for kind, _, _ in here.told("secrets.resolve")] == ["event"] * 3
 
 
-@pytest.mark.parametrize("value", ["two\r\nX-Evil: 1", "pässword-of-it", "a\0b-and-more"])
+@pytest.mark.parametrize("value", ["two\r\nX-Evil: 1", "pässword-of-it", "a\0b-and-more", " space-around-it "])
 async def test_a_secret_that_cannot_stand_in_a_header_is_not_sent(made: Stores, value: str) -> None:
     here = SecretWorld(made, net=lambda ctx: PlainNet())  # pyright: ignore[reportUnknownLambdaType]
     await here.put("token", value)
@@ -438,12 +440,20 @@ async def _never(ctx: Context, connected: Connected) -> str:
 
 @pytest.mark.asyncio(loop_scope="session")
 async def test_over_http_a_connection_is_made_seen_and_tried(tmp_path_factory: pytest.TempPathFactory) -> None:
-    async with house_in(tmp_path_factory.mktemp("connected") / "data") as house:
+    data = tmp_path_factory.mktemp("connected") / "data"
+    data.mkdir(mode=0o700)
+    (data / "superagent.toml").write_text('[net]\nallow_private = ["127.0.0.1/32", "::1/128"]\n')
+    good = f"authorization: bearer {VALUE}"
+    async with house_in(data) as house, server(good) as (address, asked):
         await house.owner.done("secrets.put", {"name": "token", "value": VALUE})
-        made = await house.owner.call("connections.create", GITHUB)
+        local = GITHUB | {"endpoint": address.replace("127.0.0.1", "localhost")}
+        made = await house.owner.call("connections.create", local)
         assert made.status_code == 200, made.text
-        tried = await house.owner.call("connections.test", {"name": "github"})
-        problem_of(tried, 503, "unavailable")
+        tried = await house.owner.done("connections.test", {"name": "github"})
+        assert tried["said"].endswith(" answered 204")
+        await house.owner.done("secrets.put", {"name": "token", "value": "another-value-of-it"})
+        problem_of(await house.owner.call("connections.test", {"name": "github"}), 403, "denied")
+        assert len(asked) == 2
         undone = await house.owner.http.post(f"/v1/invocations/{made.headers['x-invocation-id']}/undo")
         assert undone.status_code == 200, undone.text
         assert (await house.owner.done("connections.list"))["connections"] == []

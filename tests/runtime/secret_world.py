@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from superagent.core.connections import Connected, SecretUse
+from superagent.core.connections import Connected, ConnectionType, SecretUse
 from superagent.core.grants import Grant
 from superagent.core.invocation import Outcome
 from superagent.core.principal import Principal, Secret
@@ -12,6 +12,7 @@ from superagent.features.connections import operations as connections
 from superagent.features.secrets import operations as secrets
 from superagent.features.undo import operations as undo
 from superagent.runtime.connections import SqlConnections
+from superagent.runtime.egress.injection import Injection
 from superagent.runtime.named_keepers import ConnectionKeeper, SecretKeeper
 from superagent.runtime.secret_reach import SqlSecretReach
 from superagent.runtime.secrets import SqlSecrets
@@ -57,6 +58,13 @@ def users() -> Plugin:
         """Look at a connection without using it."""
         return Said(text=(await ctx.secret.connection(connection)).endpoint)
 
+    @plugin.operation(name="use.header", risk=Risk.LOW, effect=Effect.READ)
+    async def header(ctx: Context, connection: Connection) -> Said:
+        """Say what a proxy would be given to add on the way out."""
+        shown = await ctx.secret.header(connection)
+        added = Injection.of(shown.host, shown.header, shown.value)
+        return Said(text=f"{added.endpoint} {added.header}: {added.value.reveal()}")
+
     @plugin.operation(name="use.nothing", risk=Risk.LOW, effect=Effect.READ, reaches=())
     async def nothing(ctx: Context, connection: Connection) -> Said:
         """Use a secret without having declared it."""
@@ -71,7 +79,7 @@ class SecretWorld:
     def __init__(self, made: Stores, *grants: Grant, extra: tuple[Plugin, ...] = (), **capabilities: Any) -> None:
         self.secrets = SqlSecrets(made.database, made.keys, made.clock)
         self.connections = SqlConnections(made.database, made.clock)
-        types: dict[str, Any] = {}
+        types = self.types = dict[str, ConnectionType]()
         plugins = [
             secrets.plugin(self.secrets),
             connections.plugin(self.connections, types, self.secrets.entry),
@@ -96,7 +104,7 @@ class SecretWorld:
         self.world.kernel.registry = type(registry)([*registry, *taking_back.compile()])
 
     def _reach(self, ctx: Any) -> SqlSecretReach:
-        return SqlSecretReach(ctx, self.secrets, self.connections, self.world.audit)
+        return SqlSecretReach(ctx, self.secrets, self.connections, self.world.audit, self.types)
 
     async def run(self, operation: str, input: dict[str, Any], *, by: Principal = ADA, **call: Any) -> Outcome:
         """Take a call through the line."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,22 @@ async def test_while_they_overlap_both_values_are_given_and_both_are_redacted(ma
     outcome = await here.run(ASK, {"connection": "github"})
 
     assert outcome.result() == {"text": "shown [secret token] shown [secret token]", "values": 2}
+
+
+async def test_a_proxy_is_given_the_header_that_shows_the_secret(made: Stores) -> None:
+    here = await world(made)
+    outcome = await here.run("use.header", {"connection": "github"})
+    assert outcome.result()["text"] == "api.example.org:443 Authorization: Bearer [secret token]"
+    assert [kind for kind, _, _ in here.told("secrets.resolve")] == ["event"]
+
+
+async def test_a_secret_that_goes_in_no_header_is_not_given_for_one(made: Stores) -> None:
+    here = await world(made)
+    here.types["http"] = dataclasses.replace(here.types["http"], shows=None)
+    assert slug(await here.run("use.header", {"connection": "github"})) == "unavailable"
+    del here.types["http"]
+    assert slug(await here.run("use.header", {"connection": "github"})) == "unavailable"
+    assert here.told("secrets.resolve") == []
 
 
 async def test_a_connection_can_be_looked_at_without_its_value(made: Stores) -> None:
@@ -222,7 +239,7 @@ async def test_an_operation_that_did_not_declare_it_has_no_secrets(made: Stores)
 async def test_outside_of_its_call_nothing_can_be_had(made: Stores) -> None:
     here = await world(made)
     assert present.get() is None
-    reach = SqlSecretReach(_Nothing(), here.secrets, here.connections, here.world.audit)  # pyright: ignore[reportArgumentType]
+    reach = SqlSecretReach(_Nothing(), here.secrets, here.connections, here.world.audit, {})  # pyright: ignore[reportArgumentType]
     with pytest.raises(Internal, match="while its call runs"):
         await reach.resolve("github")
 

@@ -33,7 +33,17 @@ class Connected:
     options: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A secret as one host is shown it: a header, and its whole value."""
+
+    host: str
+    header: str
+    value: Secret
+
+
 ConnectionTest = Callable[..., Awaitable[str]]
+Shows = Callable[[Connected, Secret], Shown]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +51,14 @@ class ConnectionType:
     """A kind of connection: which URL schemes its endpoint may have, what its options are, and how to try one.
 
     `test` takes the context of `connections.test` and a `Connected`; it gives one line that says what answered, or
-    raises what stands against it.
+    raises what stands against it. `shows` says in which header the secret goes; None where it goes in none.
     """
 
     name: str
     schemes: tuple[str, ...]
     options: type[Input]
     test: ConnectionTest
+    shows: Shows | None = None
 
 
 class SecretReach(Protocol):
@@ -62,6 +73,13 @@ class SecretReach(Protocol):
 
     async def candidates(self, name: str, *, host: str = "", job: str = "") -> list[Secret]:
         """Give the value in force and, while they overlap, the one it replaces; otherwise as `resolve`."""
+        ...
+
+    async def header(self, name: str) -> Shown:
+        """Give the header in which a connection shows its secret, for whoever sends it in place of the caller.
+
+        Raises as `resolve` does, and `Unavailable` for a type of connection that shows its secret in no header.
+        """
         ...
 
     async def connection(self, name: str) -> Connected:

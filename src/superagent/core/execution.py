@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from superagent.core.change import resource_of, rights_of
+from superagent.core.changes import resource_of, rights_of
 from superagent.core.context import UNDO_KEPT_S, Context, Line
 from superagent.core.current import CALL
 from superagent.core.invocation import Invocation, Outcome, Status, Ticket, Undo

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from superagent.core.connections import ConnectionTest, ConnectionType
+from superagent.core.connections import ConnectionTest, ConnectionType, Shows
 from superagent.core.operation import Declared, Example, Input, Operation, Scope, compile_operation
 from superagent.core.ports import Keeper
 from superagent.core.resources import Effect, Risk
@@ -75,12 +75,12 @@ class Plugin:
         self.keepers[kind] = keeper
 
     def connection(
-        self, type: str, *, schemes: tuple[str, ...], options: type[Input] = Input
+        self, type: str, *, schemes: tuple[str, ...], options: type[Input] = Input, shows: Shows | None = None
     ) -> Callable[[ConnectionTest], ConnectionTest]:
         """Provide a type of connection by the function that tries one: `(ctx, connected) -> what answered`."""
 
         def declare(test: ConnectionTest) -> ConnectionTest:
-            self.connections[type] = ConnectionType(type, schemes, options, test)
+            self.connections[type] = ConnectionType(type, schemes, options, test, shows)
             return test
 
         return declare

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from superagent.core.audit import AuditRecord, Kind
-from superagent.core.connections import Connected, SecretUse
+from superagent.core.connections import Connected, ConnectionType, SecretUse, Shown
 from superagent.core.context import Context
 from superagent.core.patterns import HostPattern
 from superagent.core.ports import Audit
 from superagent.core.principal import Secret
-from superagent.core.problems import Conflict, Denied, Internal, Problem
+from superagent.core.problems import Conflict, Denied, Internal, Problem, Unavailable
 from superagent.core.resources import Resource, canonical_host
 from superagent.core.rules import SECRET
 from superagent.runtime.connections import Definition, SqlConnections
@@ -33,8 +34,16 @@ class _Found:
 class SqlSecretReach:
     """Fill the port `SecretReach` from the stores, for the context of one call."""
 
-    def __init__(self, ctx: Context, secrets: SqlSecrets, connections: SqlConnections, audit: Audit) -> None:
+    def __init__(
+        self,
+        ctx: Context,
+        secrets: SqlSecrets,
+        connections: SqlConnections,
+        audit: Audit,
+        types: Mapping[str, ConnectionType],
+    ) -> None:
         self._ctx = ctx
+        self._types = types
         self._secrets = secrets
         self._connections = connections
         self._audit = audit
@@ -63,6 +72,17 @@ class SqlSecretReach:
         for version in found.versions:
             redactor.add(found.secret, version.value)
         return [version.value for version in found.versions]
+
+    async def header(self, name: str) -> Shown:
+        """Give the header in which a connection shows its secret."""
+        connected = await self.connection(name)
+        kind = self._types.get(connected.type)
+        if kind is None or kind.shows is None:
+            raise Unavailable(
+                f"a connection of the type `{connected.type}` shows its secret in no header",
+                hint="name a connection of another type, such as `http`",
+            )
+        return kind.shows(connected, await self.resolve(name))
 
     async def connection(self, name: str) -> Connected:
         """Give a connection without any value."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from superagent.sdk import Conflict, Connected, Context, Denied, Input, Plugin, Unavailable
+from superagent.sdk import Conflict, Connected, Context, Denied, Input, Plugin, Secret, Shown, Unavailable
 
 TRY_S = 20.0
 
@@ -20,7 +20,20 @@ class HttpOptions(Input):
 
 def provide(plugin: Plugin) -> None:
     """Let a plugin provide the type."""
-    plugin.connection("http", schemes=("https", "http"), options=HttpOptions)(answered)
+    plugin.connection("http", schemes=("https", "http"), options=HttpOptions, shows=shown)(answered)
+
+
+def shown(connected: Connected, secret: Secret) -> Shown:
+    """Give the header that shows a secret. Raises `Conflict` for one that no header can hold."""
+    value, options = secret.reveal(), HttpOptions.model_validate(connected.options)
+    if not (value.isascii() and value.isprintable() and value == value.strip()):
+        raise Conflict(
+            f"the secret `{connected.secret}` cannot stand in a header",
+            hint="a header holds one line of ASCII, without space around it",
+        )
+    if options.auth == "bearer":
+        return Shown(connected.host, "Authorization", Secret(f"Bearer {value}"))
+    return Shown(connected.host, options.header, secret)
 
 
 async def answered(ctx: Context, connected: Connected) -> str:
@@ -32,7 +45,8 @@ async def answered(ctx: Context, connected: Connected) -> str:
             f"`{connected.name}` cannot be tried: this installation has no way out to the network",
             hint="the connection is kept as it is; `catalogue.capabilities` says what works here",
         ) from None
-    headers = await _headers(ctx, connected)
+    header = await ctx.secret.header(connected.name) if connected.secret else None
+    headers = [(header.header, header.value.reveal())] if header else []
     answer = await net.http.request("HEAD", connected.endpoint, headers=headers, follow=0, timeout_s=TRY_S)
     status: int = answer.status
     if status in (401, 403, 407):
@@ -43,15 +57,3 @@ async def answered(ctx: Context, connected: Connected) -> str:
     if status >= 500:
         raise Unavailable(f"`{connected.host}` does not work now ({status})", hint="try again later")
     return f"{connected.host} answered {status}"
-
-
-async def _headers(ctx: Context, connected: Connected) -> list[tuple[str, str]]:
-    if not connected.secret:
-        return []
-    value = (await ctx.secret.resolve(connected.name)).reveal()
-    if not (value.isascii() and value.isprintable()):
-        raise Conflict(
-            f"the secret `{connected.secret}` cannot stand in a header", hint="a header holds one line of ASCII"
-        )
-    options = HttpOptions.model_validate(connected.options)
-    return [("Authorization", f"Bearer {value}") if options.auth == "bearer" else (options.header, value)]

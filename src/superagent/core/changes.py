@@ -1,4 +1,4 @@
-"""Changes: one under way, and what a kept one says of what it changed and who may take it back."""
+"""Changes: one change under way, and what a kept entry says of the one that was made."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from superagent.core.ports import Kept
 from superagent.core.resources import Effect, Resource
 
 RIGHTS = "judged_as"
-"""Where kept data says by which operation's grants its change was judged, if not by its own."""
+"""Where kept data names the operation by whose grants the change was judged, when that is not the one that made it."""
 
 
 class Change:
