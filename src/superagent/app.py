@@ -287,7 +287,7 @@ async def open_installation(
         for held in await work.at_start():
             if takes_up:
                 kernel.resume(held)
-        stores = (work, idempotency, undo_store, blobs, secret_store, left, _Sweeping(views))
+        stores = (work, idempotency, undo_store, blobs, secret_store, left, _Sweeping(views), network.journal)
         ticker = asyncio.create_task(_tick(kernel, policies, identity, work, stores))
         try:
             yield Installation(kernel, loaded, places, index, audit_log, sandbox, first_start, network)

@@ -21,7 +21,7 @@ from superagent.runtime.net.resolver import system_resolver
 from superagent.runtime.net.trust import outgoing, system_bundle
 from superagent.runtime.net.upstream import Headers, Upstream
 from superagent.runtime.net.wire import Wire
-from superagent.testing import AuditSpy
+from superagent.testing import AuditSpy, FakeClock
 from tests.runtime.net.certificates import Authority
 from tests.runtime.net.outside import LOOPBACK, Names, listening, ok, site
 
@@ -191,6 +191,17 @@ def test_authorities_are_those_of_the_machine_and_not_of_the_environment(
     (tmp_path / "noise.pem").write_text("no certificate")
     with pytest.raises(Unavailable, match=r"net\.ca_file"):
         outgoing(str(tmp_path / "noise.pem"))
+
+
+async def test_a_flood_that_has_ended_is_counted_while_the_platform_runs() -> None:
+    audit, clock = AuditSpy(), FakeClock()
+    journal = Journal(audit.note, clock.now)
+    for _ in range(100):
+        journal.refused(Whose("call", "t", "w"), "evil.test:443", "no rule reaches it", "sandbox")
+    assert await journal.sweep() == 0
+    clock.advance(11)
+    assert await journal.sweep() == 1
+    assert sum(one.count for one in audit.records) == 100
 
 
 def test_the_journal_lists_the_first_and_counts_the_rest_whatever_the_name() -> None:

@@ -96,17 +96,21 @@ class Journal:
             )
         )  # fmt: skip
 
-    def settle(self) -> None:
-        """Record how many refusals were counted instead of listed, once nothing more will come."""
+    def settle(self, *, every: bool = True) -> int:
+        """Record how many refusals were counted instead of listed, and say of how many sorts; `every` at the end."""
         with self._lock:
-            rest = self._flood.rest(self._now(), every=True)
+            rest = self._flood.rest(self._now(), every)
         for (source, what, by), count in rest:
             detail = {"source": source, "what": what, "by": by}
+            at = self._now()
             self._note(
-                AuditRecord(
-                    kind="refused", at=self._now(), tenant="system", operation=REFUSED, count=count, detail=detail
-                )
+                AuditRecord(kind="refused", at=at, tenant="system", operation=REFUSED, count=count, detail=detail)
             )
+        return len(rest)
+
+    async def sweep(self) -> int:
+        """Do the same for floods that have ended."""
+        return self.settle(every=False)
 
     def _record(
         self,
