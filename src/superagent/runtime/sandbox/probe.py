@@ -16,6 +16,7 @@ from superagent.core.commands import Ended
 from superagent.core.containment import MIB, PROFILES, Enforcement, Profile
 from superagent.core.problems import Problem
 from superagent.runtime.instance_lock import started
+from superagent.runtime.net.guard import permitting
 from superagent.runtime.sandbox.backend import Backend, Part, Probe, Start
 from superagent.runtime.sandbox.cures import Machine, cure_of
 from superagent.runtime.sandbox.pipes import Pipes
@@ -80,7 +81,8 @@ def canary(user: int | None) -> Generator[Canary]:
             made.workspace.mkdir(0o700)
             if user is not None:
                 os.chown(made.workspace, user, user)
-            socket.create_connection(("127.0.0.1", made.port), timeout=5).close()
+            with permitting(("127.0.0.1", made.port)):  # the control: what is refused inside works from here
+                socket.create_connection(("127.0.0.1", made.port), timeout=5).close()
             yield made
     finally:
         shutil.rmtree(folder, ignore_errors=True)
