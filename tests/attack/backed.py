@@ -49,7 +49,7 @@ class Backed:
     async def contained(self, ask: Ask) -> Ended:
         with ExitStack() as stack:
             launcher = Launcher(self.uid, 1)
-            native = Native(launcher, root_trees(), lambda machine: filter_for(machine, unix=True))
+            native = Native(launcher, root_trees(), lambda machine, _: filter_for(machine, unix=True))
             try:
                 return await self._contained(native, ask, stack)
             except Problem as problem:

@@ -77,6 +77,7 @@ class RunReach:
             self._hand(pipes, command)
             start = Start(
                 tuple(command.argv), profile, ctx.tenant, command.env, cwd, workspace, user,
+                local_sockets=self._owners.owns(ctx.tenant, workspace),
                 stdin=pipes.stdin, stdout=pipes.stdout.writing, stderr=pipes.stderr.writing, fds=pipes.further,
             )  # fmt: skip
             until = ctx.now + profile.limits.wall_s

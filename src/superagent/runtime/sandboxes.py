@@ -14,9 +14,10 @@ from superagent.data.database import Database
 from superagent.runtime.files_reach import FilesReach
 from superagent.runtime.places import Places
 from superagent.runtime.run_reach import RunReach
+from superagent.runtime.sandbox.filters.shipped import filter_for
 from superagent.runtime.sandbox.launcher import Launcher
 from superagent.runtime.sandbox.levels import Levels, unavailable
-from superagent.runtime.sandbox.native import FilterOf, Native
+from superagent.runtime.sandbox.native import Native
 from superagent.runtime.sandbox.owners import Owners
 from superagent.runtime.sandbox.root_tree import RootTrees
 from superagent.runtime.sandbox.users import TenantUsers
@@ -38,7 +39,6 @@ class Sandboxes:
         visible: tuple[str, ...],
         first_user: int,
         users: int,
-        filter_of: FilterOf | None = None,
     ) -> None:
         for folder in visible:
             _check_visible(folder, places)
@@ -46,7 +46,7 @@ class Sandboxes:
         trees = RootTrees(places.state / "sandbox" / "roots", visible)
         self.launcher = Launcher(first_user, users)
         self.owners = Owners(places.workspaces, tenants)
-        native = Native(self.launcher, trees, filter_of, visible, probe_user=tenants.probe)
+        native = Native(self.launcher, trees, _filter_of, visible, probe_user=tenants.probe)
         self.levels = Levels([native], minimum, monotonic)
 
     def reach(self, ctx: Context, files: FilesReach, blobs: Blobs) -> RunReach:
@@ -68,6 +68,10 @@ class Sandboxes:
     async def close(self) -> None:
         """End every command and the launcher."""
         await self.launcher.close()
+
+
+def _filter_of(machine: str, sockets: bool) -> bytes:
+    return filter_for(machine, unix=sockets)
 
 
 def _check_visible(folder: str, places: Places) -> None:

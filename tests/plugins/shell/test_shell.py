@@ -96,6 +96,19 @@ async def test_a_command_line_has_pipes_variables_a_folder_and_an_input(agent: C
     assert inside["stdout"] == absolute["stdout"] == "/workspace/sub\n"
 
 
+async def test_a_command_has_local_sockets_in_its_own_workspace_and_not_in_a_folder_of_somebodys(
+    house: House, agent: Caller, tmp_path: Path
+) -> None:
+    program("perl")
+    tmp_path.chmod(0o755)
+    grants = [{"effect": "allow", "operations": ["shell.*"], "where": {"paths": ["{workspace}/**"]}}]
+    elsewhere = await house.agent(workspace=str(tmp_path), grants=grants)
+    socket = "perl -MSocket -e 'print socket(S, AF_UNIX, SOCK_STREAM, 0) ? q(open) : q(refused)'"
+
+    assert (await run(agent, socket))["stdout"] == "open"
+    assert (await run(elsewhere, socket, sandbox="read-only"))["stdout"] == "refused"
+
+
 async def test_bash_can_be_asked_for(agent: Caller) -> None:
     program("bash")
 

@@ -44,7 +44,9 @@ async def test_a_command_in_the_shipped_sandbox_goes_out_by_name_with_a_credenti
     with tempfile.TemporaryDirectory(prefix="trees-") as folder:
         Path(folder).chmod(0o755)
         launcher = Launcher(UID, 1)
-        native = Native(launcher, RootTrees(Path(folder), (INSIDE,)), lambda machine: filter_for(machine, unix=False))
+        native = Native(
+            launcher, RootTrees(Path(folder), (INSIDE,)), lambda machine, _: filter_for(machine, unix=False)
+        )
         try:
             async with site(echo, outside.server("api.test")) as there, outlook(names, str(outside.file)) as view:
                 injection = Injection.of(f"api.test:{there.port}", "X-Key", Secret("k3y-of-the-tenant"))

@@ -12,6 +12,7 @@ from typing import Any
 from superagent.core.commands import Captured, Ended
 from superagent.core.containment import PROFILES, Profile
 from superagent.runtime.sandbox.backend import Start
+from superagent.runtime.sandbox.filters.shipped import filter_for
 from superagent.runtime.sandbox.launcher import Launcher
 from superagent.runtime.sandbox.native import Native, NativeRun
 from superagent.runtime.sandbox.pipes import Pipes
@@ -83,7 +84,7 @@ async def here(folder: Path, visible: tuple[str, ...] = (), **fields: Any) -> As
     native = Native(
         launcher,
         RootTrees(folder / "roots", visible),
-        fields.pop("filter_of", None),
+        lambda machine, sockets: filter_for(machine, unix=sockets),
         visible,
         probe_user=USER,
         **fields,

@@ -17,6 +17,7 @@ from superagent.core.containment import PROFILES
 from superagent.core.problems import Conflict, InvalidInput, SandboxUnavailable
 from superagent.runtime.sandbox.backend import Bind
 from superagent.runtime.sandbox.pipes import Pipes
+from tests.needs import program
 from tests.runtime.sandbox.here import PROFILE, USER, Here, environment, here, limited, nowhere
 from tests.until import until_async
 
@@ -94,6 +95,25 @@ async def test_kernel_settings_cannot_be_written(native: Here) -> None:
     )
 
     assert text.count("nonexistent") + text.count("Read-only") + text.count("denied") + text.count("Permission") >= 2
+
+
+SOCKET = "perl -MSocket -e 'print socket(S, AF_UNIX, SOCK_STREAM, 0) ? q(open) : q(refused)'"
+
+
+async def test_calls_that_lead_out_are_refused_by_the_kernel(native: Here) -> None:
+    text = await said(native, "unshare -U true 2>&1; grep Seccomp: /proc/self/status; true")
+
+    assert "not permitted" in text
+    assert "Seccomp:\t2" in text
+
+
+async def test_local_sockets_are_there_only_when_nothing_foreign_can_be_reached_by_one(native: Here) -> None:
+    program("perl")
+    more = (Bind("/usr/share", "/opt"),)
+
+    assert await said(native, SOCKET) == "refused"
+    assert await said(native, SOCKET, local_sockets=True) == "open"
+    assert await said(native, SOCKET, local_sockets=True, binds=more) == "refused"
 
 
 async def test_a_profile_that_reads_cannot_write_the_workspace(native: Here) -> None:
@@ -207,7 +227,7 @@ async def test_what_held_is_told_with_its_numbers(native: Here) -> None:
     assert (run.isolation.level, run.isolation.backend, run.isolation.network) == ("native", "bubblewrap", "off")
     assert run.isolation.amounts["memory_bytes"] == 50 << 20
     assert run.isolation.limits["wall"] == "enforced"
-    assert run.isolation.limits["system_calls"] == "none"
+    assert run.isolation.limits["system_calls"] == "enforced"
     if AS_ROOT:
         assert run.isolation.limits["memory"] == "enforced"
     assert set(run.isolation.limits) >= {"cpu", "memory", "processes", "disk", "output", "scratch"}

@@ -67,7 +67,7 @@ async def test_in_the_sandbox_everything_holds(tmp_path: Path) -> None:
     assert probe.works, probe.failed
     assert [part.name for part in probe.parts] == [
         "namespaces", "no new privileges", "capabilities", "files outside", "writes outside", "workspace", "network",
-        "memory limit",
+        "system calls", "memory limit",
     ]  # fmt: skip
     assert probe.limits["wall"] == "enforced"
     assert not list(Path(tempfile.gettempdir()).glob(f"superagent-probe-{os.getpid()}-*"))

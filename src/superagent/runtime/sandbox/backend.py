@@ -26,7 +26,8 @@ class Start:
 
     `workspace` is the real folder of this machine that becomes `/workspace`, empty for none; `upper` and `work` make a
     copy-on-write view of it. `user` is the tenant's own user on this machine, None where everything runs as this
-    process's. The descriptors stay the caller's; `fds` are further ones by the number under which they are seen.
+    process's. `local_sockets` allows Unix sockets: for a workspace that nothing but the platform's own work lies in.
+    The descriptors stay the caller's; `fds` are further ones by the number under which they are seen.
     """
 
     argv: tuple[str, ...]
@@ -39,6 +40,7 @@ class Start:
     upper: str = ""
     work: str = ""
     binds: tuple[Bind, ...] = ()
+    local_sockets: bool = False
     stdin: int = -1
     stdout: int = -1
     stderr: int = -1

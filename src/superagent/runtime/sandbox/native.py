@@ -29,8 +29,11 @@ MOST_ARGUMENTS = 1_500_000  # bytes of all arguments and variables: Linux takes 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _BY_SIGNAL = {24: "cpu", 25: "file"}  # SIGXCPU, SIGXFSZ
 
-FilterOf = Callable[[str], bytes]
-"""Gives the system call filter of a machine (`uname -m`) as a cBPF program. Raises `SandboxUnavailable` for none."""
+FilterOf = Callable[[str, bool], bytes]
+"""Gives the system call filter of a machine (`uname -m`) as a cBPF program, with local sockets or without.
+
+Raises `SandboxUnavailable` for a machine that has none.
+"""
 
 
 class NativeRun:
@@ -118,7 +121,9 @@ class Native:
             raise SandboxUnavailable(
                 "a server that runs as root needs users to run commands as", hint="set `sandbox.first_user`"
             )
-        filter = None if self._filter_of is None else self._filter_of(platform.machine())
+        # a socket that lies in a folder of somebody's own could belong to a service of theirs
+        sockets = start.local_sockets and not self._visible and not start.binds
+        filter = None if self._filter_of is None else self._filter_of(platform.machine(), sockets)
         tree = await asyncio.to_thread(self._trees.current)
         plan = Plan(start, tree, abilities.stage, self._visible)
         try:
