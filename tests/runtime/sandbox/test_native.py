@@ -101,7 +101,6 @@ SOCKET = "perl -MSocket -e 'print socket(S, AF_UNIX, SOCK_STREAM, 0) ? q(open) :
 
 
 async def test_calls_that_lead_out_are_refused_by_the_kernel(native: Here) -> None:
-    program("perl")
     text = await said(native, "unshare -U true 2>&1; grep Seccomp: /proc/self/status; true")
 
     assert "not permitted" in text
