@@ -42,7 +42,10 @@ class Recorder:
         personal = own if own and not invocation.call.reason else self._personal(principal, invocation.call.reason)
         named: dict[str, Any] = {}  # what most records have not: fewer names are faster
         if ticket.resources or (outcome is not None and outcome.effects):
-            touched = {resource.id: resource.effect.name for resource in ticket.resources}
+            # what is both read and changed was changed: the strongest effect comes last, and stays
+            strongest = sorted(ticket.resources, key=lambda one: one.effect) if len(ticket.resources) > 1 else ()
+            touched = {one.id: one.effect.name for one in ticket.resources}
+            touched |= {one.id: one.effect.name for one in strongest}  # in the order in which they were named
             if outcome is not None:  # an undo learns only on the way what it touches
                 touched |= {one.resource: one.effect for one in outcome.effects if one.resource not in touched}
             named["resources"] = tuple(touched.items())

@@ -132,3 +132,18 @@ async def test_the_sum_of_what_may_not_be_read_is_not_told(box: Ground) -> None:
     problem = await box.refused("write", path="box/secret", content="x", expected_hash="0" * 64)
     assert problem.slug == "conflict"
     assert "SHA-256 is now" not in problem.detail
+
+
+async def test_the_record_of_what_is_read_and_changed_says_that_it_was_changed(ground: Ground) -> None:
+    ground.write("a", "old\n")
+    text = "--- a/b\n+++ b/b\n@@ -1 +1 @@\n-new\n+newer\n"
+    calls: list[tuple[str, dict[str, Any]]] = [
+        ("edit", {"path": "a", "old": "old", "new": "new"}),
+        ("move", {"source": "a", "target": "b"}),
+        ("patch", {"patch": text, "root": ""}),
+    ]
+    for operation, input in calls:
+        await ground.do(operation, **input)
+        changed = "a" if operation in ("edit", "move") else "b"
+        for record in ground.world.audit.records[-2:]:  # the intent and the outcome
+            assert dict(record.resources)[f"path://local{ground.top}/{changed}"] == "CHANGE", (operation, record)
