@@ -7,8 +7,6 @@ import random
 import signal
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -24,23 +22,9 @@ MARK = "198765"
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
-Begin = Callable[..., Server]
-
-
-@pytest.fixture
-def begin() -> Generator[Begin]:
-    """Give what starts servers; those that a failing test left running are ended with it."""
+@pytest.fixture(autouse=True)
+def bubblewrap() -> None:
     program("bwrap", "bubblewrap")
-    begun: list[Server] = []
-
-    def start(data: Path, *flags: str) -> Server:
-        begun.append(Server(data, *flags))
-        return begun[-1]
-
-    yield start
-    for server in begun:
-        if server.process.poll() is None:
-            server.stop()
 
 
 def marked() -> list[int]:
@@ -124,8 +108,8 @@ def nothing_left(names: list[str]) -> None:
     assert not list(Path(tempfile.gettempdir()).glob("superagent-probe-*"))
 
 
-def test_when_the_server_is_killed_its_launcher_ends_everything_by_itself(begin: Begin, tmp_path: Path) -> None:
-    server = begin(tmp_path / "data")
+def test_when_the_server_is_killed_its_launcher_ends_everything_by_itself(tmp_path: Path) -> None:
+    server = Server(tmp_path / "data")
     callers = Callers(server, f"setsid sleep {MARK} & sleep {MARK}")
     until(lambda: len(marked()) >= 8, "the commands")
     names = [name_of(one) for one in launchers(server)]
@@ -141,17 +125,17 @@ def test_when_the_server_is_killed_its_launcher_ends_everything_by_itself(begin:
         assert {one["operation"] for one in unknown} == {"shell.run"}
 
 
-def test_when_server_and_launcher_are_killed_at_any_moment_the_next_start_tidies_up(
-    begin: Begin, tmp_path: Path
-) -> None:
+def test_when_server_and_launcher_are_killed_at_any_moment_the_next_start_tidies_up(tmp_path: Path) -> None:
     names: list[str] = []
     moments = random.Random(7)
     for _ in range(4):
-        server = begin(tmp_path / "data")
+        server = Server(tmp_path / "data")
         callers = Callers(server, f"(sleep {MARK} &); sleep 0.02")
         pids = until(lambda server=server: launchers(server), "the launcher")
         names += [name_of(one) for one in pids]
-        time.sleep(moments.random() * 0.1)  # any moment: in a fork, in bubblewrap, in the command, between commands
+        # any moment: in a fork, in bubblewrap, in the command, between commands
+        answers = len(callers.replies) + moments.randrange(12)
+        until(lambda callers=callers, answers=answers: len(callers.replies) >= answers, "some answers")
         for pid in moments.sample([*pids, server.process.pid], len(pids) + 1):
             os.kill(pid, signal.SIGKILL)
         server.process.wait(10)
@@ -162,48 +146,45 @@ def test_when_server_and_launcher_are_killed_at_any_moment_the_next_start_tidies
         assert last.call("audit.verify")["ok"]
 
 
-def test_when_the_launcher_is_killed_calls_say_so_and_the_next_ones_run(begin: Begin, tmp_path: Path) -> None:
-    server = begin(tmp_path / "data")
-    callers = Callers(server, f"sleep {MARK}", count=3)
-    until(lambda: len(marked()) >= 3, "the commands")
-    dead = launchers(server)
-    os.kill(dead[0], signal.SIGKILL)
+def test_when_the_launcher_is_killed_calls_say_so_and_the_next_ones_run(tmp_path: Path) -> None:
+    with serving(tmp_path / "data") as server:
+        callers = Callers(server, f"sleep {MARK}", count=3)
+        until(lambda: len(marked()) >= 3, "the commands")
+        dead = launchers(server)
+        os.kill(dead[0], signal.SIGKILL)
 
-    until(lambda: len(callers.replies) >= 3, "the answers")
+        until(lambda: len(callers.replies) >= 3, "the answers")
 
-    assert {reply["status"] for reply in callers.replies[:3]} == {503}
-    assert {reply["changed"] for reply in callers.replies[:3]} <= {"unknown", "partly"}
-    until(lambda: [one for one in launchers(server) if one not in dead], "the next launcher")
-    assert server.call("shell.run", command="echo fine")["stdout"] == "fine\n"
-    until(lambda: not beginning_with(name_of(dead[0])), "the end of what the dead one had")
-    server.stop()
+        assert {reply["status"] for reply in callers.replies[:3]} == {503}
+        assert {reply["changed"] for reply in callers.replies[:3]} <= {"unknown", "partly"}
+        until(lambda: [one for one in launchers(server) if one not in dead], "the next launcher")
+        assert server.call("shell.run", command="echo fine")["stdout"] == "fine\n"
+        until(lambda: not beginning_with(name_of(dead[0])), "the end of what the dead one had")
     callers.ended()
     nothing_left([name_of(dead[0])])
 
 
 @pytest.mark.parametrize("which", ["outer", "inner"])
-def test_when_a_sandbox_is_killed_its_call_is_answered_and_nothing_of_it_stays(
-    begin: Begin, tmp_path: Path, which: str
-) -> None:
-    server = begin(tmp_path / "data")
-    replies: list[Any] = []
-    calling = threading.Thread(
-        target=lambda: replies.append(server.call("shell.run", command=f"setsid sleep {MARK} & sleep {MARK}"))
-    )
-    calling.start()
-    until(lambda: len(marked()) >= 5, "the command")  # bubblewrap twice, the shell, and two that sleep
-    outer, inner = sorted(
-        pid for pid in marked() if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"superagent-")
-    )
-    os.kill(outer if which == "outer" else inner, signal.SIGKILL)
-    calling.join(30)
+def test_when_a_sandbox_is_killed_its_call_is_answered_and_nothing_of_it_stays(tmp_path: Path, which: str) -> None:
+    with serving(tmp_path / "data") as server:
+        replies: list[Any] = []
+        calling = threading.Thread(
+            target=lambda: replies.append(server.call("shell.run", command=f"setsid sleep {MARK} & sleep {MARK}"))
+        )
+        calling.start()
+        until(lambda: len(marked()) >= 5, "the command")  # bubblewrap twice, the shell, and two that sleep
+        outer, inner = sorted(
+            pid for pid in marked() if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"superagent-")
+        )
+        os.kill(outer if which == "outer" else inner, signal.SIGKILL)
+        calling.join(30)
 
-    assert replies[0]["exit_code"] == 137
-    assert not marked()
+        assert replies[0]["exit_code"] == 137
+        assert not marked()
 
 
-def test_several_workers_have_a_launcher_each_and_leave_nothing(begin: Begin, tmp_path: Path) -> None:
-    server = begin(tmp_path / "data", "--workers", "2")
+def test_several_workers_have_a_launcher_each_and_leave_nothing(tmp_path: Path) -> None:
+    server = Server(tmp_path / "data", "--workers", "2")
     callers = Callers(server, f"(sleep {MARK} &); sleep 0.01", count=6)
     until(lambda: len(launchers(server)) == 2, "a launcher for each")
     names = [name_of(one) for one in launchers(server)]

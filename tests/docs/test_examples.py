@@ -15,6 +15,7 @@ from docs_src.tidy import tidy
 from superagent.app import open_installation
 from superagent.core.grants import Grant
 from superagent.core.invocation import Call
+from superagent.runtime.sandbox.bubblewrap import find_bubblewrap
 from superagent.settings import load
 from tests.crash.platform import serving
 
@@ -49,6 +50,17 @@ def test_the_five_minutes_of_the_readme(tmp_path: Path) -> None:
         assert '"status":"waiting"' in shown
         assert '"status":"done"' in shown.rstrip().splitlines()[-1]
         assert (data / "workspaces/default/builder/plan.md").read_text() == "# Plan\n"
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.skipif(find_bubblewrap() is None, reason="bubblewrap is not installed")
+def test_the_commands_of_the_guide_run_contained(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with serving(data) as server:
+        shown = shell("commands.sh", data, server.url)
+    assert "uid=1000(sandbox)" in shown
+    assert "No such file or directory" in shown
+    assert '"level": "native"' in shown.rstrip().splitlines()[-1]
 
 
 async def test_the_plugin_of_the_guide_sorts_and_is_taken_back(tmp_path: Path) -> None:

@@ -389,7 +389,7 @@ def test_an_ordinary_program_notices_nothing(code: str) -> None:
     assert said(run(code)) == "8"
 
 
-@pytest.mark.parametrize("name", ORDINARY.keys() - {"loopback", "loopback6", "datagrams", "processes"})
+@pytest.mark.parametrize("name", sorted(ORDINARY.keys() - {"loopback", "loopback6", "datagrams", "processes"}))
 def test_an_ordinary_program_notices_nothing_without_namespaces(name: str) -> None:
     assert said(run(ORDINARY[name], sockets="shared-none")) == "8"
 
