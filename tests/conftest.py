@@ -9,6 +9,8 @@ from typing import cast
 import pytest
 from hypothesis import HealthCheck, settings
 
+from superagent.runtime.net import guard
+
 # shared machines stall: a slow example is no fault of the property
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("house"), derandomize=True, print_blob=True)
@@ -18,6 +20,13 @@ settings.load_profile("ci" if os.environ.get("CI") else "house")
 # starts would inherit that: nothing could be interrupted, and each test of ctrl-C would wait for ever
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def guards_of_others_rest(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a house that lasts the whole session guard only those tests that use it: a guard stands over the process."""
+    if {"house", "strict_house"}.isdisjoint(request.fixturenames):
+        monkeypatch.setattr(guard, "_active", ())
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

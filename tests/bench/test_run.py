@@ -57,7 +57,7 @@ def test_one_short_round_measures_all_servers_without_an_error(capsys: pytest.Ca
     before = sorted(HISTORY.glob("*"))
     assert main(["--only", "whoami", "--seconds", "1", "--rounds", "1", "--json"]) == 0
     run = json.loads(capsys.readouterr().out)
-    assert set(run["raw"]["whoami"]) == {"nginx", "starlette", "fastapi", "superagent"}
+    assert set(run["raw"]["whoami"]) == {"nginx", "starlette", "fastapi", "door", "superagent"}
     assert all(len(samples) == 1 and samples[0]["requests"] > 0 for samples in run["raw"]["whoami"].values())
     assert run["figures"]["whoami"]["errors"] == 0
     assert run["figures"]["connections_1000"]["errors"] == 0

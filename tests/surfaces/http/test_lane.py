@@ -26,7 +26,7 @@ SEED = 20_26
 MANY = 1000
 AT_ONCE = 50
 OWN = re.compile(
-    r'"(?:invocation|instance|id|at|until|seconds|after|before|digest|handle)":(?:"[^"]*"|[0-9.e+-]+|null)'
+    r',?"(?:invocation|instance|id|at|until|seconds|after|before|digest|handle|asked)":(?:"[^"]*"|[0-9.e+-]+|null)'
 )
 RECORDED = (
     "kind", "operation", "version", "who", "chain_of", "tenant", "channel", "resources", "input_digest", "decision",
