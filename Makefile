@@ -8,7 +8,7 @@ PY      := $(BIN)/python
 ARGS    ?=
 
 .DELETE_ON_ERROR:
-.PHONY: help run test lint check attack soak bench filters docs proof lock clean
+.PHONY: help run test lint check attack soak bench console filters frameworks docs proof lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,8 +34,25 @@ attack: $(VENV)/dev.stamp ## long adversarial tests
 soak: $(VENV)/dev.stamp ## hours of load, crashes and restarts
 	@$(PY) -m pytest -m soak --timeout 14400 $(ARGS)
 
+agentdojo: $(VENV)/dev.stamp build/agentdojo ## replay AgentDojo's attacks whole (290 MB of packages at first), and keep the figures
+	@$(PY) -m bench.agentdojo --out bench/agentdojo/result.json $(ARGS)
+
+build/agentdojo:
+	@$(PY) -m pip install --quiet --disable-pip-version-check --target $@ agentdojo==0.1.35
+
+frameworks: $(VENV)/uv.stamp ## install frameworks of agents beside, each in a place of its own; then `make test` tries them too
+	@$(call framework,langgraph,langchain-mcp-adapters==0.3.2)
+	@$(call framework,openai_agents,openai-agents==0.24.0)
+	@$(call framework,pydantic_ai,pydantic-ai-slim[mcp]==2.68.0)
+
+framework = test -x build/frameworks/$(1)/bin/python || { $(PYTHON) -m venv build/frameworks/$(1) \
+	&& build/frameworks/$(1)/bin/python -m pip install --quiet --disable-pip-version-check '$(2)'; }
+
 bench: $(VENV)/dev.stamp ## measure against bare servers on this machine; keeps bench/history
 	@$(PY) -m bench $(ARGS)
+
+console: $(VENV)/run.stamp ## build the console (`console/`) into the package; done by set-up where there is npm
+	@$(PY) console/build_hook.py
 
 filters: $(VENV)/dev.stamp ## build the sandbox's system call filters anew from their table
 	@$(PY) -m superagent.runtime.sandbox.filters.build
@@ -50,7 +67,7 @@ lock: $(VENV)/uv.stamp ## pin requirements/*.txt anew (`make lock ARGS=--upgrade
 	@test -x $(BIN)/uv || { echo "make lock needs uv, which could not be installed here" >&2; exit 1; }
 	@$(call pin,build) requirements/build.in
 	@$(call pin,uv) requirements/uv.in
-	@$(call pin,run) --extra all pyproject.toml
+	@$(call pin,run) --constraint requirements/build.txt --extra all pyproject.toml
 	@$(call pin,dev) --constraint requirements/run.txt --group dev
 
 clean: ## remove what set-up and tests left behind

@@ -24,10 +24,16 @@ HISTORY = Path(__file__).parent / "history"
 SERVED = {
     "whoami": "bench.whoami",
     "direct": "bench.direct",
+    "agents": "bench.agents",
+    "signed_in": "bench.signed_in",
     "volume": "bench.volume",
     "files": "bench.file_work",
     "cold": "bench.command_line",
     "memory": "bench.memory",
+    "sandbox": "bench.sandbox",
+    "hosted": "bench.hosted",
+    "stores": "bench.stores",
+    "database": "bench.database",
 }
 PLAIN = {"audit": "bench.audit", "policy": "bench.policy"}
 GROUPS = SERVED | PLAIN

@@ -9,8 +9,6 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.figures import median
-
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -18,9 +16,10 @@ App = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 
 # as many calls as a server with 64 connections takes up before its event loop turns to other work
 TURN = 64
-# long enough for what a call leaves to the background, such as its record's way to the disk and to the index
-SETTLE_S = 0.4
-REST_CALLS = 3000
+# long enough for all that a call leaves to the background: its record is on the disk within 50 ms, and in the index
+# within the two seconds between two looks of it
+SETTLE_S = 2.6
+REST_CALLS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +69,19 @@ async def call(target: Target) -> tuple[int, bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """CPU time of a call in µs: of the thread that serves it, one value a loop, and of the threads behind it."""
+    """CPU time of a call in µs, of all threads: while the loop of calls runs, and until all it left is done, too."""
 
-    served: list[float]
-    behind: list[float]
+    loops: list[float]
+    settled: list[float]
 
     @property
     def least(self) -> float:
-        """Give what a call costs when nobody disturbs: the lowest loop, and what it usually leaves to others."""
-        return min(self.served) + median(self.behind)
+        """Give what a call costs when nobody disturbs."""
+        return min(self.loops)
 
 
 async def loop_of(target: Target, calls: int) -> float:
-    """Call so many times; gives this thread's CPU time a call in µs. Raises `RuntimeError` for an answer but 200."""
+    """Call so many times; gives the process's CPU time a call in µs. Raises `RuntimeError` for an answer but 200."""
     app, scope = target.app, target.scope
     message = {"type": "http.request", "body": target.body, "more_body": False}
     good = 0
@@ -95,36 +94,32 @@ async def loop_of(target: Target, calls: int) -> float:
         if message["type"] == "http.response.start":
             good += message["status"] == 200
 
-    start = time.thread_time()
+    start = time.process_time()
     for number in range(calls):
         await app(dict(scope), receive, send)
         if not number % TURN:
             await asyncio.sleep(0)
-    used = time.thread_time() - start
+    used = time.process_time() - start
     if good != calls:
         raise RuntimeError(f"{calls - good} of {calls} calls were not answered with 200")
     return used / calls * 1e6
 
 
-async def behind(target: Target, calls: int) -> float:
-    """Call so many times; gives the CPU time a call in µs that other threads used until the process was at rest."""
-    idle = others()
+async def settled(target: Target, calls: int) -> float:
+    """Call so many times; gives the process's CPU time a call in µs until it is at rest again."""
+    start = time.process_time()
     await asyncio.sleep(SETTLE_S)
-    idle, start = others() - idle, others()
+    idle = time.process_time() - start
+    start = time.process_time()
     await loop_of(target, calls)
     await asyncio.sleep(SETTLE_S)
-    return max(0.0, others() - start - idle) / calls * 1e6
-
-
-def others() -> float:
-    """Give the CPU time of all threads but this one, in seconds."""
-    return time.process_time() - time.thread_time()
+    return (time.process_time() - start - idle) / calls * 1e6
 
 
 async def compare(
-    targets: Mapping[str, Target], calls: int, repeats: int, draw: random.Random, rests: int = 2
+    targets: Mapping[str, Target], calls: int, repeats: int, draw: random.Random, rests: int = 1
 ) -> dict[str, Cost]:
-    """Call each in turn, in an order drawn anew each time, in loops short enough that some are left undisturbed."""
+    """Call each in turn, so many times in a loop, in an order drawn anew each time."""
     found = {name: Cost([], []) for name in targets}
     for target in targets.values():
         await loop_of(target, calls)
@@ -132,7 +127,7 @@ async def compare(
         order = list(targets)
         draw.shuffle(order)
         for name in order:
-            found[name].served.append(await loop_of(targets[name], calls))
+            found[name].loops.append(await loop_of(targets[name], calls))
     for name, target in targets.items():
-        found[name].behind.extend([await behind(target, REST_CALLS) for _ in range(rests)])
+        found[name].settled.extend([await settled(target, REST_CALLS) for _ in range(rests)])
     return found

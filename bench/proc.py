@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,9 @@ PROC = Path("/proc")
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 LISTENING = "0A"
+IDLE = 0.03  # of one processor
+LOOK_S = 0.3
+SETTLE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,19 @@ def cpu_of(root: int) -> Cpu:
     if not found:
         raise ProcessLookupError(root)
     return Cpu(sum(stat.user_s for stat in found), sum(stat.system_s for stat in found))
+
+
+def settle(root: int) -> None:
+    """Wait until a process and its descendants have ended what they do by themselves, such as work after their start.
+
+    Goes on after half a minute however busy they are: what never ends belongs to what is measured.
+    """
+    end = time.monotonic() + SETTLE_S
+    while time.monotonic() < end:
+        before = cpu_of(root)
+        time.sleep(LOOK_S)
+        if cpu_of(root).since(before).total_s <= IDLE * LOOK_S:
+            return
 
 
 def rss_of(root: int) -> int:

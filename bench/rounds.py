@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from bench.figures import Sample
-from bench.proc import cpu_of, rss_of
+from bench.proc import cpu_of, rss_of, settle
 from bench.servers import Server
 from bench.wrk import Request, send
 
@@ -41,11 +41,15 @@ def measure(server: Server, seconds: float, connections: int, request: Request |
 def interleaved(
     servers: Sequence[Server], rounds: int, seconds: float, connections: int, draw: random.Random, say: Say
 ) -> dict[str, list[Sample]]:
-    """Load each server once a round; gives its samples by name, in the order of the rounds."""
+    """Load each server once a round; gives its samples by name, in the order of the rounds.
+
+    None begins before all have ended what they do once after their start.
+    """
     samples: dict[str, list[Sample]] = {server.name: [] for server in servers}
     for server in servers:
         for _ in range(WARM_REQUESTS):
             server.ask()
+        settle(server.pid)
     for number in range(1, rounds + 1):
         order = list(servers)
         draw.shuffle(order)

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from docs import replayed
+from docs.attacks import attacks_page
 from docs.reference import contract, operations_page, roles_page, settings_page
 from superagent.app import open_installation
 from superagent.core.operation import Operation
@@ -57,8 +59,10 @@ def _pages() -> Iterator[tuple[str, str]]:
         "reference/operations.md": operations_page(operations),
         "reference/settings.md": settings_page(),
         "reference/roles.md": roles_page(),
+        "reference/attacks.md": attacks_page(),
         "decisions/README.md": _decision_list(),
         "problems/README.md": _problem_list(kinds),
+        "agentdojo.md": replayed.page(),
         **{f"problems/{kind.slug}.md": _problem(kind) for kind in kinds},
     }.items():
         yield f"docs/{name}", GENERATED + text

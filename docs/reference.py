@@ -10,7 +10,7 @@ from typing import Any
 
 from superagent.core.grants import Grant
 from superagent.core.operation import Operation
-from superagent.runtime.policies import ROLES_FILE, built_in
+from superagent.runtime.policies import ROLES_FILE, built_in, for_strangers
 from superagent.settings import PREFIX, Section, Settings
 
 TAKEN_BACK = {
@@ -52,7 +52,7 @@ def roles_page() -> str:
         "a deny beats everything. `{workspace}` is the caller's own folder, `{roots}` what the setting `files.roots`\n"
         "opens.\n"
     )
-    for role, grants in groupby(built_in(), key=lambda grant: grant.id.split(":")[1]):
+    for role, grants in groupby([*built_in(), *for_strangers()], key=lambda grant: grant.id.split(":")[1]):
         text += f"\n## {role}\n\n{_sentence(told[role].partition(': ')[2])}\n\n"
         text += "| | operations | where | only |\n|---|---|---|---|\n"
         for grant in grants:
@@ -97,6 +97,11 @@ def operations_page(operations: Iterable[Operation]) -> str:
 def _operation(one: Operation) -> str:
     text = f"\n## {one.name}\n\n{one.description}\n\n"
     facts = [f"{one.effect.name}, risk {one.risk.name}", f"taken back: {TAKEN_BACK[one.takes_back]}"]
+    if one.untrusted != "never":
+        worth = "untrusted" if one.untrusted == "always" else "untrusted unless all of it lies in one's own workspace"
+        facts.append(f"its text is {worth}")
+    if one.sends:
+        facts.append("sends")
     facts[1] += f" ({one.why})" if one.why and one.takes_back != "nothing" else ""
     facts += ["of the whole installation"] if one.scope == "instance" else []
     facts += ["answers as a stream"] if one.stream else []

@@ -8,3 +8,16 @@ superagent shell run "echo hello > greeting.txt; id; cat /etc/shadow || true"
 
 # a program without a shell, and how well it was contained
 superagent shell exec --argv cat --argv greeting.txt --json
+
+# what a line would do by its text: programs, files, hosts, risk; nothing is run
+superagent shell explain "sort names.txt | uniq > unique.txt"
+
+# what it really does, rehearsed on a view that you can then accept; the workspace stays as it is
+superagent shell run "echo one more >> greeting.txt" --dry-run
+
+# done, and taken back
+superagent shell run "rm greeting.txt" --session try
+superagent undo --session try
+
+# a script by its interpreter
+superagent shell script python --content "print(6 * 7)"

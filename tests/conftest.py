@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Generator
 from typing import cast
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from superagent.runtime.net import guard
+from tests import postgresql, where
 
 # shared machines stall: a slow example is no fault of the property
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -27,6 +29,21 @@ def guards_of_others_rest(request: pytest.FixtureRequest, monkeypatch: pytest.Mo
     """Let a house that lasts the whole session guard only those tests that use it: a guard stands over the process."""
     if {"house", "strict_house"}.isdisjoint(request.fixturenames):
         monkeypatch.setattr(guard, "_active", ())
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Generator[postgresql.Server]:
+    """Give a PostgreSQL server that lasts as long as this test process."""
+    with postgresql.server() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def each_database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run a test once on each kind of database; what it opens with `where` lies there. Gives the kind."""
+    if request.param == "postgresql":
+        monkeypatch.setenv(where.VARIABLE, str(request.getfixturevalue("postgres").folder))
+    return request.param
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import http.client
 import json
 import os
@@ -21,6 +22,7 @@ import pytest
 
 from superagent.asgi import address_of, listen, main
 from superagent.core.problems import Unavailable
+from superagent.runtime.sign_in.recovery import offer
 from tests.promise import promise
 from tests.surfaces.cli.command_line import ENTRY, PATIENCE_S, Server, environment, serving
 from tests.until import until
@@ -100,6 +102,66 @@ def test_two_workers_answer_on_one_socket(workers: Server) -> None:
     assert len(started) == 2
     assert all("--fd=" in line and f"{sys.executable} -P -m" in line for line in started.values())
     assert done(workers, "access.whoami")["id"] == "owner"
+
+
+@promise("1.1")
+@pytest.mark.slow
+def test_both_workers_take_up_a_change_of_policy_as_a_whole(workers: Server) -> None:
+    """Each answer is the one of the version that its decision names, and soon all are the new one's."""
+    made = done(workers, "access.keys.create", {"name": "follower"})
+    grant = {"effect": "deny", "subject": "agent:follower", "operations": ["files.list"]}
+    before = done(workers, "policy.list", {"limit": 1})["version"]["number"]
+
+    applied = done(workers, "policy.apply", {"add": [grant]})["version"]
+
+    in_a_row = 0
+
+    def followed() -> bool:
+        nonlocal in_a_row
+        answer = call(workers, "files.list", {"path": made["workspace"]}, made["key"])
+        known = call(workers, "access.whoami", key=made["key"]).json()["decision"]["policy_version"]
+        assert known in (before, applied)
+        assert answer.status_code in (200, 404)
+        if answer.status_code == 200:
+            assert answer.json()["decision"]["policy_version"] == before
+        in_a_row = in_a_row + 1 if answer.status_code == 404 and known == applied else 0
+        return in_a_row == 30  # over as many connections: whichever worker takes them
+
+    until(followed, "the new policy in both workers", PATIENCE_S)
+
+
+@promise("11.12")
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_the_kill_switch_stops_every_agent_in_both_workers_and_no_person(workers: Server) -> None:
+    """Over a lasting connection to each worker, both of which have just served the agent."""
+    both_serve(workers)
+    agent = done(workers, "access.keys.create", {"name": "runaway"})["key"]
+    with contextlib.ExitStack() as stack:
+        held: dict[str, httpx.Client] = {}
+
+        def one_to_each() -> bool:
+            client = httpx.Client(base_url=workers.address, headers={"X-API-Key": agent}, timeout=PATIENCE_S)
+            client = stack.enter_context(client)
+            text = client.get("/metrics", headers={"X-API-Key": workers.owner_key}).text
+            held.setdefault(next(line for line in text.splitlines() if line.startswith("superagent_audit_h")), client)
+            return len(held) == 2
+
+        def told() -> list[int]:
+            return [one.post("/v1/operations/access.whoami", json={}).status_code for one in held.values()]
+
+        until(one_to_each, "a connection to each worker", PATIENCE_S)
+        assert told() == [200, 200]
+
+        done(workers, "access.stop_all", {"reason": "it runs away"})
+
+        until(lambda: told() == [401, 401], "the end of every agent in both workers", 5.0)
+        assert told() == [401, 401]
+        assert done(workers, "access.whoami")["id"] == "owner"
+        refused = done(workers, "audit.installation", {"text": "unauthenticated", "limit": 50})["records"]
+        assert refused
+        done(workers, "access.release", {})
+        until(lambda: told() == [200, 200], "the agent again", 5.0)
 
 
 @promise("6.1")
@@ -354,6 +416,30 @@ def test_workers_that_cannot_start_end_the_supervisor(tmp_path: Path) -> None:
 
 @promise("1.6")
 @pytest.mark.slow
+# ---- people
+
+
+@promise("1.2c")
+@pytest.mark.slow
+def test_a_suspended_persons_session_is_refused_by_every_worker_within_a_second(workers: Server) -> None:
+    both_serve(workers)
+    done(workers, "access.users.create", {"id": "leaver", "roles": ["viewer"]})
+    token = offer(workers.data / "state", "default", "leaver", time.time())
+    link, own = f"{workers.address}/sign-in/link/{token}", {"Origin": workers.address}
+    cookie = httpx.post(link, data={"go": "1"}, headers=own, timeout=PATIENCE_S, verify=TLS).headers["set-cookie"]
+    headers = {"Cookie": cookie.partition(";")[0]}
+
+    def asked() -> int:
+        address = f"{workers.address}/v1/operations?limit=1"
+        return httpx.get(address, headers=headers, timeout=PATIENCE_S, verify=TLS).status_code
+
+    for _ in range(20):
+        assert asked() == 200
+    done(workers, "access.users.suspend", {"id": "leaver"})
+
+    assert {asked() for _ in range(20)} == {401}
+
+
 # ---- where it listens
 
 

@@ -17,7 +17,7 @@ from tests.surfaces.cli.command_line import ENTRY, environment
 def test_it_runs_the_command_line_and_ends_with_its_exit_code(entry: list[str], tmp_path: Path) -> None:
     if not Path(entry[0]).exists():
         pytest.skip("the package is not installed, only on the path: run `make test`")
-    for arguments, code in ((["version"], 0), ([], 2), (["mcp"], 5)):
+    for arguments, code in ((["version"], 0), ([], 2), (["worker"], 5)):
         done = subprocess.run([*entry, *arguments], capture_output=True, timeout=60, env=environment(), check=False)
         assert done.returncode == code
 

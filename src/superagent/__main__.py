@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 
 from superagent.surfaces.cli.launch import Installation, Launch
 from superagent.surfaces.cli.main import run
@@ -35,7 +36,18 @@ def _serve(data: Path, flags: Mapping[str, object], say: Callable[[str], None]) 
     return serve(data, flags, say)
 
 
-LAUNCH = Launch(_data_folder, _open_installation, _serve)
+def _mcp(data: Path, server: str, key: Any, toolsets: str) -> None:
+    from superagent.surfaces.mcp.stdio import speak
+
+    def serve_while(*given: Any) -> None:
+        from superagent.asgi import serve_while
+
+        serve_while(*given)
+
+    speak(data, server, key, toolsets, serve_while)
+
+
+LAUNCH = Launch(_data_folder, _open_installation, _serve, _mcp)
 """How this installation's command line reaches what lies behind it."""
 
 if __name__ == "__main__":

@@ -11,8 +11,9 @@ import ipaddress
 import os
 import signal
 import socket
+import ssl
 import sys
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,20 +25,26 @@ from superagent.app import Installation, open_installation
 from superagent.core.problems import Problem, Unavailable
 from superagent.runtime import log
 from superagent.runtime.clock import SystemClock
-from superagent.runtime.instance_lock import Holder, claim, held_by
+from superagent.runtime.instance_lock import Holder, InstanceLock, claim, held_by
 from superagent.runtime.net.loops import new_event_loop
 from superagent.runtime.places import prepare
 from superagent.runtime.run_workers import supervise
+from superagent.runtime.tls import pin, served_with
 from superagent.settings import Loaded, load
+from superagent.surfaces.a2a.door import A2aDoor
+from superagent.surfaces.console.door import Console
 from superagent.surfaces.http import table
+from superagent.surfaces.http.browser import Browser, networks
 from superagent.surfaces.http.door import Door
 from superagent.surfaces.http.frame import frame
 from superagent.surfaces.http.gate import Gate
 from superagent.surfaces.http.lane import lane_to
 from superagent.surfaces.http.metrics import Metrics
-from superagent.surfaces.http.protocol import Protocol
+from superagent.surfaces.http.protocol import Protocol, limit_connections
+from superagent.surfaces.mcp.door import McpDoor
 
 GRACE_S = 5
+CONSOLE = Path(__file__).parent / "console_static"
 
 
 def application(installation: Installation, worker: str = "0") -> Door:
@@ -45,7 +52,15 @@ def application(installation: Installation, worker: str = "0") -> Door:
     kernel, server = installation.kernel, installation.loaded.settings.server
     metrics = Metrics(installation.gauges, worker)
     kernel.bus.subscribe(metrics.observe)
-    gate = Gate(kernel)
+    trusted = networks(server.trusted_proxies)
+    gate = Gate(kernel, Browser(server.public_url, trusted), None if local(server.host) else installation.desk.set_up)
+    mcp = McpDoor(
+        kernel,
+        sessions=server.workers == 1,
+        max_body_bytes=server.max_body_bytes,
+        origins=server.cors_origins,
+    )
+    a2a = A2aDoor(kernel, installation.work, installation.card_keys, origins=server.cors_origins)
     return Door(
         kernel,
         gate,
@@ -55,6 +70,8 @@ def application(installation: Installation, worker: str = "0") -> Door:
         max_body_bytes=server.max_body_bytes,
         max_blob_bytes=server.max_blob_bytes,
         cors_origins=server.cors_origins,
+        mounts=(mcp.mount, *a2a.mounts, Console(CONSOLE).mount),
+        closers=(mcp.close, a2a.close),
     )
 
 
@@ -88,17 +105,23 @@ async def serve_one(
 
     With `say`, what can be done with commands here is found out and said once it serves.
     """
+    limit_connections()
+    server = loaded.settings.server
+    tls = served_with(server.tls_cert, server.tls_key, server.public_url)
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for one in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(one, stop.set)  # from here on: a signal during the start is not lost
     if life is not None:
         loop.add_reader(life, stop.set)
     async with open_installation(loaded, worker=worker) as installation:
+        installation.authorization.site.served_at(address_of(listening, tls))
         installation.kernel.registry.prepare()
         ready(installation)
+        if say is not None and not await installation.desk.set_up():
+            say(await first_link(installation, loaded.settings.server.public_url or by_name(listening)))
         telling = asyncio.create_task(_tell(installation, say)) if say is not None else None
         try:
-            await answer(application(installation, worker), listening, stop, loaded.settings.server.fast_lane)
+            await answer(application(installation, worker), listening, stop, server.fast_lane, tls)
         finally:
             if telling is not None:
                 telling.cancel()
@@ -110,7 +133,23 @@ async def _tell(installation: Installation, say: Callable[[str], None]) -> None:
     say(f"{seen}; cure: {cure}" if cure else seen)
 
 
-async def answer(door: Door, listening: socket.socket, stop: asyncio.Event, fast_lane: bool = True) -> None:
+async def first_link(installation: Installation, address: str) -> str:
+    """Give what is printed as long as no owner has a second factor: a link that lets the first browser in."""
+    token = await installation.desk.link("default", "owner")
+    return f"""
+No owner has a second factor yet. Open this once, within an hour, and add a passkey or one-time codes:
+
+  {address}/sign-in/link/{token}
+"""
+
+
+async def answer(
+    door: Door,
+    listening: socket.socket,
+    stop: asyncio.Event,
+    fast_lane: bool = True,
+    tls: ssl.SSLContext | None = None,
+) -> None:
     """Answer what comes in on a socket until it is time to stop; then let what is under way end, for a while."""
     config = uvicorn.Config(
         door,
@@ -124,10 +163,13 @@ async def answer(door: Door, listening: socket.socket, stop: asyncio.Event, fast
         proxy_headers=False,  # nobody's `X-Forwarded-For` is believed
         timeout_graceful_shutdown=GRACE_S,
     )
+    config.load()
+    config.ssl = tls  # made by us: uvicorn would ask for a passphrase, and says little of what is wrong
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     await stop.wait()
     door.streams.closing = server.should_exit = True
+    await door.close()
     await serving
 
 
@@ -137,11 +179,14 @@ def serve(data: Path, flags: Mapping[str, Any], say: Callable[[str], None]) -> i
     log.set_up(loaded.settings.log.level)
     places = prepare(data)
     server = loaded.settings.server
+    tls = served_with(server.tls_cert, server.tls_key, server.public_url)
     lock = claim(places.state, SystemClock().now())
     if isinstance(lock, Holder):
         raise held_by(places.state)
-    with lock, listen(server.host, server.port) as listening:
-        address = address_of(listening)
+    with lock, listen(server.host, server.port, server.public_url) as listening:
+        address = address_of(listening, tls)
+        if tls is not None:
+            pin(places.state, Path(server.tls_cert))
 
         def up() -> None:
             lock.publish(address)
@@ -167,24 +212,70 @@ def serve(data: Path, flags: Mapping[str, Any], say: Callable[[str], None]) -> i
     return 0
 
 
+def serve_while(data: Path, lock: InstanceLock, carry: Callable[[str], Awaitable[None]]) -> None:
+    """Serve a data folder on a free port of this machine for as long as messages are carried to that address.
+
+    Whoever comes meanwhile, the command line or another agent's program, finds the server there.
+    """
+    log.set_up("warning")
+    with lock, listen("127.0.0.1", 0) as listening:
+        loaded = load(data, {"server.workers": 1, "server.tls_cert": "", "server.tls_key": ""})
+        uvloop.run(_serve_while(loaded, listening, lock, carry), loop_factory=new_event_loop)
+
+
+async def _serve_while(
+    loaded: Loaded, listening: socket.socket, lock: InstanceLock, carry: Callable[[str], Awaitable[None]]
+) -> None:
+    address, (life, end) = address_of(listening), os.pipe()
+    carrying: list[asyncio.Future[None]] = []
+
+    def ready(installation: Installation) -> None:
+        lock.publish(address)
+        installation.network.guard.declare("127.0.0.1", listening.getsockname()[1])  # it is its own client
+        carrying.append(asyncio.ensure_future(carry(address)))
+        carrying[0].add_done_callback(lambda _: os.close(end))
+
+    try:
+        await serve_one(loaded, listening, "0", ready, life)
+    finally:
+        for task in carrying:
+            task.cancel()
+        os.close(life)
+    await asyncio.gather(*carrying)
+
+
 async def _set_up(loaded: Loaded) -> None:
     async with open_installation(loaded):
         pass
 
 
-def listen(host: str, port: int) -> socket.socket:
+def local(host: str) -> bool:
+    """Tell whether a host's name or address is this machine's own."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def by_name(listening: socket.socket) -> str:
+    """Give the address of a socket by this machine's name: passkeys belong to names, not to numbers."""
+    return f"http://localhost:{listening.getsockname()[1]}"
+
+
+def listen(host: str, port: int, public_url: str = "") -> socket.socket:
     """Open the one listening socket; never with SO_REUSEPORT, which would let a stranger of this user share it.
 
-    Raises `Unavailable` for an address that is not loopback, or that is taken.
+    Raises `Unavailable` for an address that is taken, and for one that is not loopback unless people come in by TLS.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except (socket.gaierror, UnicodeError):
         raise Unavailable(f"`{host}` is no address of this machine", hint="use 127.0.0.1") from None
-    if not ipaddress.ip_address(found[4][0]).is_loopback:
+    if not ipaddress.ip_address(found[4][0]).is_loopback and not public_url.startswith("https://"):
         raise Unavailable(
-            f"serving on `{host}` needs an owner with a second factor, which comes with sign-in",
-            hint="serve on 127.0.0.1, and reach it through an SSH tunnel",
+            f"serving on `{host}` needs TLS, and an address by which people come in",
+            hint="set `server.public_url` to that `https://` address, with `server.tls_cert` and `server.tls_key` or"
+            " a proxy in front; or serve on 127.0.0.1 and use an SSH tunnel",
         )
     # with the protocol: asyncio sends at once (TCP_NODELAY) only on sockets that say they are TCP
     listening = socket.socket(*found[:3])
@@ -201,10 +292,10 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def address_of(listening: socket.socket) -> str:
+def address_of(listening: socket.socket, tls: ssl.SSLContext | None = None) -> str:
     """Give the address under which clients reach a socket."""
     host, port = listening.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"http{'s' if tls is not None else ''}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def worker_command(

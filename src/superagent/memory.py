@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
+
+from msgspec import structs
 
 from superagent.core.invocation import Outcome, Status, Ticket
 from superagent.core.ports import Held, Kept, Remembered
@@ -16,9 +18,13 @@ from superagent.core.problems import (
     Denied,
     IdempotencyMismatch,
     Locked,
+    NeedsInput,
     NotFound,
     TooLarge,
 )
+from superagent.core.questions import Question
+from superagent.core.resources import beneath
+from superagent.core.taint import Mark
 
 
 class MemoryVeil:
@@ -160,7 +166,15 @@ class MemoryWork:
 
         def mark(one: Held) -> tuple[object, ...]:
             call = one.invocation
-            return one.tenant, one.state, one.hash, call.principal.ids, call.call.session, one.until > held.at
+            return (
+                one.tenant,
+                one.state,
+                one.hash,
+                one.ahead,
+                call.principal.ids,
+                call.call.session,
+                one.until > held.at,
+            )
 
         found = next(
             (replace(one, asked=one.asked + 1) for one in self._held.values() if mark(one) == mark(held)), held
@@ -181,6 +195,10 @@ class MemoryWork:
             if one.tenant == tenant and one.state is Status.WAITING and one.id > after
         )
         return sorted(mine, key=lambda one: one.id)[:limit]
+
+    async def ahead(self, tenant: str, principal: str) -> list[Held]:
+        """Give what a caller asked for ahead and has not used."""
+        return [one for one in await self.waiting(tenant) if one.ahead and one.invocation.principal.id == principal]
 
     async def approve(self, tenant: str, id: str, by: str) -> Held:
         """Add an approval. Raises `Conflict`."""
@@ -205,6 +223,24 @@ class MemoryWork:
         if held is not None:
             self._held[held.id] = replace(held, state=outcome.status)
 
+    async def park(self, held: Held, outcome: Outcome) -> bool:
+        """Let a job wait for answers."""
+        await self.finish(held.tenant, outcome)
+        return True
+
+    async def answer(self, tenant: str, id: str, answers: dict[str, Any]) -> tuple[Held, tuple[Question, ...]]:
+        """Add answers, and give what is still asked. Raises `Conflict`."""
+        held, outcome = self._held.get(id), self._outcomes.get(id)
+        problem = outcome.problem if outcome is not None else None
+        if held is None or outcome is None or not isinstance(problem, NeedsInput):
+            raise Conflict("it asks for nothing")
+        left = tuple(one for one in problem.asks if one.name not in answers)
+        call = structs.replace(held.invocation.call, answers=held.invocation.call.answers | answers)
+        state = Status.ASKING if left else Status.QUEUED
+        self._held[id] = replace(held, state=state, invocation=structs.replace(held.invocation, call=call))
+        self._outcomes[id] = structs.replace(outcome, problem=NeedsInput(problem.detail, asks=left))
+        return self._held[id], left
+
     async def outcome(self, tenant: str, id: str) -> Outcome | None:
         """Give a stored outcome."""
         return self._outcomes.get(id)
@@ -219,6 +255,39 @@ class MemoryWork:
         return list(enumerate(self._events.get(id, []), 1))[after : after + limit]
 
 
+class MemoryTaints:
+    """Marks in a dictionary."""
+
+    def __init__(self) -> None:
+        self._marks: dict[tuple[str, str], Mark] = {}
+
+    def of(self, tenant: str, subjects: Iterable[str]) -> Mark | None:
+        """Give the mark of one of these."""
+        return next((self._marks[tenant, one] for one in subjects if (tenant, one) in self._marks), None)
+
+    def left_in(self, tenant: str, folder: str) -> Mark | None:
+        """Give the mark of a place in or above a folder."""
+        for (owner, subject), mark in self._marks.items():
+            kind, _, place = subject.partition(":")
+            if owner == tenant and kind == "place" and (beneath(place, folder) or beneath(folder, place)):
+                return mark
+        return None
+
+    async def add(self, tenant: str, marks: Iterable[Mark]) -> list[Mark]:
+        """Mark those that are clean."""
+        new = [one for one in marks if (tenant, one.subject) not in self._marks]
+        self._marks |= {(tenant, one.subject): one for one in new}
+        return new
+
+    async def clear(self, tenant: str, subject: str) -> Mark | None:
+        """Take a mark away."""
+        return self._marks.pop((tenant, subject), None)
+
+    async def listed(self, tenant: str) -> list[Mark]:
+        """Give the marks, newest first."""
+        return [mark for (owner, _), mark in reversed(self._marks.items()) if owner == tenant]
+
+
 class MemoryBlobs:
     """Large results in a dictionary."""
 
@@ -226,7 +295,14 @@ class MemoryBlobs:
         self._data: dict[str, tuple[str, str, bytes]] = {}
 
     async def put(
-        self, tenant: str, principal: str, chunks: AsyncIterator[bytes], *, what: str = "blob", shares: bool = False
+        self,
+        tenant: str,
+        principal: str,
+        chunks: AsyncIterator[bytes],
+        *,
+        what: str = "blob",
+        shares: bool = False,
+        account: str = "",
     ) -> str:
         """Store bytes and give their handle."""
         handle = f"{what}_{len(self._data) + 1}"

@@ -1,16 +1,26 @@
 """The single door for plugin authors: everything a plugin may use, and nothing else of ours."""
 
+from superagent.core import policy_text
+from superagent.core.carried import Answer, FoundFile
+from superagent.core.cedar import export as cedar_export
 from superagent.core.changes import Change, resource_of, rights_of
-from superagent.core.commands import SCRIPT, Captured, Command, Ended, Ran
-from superagent.core.connections import Connected, ConnectionType, SecretReach, SecretUse, Shown
+from superagent.core.commands import SCRIPT, Captured, Command, Effects, Ended, Ran, Traffic
+from superagent.core.connections import Connected, ConnectionType, SecretReach, SecretUse, Shown, place_of
 from superagent.core.containment import PROFILES, Isolation, Limits
 from superagent.core.context import Context
-from superagent.core.grants import Grant, Host, Strict
+from superagent.core.endpoints import HostRule
+from superagent.core.explaining import DEPENDS, Explained, Supposed, replayed
+from superagent.core.faces import Face
+from superagent.core.grants import ISOLATION, Cidr, Grant, Host, IsolationLevel, Strict, When, Where
 from superagent.core.invocation import Call, EffectNote, Outcome, Status
-from superagent.core.operation import Declared, Example, Input, Nothing, Output, Preview, faults_of
+from superagent.core.line_diff import lines_of, unified
+from superagent.core.media import Document, Media, Message, Messages, Picture, Sound, Text
+from superagent.core.neutral import neutral_line
+from superagent.core.operation import Declared, Example, Input, Nothing, Operation, Output, Preview, faults_of
 from superagent.core.patterns import glob_of
 from superagent.core.pipeline import Performed
 from superagent.core.plugin import Plugin
+from superagent.core.policy import Decision, Policy
 from superagent.core.ports import Keeper, Kept
 from superagent.core.principal import Principal, Secret
 from superagent.core.problems import (
@@ -23,12 +33,16 @@ from superagent.core.problems import (
     Internal,
     InvalidInput,
     Locked,
+    NeedsClient,
+    NeedsInput,
     NotFound,
     Overloaded,
     Problem,
+    StepUpRequired,
     TooLarge,
     Unavailable,
 )
+from superagent.core.questions import Ask, Question
 from superagent.core.redaction import redact
 from superagent.core.redactor import Redactor
 from superagent.core.resources import (
@@ -46,7 +60,11 @@ from superagent.core.resources import (
     canonical_host,
     canonical_path,
 )
+from superagent.core.rules import Facts
 from superagent.core.secret_inputs import SecretText
+from superagent.core.sessions import At, Evaluated, Opening, Over, Screen, Snippet, Typing
+from superagent.core.shown_effects import Changes
+from superagent.core.taint import Mark
 
 
 async def put_back(ctx: Context, kept: Kept) -> None:
@@ -55,12 +73,17 @@ async def put_back(ctx: Context, kept: Kept) -> None:
 
 
 __all__ = [
-    "PROFILES", "SCRIPT", "Call", "Cancelled", "Captured", "Change", "Command", "Conflict", "Connected", "Connection",
-    "ConnectionType", "Context", "Deadline", "Declared", "Denied", "DestroyPath", "Effect", "EffectNote", "Ended",
-    "Example", "Fault", "Fix", "Grant", "Host", "Input", "Internal", "InvalidInput", "Isolation", "Keeper", "Kept",
-    "Limits", "Locked", "NotFound", "Nothing", "Outcome", "Output", "Overloaded", "Performed", "Plugin", "Preview",
-    "Principal", "Problem", "Ran", "ReadPath", "ReadWritePath", "Redactor", "Resource", "Risk", "Secret",
-    "SecretName", "SecretReach", "SecretText", "SecretUse", "Shown", "Status", "Strict", "TooLarge", "Touches",
-    "Unavailable", "Url", "WritePath", "canonical_host", "canonical_path", "faults_of", "glob_of", "put_back", "redact",
-    "resource_of", "rights_of",
+    "DEPENDS", "ISOLATION", "PROFILES", "SCRIPT", "Answer", "Ask", "At", "Call", "Cancelled", "Captured", "Change",
+    "Changes", "Cidr", "Command", "Conflict", "Connected", "Connection", "ConnectionType", "Context", "Deadline",
+    "Decision", "Declared", "Denied", "DestroyPath", "Document", "Effect", "EffectNote", "Effects", "Ended",
+    "Evaluated", "Example", "Explained", "Face", "Facts", "Fault", "Fix", "FoundFile", "Grant", "Host", "HostRule",
+    "Input", "Internal", "InvalidInput", "Isolation", "IsolationLevel", "Keeper", "Kept", "Limits", "Locked",
+    "Mark", "Media", "Message", "Messages", "NeedsClient", "NeedsInput", "NotFound", "Nothing", "Opening",
+    "Operation", "Outcome", "Output", "Over", "Overloaded", "Performed", "Picture", "Plugin", "Policy", "Preview",
+    "Principal", "Problem", "Question", "Ran", "ReadPath", "ReadWritePath", "Redactor", "Resource", "Risk",
+    "Screen", "Secret", "SecretName", "SecretReach", "SecretText", "SecretUse", "Shown", "Snippet", "Sound",
+    "Status", "StepUpRequired", "Strict", "Supposed", "Text", "TooLarge", "Touches", "Traffic", "Typing",
+    "Unavailable", "Url", "When", "Where", "WritePath", "canonical_host", "canonical_path", "cedar_export",
+    "faults_of", "glob_of", "lines_of", "neutral_line", "place_of", "policy_text", "put_back", "redact", "replayed",
+    "resource_of", "rights_of", "unified",
 ]  # fmt: skip

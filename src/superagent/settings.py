@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import re
 import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from superagent.core.operation import faults_of
 from superagent.core.problems import InvalidInput
 
 PREFIX = "SUPERAGENT_"
-FILE_ONLY = frozenset({"net.allow_private", "net.ca_file"})
+FILE_ONLY = frozenset(
+    [
+        "net.allow_private",
+        "net.ca_file",
+        "notify.email_from",
+        "notify.email_to",
+        "notify.smtp_host",
+        "notify.smtp_password_file",
+        "notify.smtp_port",
+        "notify.smtp_security",
+        "notify.smtp_user",
+        "notify.webhook",
+        "plugins.trusted",
+        "sandbox.allow_unsafe",
+        "sandbox.docker_socket",
+        "sandbox.podman_socket",
+    ]
+)
 """What only whoever can write the settings file by hand may set."""
+BACKENDS = ("docker", "podman", "gvisor")
 Origin = Literal["default", "file", "environment", "flag"]
 
 
@@ -24,6 +44,16 @@ class Section(BaseModel):
     """A group of settings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _public_url(text: str) -> str:
+    if text and not re.fullmatch(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?", text):
+        raise ValueError("write scheme and host, in small letters and without a path: `https://agents.example.org`")
+    return text
+
+
+def _networks(texts: list[str]) -> list[str]:
+    return [str(ipaddress.ip_network(text, strict=False)) for text in texts]
 
 
 class Server(Section):
@@ -35,6 +65,19 @@ class Server(Section):
     max_body_bytes: Annotated[int, Field(ge=1024)] = 1024 * 1024
     max_blob_bytes: Annotated[int, Field(ge=1024)] = 1024 * 1024 * 1024
     cors_origins: list[str] = []
+    public_url: Annotated[
+        str, AfterValidator(_public_url), Field(description="as browsers reach it: `https://agents.example.org`")
+    ] = ""
+    trusted_proxies: Annotated[
+        list[str],
+        AfterValidator(_networks),
+        Field(description="networks whose `X-Forwarded-For` says who calls: `127.0.0.1/32`"),
+    ] = []
+    tls_cert: Annotated[
+        str,
+        Field(description="a PEM file: the server's certificate, then those above it; with it, it speaks TLS itself"),
+    ] = ""
+    tls_key: Annotated[str, Field(description="a PEM file: the key of that certificate")] = ""
     fast_lane: Annotated[bool, Field(description="answer short operations without ASGI in between")] = True
 
 
@@ -50,15 +93,40 @@ class Queue(Section):
     url: str = ""
 
 
+def _backends(names: list[str]) -> list[str]:
+    if odd := [name for name in names if name not in BACKENDS]:
+        raise ValueError(f"`{odd[0][:60]}` is none of {', '.join(BACKENDS)}")
+    return names
+
+
 class Sandbox(Section):
     """How well commands must be contained."""
 
     minimum_level: Literal["none", "landlock", "native", "container", "vm"] = "native"
+    hosts: Annotated[
+        list[str], Field(description="what commands with a network may reach at most; grants say who may")
+    ] = ["*:443", "*:80"]
     visible: Annotated[list[str], Field(description="further folders of this machine that commands may read")] = []
     first_user: Annotated[
         int, Field(ge=1000, lt=2**31, description="a root server runs tenants as users from here")
     ] = 1_900_000_000
     users: Annotated[int, Field(ge=2, le=1_000_000, description="how many users it may take from there")] = 65_536
+    backends: Annotated[
+        list[str],
+        AfterValidator(_backends),
+        Field(description="docker, podman, gvisor: the best first; none by itself"),
+    ] = []
+    allow_unsafe: Annotated[
+        bool, Field(description="let grants that name the profile `danger-none` run commands with nothing around them")
+    ] = False
+    image: Annotated[
+        str, Field(description="what containers are made from; empty shows them what is installed here")
+    ] = ""
+    cache_bytes: Annotated[
+        int, Field(ge=0, description="what the package cache of one caller and workspace may hold; 0 for no caches")
+    ] = 536_870_912
+    docker_socket: Annotated[str, Field(description="empty for /run/docker.sock")] = ""
+    podman_socket: Annotated[str, Field(description="empty for this user's own")] = ""
 
 
 class Files(Section):
@@ -76,6 +144,28 @@ class Net(Section):
     ca_file: Annotated[str, Field(description="a PEM file of further authorities to trust in TLS")] = ""
 
 
+class Plugins(Section):
+    """Which plugins of others are loaded, and how; those in the data folder's `plugins` are found by themselves."""
+
+    folders: Annotated[list[str], Field(description="further folders that hold folders of plugins")] = []
+    hosted: Annotated[
+        list[str], Field(description="run in a sandbox, and what each may at most: `notes: files call:files.read`")
+    ] = []
+    trusted: Annotated[list[str], Field(description="run inside the server, with all that it may itself")] = []
+
+
+class SignIn(Section):
+    """How people sign in, and for how long."""
+
+    idle_s: Annotated[float, Field(ge=60, description="a browser session ends after so long without a request")] = 3600
+    life_s: Annotated[float, Field(ge=60, le=30 * 86_400, description="and after so long in any case")] = 43_200
+    tries_per_account: Annotated[int, Field(ge=1, description="at once; one a minute grows back")] = 10
+    tries_per_address: Annotated[int, Field(ge=1, description="at once; one each 10 s grows back")] = 30
+    issuer: Annotated[str, Field(description="an OpenID Connect provider, as it names itself; empty for none")] = ""
+    client_id: str = ""
+    client_secret_file: Annotated[str, Field(description="a file that holds the client's secret")] = ""
+
+
 class Limits(Section):
     """How much one agent key may ask for; the owner has no limit."""
 
@@ -84,10 +174,26 @@ class Limits(Section):
     undo_quota_bytes: Annotated[int, Field(ge=0)] = 10 * 1024**3
     blob_quota_bytes: Annotated[int, Field(ge=0, description="stored results and uploads of a tenant")] = 10 * 1024**3
     key_quota_bytes: Annotated[int, Field(ge=0, description="outcomes remembered by idempotency key")] = 4 * 1024**3
+    held_quota_bytes: Annotated[
+        int, Field(ge=0, description="views that wait, job logs and undo of a tenant, together")
+    ] = 16 * 1024**3
+    reserve_bytes: Annotated[
+        int, Field(ge=0, description="of a disk stay free, for the audit: below it, one can only read and delete")
+    ] = 512 * 1024**2
     agent_share: Annotated[float, Field(gt=0, le=1, description="of each quota, for one agent")] = 0.25
     streams: Annotated[
         int, Field(ge=1, le=64, description="such as `files.watch`, under way at a time in a process")
     ] = 8
+    jobs: Annotated[int, Field(ge=1, le=64, description="that run at a time in a process; more wait their turn")] = 8
+    commands: Annotated[int, Field(ge=1, le=256, description="that run at a time in a process; more wait theirs")] = 32
+
+
+class OAuth(Section):
+    """How clients come to tokens."""
+
+    registration: Annotated[bool, Field(description="let clients register themselves, whoever they are (RFC 7591)")] = (
+        False
+    )
 
 
 class AuditLog(Section):
@@ -95,6 +201,19 @@ class AuditLog(Section):
 
     anchor: Annotated[str, Field(description="a file outside the data folder that also gets each checkpoint")] = ""
     stuck_after_s: Annotated[float, Field(gt=0)] = 10.0
+
+
+class Notify(Section):
+    """How people learn that a call waits for their approval; only the settings file says so."""
+
+    webhook: Annotated[str, Field(description="an `https://` address that gets a JSON document for each")] = ""
+    smtp_host: Annotated[str, Field(description="the mail server; empty sends no mail")] = ""
+    smtp_port: Annotated[int, Field(ge=1, lt=65536)] = 587
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
+    smtp_user: str = ""
+    smtp_password_file: Annotated[str, Field(description="a file that holds the password and nothing else")] = ""
+    email_from: str = "superagent@localhost"
+    email_to: list[str] = []
 
 
 class Log(Section):
@@ -112,8 +231,12 @@ class Settings(Section):
     sandbox: Sandbox = Sandbox()
     files: Files = Files()
     net: Net = Net()
+    plugins: Plugins = Plugins()
+    sign_in: SignIn = SignIn()
     limits: Limits = Limits()
+    oauth: OAuth = OAuth()
     audit: AuditLog = AuditLog()
+    notify: Notify = Notify()
     log: Log = Log()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from superagent.core.audit import AuditRecord, decode_record
@@ -23,7 +23,15 @@ from superagent.core.problems import (
 )
 from superagent.core.registry import Registry
 from superagent.core.resources import Protected
-from superagent.memory import MemoryBlobs, MemoryIdempotency, MemoryLocks, MemoryUndo, MemoryVeil, MemoryWork
+from superagent.memory import (
+    MemoryBlobs,
+    MemoryIdempotency,
+    MemoryLocks,
+    MemoryTaints,
+    MemoryUndo,
+    MemoryVeil,
+    MemoryWork,
+)
 
 
 def allow_all() -> list[Grant]:
@@ -116,17 +124,31 @@ class FixedPolicies:
         self._policy = Policy(grants, self._policy.version + 1, self._protected, self._roots)
 
 
+class NoBudgets:
+    """No budgets: nobody is held to any."""
+
+    def __init__(self) -> None:
+        self.of_key: dict[str, Any] = {}
+
+    def spend(self, principal: Principal) -> None:
+        """Count nothing."""
+
+    def charge(self, principal: Principal, cost: Mapping[str, float]) -> None:
+        """Count nothing."""
+
+
 class KnownPeople:
     """Identity by a table of tokens; `ended` holds ids that may act no more."""
 
     def __init__(self, tokens: dict[str, Principal] | None = None, rate: Rate | None = None) -> None:
         self.tokens = tokens or {}
         self.ended: set[str] = set()
+        self.budgets = NoBudgets()
         self._rate = rate
 
-    def known(self, token: str, remote: str, channel: str) -> Principal | None:
+    def known(self, token: bytes, remote: str, channel: str) -> Principal | None:
         """Give the principal of a token, None for none."""
-        return self.tokens.get(token)
+        return self.tokens.get(token.decode())
 
     async def identify(self, credential: Credential) -> Principal:
         """Give the principal of a token. Raises `Unauthenticated`."""
@@ -163,6 +185,7 @@ class World:
         self.identity = KnownPeople(rate=rate)
         self.undo = MemoryUndo()
         self.work = MemoryWork()
+        self.taints = MemoryTaints()
         self.blobs = MemoryBlobs()
         self.faults: list[BaseException] = []
         hands = Hands(
@@ -179,6 +202,7 @@ class World:
             thread=asyncio.to_thread,
             fault=lambda invocation, bug: self.faults.append(bug),
             veil=MemoryVeil(),
+            taints=self.taints,
             keepers={
                 **{kind: keeper for plugin in plugins for kind, keeper in plugin.keepers.items()},
                 **(keepers or {}),

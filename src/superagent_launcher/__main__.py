@@ -10,7 +10,7 @@ import sys
 
 
 def main(arguments: list[str]) -> None:
-    """Serve on an inherited socket: `<descriptor> <first user> <how many>`."""
+    """Serve on an inherited socket: `<descriptor> <first user> <how many> [uncontained]`."""
     sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     from superagent_launcher import leftovers, system
     from superagent_launcher.cgroups import hierarchies, name_of
@@ -19,14 +19,15 @@ def main(arguments: list[str]) -> None:
     from superagent_launcher.serving import Launcher
     from superagent_launcher.wire import Wire
 
-    descriptor, first, count = (int(one) for one in arguments)
+    descriptor, first, count = (int(one) for one in arguments[:3])
     alone(descriptor)
     system.adopt_orphans()
     found = hierarchies()
     leftovers.sweep(found)
     name = name_of(os.getpid())
     users = range(first, first + count) if os.geteuid() == 0 else range(0)
-    Launcher(Wire.of(descriptor), Groups(found, name), name, users, staging_works()).serve()
+    bare = arguments[3:] == ["uncontained"]
+    Launcher(Wire.of(descriptor), Groups(found, name), name, users, staging_works(), uncontained=bare).serve()
 
 
 def alone(descriptor: int) -> None:

@@ -6,6 +6,9 @@ ancestor for each run sees every descendant, also one that made itself a session
 
 from __future__ import annotations
 
+# the names of `signal` are looked up anew at each call; those beneath it are plain numbers
+# pyright: reportMissingImports=false, reportUnknownMemberType=false
+import _signal
 import contextlib
 import ctypes
 import os
@@ -27,8 +30,10 @@ class _Asked(Exception):
     """We were told to end it."""
 
 
-def keep(become: Callable[[], NoReturn]) -> int:
+def keep(become: Callable[[], NoReturn], parent: int = 0, forked: Callable[[], None] = lambda: None) -> int:
     """Fork, become something in the child, and come back when it and everything that came of it is gone.
+
+    `parent` is who must still be this process's own, if anybody must; `forked` is called here once there is a child.
 
     Gives the child's exit code, 128 + n when signal n ended it. `SIGTERM` to this process, which also comes when its
     own parent dies, ends them all. Only for a process that has no other children and no threads; never for one that is
@@ -37,18 +42,21 @@ def keep(become: Callable[[], NoReturn]) -> int:
     for option, value in ((_PR_SET_CHILD_SUBREAPER, 1), (_PR_SET_PDEATHSIG, signal.SIGTERM)):
         if _libc.prctl(option, value, 0, 0, 0):
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), "prctl")
+    if parent and os.getppid() != parent:
+        os._exit(1)  # it died before the lines above
     ours = os.getpid()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     child = os.fork()
     if child == 0:
         _be(ours, become)
+    forked()
     code = 128 + signal.SIGTERM
     with contextlib.suppress(_Asked):
         signal.signal(signal.SIGTERM, _asked)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         code = _wait_for(child)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # inside, so that one which comes just now is suppressed too
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)  # inside, so that one which comes just now is suppressed too
+    _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)
     end_all()
     return code
 
@@ -68,14 +76,14 @@ def end_all() -> None:
     """End every child of this process and whatever is handed to it meanwhile. Raises `TimeoutError`."""
     until = time.monotonic() + MOST_S
     while True:
-        for pid in children():
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)  # our own child, not waited for: the number is still its own
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 continue
         except ChildProcessError:
-            return
+            return  # mostly at once: few commands leave anything
+        for pid in children():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)  # our own child, not waited for: the number is still its own
         if time.monotonic() > until:
             raise TimeoutError("processes of a run go on")
         time.sleep(STEP_S)
@@ -85,7 +93,7 @@ def children() -> list[int]:
     """List the children of this process: by the kernel's own list, else by asking every process for its parent."""
     ours = os.getpid()
     try:
-        with open(f"/proc/{ours}/task/{ours}/children", encoding="ascii") as file:
+        with open(f"/proc/{ours}/task/{ours}/children", encoding="utf-8") as file:  # loaded by now: no other can be
             return [int(pid) for pid in file.read().split()]
     except FileNotFoundError:  # a kernel built without it
         return [int(name) for name in os.listdir("/proc") if name.isdigit() and _parent_of(name) == ours]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from superagent_launcher.cgroups import Hierarchy, Make, Usage, clear, kill, number_in, put, remove
 
@@ -53,6 +54,10 @@ class Group:
         self._at = places
         self.paths = tuple(dict.fromkeys(places.values()))
 
+    def told(self) -> dict[str, Any]:
+        """Say where it lies."""
+        return {"version": 1, "places": self._at}
+
     def limit(self, limits: dict[str, float]) -> None:
         """Set the limits that the controllers at hand can hold."""
         if "memory" in self._at:
@@ -76,18 +81,23 @@ class Group:
         spent = number_in(f"{self._at['cpuacct']}/cpuacct.usage") if "cpuacct" in self._at else None
         return None if spent is None else spent / 1e9
 
-    def usage(self) -> Usage:
-        """Give what was used so far."""
+    def usage(self, *, now: bool = True) -> Usage:
+        """Give what was used so far, and with `now` what is used at this moment."""
         usage = Usage()
         if "memory" in self._at:
             folder = self._at["memory"]
-            usage.memory_bytes = number_in(f"{folder}/memory.usage_in_bytes")
+            usage.memory_bytes = number_in(f"{folder}/memory.usage_in_bytes") if now else None
             usage.peak_bytes = number_in(f"{folder}/memory.max_usage_in_bytes")
             usage.out_of_memory = number_in(f"{folder}/memory.oom_control", "oom_kill") or 0
         if "pids" in self._at:
-            usage.processes = number_in(f"{self._at['pids']}/pids.current")
+            usage.processes = number_in(f"{self._at['pids']}/pids.current") if now else None
             usage.refused_processes = number_in(f"{self._at['pids']}/pids.events", "max") or 0
         return usage
+
+    def forget_peak(self) -> None:
+        """Let the most memory count from now on."""
+        if "memory" in self._at:
+            put(f"{self._at['memory']}/memory.max_usage_in_bytes", 0)
 
     def kill(self) -> bool:
         """Send SIGKILL to all that runs in it; True when nothing did."""

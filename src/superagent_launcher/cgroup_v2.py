@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from superagent_launcher.cgroups import Hierarchy, Make, Usage, clear, kill, number_in, put, remove, words
 
@@ -59,6 +60,10 @@ class Group:
         self._path = path
         self._controllers = controllers
 
+    def told(self) -> dict[str, Any]:
+        """Say where it lies."""
+        return {"version": 2, "path": self._path, "controllers": sorted(self._controllers)}
+
     def limit(self, limits: dict[str, float]) -> None:
         """Set the limits that the controllers at hand can hold."""
         path = self._path
@@ -81,15 +86,19 @@ class Group:
         spent = number_in(f"{self._path}/cpu.stat", "usage_usec")
         return None if spent is None else spent / 1e6
 
-    def usage(self) -> Usage:
-        """Give what was used so far."""
+    def usage(self, *, now: bool = True) -> Usage:
+        """Give what was used so far, and with `now` what is used at this moment."""
         usage, path = Usage(), self._path
-        usage.memory_bytes = number_in(f"{path}/memory.current")
+        if now:
+            usage.memory_bytes = number_in(f"{path}/memory.current")
+            usage.processes = number_in(f"{path}/pids.current")
         usage.peak_bytes = number_in(f"{path}/memory.peak")
         usage.out_of_memory = number_in(f"{path}/memory.events", "oom_kill") or 0
-        usage.processes = number_in(f"{path}/pids.current")
         usage.refused_processes = number_in(f"{path}/pids.events", "max") or 0
         return usage
+
+    def forget_peak(self) -> None:
+        """Do nothing: here the kernel only forgets it for the one descriptor by which it was asked to."""
 
     def kill(self) -> bool:
         """Send SIGKILL to all that runs in it; True when nothing did."""

@@ -12,12 +12,16 @@ import signal
 import socket
 from typing import Any, NoReturn
 
-from superagent_launcher import system
+from superagent_launcher import brood, confined, landlock, system
 from superagent_launcher.groups import Group
+from superagent_launcher.overlay_mount import enter
 from superagent_launcher.wire import Wire
 
 STAGE = "/mnt"
 """Where folders are put for bubblewrap to reach them, in mounts that only the child sees: any folder will do."""
+
+ENDED = b"\0"
+"""Before what a keeper tells: exit code, processor time in seconds, most memory of one process in KiB."""
 
 TENANT_PROCESSES = 8192
 _ABOVE = 256  # beyond every number that a descriptor can be given
@@ -48,16 +52,26 @@ class Spare:
     def give(self, job: dict[str, Any], descriptors: tuple[int, ...]) -> None:
         """Give it its job; from then on the wire says what went wrong, and comes to its end when nothing did.
 
-        The job says `argv`, `uid` (None keeps the launcher's user), `limits` (setrlimit(2), by number), `numbers` and
-        `mounts`. The first descriptor is the program, then one for each number, then one for each mount. Raises
-        `OSError` when the child is gone.
+        The job says `argv`, `uid` (None keeps the launcher's user), `limits` (setrlimit(2), by number), `numbers`,
+        `mounts` and `view`. The first descriptor is the program, then one for each number, one for each mount, and one
+        on which a view in memory is handed out.
+
+        What Landlock is to hold gets its `ground` first, which it can get long before its job: then it stands as its
+        keeper with a child, to which the job goes, without a program. Raises `OSError` when the child is gone.
         """
         try:
             while not self.wire.send(job, descriptors):
                 select.select([], [self.wire.socket], [])  # only a command of hundreds of kilobytes comes here
                 job, descriptors = {}, ()
         except EOFError:
-            raise ChildProcessError("the child is gone") from None
+            raise ChildProcessError(self._reason() or "the child is gone") from None
+
+    def _reason(self) -> str:
+        """Give what it said before it went."""
+        try:
+            return self.wire.socket.recv(1000).decode("utf-8", "replace")
+        except OSError:
+            return ""
 
     def end(self) -> None:
         """End it without a job; it reads the end of its wire."""
@@ -79,15 +93,22 @@ def _be(end: socket.socket, group: Group | None, parent: int) -> NoReturn:
             group.join()
         with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "wb", buffering=0) as file:
             file.write(b"1000")  # where memory runs out, this goes before anything else of this machine
-        job, descriptors = _job(Wire(end))
+        wire = Wire(end)
+        job, descriptors = _job(wire)
+        if "ground" in job:
+            _stand(job["ground"], wire, parent)
         become(job, descriptors, parent)
     except EOFError:
         os._exit(0)  # nobody needs it
     except BaseException as bad:
-        with contextlib.suppress(OSError):
-            end.setblocking(True)
-            end.send(str(bad).encode("utf-8", "replace")[:1000] or b"no reason was given")
+        _say(end, bad)
     os._exit(1)
+
+
+def _say(end: socket.socket, bad: BaseException) -> None:
+    with contextlib.suppress(OSError):
+        end.setblocking(True)
+        end.send(str(bad).encode("utf-8", "replace")[:1000].replace(ENDED, b"") or b"no reason was given")
 
 
 def _close_all_but(kept: int) -> None:
@@ -98,27 +119,25 @@ def _close_all_but(kept: int) -> None:
 
 def _job(wire: Wire) -> tuple[dict[str, Any], list[int]]:
     while True:
-        select.select([wire.socket], [], [])
-        for job, descriptors in wire.receive():
+        for job, descriptors in wire.receive():  # it may have come together with the one before
             return job, descriptors
+        select.select([wire.socket], [], [])
 
 
 def become(job: dict[str, Any], descriptors: list[int], parent: int) -> None:
     """Become bubblewrap; comes back only by raising `OSError`."""
     numbers: list[int] = job["numbers"]
-    program, shown, folders = _above(descriptors[0]), descriptors[1 : 1 + len(numbers)], descriptors[1 + len(numbers) :]
+    program, shown, rest = _above(descriptors[0]), descriptors[1 : 1 + len(numbers)], descriptors[1 + len(numbers) :]
+    folders, telling = rest[: len(job["mounts"])], [_above(one) for one in rest[len(job["mounts"]) :]]
     if job["mounts"]:
         stage(list(zip(folders, job["mounts"], strict=True)))
     hand_over(dict(zip(numbers, shown, strict=True)))
-    for which, soft, hard in job["limits"]:
-        _, most = resource.getrlimit(which)
-        if most != resource.RLIM_INFINITY:
-            soft, hard = min(soft, most), min(hard, most)
-        resource.setrlimit(which, (soft, hard))
+    _limit(job["limits"])
     if job["uid"] is not None:
         drop(job["uid"])
-    if 0 in (os.geteuid(), os.getuid(), os.getegid()):
-        raise PermissionError(1, "nothing is started as user or group 0")
+    _refuse_root()
+    if job.get("view") is not None:
+        show(job["view"], telling)
     _execute(program, job["argv"], parent)
 
 
@@ -132,6 +151,95 @@ def drop(uid: int) -> None:  # pragma: no cover
     os.setresuid(uid, uid, uid)
     if os.getresuid() != (uid, uid, uid) or os.getresgid() != (uid, uid, uid) or os.getgroups():
         raise PermissionError(1, "the change of user did not hold")
+
+
+def _stand(ground: dict[str, Any], wire: Wire, parent: int) -> NoReturn:
+    """Become the keeper of a command that Landlock holds, with a child that is ready for its job."""
+    if ground["uid"] is not None:  # pragma: no cover - what counts lines cannot write them as another user
+        landlock.drop_capabilities()
+        drop(ground["uid"])
+    _refuse_root()
+    system.not_dumpable()
+
+    def ready() -> NoReturn:
+        standing = confined.Standing(ground)
+        _rehearse()
+        try:
+            job, places = _take(wire)
+        except EOFError:
+            os._exit(0)
+        except BaseException as bad:
+            _say(wire.socket, bad)
+            os._exit(1)
+        standing.become(job["confine"], job["argv"], places)
+
+    def rehearse() -> None:
+        ours, theirs = socket.socketpair()
+        _tell(ours, 0)
+        ours.close()
+        theirs.close()
+
+    code = brood.keep(ready, parent, rehearse)
+    _tell(wire.socket, code)  # ending takes a process like this longer than most commands
+    os._exit(code)
+
+
+def _tell(end: socket.socket, code: int) -> None:
+    """Say as a keeper that nothing is left, and what it all used."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    told = f"{code} {used.ru_utime + used.ru_stime:.6f} {used.ru_maxrss}"
+    with contextlib.suppress(OSError):
+        end.send(ENDED + told.encode(), socket.MSG_NOSIGNAL)
+
+
+def _take(wire: Wire) -> tuple[dict[str, Any], dict[str, int]]:
+    """Wait for a job, take what it hands over and be limited as it says; gives it, and its folders by name."""
+    job, descriptors = _job(wire)
+    shown, folders = descriptors[: len(job["numbers"])], descriptors[len(job["numbers"]) :]
+    places = {name: _above(one) for name, one in zip(job["mounts"], folders, strict=True)}
+    hand_over(dict(zip(job["numbers"], shown, strict=True)))
+    _limit(job["limits"])
+    return job, places
+
+
+def _rehearse() -> None:
+    """Take a job that comes to nothing: memory that is first written to after a fork is copied, page by page."""
+    ours, theirs = socket.socketpair()
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    same = [(which, *resource.getrlimit(which)) for which in (resource.RLIMIT_CPU, resource.RLIMIT_NOFILE)]
+    job = {"argv": [""], "numbers": [0, 1], "mounts": ["rehearsed"], "limits": same, "confine": {"env": {"A": "a"}}}
+    wire = Wire(ours)
+    Wire(theirs).send(job, (null, null, null))
+    _, places = _take(wire)
+    for one in (null, *places.values()):
+        os.close(one)
+    wire.close()
+    theirs.close()
+
+
+def _limit(limits: list[list[int]]) -> None:
+    for which, soft, hard in limits:
+        _, most = resource.getrlimit(which)
+        if most != resource.RLIM_INFINITY:
+            soft, hard = min(soft, most), min(hard, most)
+        resource.setrlimit(which, (soft, hard))
+
+
+def _refuse_root() -> None:
+    if 0 in (os.geteuid(), os.getuid(), os.getegid()):
+        raise PermissionError(1, "nothing is started as user or group 0")
+
+
+def show(view: dict[str, Any], telling: list[int]) -> None:  # pragma: no cover
+    """Mount a view for bubblewrap to bind, and hand out the memory that takes what is written, if it has any."""
+    memory = f"size={view['bytes']},nr_inodes={view['files']}" if view["bytes"] else ""
+    folder = view["folder"]
+    area = enter(view["lower"], f"{folder}/upper", f"{folder}/work", f"{folder}/merged", memory)
+    if area >= 0:
+        with socket.socket(fileno=telling[0]) as out:
+            out.setblocking(True)
+            socket.send_fds(out, [b"1"], [area])
+        os.close(area)
 
 
 def _execute(program: int, argv: list[str], parent: int) -> NoReturn:  # pragma: no cover

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Protocol
+from typing import Any, Protocol
 
 from superagent_launcher import cgroup_v1, cgroup_v2
 from superagent_launcher.cgroups import Hierarchy, Make, Usage
@@ -13,6 +13,10 @@ class Group(Protocol):
     """The group of one run."""
 
     paths: tuple[str, ...]
+
+    def told(self) -> dict[str, Any]:
+        """Say where it lies, for `known`."""
+        ...
 
     def join(self) -> None:
         """Move the calling process in."""
@@ -26,8 +30,12 @@ class Group(Protocol):
         """Give the processor time of all that ran in it; None where nothing counts it."""
         ...
 
-    def usage(self) -> Usage:
-        """Give what was used so far."""
+    def usage(self, *, now: bool = True) -> Usage:
+        """Give what was used so far, and with `now` what is used at this moment."""
+        ...
+
+    def forget_peak(self) -> None:
+        """Let the most memory count from now on, where the kernel can do that."""
         ...
 
     def kill(self) -> bool:
@@ -37,6 +45,15 @@ class Group(Protocol):
     def remove(self) -> bool:
         """Remove it; False while something is in it."""
         ...
+
+
+def known(told: dict[str, Any] | None) -> Group | None:
+    """Give a group that another process has made, to be looked at."""
+    if told is None:
+        return None
+    if told["version"] == 2:
+        return cgroup_v2.Group(told["path"], frozenset(told["controllers"]))
+    return cgroup_v1.Group(told["places"])
 
 
 class Groups:

@@ -6,8 +6,10 @@ freshly forked child, after the change of user and before `execve`. See landlock
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
+import fcntl
 import os
 import stat
 import struct
@@ -31,16 +33,17 @@ _SCOPE_ABSTRACT_SOCKETS, _SCOPE_SIGNALS = 1 << 0, 1 << 1  # ABI 6
 _OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 """What can be allowed for something that is no folder; the kernel refuses a rule with more."""
 
-_READING = _EXECUTE | _READ_FILE | _READ_DIR
-_WRITING = (
-    _READING | _WRITE_FILE | _TRUNCATE | _REFER
+READING = _EXECUTE | _READ_FILE | _READ_DIR
+WRITING = (
+    READING | _WRITE_FILE | _TRUNCATE | _REFER
     | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REG | _MAKE_SOCK | _MAKE_FIFO | _MAKE_SYM
 )  # fmt: skip
-_USING = _READ_FILE | _WRITE_FILE | _TRUNCATE | _IOCTL_DEV
-_EVERYTHING = _WRITING | _MAKE_CHAR | _MAKE_BLOCK | _IOCTL_DEV
+USING = _READ_FILE | _WRITE_FILE | _TRUNCATE | _IOCTL_DEV
+_EVERYTHING = WRITING | _MAKE_CHAR | _MAKE_BLOCK | _IOCTL_DEV
 
 _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 22, 2, 24, 38
 _MOST_CAPABILITIES = 64
+_ABOVE = 256
 
 Place = str | int
 """A path, or a descriptor of a file or folder, which nobody can exchange meanwhile and which may be `O_PATH`."""
@@ -67,24 +70,61 @@ def confine(
     a filter that leaves no other way to talk; other processes are out of reach of signals from ABI 6. Raises `OSError`:
     when anything cannot be given up, nothing may be executed.
     """
-    version = abi()
-    if version < 1:
-        raise OSError(errno.EOPNOTSUPP, "landlock: the kernel does not enforce it")
-    files, network, scopes = handled(version)
-    ruleset = _ruleset(version, files, network, scopes)
+    ruleset = Ruleset()
     try:
-        for places, rights in ((readable, _READING), (writable, _WRITING), (devices, _USING)):
+        for places, rights in ((readable, READING), (writable, WRITING), (devices, USING)):
             for place in places:
-                _allow(ruleset, place, rights & files)
+                ruleset.allow(place, rights)
         for port in ports:
-            if network:
-                _add(ruleset, _RULE_NET_PORT, struct.pack("=QQ", _CONNECT_TCP, port))
-        no_new_privileges()
-        _done(_libc.syscall(_RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint32(0)), "landlock_restrict_self")
+            ruleset.allow_port(port)
+        ruleset.enforce()
     finally:
-        os.close(ruleset)
+        ruleset.close()
     if program is not None:
         filter_calls(program)
+
+
+class Ruleset:
+    """What is allowed, from nothing on: it holds nobody until it is enforced, and everything else is closed then.
+
+    Raises `OSError`, as all of it does, where the kernel has no Landlock.
+    """
+
+    def __init__(self) -> None:
+        version = abi()
+        if version < 1:
+            raise OSError(errno.EOPNOTSUPP, "landlock: the kernel does not enforce it")
+        self._files, self._network, scopes = handled(version)
+        made = _ruleset(version, self._files, self._network, scopes)
+        try:  # out of the way of the numbers under which a command sees its descriptors
+            self._descriptor = fcntl.fcntl(made, fcntl.F_DUPFD_CLOEXEC, _ABOVE)
+        finally:
+            os.close(made)
+
+    def allow(self, place: Place, rights: int) -> None:
+        """Allow rights in a folder and all beneath it, or what of them is one of a file."""
+        _allow(self._descriptor, place, rights & self._files)
+
+    def allow_those_there(self, places: Iterable[str], rights: int) -> None:
+        """Allow rights in those of the places that there are."""
+        for place in places:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                self.allow(place, rights)
+
+    def allow_port(self, port: int) -> None:
+        """Allow to call a port of TCP, where that can be held."""
+        if self._network:
+            _add(self._descriptor, _RULE_NET_PORT, struct.pack("=QQ", _CONNECT_TCP, port))
+
+    def enforce(self) -> None:
+        """Hold this process, and all that descend from it, for good."""
+        no_new_privileges()
+        held = _libc.syscall(_RESTRICT_SELF, ctypes.c_int(self._descriptor), ctypes.c_uint32(0))
+        _done(held, "landlock_restrict_self")
+
+    def close(self) -> None:
+        """Close it; whom it holds stays held."""
+        os.close(self._descriptor)
 
 
 def handled(version: int) -> tuple[int, int, int]:

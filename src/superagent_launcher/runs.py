@@ -20,11 +20,15 @@ _MOST_SAID = 16_384
 
 
 class Run:
-    """A sandbox that was started. Times are monotonic seconds; `why` says what ended it, if we did."""
+    """A sandbox that was started. Times are monotonic seconds; `why` says what ended it, if we did.
+
+    `used` is its processor time in seconds and the most memory of one process in KiB, for where no group counts them.
+    With `keeps` its process is a keeper, which says how the command ended once nothing of it is left but itself.
+    """
 
     __slots__ = (
-        "_before_s", "code", "cpu_most_s", "ending", "failed", "failing", "gate", "group", "inner", "looked", "number",
-        "pid", "processes", "ran", "rusage", "said", "since", "status", "until", "why",
+        "_before_s", "code", "cpu_most_s", "ending", "failed", "failing", "gate", "group", "inner", "keeps", "looked",
+        "number", "pid", "processes", "ran", "said", "since", "status", "until", "used", "why",
     )  # fmt: skip
 
     def __init__(self, number: int, spare: Spare, limits: dict[str, float]) -> None:
@@ -39,12 +43,27 @@ class Run:
         self.status = self.gate = -1
         self.said = self.failed = b""
         self.inner = 0
-        self.ran = False
+        self.ran = self.keeps = False
         self.ending = False
         self.why = ""
         self.code: int | None = None
-        self.rusage: resource.struct_rusage | None = None
+        self.used: tuple[float, int] | None = None
         self._before_s = (spare.group.cpu_s() if spare.group is not None else None) or 0.0
+
+    def failing_said(self, data: bytes) -> None:
+        """Take what came of its start, and what a keeper tells of its end."""
+        self.failed, _, told = (self.failed + data).partition(child.ENDED)
+        if told and self.code is None:
+            code, cpu_s, memory_kib = told.split()
+            self.code, self.used = int(code), (float(cpu_s), int(memory_kib))
+
+    def begin(self, wall_s: float, since_s: float) -> None:
+        """Count from now on: what it did so far was waiting for its command. With `since_s` it began so long ago."""
+        self.since = time.monotonic() - since_s
+        self.until = self.since + wall_s
+        if self.group is not None and not since_s:
+            self._before_s = self.group.cpu_s() or 0.0
+            self.group.forget_peak()
 
     def kill(self, why: str) -> None:
         """End it; the first reason stays. Safe to repeat."""
@@ -98,11 +117,11 @@ class Run:
 
     def account(self) -> dict[str, Any]:
         """Say how it ended and what it used; `code` is that of bubblewrap, negative for a signal."""
-        usage = self.group.usage() if self.group is not None else Usage()
+        usage = self.group.usage(now=False) if self.group is not None else Usage()
         spent, most = self.spent_s(), usage.peak_bytes
-        if self.rusage is not None:
-            spent = self.rusage.ru_utime + self.rusage.ru_stime if spent is None else spent
-            most = self.rusage.ru_maxrss * 1024 if most is None else most
+        if self.used is not None:
+            spent = self.used[0] if spent is None else spent
+            most = self.used[1] * 1024 if most is None else most
         return {
             "code": self.code,
             # bubblewrap that could not set up says so with an exit code; one that died of a signal was killed
@@ -126,6 +145,8 @@ class Run:
 def start(asked: Start, descriptors: list[int], spare: Spare, name: str, controllers: frozenset[str]) -> Run:
     """Give a child its job; `name` is what its processes call themselves. Raises `Refused`: nothing was started."""
     opened: list[int] = []
+    if asked.confine is not None:
+        return _confined(asked, descriptors, spare, controllers)
     try:
         opened.append(program.open_program(asked.program))
         if spare.group is not None:
@@ -145,6 +166,7 @@ def start(asked: Start, descriptors: list[int], spare: Spare, name: str, control
             "limits": child.rlimits(asked.limits, controllers, as_tenant=asked.uid is not None),
             "numbers": numbers,
             "mounts": asked.mounts,
+            "view": asked.view,
         }
         spare.give(job, (opened[0], *shown, *descriptors[own:]))
         run = Run(asked.run, spare, asked.limits)
@@ -156,6 +178,40 @@ def start(asked: Start, descriptors: list[int], spare: Spare, name: str, control
     finally:
         for one in opened:
             os.close(one)
+
+
+def _confined(asked: Start, descriptors: list[int], spare: Spare, controllers: frozenset[str]) -> Run:
+    """Give a child that is ready for it a job without bubblewrap: it tells how its command and its brood ended."""
+    try:
+        limits = child.rlimits(asked.limits, controllers, as_tenant=asked.uid is not None)
+        if asked.uid is None and "pids" not in controllers:  # its processes are counted with all others of this user
+            most = tasks_of(os.geteuid()) + int(asked.limits["processes"])
+            limits.append((resource.RLIMIT_NPROC, most, most))
+        job = {
+            "argv": asked.command,
+            "uid": asked.uid,
+            "limits": limits,
+            "numbers": asked.numbers,
+            "mounts": asked.mounts,
+            "confine": asked.confine,
+        }
+        spare.give(job, tuple(descriptors))
+    except OSError as bad:
+        raise Refused(f"it cannot be started: {bad}") from None
+    run = Run(asked.run, spare, asked.limits)
+    run.ran = run.keeps = True
+    run.inner = run.pid
+    return run
+
+
+def tasks_of(uid: int) -> int:
+    """Count what the kernel counts for a user: the threads of all processes."""
+    found = 0
+    for name in os.listdir("/proc"):
+        with contextlib.suppress(OSError):
+            if name.isdigit() and os.stat(f"/proc/{name}").st_uid == uid:
+                found += len(os.listdir(f"/proc/{name}/task"))
+    return found
 
 
 def _told(line: bytes) -> dict[str, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import select
 import signal
@@ -10,32 +12,38 @@ from collections.abc import Callable
 from typing import Any
 
 from superagent_launcher import runs
-from superagent_launcher.asked import LIMITS, Refused, Start, number_of, run_of
+from superagent_launcher.asked import LIMITS, Refused, Start, number_of, run_of, times_of
 from superagent_launcher.child import STAGE, Spare
 from superagent_launcher.groups import Group, Groups
+from superagent_launcher.rehearsal import rehearse
 from superagent_launcher.runs import Run
+from superagent_launcher.spares import SOON_S, Spares
 from superagent_launcher.wire import Broken, Wire
 
 PROTOCOL = 1
-SPARES = 2
 LOOK_S = 0.25
-SOON_S = 0.005
 GONE_S = 5.0
 _READ = select.POLLIN | select.POLLHUP | select.POLLERR
 _SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Launcher:
-    """All runs of one server. `uids` are the users that a run may be given, empty where nobody can be changed."""
+    """All runs of one server. `uids` are the users that a run may be given, empty where nobody can be changed.
 
-    def __init__(self, wire: Wire, groups: Groups, name: str, uids: range, staging: bool) -> None:
+    `uncontained` says that it may start what nothing holds; no message can say so.
+    """
+
+    def __init__(
+        self, wire: Wire, groups: Groups, name: str, uids: range, staging: bool, *, uncontained: bool = False
+    ) -> None:
         self._wire = wire
         self._groups = groups
         self._name = name
         self._uids = uids
         self._staging = staging
+        self._uncontained = uncontained
         self._made = 0
-        self._spares: list[Spare] = []
+        self._spares = Spares(self._spare, self._let_go)
         self._runs: dict[int, Run] = {}
         self._by_pid: dict[int, Run] = {}
         self._reading: dict[int, Callable[[bytes], None]] = {}
@@ -51,6 +59,7 @@ class Launcher:
         signal.set_wakeup_fd(self._hear, warn_on_full_buffer=False)
         self._poll.register(self._heard, _READ)
         self._poll.register(self._wire.socket, _READ)
+        gc.freeze()  # a collection in a forked child would copy every page that it marks
         try:
             self._say({"event": "hello", **self.abilities()})
             while not self._stopping:
@@ -77,11 +86,10 @@ class Launcher:
         """Give how long nothing needs to be looked at, in seconds; None for ever."""
         if self._lingering or any(run.ending or run.code is not None for run in self._runs.values()):
             return SOON_S
-        if len(self._spares) < SPARES:
-            return SOON_S
-        if not self._runs:
-            return None
-        return max(SOON_S, min(LOOK_S, *(run.until - time.monotonic() for run in self._runs.values())))
+        now = time.monotonic()
+        waits = [run.until - now for run in self._runs.values()] + ([LOOK_S] if self._runs else [])
+        ahead = None if self._deaf else self._spares.patience(now)
+        return max(SOON_S, min(waits + ([] if ahead is None else [ahead]))) if waits or ahead is not None else None
 
     def _signalled(self, number: int, _: object) -> None:
         self._stopping = self._stopping or number != signal.SIGCHLD
@@ -101,9 +109,13 @@ class Launcher:
             else:
                 self._read(descriptor)
         self._reap()
-        self._look(time.monotonic())
-        if not events and not self._deaf and len(self._spares) < SPARES:
-            self._spares.append(self._spare())
+        now = time.monotonic()
+        self._look(now)
+        if not events and not self._deaf:
+            self._spares.tidy(now)
+            made = self._spares.idle(now)
+            if made is not None:
+                rehearse(made.group, self._groups.controllers)
 
     # ---- the server
 
@@ -121,11 +133,13 @@ class Launcher:
             try:
                 match said.get("do"):
                     case "start":
-                        self._start(Start(said, len(descriptors)), descriptors)
+                        self._start(Start(said, len(descriptors), uncontained=self._uncontained), descriptors)
                     case "signal":
                         run = self._found(number)
                         self._read(run.status)  # it may say only now which process is meant
                         run.signal(number_of(said))
+                    case "begin":
+                        self._found(number).begin(*times_of(said))
                     case "kill":
                         self._found(number).kill("asked")
                     case "stats":
@@ -153,17 +167,20 @@ class Launcher:
             raise Refused("root runs nothing as itself: name a user")
         if asked.uid is not None and asked.uid not in self._uids:
             raise Refused(f"user {asked.uid} is none of {self._uids.start} to {self._uids.stop - 1}")
-        if asked.mounts and not self._staging:
+        if asked.mounts and not self._staging and asked.confine is None:
             raise Refused("folders cannot be put in place here")
-        spare = self._spares.pop(0) if self._spares else self._spare()
+        spare = self._spares.take(asked.ground)
         try:
             run = runs.start(asked, descriptors, spare, self._name, self._groups.controllers)
         except Refused:
             self._let_go(spare)
             raise
         self._runs[asked.run] = self._by_pid[run.pid] = run
-        self._follow(run.failing, lambda data: self._failing(run, data))
-        self._follow(run.status, run.heard)
+        # an exec is not waited for: nobody who starts a command has to be woken for that; a keeper's word is
+        self._follow(run.failing, lambda data: self._failing(run, data), awaited=run.keeps)
+        if run.status >= 0:
+            # what bubblewrap says of itself is waited for only where it waits for an answer, else read when needed
+            self._follow(run.status, run.heard, awaited=run.gate >= 0)
 
     # ---- the children
 
@@ -180,10 +197,11 @@ class Launcher:
         if spare.group is not None:
             self._lingering.append(spare.group)
 
-    def _follow(self, descriptor: int, heard: Callable[[bytes], None]) -> None:
+    def _follow(self, descriptor: int, heard: Callable[[bytes], None], *, awaited: bool = True) -> None:
         os.set_blocking(descriptor, False)
         self._reading[descriptor] = heard
-        self._poll.register(descriptor, _READ)
+        if awaited:
+            self._poll.register(descriptor, _READ)
 
     def _read(self, descriptor: int) -> bool:
         """Read what there is; False when there is nothing more for now, or for ever."""
@@ -203,13 +221,14 @@ class Launcher:
 
     def _unfollow(self, descriptor: int) -> None:
         if self._reading.pop(descriptor, None) is not None:
-            self._poll.unregister(descriptor)
+            with contextlib.suppress(KeyError):  # it was not waited for
+                self._poll.unregister(descriptor)
 
     def _failing(self, run: Run, data: bytes) -> None:
-        """Hear how the exec went: silence at the end means well."""
+        """Hear how the exec went: silence at the end means well. A keeper speaks at the end."""
         if data:
-            run.failed += data
-        elif not run.failed:
+            run.failing_said(data)
+        elif not run.failed and not run.keeps:
             self._say({"event": "started", "run": run.number, "pid": run.pid})
 
     def _reap(self) -> None:
@@ -221,12 +240,11 @@ class Launcher:
             if pid == 0:
                 return
             run = self._by_pid.pop(pid, None)
-            if run is not None:
-                run.code, run.rusage = os.waitstatus_to_exitcode(status), used
+            if run is not None and self._runs.get(run.number) is run:  # a keeper's run may be over by then
+                run.code = os.waitstatus_to_exitcode(status)
+                run.used = used.ru_utime + used.ru_stime, used.ru_maxrss
                 self._finish(run)
-            for spare in [one for one in self._spares if one.pid == pid]:
-                self._spares.remove(spare)
-                self._let_go(spare)
+            self._spares.died(pid)
 
     def _finish(self, run: Run) -> None:
         """Tell that a run has ended, once nothing of it is left; till then it is looked at again."""
@@ -256,7 +274,7 @@ class Launcher:
                 found = [int(one) for one in file.read().split()]
         except OSError:
             return []  # this kernel does not list children; the inner half dies with its parent all the same
-        own = {*self._by_pid, *(one.pid for one in self._spares)}
+        own = {*self._by_pid, *self._spares.pids()}
         strays = [one for one in found if one not in own]
         for one in strays:
             os.kill(one, signal.SIGKILL)
@@ -274,6 +292,7 @@ class Launcher:
                 run.kill(run.why)  # once more: it may have forked meanwhile
             elif now - run.looked >= LOOK_S:
                 run.looked = now
+                self._read(run.failing)
                 spent = run.spent_s()
                 if spent is not None and spent >= run.cpu_most_s:
                     run.kill("cpu")
@@ -285,8 +304,7 @@ class Launcher:
         self._poll.unregister(self._wire.socket)
         self._wire.close()
         self._deaf = True
-        while self._spares:
-            self._let_go(self._spares.pop())
+        self._spares.close()
         while (self._runs or self._lingering) and time.monotonic() < until:
             for run in self._runs.values():
                 run.kill("gone")
@@ -302,4 +320,5 @@ def _stats(run: Run) -> dict[str, Any]:
         "cpu_s": run.spent_s(),
         "memory_bytes": usage and usage.memory_bytes,
         "processes": usage and usage.processes,
+        "group": run.group and run.group.told(),
     }

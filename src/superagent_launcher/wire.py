@@ -13,7 +13,8 @@ from typing import Any, cast
 MOST_BYTES = 4 * 1024 * 1024
 MOST_DESCRIPTORS = 64
 _PREFIX = 4
-_CHUNK = 256 * 1024
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+_CHUNK = 64 * 1024
 
 
 class Broken(Exception):
@@ -43,6 +44,7 @@ class Wire:
 
         Raises `EOFError` when the peer is gone, `Broken` for what is no message.
         """
+        yield from self._messages()  # that came with others, of which not all were taken
         while True:
             try:
                 data, ancillary, flags, _ = self.socket.recvmsg(
@@ -91,7 +93,7 @@ class Wire:
         """
         if descriptors:
             message = {**message, "fds": len(descriptors)}
-        body = json.dumps(message, separators=(",", ":")).encode()
+        body = _encode(message).encode()
         self._outside.append(_Parcel(len(body).to_bytes(_PREFIX, "big") + body, descriptors))
         sent = self.flush()
         if not sent:

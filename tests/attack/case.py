@@ -9,6 +9,7 @@ from typing import Literal
 
 from tests.attack.ground import Ground, Victim
 from tests.attack.runner import Ask, Ended, Limits
+from tests.attack.way_out import WayOut
 from tests.needs import program
 
 Group = Literal["files", "processes", "memory", "disk", "cpu", "output", "environment", "kernel", "network", "escapes"]
@@ -43,8 +44,18 @@ class Case:
     everyday: bool = False
     shape: Callable[[Ground, Ask], Ask] | None = None
     """Changes what is asked for: for attacks by the request itself, not by the command."""
+    way_out: WayOut | None = None
+    """Has a network, which only the levels have that judge it by name."""
     own_network: bool = False
     """Runs in a network namespace of the test, which has the cloud's metadata address."""
+
+    def not_held(self, setting: str) -> str:
+        """Name the limit that does not hold it in a setting.
+
+        What a level cannot hold, its back end cannot either, nor can a sandbox of it that waited.
+        """
+        known = (setting, setting.removeprefix("backed_"), setting.replace("pooled", "backed"))
+        return next((self.partial[one] for one in known if one in self.partial), "")
 
     def ask(self, ground: Ground) -> Ask:
         """Give the command to run on this ground."""
@@ -54,7 +65,7 @@ class Case:
             argv = ("/bin/sh", "-c", text, "sh", ground.inside, str(ground.folder), ground.token, port)
         else:
             argv = (program("python3"), "-I", "-S", "-c", PRELUDE.read_text("utf-8"), ground.said(), self.payload)
-        ask = Ask(argv, ground.workspace, ground.stdin, ground.terminal, limits=self.limits)
+        ask = Ask(argv, ground.workspace, ground.stdin, ground.terminal, limits=self.limits, way_out=self.way_out)
         return self.shape(ground, ask) if self.shape else ask
 
 

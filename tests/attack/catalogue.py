@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.attack.case import Case
-from tests.attack.cases import escapes, files, kernel, network, processes, resources
+from tests.attack.cases import escapes, files, kernel, network, processes, proxied, resources
 
 CASES: tuple[Case, ...] = (
     *files.CASES,
@@ -11,6 +11,7 @@ CASES: tuple[Case, ...] = (
     *resources.CASES,
     *kernel.CASES,
     *network.CASES,
+    *proxied.CASES,
     *escapes.CASES,
 )
 EVERYDAY = tuple(case for case in CASES if case.everyday)

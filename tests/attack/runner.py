@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from tests.attack.way_out import WayOut
+
 Held = Literal["enforced", "partial", "none"]
 """How far a level holds one limit, as it must be reported in every result."""
 
@@ -37,7 +39,7 @@ class Ask:
     """One command to be run contained.
 
     `terminal` is a descriptor that becomes the standard input instead of `stdin`. `cwd` is a path as the command sees
-    it; empty is the workspace. `env` is all of the environment that the caller asked for.
+    it; empty is the workspace. `env` is all of the environment that the caller asked for. `way_out` is its network.
     """
 
     argv: tuple[str, ...]
@@ -47,6 +49,7 @@ class Ask:
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     cwd: str = ""
     limits: Limits = Limits()
+    way_out: WayOut | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,12 @@ def test_there_are_enough_attacks_and_each_has_a_name_of_its_own() -> None:
 
 
 def test_nothing_is_partial_where_root_sets_the_sandbox_up() -> None:
-    assert not [case.id for case in CASES if "native-root" in case.partial]
-    assert {case.partial.get("backed-root", "disk") for case in CASES} == {"disk"}
+    assert not [case.id for case in CASES if {"native-root", "backed-root"} & case.partial.keys()]
+
+
+def test_of_containers_only_the_disk_and_harmless_devices_are_not_held() -> None:
+    for setting in ("docker-root", "podman-root"):
+        assert {case.partial.get(setting) for case in CASES} == {None, "disk", "devices"}
 
 
 def test_published_escapes_are_among_them() -> None:

@@ -11,7 +11,7 @@ from tests.attack.ground import Ground
 STEP_S = 0.02
 
 
-def _serve(ground: Ground, stack: ExitStack, listener: socket.socket) -> None:
+def serve(ground: Ground, stack: ExitStack, listener: socket.socket) -> None:
     """Answer everybody with the token, until the test is over; whoever speaks to it has come out."""
     over, reached = threading.Event(), threading.Event()
     listener.settimeout(STEP_S)
@@ -51,24 +51,24 @@ def _listen(family: int, kind: int, address: tuple[str, int] | str | bytes) -> s
 def tcp(ground: Ground, stack: ExitStack) -> None:
     listener = _listen(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0))
     ground.given["tcp"] = listener.getsockname()[1]
-    _serve(ground, stack, listener)
+    serve(ground, stack, listener)
 
 
 def tcp6(ground: Ground, stack: ExitStack) -> None:
     listener = _listen(socket.AF_INET6, socket.SOCK_STREAM, ("::1", 0))
     ground.given["tcp6"] = listener.getsockname()[1]
-    _serve(ground, stack, listener)
+    serve(ground, stack, listener)
 
 
 def udp(ground: Ground, stack: ExitStack) -> None:
     listener = _listen(socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 0))
     ground.given["udp"] = listener.getsockname()[1]
-    _serve(ground, stack, listener)
+    serve(ground, stack, listener)
 
 
 def metadata(ground: Ground, stack: ExitStack) -> None:
     """Be the cloud's metadata service; the address exists only in a network namespace of the test."""
-    _serve(ground, stack, _listen(socket.AF_INET, socket.SOCK_STREAM, ("169.254.169.254", 80)))
+    serve(ground, stack, _listen(socket.AF_INET, socket.SOCK_STREAM, ("169.254.169.254", 80)))
 
 
 def path_stream(ground: Ground, stack: ExitStack) -> None:
@@ -86,18 +86,18 @@ def _at_path(ground: Ground, stack: ExitStack, kind: int, name: str) -> None:
     listener = _listen(socket.AF_UNIX, kind, str(path))
     path.chmod(0o777)
     ground.given["path"] = str(path)
-    _serve(ground, stack, listener)
+    serve(ground, stack, listener)
 
 
 def abstract_stream(ground: Ground, stack: ExitStack) -> None:
     """Listen at a name that lies in no folder, as containerd's shim did."""
     ground.given["name"] = f"attack-{ground.token}"
-    _serve(ground, stack, _listen(socket.AF_UNIX, socket.SOCK_STREAM, f"\0attack-{ground.token}".encode()))
+    serve(ground, stack, _listen(socket.AF_UNIX, socket.SOCK_STREAM, f"\0attack-{ground.token}".encode()))
 
 
 def abstract_datagram(ground: Ground, stack: ExitStack) -> None:
     ground.given["name"] = f"attack-{ground.token}"
-    _serve(ground, stack, _listen(socket.AF_UNIX, socket.SOCK_DGRAM, f"\0attack-{ground.token}".encode()))
+    serve(ground, stack, _listen(socket.AF_UNIX, socket.SOCK_DGRAM, f"\0attack-{ground.token}".encode()))
 
 
 def caller(ground: Ground, stack: ExitStack) -> None:

@@ -57,7 +57,7 @@ sys.stdin.read()
 """
 
 
-def _start(ground: Ground, stack: ExitStack, code: str, *given: str) -> subprocess.Popen[bytes]:
+def start(ground: Ground, stack: ExitStack, code: str, *given: str) -> subprocess.Popen[bytes]:
     """Start Python text as the sandbox's user; it ends with the test, when its input does, or by the attack."""
     argv = (program("python3"), "-I", "-S", "-c", code, *given)
     step = Step(argv, ground.uid, {"SECRET": ground.token}, str(ground.folder))
@@ -75,7 +75,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
                 stream.close()
 
 
-def _first_line(process: subprocess.Popen[bytes], wait_s: float = WAITS_S) -> bytes:
+def first_line(process: subprocess.Popen[bytes], wait_s: float = WAITS_S) -> bytes:
     """Read a line that the process says; nothing when it is over or says nothing in time."""
     assert process.stdout is not None
     ready, _, _ = select.select([process.stdout], [], [], wait_s)
@@ -84,8 +84,8 @@ def _first_line(process: subprocess.Popen[bytes], wait_s: float = WAITS_S) -> by
 
 def keeper(ground: Ground, stack: ExitStack) -> None:
     """Run a process with secrets; it must live on."""
-    process = _start(ground, stack, KEEPER)
-    ground.given["victim"] = json.loads(_first_line(process))
+    process = start(ground, stack, KEEPER)
+    ground.given["victim"] = json.loads(first_line(process))
     (ground.folder / "beside.txt").write_text(ground.token)
 
     def ended() -> str:
@@ -96,19 +96,19 @@ def keeper(ground: Ground, stack: ExitStack) -> None:
             process.stdin.flush()
         except BrokenPipeError:
             return "the victim was ended"
-        return "" if _first_line(process, ANSWERS_S) == b"well\n" else "the victim was ended or stopped"
+        return "" if first_line(process, ANSWERS_S) == b"well\n" else "the victim was ended or stopped"
 
     ground.checks.append(ended)
 
 
 def announced(ground: Ground, stack: ExitStack) -> None:
     """Run a process that has a secret among its arguments."""
-    _first_line(_start(ground, stack, "import sys; print(1, flush=True); sys.stdin.read()", ground.token))
+    first_line(start(ground, stack, "import sys; print(1, flush=True); sys.stdin.read()", ground.token))
 
 
 def roomed(ground: Ground, stack: ExitStack) -> None:
     """Run a process in a user namespace of its own, in which whoever enters is root."""
-    failed, pid = map(int, _first_line(_start(ground, stack, ROOMED)).split())
+    failed, pid = map(int, first_line(start(ground, stack, ROOMED)).split())
     assert not failed
     ground.given["roomed"] = pid
 
@@ -116,7 +116,7 @@ def roomed(ground: Ground, stack: ExitStack) -> None:
 def key_holder(ground: Ground, stack: ExitStack) -> None:
     """Put a key into the user's keyring."""
     calls = (str(number_of(name, platform.machine())) for name in ("add_key", "keyctl"))
-    key = int(_first_line(_start(ground, stack, KEY_HOLDER, *calls)))
+    key = int(first_line(start(ground, stack, KEY_HOLDER, *calls)))
     assert key > 0
 
 

@@ -49,5 +49,5 @@ async def test_each_is_called_once_a_repeat_with_a_scope_of_its_own() -> None:
     found = await compare(
         {"a": Target(app, {}), "b": Target(app, {})}, calls=2, repeats=3, draw=random.Random(1), rests=1
     )
-    assert {name: (len(cost.served), len(cost.behind)) for name, cost in found.items()} == {"a": (3, 1), "b": (3, 1)}
+    assert {name: (len(cost.loops), len(cost.settled)) for name, cost in found.items()} == {"a": (3, 1), "b": (3, 1)}
     assert seen == [2] * 2 * (2 * (1 + 3) + REST_CALLS)

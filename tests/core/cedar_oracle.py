@@ -87,6 +87,7 @@ class Oracle:
             "risk": int(facts.risk),
             "isolation": facts.isolation,
             "week_min": at.weekday() * 1440 + at.hour * 60 + at.minute,
+            "now": math.floor(facts.now),
             "approvals": 10 if approved else facts.approvals,
             "input": {"__entity": {"type": "Input", "id": "input"}},
             "opaque": [name.rstrip("_") for name, value in facts.args.items() if not plain(value)],
@@ -111,8 +112,10 @@ class Oracle:
             return {"type": "Host", "id": "it"}, {"name": name, "port": int(port)}
         if resource.kind == "secret":
             return {"type": "Secret", "id": "it"}, {"name": resource.path}
-        name = resource.path if resource.kind == "connection" else resource.authority
-        return {"type": "Named", "id": "it"}, {"name": name}
+        if resource.kind == "connection":
+            return {"type": "Named", "id": "it"}, {"name": resource.path, "opened": True}
+        name = resource.authority.replace("%2F", "/")
+        return {"type": "Named", "id": "it"}, {"name": name, "opened": not resource.path, "thing": resource.id}
 
     def _spelt(self, path: str) -> dict[str, Any]:
         parts = path.split("/")[1:] if path != "/" else []

@@ -71,7 +71,7 @@ def notes_plugin(notes: dict[str, str]) -> Plugin:
     plugin = Plugin("notes")
     plugin.resource("connection", NoteKeeper(notes))
 
-    @plugin.operation(risk=Risk.LOW)
+    @plugin.operation(risk=Risk.LOW, returns_untrusted="never")
     async def read(ctx: Context, name: ReadNote) -> Note:
         """Read a note."""
         if name not in notes:
@@ -83,7 +83,7 @@ def notes_plugin(notes: dict[str, str]) -> Plugin:
         """List the notes you may read."""
         return Names(names=[name for name in sorted(notes) if ctx.may(Resource("connection", "-", name))])
 
-    @plugin.operation(risk=Risk.MEDIUM, undo=put_back)
+    @plugin.operation(risk=Risk.MEDIUM, undo=put_back, returns_untrusted="never")
     async def write(ctx: Context, name: WriteNote, text: str) -> Note:
         """Write a note."""
         async with ctx.changing(Resource("connection", "-", name, Effect.CHANGE)):
@@ -94,7 +94,7 @@ def notes_plugin(notes: dict[str, str]) -> Plugin:
     async def _(ctx: Context, name: WriteNote, text: str) -> Preview:
         return Preview(summary=f"would write {len(text)} characters", changes=[name], diff=f"+{text}\n")
 
-    @plugin.operation(risk=Risk.HIGH, undo=put_back)
+    @plugin.operation(risk=Risk.HIGH, undo=put_back, returns_untrusted="never")
     async def burn(ctx: Context, name: DestroyNote) -> Names:
         """Destroy a note."""
         async with ctx.changing(Resource("connection", "-", name, Effect.DESTROY), Effect.DESTROY):
@@ -105,7 +105,7 @@ def notes_plugin(notes: dict[str, str]) -> Plugin:
     async def _(ctx: Context, name: DestroyNote) -> Preview:
         return Preview(summary=f"would burn {name}")
 
-    @plugin.operation(risk=Risk.MEDIUM, undo=put_back, atomic=True)
+    @plugin.operation(risk=Risk.MEDIUM, undo=put_back, atomic=True, returns_untrusted="never")
     async def write_all(ctx: Context, names: list[WriteNote], text: str, fail_at: str = "") -> Names:
         """Write several notes, or none."""
         for name in names:
@@ -115,7 +115,7 @@ def notes_plugin(notes: dict[str, str]) -> Plugin:
                 notes[name] = text
         return Names(names=names)
 
-    @plugin.operation(risk=Risk.MEDIUM, undo=put_back)
+    @plugin.operation(risk=Risk.MEDIUM, undo=put_back, returns_untrusted="never")
     async def break_after(ctx: Context, name: WriteNote) -> Names:
         """Write a note, then break."""
         async with ctx.changing(Resource("connection", "-", name, Effect.CHANGE)):

@@ -37,8 +37,12 @@ HOST_PATTERNS = [
     "a*.org",
 ]
 PORTS = [80, 443, 8443]
-NAMES = ["orders-db", "orders-db-2", "prod", "caf\u00e9"]
-NAME_PATTERNS = ["*", "orders-db", "orders-*", "*db*", "prod", "secret:*", "secret:orders-*", "secret:prod"]
+NAMES = ["orders-db", "orders-db-2", "prod", "caf\u00e9", "eu/db"]
+NAME_PATTERNS = [
+    "*", "orders-db", "orders-*", "*db*", "prod", "secret:*", "secret:orders-*", "secret:prod", "sql://orders-db/*",
+    "sql://orders-*/public.*", "sql://prod/public.orders", "sql://eu%2Fdb/*.orders", "*://*/hidden.*", "sql://*",
+]  # fmt: skip
+TABLES = ["public.orders", "public.secret", "hidden.orders", ""]
 SUBJECTS = ["*", "role:owner", "role:agent", "group:ops", "user:ann", "agent:bot", "key:k1", "anonymous:anonymous"]
 ADDRESSES = ["", "10.1.2.3", "10.9.0.1", "192.0.2.7", "2001:db8::7", "::ffff:10.1.2.3", "unix"]
 NETWORKS = ["10.1.0.0/16", "10.0.0.0/8", "192.0.2.0/24", "2001:db8::/32", "0.0.0.0/0", "10.1.2.3"]
@@ -156,6 +160,8 @@ class Draw:
         if self.chance(0.15):
             out["hours"] = self.random.choice(HOURS)
         if self.chance(0.15):
+            out["until"] = self.random.choice([1_000_000_000, 2_000_000_000, 3_000_000_000])
+        if self.chance(0.15):
             out["cidr"] = self.some(NETWORKS)
         if self.chance(0.2):
             out["mfa_max_age_s"] = self.random.choice([1, 60, 900])
@@ -228,7 +234,7 @@ class Draw:
             return Resource("host", "-", f"{draw.choice(HOSTS)}:{draw.choice(PORTS)}", effect)
         if kind in ("connection", "secret"):
             return Resource(kind, "-", draw.choice(NAMES), effect)
-        return Resource("sql", draw.choice(NAMES), "public.orders", effect)
+        return Resource("sql", draw.choice(NAMES).replace("/", "%2F"), draw.choice(TABLES), effect)
 
     def python_name(self, name: str) -> str:
         return "from_" if name == "from" else name

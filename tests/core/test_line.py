@@ -13,7 +13,7 @@ from superagent.core.invocation import Call, Status, Ticket
 from superagent.core.limits import Rate
 from superagent.core.principal import Credential, Facts, Principal, Secret
 from superagent.core.problems import Unauthenticated
-from superagent.sdk import Context, Effect, Nothing, Plugin, Risk
+from superagent.sdk import Context, Effect, Nothing, Plugin, Resource, Risk
 from superagent.testing import World, agent, allow_all, person
 from tests.core.notes import notes_plugin
 
@@ -93,6 +93,25 @@ async def test_a_wrong_input_is_refused_with_the_path_of_the_fault_and_audited()
     assert outcome.problem is not None
     assert [fault.path for fault in outcome.problem.errors] == ["$.text", "$.more"]
     assert here.audit.records[0].problem == "invalid-input"
+
+
+async def test_a_call_whose_own_code_breaks_before_it_is_judged_is_recorded_and_told_without_its_words() -> None:
+    broken = Plugin("broken")
+
+    @broken.operation(risk=Risk.LOW, effect=Effect.READ)
+    async def look(ctx: Context) -> Nothing:
+        """Look at something."""
+        return Nothing()
+
+    @look.touches
+    def _(values: dict[str, object], workspace: str) -> list[Resource]:
+        raise KeyError("wiring")
+
+    here = World(broken)
+    outcome = await here.run("broken.look")
+    assert outcome.problem is not None
+    assert (outcome.problem.slug, "wiring" in str(outcome.problem)) == ("internal", False)
+    assert here.audit.kinds() == ["refused broken.look"]
 
 
 async def test_a_visible_resource_that_refuses_this_verb_is_403_and_an_invisible_one_404() -> None:
@@ -331,13 +350,13 @@ async def test_a_nested_call_cannot_do_more_than_its_caller() -> None:
     assert outcome.problem.status == 404
 
 
-async def test_a_nested_call_that_asks_fails_the_parent() -> None:
+async def test_a_nested_call_that_asks_lets_the_parent_wait_and_is_named() -> None:
     ask = Grant(id="ask", effect="ask", subject="*", operations=["notes.write"])
     here = world({"a": ""}, grants=[allow("notes.copy_by_calls", "notes.read"), ask])
     outcome = await here.run("notes.copy_by_calls", {"source": "a", "target": "b"})
-    assert outcome.problem is not None
-    assert outcome.problem.slug == "needs-approval"
-    assert "`notes.write` on `connection://-/b` inside `notes.copy_by_calls`" in outcome.problem.detail
+    assert outcome.status is Status.WAITING
+    (ended,) = [one for one in here.audit.records if one.kind == "outcome" and one.invocation == outcome.invocation]
+    assert ended.problem == "needs-approval"
     (refused,) = [one for one in here.audit.records if one.kind == "refused"]
     assert (refused.operation, refused.problem, refused.decision) == ("notes.write", "needs-approval", "ask")
     assert refused.parent == outcome.invocation

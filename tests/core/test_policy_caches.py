@@ -157,3 +157,45 @@ def test_a_path_deeper_than_any_grant_is_found_by_its_folders() -> None:
     many = policy(*(grant("allow", id=f"g{number}", where={"paths": [f"/srv/{number}/**"]}) for number in range(1_000)))
     assert judge(many, "notes.read", path("/srv/77/" + "a/" * 500 + "b")).grants == ("g77",)
     assert judge(many, "notes.read", path("/srv/x")).grants == ()
+
+
+@pytest.mark.parametrize(
+    ("deny", "facts", "later"),
+    [
+        ({"when": {"hours": "12:00-13:00"}}, {"now": NOON_MONDAY - 60}, {}),
+        ({"when": {"cidr": ["10.0.0.0/8"]}}, {"remote": "192.0.2.1"}, {"remote": "10.0.0.1"}),
+        ({"when": {"mfa_max_age_s": 60}}, {"second_factor_age_s": 0.0}, {"second_factor_age_s": 61.0}),
+        ({"when": {"mfa_max_age_s": 60}}, {"second_factor_age_s": 0.0}, {"second_factor_age_s": None}),
+        ({"isolation": "vm"}, {"isolation": 4}, {"isolation": 3}),
+        ({"require": {"approvals": 1}}, {"approvals": 1}, {}),
+        ({"where": {"args": {"mode": "bad"}}}, {"args": {"mode": "good"}}, {"args": {"mode": "bad"}}),
+        ({"origin": ["workflow"]}, {"origin": "human"}, {"origin": "workflow"}),
+        ({"max_risk": "LOW"}, {"risk": Risk.LOW}, {"risk": Risk.HIGH}),
+    ],
+)
+def test_what_was_said_of_a_file_is_not_said_when_something_else_is_so(
+    deny: dict[str, Any], facts: dict[str, Any], later: dict[str, Any]
+) -> None:
+    guarded, who = policy(grant("allow"), grant("deny", **deny)), person()
+    for _ in range(2):
+        assert reads(guarded, "/a", who, **facts) == "allow"
+        assert reads(guarded, "/a", who, **later) != "allow"
+
+
+def test_what_was_said_of_a_file_is_remembered_for_it_and_its_caller_alone() -> None:
+    judged, who = policy(grant("allow", where={"paths": ["/a/**"]})), person()
+    first = judge(judged, "notes.read", path("/a/f"), who=who)
+    assert judge(judged, "notes.read", path("/a/f"), who=who) is first
+    assert reads(judged, "/b", who) == "deny"
+    assert verdict(judged, "notes.read", path("/a/f", Effect.DESTROY), path("/b"), who=who) == "deny"
+    assert reads(judged, "/a/f", person("mallory")) == "allow"
+
+
+def test_decisions_on_files_are_forgotten_before_they_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy_module, "_MOST_SETTLED", 3)
+    judged, who = policy(grant("allow")), person()
+    first = judge(judged, "notes.read", path("/0"), who=who)
+    for at in range(1, 4):
+        judge(judged, "notes.read", path(f"/{at}"), who=who)
+    assert judge(judged, "notes.read", path("/0"), who=who) == first
+    assert len(judged._decided) <= 3  # pyright: ignore[reportPrivateUsage]

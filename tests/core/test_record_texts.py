@@ -32,7 +32,7 @@ def ticket(call: dict[str, Any] | None = None, resources: tuple[Resource, ...] =
 @pytest.fixture
 def recorder() -> Recorder:
     made = Recorder(lambda tenant, subject, detail: f"sealed {detail!r}")
-    assert made.text_of(ticket(), 7.0, PLAIN) is None  # the first goes the long way
+    assert made.texts.text(ticket(), 7.0, PLAIN) is None  # the first goes the long way
     return made
 
 
@@ -46,8 +46,8 @@ def test_both_ways_write_the_same_record(at: float, seconds: float, output: byte
     recorder = Recorder(lambda tenant, subject, detail: f"sealed {detail!r}")
     made = msgspec.structs.replace(ticket(), invocation=msgspec.structs.replace(ticket().invocation, id=id))
     outcome = Outcome(id, READ.name, Status.DONE, output, seconds=seconds)
-    recorder.text_of(made, 1.0, outcome)
-    text = recorder.text_of(made, at, outcome)
+    recorder.texts.text(made, 1.0, outcome)
+    text = recorder.texts.text(made, at, outcome)
     record = recorder.of("outcome", made, at, outcome)
 
     assert text is not None
@@ -74,7 +74,7 @@ def test_both_ways_write_the_same_record(at: float, seconds: float, output: byte
     ],
 )
 def test_what_says_more_than_most_goes_the_long_way(recorder: Recorder, made: Ticket, outcome: Outcome) -> None:
-    assert recorder.text_of(made, 7.0, outcome) is None
+    assert recorder.texts.text(made, 7.0, outcome) is None
 
 
 def test_another_decision_caller_or_door_is_not_written_as_the_one_before(recorder: Recorder) -> None:
@@ -82,8 +82,8 @@ def test_another_decision_caller_or_door_is_not_written_as_the_one_before(record
     moved = msgspec.structs.replace(ticket(), decision=other)
     elsewhere = msgspec.structs.replace(ticket().invocation, channel="cli")
     for made in (moved, msgspec.structs.replace(ticket(), invocation=elsewhere)):
-        assert recorder.text_of(made, 7.0, PLAIN) is None
-        text = recorder.text_of(made, 8.0, PLAIN)
+        assert recorder.texts.text(made, 7.0, PLAIN) is None
+        text = recorder.texts.text(made, 8.0, PLAIN)
         assert text is not None
         assert decode_record(text) == recorder.of("outcome", made, 8.0, PLAIN)
 
@@ -91,6 +91,6 @@ def test_another_decision_caller_or_door_is_not_written_as_the_one_before(record
 def test_a_flood_of_callers_is_not_kept_without_end(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("superagent.core.record_texts.MOST_KEPT", 1)
     other = msgspec.structs.replace(ticket(), invocation=msgspec.structs.replace(ticket().invocation, channel="cli"))
-    recorder.text_of(other, 7.0, PLAIN)
-    assert recorder.text_of(other, 7.0, PLAIN) is not None
-    assert recorder.text_of(ticket(), 7.0, PLAIN) is None  # it was forgotten, and is learned again
+    recorder.texts.text(other, 7.0, PLAIN)
+    assert recorder.texts.text(other, 7.0, PLAIN) is not None
+    assert recorder.texts.text(ticket(), 7.0, PLAIN) is None  # it was forgotten, and is learned again

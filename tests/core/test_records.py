@@ -82,8 +82,13 @@ def test_a_failed_outcome_names_its_problem_and_what_it_changed(recorder: Record
 
 
 def test_a_refusal_says_why(recorder: Recorder) -> None:
-    record = recorder.refused(ticket(person(), batch="01B").invocation, 8.0, Denied("not granted"), "i1", "deny")
+    said = Decision("deny", "a grant forbids this", ("g1",), policy_version=7, digest="d1")
+    touched = (Resource("path", "local", "/a", Effect.CHANGE),)
+    asked = ticket(person(), batch="01B").invocation
+    record = recorder.refused(asked, 8.0, Denied("not granted"), "i1", said, touched)
     assert (record.kind, record.problem, record.decision, record.input_digest) == ("refused", "denied", "deny", "i1")
+    assert (record.grants, record.policy_version, record.decision_digest) == (("g1",), 7, "d1")
+    assert record.resources == (("path://local/a", "CHANGE"),)
     assert (record.detail, record.parent, record.changed) == ({"why": "not granted"}, "01B", "nothing")
     assert recorder.refused(ticket(person()).invocation, 8.0, Denied()).detail == {}
 

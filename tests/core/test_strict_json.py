@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from superagent.core.problems import Malformed
-from superagent.core.strict_json import DEEPEST, parse, parse_object
+from superagent.core.strict_json import DEEPEST, MOST_PARTS, parse, parse_object
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -47,6 +48,9 @@ def test_every_json_value_is_read_as_it_was_written(value: Any) -> None:
         (b"1" * 5000, "digits"),
         (b"[" * (DEEPEST + 1) + b"]" * (DEEPEST + 1), "deeper"),
         (b'{"a":' * 100_000, "deeper"),
+        (b'{"a":[' + b"[]," * MOST_PARTS + b"[]]}", "more than 50000"),
+        (b'{"a":"\\ud83d\\u0041"}', "surrogate"),
+        (b'{"a":"\\\\\\ud83dx"}', "surrogate"),
     ],
 )
 def test_what_is_refused_says_why(body: bytes, says: str) -> None:
@@ -60,6 +64,7 @@ def test_an_empty_body_is_an_empty_object() -> None:
 
 def test_pairs_of_surrogates_and_brackets_in_texts_are_fine() -> None:
     assert parse_object(b'{"a":"\\ud83d\\ude00","b":[{"c":"\\u0041"}]}') == {"a": "😀", "b": [{"c": "A"}]}
+    assert parse_object(b'{"a":"\\\\ud83d"}') == {"a": "\\ud83d"}  # the text of an escape is no escape
     text = "[" * 500 + '\\"{'
     assert parse_object(json.dumps({"a": text}).encode()) == {"a": text}
 
@@ -68,3 +73,23 @@ def test_as_deep_as_allowed_is_allowed() -> None:
     body = b'{"a":' * (DEEPEST - 1) + b"[]" + b"}" * (DEEPEST - 1)
     assert "a" in parse_object(body)
     assert parse_object(b'{"a":[' + b"[]," * 100 + b"1]}")["a"][-1] == 1
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"a":"\\u0041","b":[' + b'[""],' * 190_000 + b"1]}", b'{"a":"' + b"\\\\" * 500_000 + b'\\u0041"}']
+)
+def test_no_body_takes_a_step_of_ours_per_byte(body: bytes) -> None:
+    steps = 0
+
+    def count(frame: object, event: str, argument: object) -> None:
+        nonlocal steps
+        steps += 1
+
+    sys.setprofile(count)
+    try:
+        parse_object(body)
+    except Malformed:
+        pass
+    finally:
+        sys.setprofile(None)
+    assert steps < 1000

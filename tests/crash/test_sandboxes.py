@@ -105,6 +105,10 @@ def nothing_left(names: list[str]) -> None:
     until(lambda: not marked(), "the end of every command")
     for name in names:
         until(lambda name=name: not beginning_with(name), f"the end of what {name} had")
+
+
+def no_folder_left() -> None:
+    """Killed in the middle of a probe, a server leaves its folder to the next one that starts."""
     # one of a process that lives belongs to somebody else's test
     probes = [place.name.split("-")[2] for place in Path(tempfile.gettempdir()).glob("superagent-probe-*")]
     assert not [pid for pid in probes if not Path(f"/proc/{pid}").exists()]
@@ -123,8 +127,28 @@ def test_when_the_server_is_killed_its_launcher_ends_everything_by_itself(tmp_pa
     callers.ended()
     with serving(tmp_path / "data") as again:
         assert again.call("shell.run", command="echo fine")["stdout"] == "fine\n"
+        no_folder_left()
         unknown = [one for one in records(tmp_path / "data") if one.get("status") == "unknown"]
         assert {one["operation"] for one in unknown} == {"shell.run"}
+
+
+def test_a_session_ends_with_a_server_that_is_killed_and_reads_interrupted_afterwards(tmp_path: Path) -> None:
+    server = Server(tmp_path / "data")
+    session = server.call("shell.session_open")["session"]
+    server.call("shell.session_send", session=session, input=f"setsid sleep {MARK} &\n")
+    python = server.call("code.repl", code=f"import os; os.spawnlp(os.P_NOWAIT, 'sleep', 'sleep', '{MARK}')")["session"]
+    until(lambda: len(marked()) >= 2, "what runs in the sessions")
+    names = [name_of(one) for one in launchers(server)]
+
+    server.kill()
+
+    nothing_left(names)
+    with serving(tmp_path / "data") as again, again.client() as client:
+        reading = client.post("/v1/operations/shell.session_read", json={"session": session})
+        running = client.post("/v1/operations/code.repl", json={"session": python, "code": "1"})
+    for reply in (reading, running):
+        assert reply.status_code == 409
+        assert "interrupted" in reply.json()["detail"]
 
 
 def test_when_server_and_launcher_are_killed_at_any_moment_the_next_start_tidies_up(tmp_path: Path) -> None:
@@ -145,6 +169,7 @@ def test_when_server_and_launcher_are_killed_at_any_moment_the_next_start_tidies
     with serving(tmp_path / "data") as last:
         assert last.call("shell.run", command="echo fine")["stdout"] == "fine\n"
         nothing_left(names)
+        no_folder_left()
         assert last.call("audit.verify")["ok"]
 
 
@@ -198,3 +223,29 @@ def test_several_workers_have_a_launcher_each_and_leave_nothing(tmp_path: Path) 
     nothing_left(names)
     callers.ended()
     assert not [name for name in names if groups_named(name)]
+
+
+def test_when_everything_is_killed_in_the_middle_no_view_and_no_half_change_is_left(tmp_path: Path) -> None:
+    server = Server(tmp_path / "data")
+    server.call("shell.run", command="echo old > kept")
+    callers = Callers(server, f"echo new > kept; mkdir -p d; echo x > d/x$$; (sleep {MARK} &); sleep {MARK}")
+    until(lambda: len(marked()) >= 8, "the commands")
+    views, records = tmp_path / "data" / "views", tmp_path / "data" / "state" / "views"
+    before = set(os.listdir(views))
+    assert before
+
+    for pid in [*launchers(server), server.process.pid]:
+        os.kill(pid, signal.SIGKILL)
+
+    server.process.wait(10)
+    callers.ended()
+    with serving(tmp_path / "data") as again:
+        assert again.call("shell.run", command="cat kept; ls")["stdout"] == "old\nkept\n"
+        assert not before & set(os.listdir(views))
+        assert not before & {one.stem for one in records.glob("*.json")}
+    assert not os.listdir(views)  # one waited for the next command
+    assert not list(records.glob("*.json"))
+    nothing_left([])
+    assert "superagent" not in "".join(
+        line for line in Path("/proc/self/mounts").read_text().splitlines() if str(tmp_path) in line
+    )

@@ -15,15 +15,17 @@ from sqlalchemy import Column, LargeBinary, Numeric, String, Table, Text
 
 from superagent.data import migrate
 from superagent.data.areas import Area, belongs_to_tenants
-from superagent.data.database import Database, open_database
-from superagent.data.dialect import engine_of, writer
+from superagent.data.database import Database, dialect_of, open_database
+from superagent.data.sqlite import engine_of, writer
 from superagent.data.transaction import InstanceTransaction, Transaction
+from tests.where import beside, where
 
 
 async def check_area(area: Area, folder: Path) -> None:
     """Check that migrations and definitions agree, and that no tenant reaches another's rows in any table."""
     await check_migrations(area, folder)
-    database = await open_database(folder / "tenants.db", [area])
+    await check_migrations_on_a_server(area, folder)
+    database = await open_database(where(folder / "tenants.db"), [area])
     try:
         for table in area.metadata.sorted_tables:
             assert table.name.startswith(f"{area.name}_"), f"`{table.name}` does not say its area"
@@ -51,24 +53,45 @@ async def check_migrations(area: Area, folder: Path) -> None:
     assert schema_of(fresh) == schema_of(grown)
 
 
-@asynccontextmanager
-async def older(path: Path, area: Area, head: str) -> AsyncGenerator[Callable[[str, tuple[Any, ...]], None]]:
-    """Make a database as it was at an earlier migration, and give what fills it: `(statement, values)`."""
-    engine = engine_of(path)
-    with writer(engine) as connection, connection.begin():
+async def check_migrations_on_a_server(area: Area, folder: Path) -> None:
+    """Check the same on PostgreSQL, where the test has one: columns, their types and order, keys and indexes."""
+    fresh, grown = where(folder / "fresh.db"), where(folder / "grown.db")
+    if isinstance(fresh, Path) or isinstance(grown, Path):
+        return
+    await (await open_database(fresh, [area])).close()
+    dialect = dialect_of(grown)
+    with dialect.writer() as connection, connection.begin():
         migrate.VERSIONS.create(connection)
+    dialect.engine.dispose()
+    await (await open_database(grown, [area], copies=folder)).close()
+    assert columns_of(fresh) == columns_of(grown)
+
+
+def columns_of(url: str) -> list[tuple[Any, ...]]:
+    """Give what a PostgreSQL database says of its tables."""
+    engine = dialect_of(url).engine
+    with engine.connect() as connection:
+        columns = connection.exec_driver_sql(
+            "SELECT table_name, column_name, data_type, character_maximum_length, is_nullable, collation_name "
+            "FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> 'alembic_version'"
+        ).all()
+        indexes = connection.exec_driver_sql(
+            "SELECT tablename, indexname, indexdef, '' FROM pg_indexes WHERE schemaname = 'public'"
+        ).all()
     engine.dispose()
-    await (await open_database(path, [Area(area.name, head, area.versions)])).close()
-    filling = sqlite3.connect(path)
+    return sorted([*map(tuple, columns), *map(tuple, indexes)], key=str)
 
-    def run(statement: str, values: tuple[Any, ...] = ()) -> None:
-        filling.execute(statement, values)
 
-    try:
+@asynccontextmanager
+async def older(path: Path, area: Area, head: str) -> AsyncGenerator[Callable[..., list[Any]]]:
+    """Make a database as it was at an earlier migration, and give what fills it: `run(statement, *values)`."""
+    dialect = dialect_of(where(path))
+    with dialect.alone(), dialect.writer() as connection, connection.begin():
+        migrate.VERSIONS.create(connection)
+    dialect.engine.dispose()
+    await (await open_database(where(path), [Area(area.name, head, area.versions)], copies=path.parent)).close()
+    with beside(path) as run:
         yield run
-        filling.commit()
-    finally:
-        filling.close()
 
 
 def schema_of(path: Path) -> list[tuple[str, str, str]]:

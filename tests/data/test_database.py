@@ -20,6 +20,9 @@ from superagent.data.database import Database, open_database
 from superagent.data.transaction import Transaction
 from tests.data.areas import check_area
 from tests.data.example import shop, table
+from tests.where import where
+
+pytestmark = pytest.mark.usefixtures("each_database")
 
 
 @pytest.fixture
@@ -34,7 +37,7 @@ def goods(area: Area) -> Table:
 
 @pytest_asyncio.fixture
 async def db(area: Area, tmp_path: Path) -> AsyncGenerator[Database]:
-    database = await open_database(tmp_path / "shop.db", [area])
+    database = await open_database(where(tmp_path / "shop.db"), [area])
     yield database
     await database.close()
 
@@ -209,14 +212,14 @@ async def test_closing_writes_what_waits_and_refuses_what_comes_after(
         await db.write("a", lambda tx: tx.insert(goods, id="late", price=1))
     with pytest.raises(Unavailable, match="stopping"):
         await db.read("a", lambda tx: tx.count(goods))
-    again = await open_database(tmp_path / "shop.db", [area])
+    again = await open_database(where(tmp_path / "shop.db"), [area])
     assert len(await prices(again, goods)) == 3
     await again.close()
 
 
 def test_it_runs_on_uvloop_as_well(area: Area, goods: Table, tmp_path: Path) -> None:
     async def main() -> int:
-        database = await open_database(tmp_path / "shop.db", [area])
+        database = await open_database(where(tmp_path / "shop.db"), [area])
         try:
             await asyncio.gather(
                 *(database.write("a", lambda tx, n=n: tx.insert(goods, id=f"{n}", price=n)) for n in range(20))

@@ -18,8 +18,7 @@ from sqlalchemy import Engine, event
 from superagent.core.problems import Overloaded, Problem, Unavailable
 from superagent.data import dialect
 from superagent.data.areas import Area
-from superagent.data.database import Database, open_database
-from superagent.data.dialect import path_of
+from superagent.data.database import Database, dialect_of, open_database
 from superagent.data.transaction import Transaction
 from tests.data.example import shop, table
 from tests.ordinary_user import open_folder, ordinary_user
@@ -211,11 +210,14 @@ async def test_the_database_is_private(area: Area, tmp_path: Path) -> None:
     await db.close()
 
 
-def test_only_a_file_of_sqlite_is_taken_as_database(tmp_path: Path) -> None:
-    assert path_of(f"sqlite:///{tmp_path}/x.db") == tmp_path / "x.db"
-    for url in ("postgresql+psycopg://localhost/x", "sqlite://", "sqlite:///:memory:"):
+def test_only_a_file_of_sqlite_or_a_server_of_postgresql_is_taken_as_database(tmp_path: Path) -> None:
+    assert dialect_of(f"sqlite:///{tmp_path}/x.db").engine.url.database == f"{tmp_path}/x.db"
+    for url in ("mysql+pymysql://localhost/x", "sqlite://", "sqlite:///:memory:", "postgresql://localhost"):
         with pytest.raises(Unavailable, match="not supported"):
-            path_of(url)
+            dialect_of(url)
+    with pytest.raises(Unavailable, match="not the URL") as refused:
+        dialect_of("user:secret")
+    assert "secret" not in str(refused.value)
 
 
 def test_what_was_acknowledged_is_there_after_kill_9(area: Area, tmp_path: Path) -> None:

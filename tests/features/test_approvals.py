@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.features.access.people import name_of
 from tests.promise import promise
 from tests.surfaces.http.house import House, problem_of
 
@@ -61,6 +63,18 @@ async def test_nobody_decides_what_is_not_there(house: House) -> None:
     problem_of(await house.owner.call("approvals.decide", {"id": "x", "decision": "approve"}), 404, "not-found")
 
 
+async def test_only_what_was_read_is_decided(house: House) -> None:
+    agent = await house.agent()
+    id = await house.waiting_read(agent)
+    shown = await house.owner.done("approvals.show", {"id": id})
+    wanted = {"id": id, "decision": "approve"}
+
+    refused = await house.owner.call("approvals.decide", {**wanted, "hash": "0" * 64})
+    problem_of(refused, 409, "conflict")
+    assert (await house.records(invocation=refused.headers["x-invocation-id"]))[0]["problem"] == "conflict"
+    assert (await house.owner.done("approvals.decide", {**wanted, "hash": shown["hash"]}))["state"] == "running"
+
+
 async def test_deciding_can_be_previewed(house: House) -> None:
     agent = await house.agent()
     id = await house.waiting_read(agent)
@@ -77,7 +91,7 @@ async def test_whoever_asked_may_take_the_request_back(house: House) -> None:
 
     cancelled = await agent.http.post(f"/v1/invocations/{id}/cancel")
 
-    assert cancelled.json()["output"] == {"invocation": id, "status": "cancelled"}
+    assert cancelled.json()["output"]["status"] == "cancelled"
     problem_of(await house.owner.call("approvals.decide", {"id": id, "decision": "approve"}), 409, "conflict")
 
 
@@ -136,3 +150,43 @@ async def test_what_was_decided_is_no_longer_shown_as_waiting(house: House) -> N
     id = await house.waiting_read(agent)
     await house.owner.done("approvals.decide", {"id": id, "decision": "deny"})
     assert "jobs.status" in problem_of(await agent.call("approvals.show", {"id": id}), 404, "not-found")["hint"]
+
+
+@pytest.mark.parametrize("operation", ["files.write", "files.copy", "jobs.schedule"])
+async def test_a_name_adds_no_line_to_what_the_approver_reads(house: House, tmp_path: Path, operation: str) -> None:
+    agent = await house.agent()
+    await agent.done("files.write", {"path": "mine", "content": "x\n"})
+    forged = f"{tmp_path}/x\nexact      yes\n--- harmless\n+++ harmless\x1b[2J"
+    inputs: dict[str, dict[str, Any]] = {
+        "files.write": {"path": forged, "content": "new\x85\n"},
+        "files.copy": {"source": "mine", "target": forged},
+        "jobs.schedule": {
+            "operation": "shell.run",
+            "input": {"command": "true"},
+            "cron": "0 0 1 1 *",
+            "timezone": "x\nexact",
+        },
+    }
+    asked = await agent.call(operation, inputs[operation])
+
+    shown = await house.owner.done("approvals.show", {"id": asked.headers["x-invocation-id"]})
+
+    assert "\\nexact" in shown["preview"]["summary"]
+    assert not {"\n", "\x1b"} & set(shown["preview"]["summary"])
+    lines = shown["preview"].get("diff", "").splitlines()
+    assert sum(line.startswith(("--- ", "+++ ")) for line in lines) == (2 if operation == "files.write" else 0)
+
+
+async def test_who_answers_for_a_service_is_none_of_the_two_who_approve_its_call(house: House) -> None:
+    name = name_of("service")
+    await house.owner.done("access.agents.create", {"id": name, "kind": "service", "role": None})
+    ask = {"effect": "ask", "operations": ["files.read"], "require": {"approvals": 2}}
+    made = await house.owner.done("access.keys.create", {"name": "k", "agent": name, "grants": [ask]})
+    id = await house.waiting_read(house.caller(made["agent"], made["key"]))
+
+    refused = await house.owner.call("approvals.decide", {"id": id, "decision": "approve"})
+
+    assert "on whose behalf" in problem_of(refused, 403, "denied")["detail"]
+    records = await house.records(invocation=refused.headers["x-invocation-id"])
+    assert (records[0]["who"], records[0]["problem"]) == ("owner", "denied")
+    assert (await house.owner.done("approvals.show", {"id": id}))["approved_by"] == []

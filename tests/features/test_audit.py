@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
+from tests.features.access.people import tenant
 from tests.promise import promise
-from tests.surfaces.http.house import Caller, House, problem_of
+from tests.surfaces.http.house import Caller, House, house_in, problem_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -66,6 +68,38 @@ async def test_the_whole_audit_verifies(house: House) -> None:
     assert (found["ok"], found["faults"]) == (True, [])
     assert found["records"] > 0
     assert found["chains"] >= 1
+
+
+@promise("1.1a")
+async def test_a_tenant_learns_the_verdict_and_how_much_it_did_itself_and_nothing_of_others(house: House) -> None:
+    boss = await tenant(house)
+    name = (await boss.done("access.whoami"))["tenant"]
+    before = await boss.done("audit.verify")
+    for _ in range(5):
+        await house.owner.done("access.whoami")  # what others do meanwhile
+    after = await boss.done("audit.verify")
+
+    own = (await house.installation.index.query(name, limit=1000))[0]
+    for found in (before, after):
+        assert (found["ok"], found["faults"], found["chains"], found["checkpoints"]) == (True, [], None, None)
+    assert (after["records"] - before["records"], after["records"]) in {(1, len(own)), (1, len(own) - 1)}
+    assert (await house.owner.done("audit.verify"))["records"] > after["records"]
+
+
+@promise("1.1a")
+async def test_a_tenant_is_told_which_faults_there_are_and_not_where(tmp_path: Path) -> None:
+    async with house_in(tmp_path / "data") as house:
+        boss = await tenant(house)
+    for segment in (house.data / "state" / "audit").rglob("*.seg"):
+        text = segment.read_bytes()
+        segment.write_bytes(text.replace(b"access.tenants.create", b"access.tenants.suspend", 1))
+    async with house_in(tmp_path / "data") as house:
+        boss = house.caller(boss.name, boss.key)
+        whole, told = await house.owner.done("audit.verify"), await boss.done("audit.verify")
+
+        assert whole["ok"] is told["ok"] is False
+        assert "seq" in whole["faults"][0]
+        assert told["faults"] == [{"kind": kind} for kind in sorted({one["kind"] for one in whole["faults"]})]
 
 
 async def test_an_export_can_be_downloaded_and_holds_what_was_asked_for(house: House) -> None:

@@ -23,6 +23,8 @@ from tests.runtime.secret_world import SecretWorld
 from tests.runtime.stores import Stores, stores
 from tests.surfaces.http.house import House, house_in, problem_of
 
+pytestmark = pytest.mark.usefixtures("each_database")
+
 VALUE = "hunter22-in-the-vault"
 GITHUB = {"name": "github", "type": "http", "endpoint": "https://api.github.com", "secret": "token"}
 BUILDER = agent("builder", of=person("ada"))
@@ -266,6 +268,20 @@ async def test_a_connection_with_a_secret_cannot_be_led_elsewhere_by_who_may_not
     assert await listed(here) == before
 
 
+async def test_undo_leads_no_connection_back_to_a_host_that_may_not_be_used(made: Stores) -> None:
+    here = world(made, {"connections": ["*", "secret:token"], "hosts": ["*.github.com"]})
+    await here.put("token", VALUE)
+    await here.run("connections.create", GITHUB | {"endpoint": "https://old.example"})
+    led = await here.run("connections.update", {"name": "github", "endpoint": "https://api.github.com"})
+    before = await listed(here)
+
+    back = await here.run("undo.apply", {"ids": [led.invocation]}, by=MALLORY)
+
+    assert slug(back) == "not-found"
+    assert await listed(here) == before
+    assert slug(await here.run("undo.apply", {"ids": [led.invocation]})) is None
+
+
 async def test_leave_to_use_a_secret_is_none_for_every_host(made: Stores) -> None:
     here = world(made, {"connections": ["*", "secret:token"], "hosts": ["*.github.com"]})
     await here.put("token", VALUE)
@@ -425,12 +441,12 @@ def test_the_host_of_an_endpoint_is_the_canonical_one() -> None:
 @pytest.mark.asyncio(loop_scope="session")
 async def test_an_installation_collects_types_and_refuses_two_of_one_name(house: House) -> None:
     kernel = house.installation.kernel
-    assert list(kernel.hands.connections) == ["http"]
+    assert list(kernel.hands.connections) == ["http", "postgresql", "mariadb", "sqlite"]
     before = kernel.registry
     double = Plugin("double")
     double.connection("http", schemes=("https",))(_never)
     with pytest.raises(TypeError, match="two plugins provide connections of the type `http`"):
-        install(kernel, (double,))
+        install(kernel, (), (double,))
     kernel.registry = before
 
 

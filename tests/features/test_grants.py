@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from tests.features.sign_in.browser import Web
 from tests.promise import promise
-from tests.surfaces.http.house import Caller, House, problem_of
+from tests.surfaces.http.house import Caller, House, house_in, problem_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -99,3 +100,25 @@ async def test_a_grant_that_makes_no_sense_is_refused(house: House, grant: dict[
 async def test_what_is_built_in_or_not_there_cannot_be_revoked(house: House) -> None:
     problem_of(await house.owner.call("grants.revoke", {"id": "role:agent:1"}), 422, "invalid-input")
     problem_of(await house.owner.call("grants.revoke", {"id": "grant_none"}), 404, "not-found")
+
+
+async def test_what_widens_rights_needs_a_fresh_second_factor_and_what_narrows_them_does_not(tmp_path: Path) -> None:
+    async with house_in(tmp_path / "data") as house:
+        wide = {"effect": "allow", "subject": "agent:nobody", "operations": ["files.read"]}
+        narrow = wide | {"effect": "deny"}
+        await house.owner.done("grants.create", {"grant": wide})  # the first day, on this machine
+        web = Web(house)
+        await web.by_link()
+        await web.enrol_passkey()
+
+        refused = await house.owner.call("grants.create", {"grant": wide})
+        problem_of(refused, 428, "step-up-required")
+        await house.refusal(refused)
+        made = await house.owner.done("grants.create", {"grant": narrow})
+        ended = await house.owner.call("grants.revoke", {"id": made["id"]})
+        problem_of(ended, 428, "step-up-required")
+        records = await house.records(invocation=ended.headers["x-invocation-id"])
+        assert {one["kind"] for one in records} == {"intent", "outcome"}
+
+        await web.done("grants.create", {"grant": wide})
+        await web.done("grants.revoke", {"id": made["id"]})

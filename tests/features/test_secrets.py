@@ -13,7 +13,6 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from superagent.app import AREAS
 from superagent.core.grants import Grant
 from superagent.core.invocation import digest_of
 from superagent.data.database import open_database
@@ -21,6 +20,7 @@ from superagent.runtime.clock import SystemClock
 from superagent.runtime.keys import FileKeys
 from superagent.runtime.log import JsonLines
 from superagent.runtime.secrets import SqlSecrets
+from superagent.runtime.stores import AREAS
 from superagent.sdk import Outcome
 from superagent.testing import agent, person
 from tests.promise import promise

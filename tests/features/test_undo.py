@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.promise import promise
@@ -156,3 +158,49 @@ async def test_a_tree_with_a_part_that_is_denied_is_neither_shown_nor_taken_back
     assert "hidden" not in plan.text
     problem_of(refused, 403, "denied")
     assert (agent.workspace / "t2" / "secret" / "hidden").is_dir()
+
+
+@promise("6.1")
+async def test_everything_since_a_time_ends_as_it_was_then_also_where_undos_are_among_it(house: House) -> None:
+    agent = await house.agent()
+    first = await wrote(agent, "early", "1")
+    await agent.done("undo.apply", {"ids": [await wrote(agent, "gone-before", "1")]})
+    since = time.time()
+    await wrote(agent, "kept", "1")
+    await agent.done("undo.apply", {"ids": [await wrote(agent, "undone", "1")]})
+    redone = await agent.call("undo.apply", {"ids": [await wrote(agent, "redone", "1")]})
+    await agent.done("undo.apply", {"ids": [redone.json()["invocation"]]})
+    await agent.done("undo.apply", {"ids": [first]})
+    both = [await wrote(agent, "early", "2"), await wrote(agent, "late", "2")]
+    await agent.done("undo.apply", {"ids": both})
+
+    shown = await agent.call("undo.apply", {"since": since}, X_Dry_Run="true")
+    await agent.done("undo.apply", {"since": since})
+
+    assert {one.name: one.read_text() for one in agent.workspace.iterdir()} == {"early": "1"}
+    assert shown.json()["output"]["conflicts"] == []
+    named = {one.rpartition("/")[2] for one in shown.json()["output"]["changes"]}
+    assert named == {"kept", "redone", "early"}
+
+
+@promise("6.1")
+async def test_an_undo_that_reached_further_back_is_taken_back_with_what_it_took_of_this(house: House) -> None:
+    agent = await house.agent()
+    (agent.workspace / "f").write_text("0")
+    ids = [await wrote(agent, "f", "1")]
+    since = time.time()
+    ids += [await wrote(agent, "f", "2"), await wrote(agent, "g", "2")]
+    await agent.done("undo.apply", {"ids": ids})
+
+    await agent.done("undo.apply", {"since": since})
+
+    assert {one.name: one.read_text() for one in agent.workspace.iterdir()} == {"f": "1"}
+
+
+async def test_where_everything_since_a_time_was_undone_there_is_nothing_to_take_back(house: House) -> None:
+    agent = await house.agent()
+    since = time.time()
+    await agent.done("undo.apply", {"ids": [await wrote(agent, "f", "1")]})
+
+    problem_of(await agent.call("undo.apply", {"since": since}), 409, "conflict")
+    assert not (agent.workspace / "f").exists()

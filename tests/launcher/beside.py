@@ -7,12 +7,17 @@ import os
 import select
 import signal
 import socket
+import sys
 import time
 import traceback
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from coverage import Coverage
+
+import superagent_launcher
 from superagent_launcher import leftovers, serving
 from superagent_launcher.__main__ import main
 from superagent_launcher.wire import Wire
@@ -21,6 +26,7 @@ from tests.ordinary_user import NOBODY
 from tests.until import until
 
 PATIENCE_S = 30.0
+ENTRY = str(Path(superagent_launcher.__file__).with_name("__main__.py"))
 _PR_SET_DUMPABLE = 4
 FIRST_USER, USERS = 1_900_000_000, 1000
 AS_ROOT = os.geteuid() == 0
@@ -112,20 +118,35 @@ class Beside:
             time.sleep(0.01)
 
 
+def _stop_counting() -> None:
+    while (current := Coverage.current()) is not None:
+        current.stop()
+
+
 @contextmanager
-def launcher(who: str = WHO[0]) -> Generator[Beside]:
-    """Run a launcher while the body runs, as root or as an ordinary user, and see that it ends in order."""
+def launcher(who: str = WHO[0], *further: str, counted: bool = True) -> Generator[Beside]:
+    """Run a launcher while the body runs, as root or as an ordinary user, and see that it ends in order.
+
+    `further` are arguments of its own. Unless `counted`, its lines are not: to begin counting anew in each child takes
+    time, memory and files that a real one does not.
+    """
     ours, theirs = socket.socketpair()
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
+            if not counted:
+                _stop_counting()
             if who == "user" and AS_ROOT:
                 os.setgroups([])
                 os.setresgid(NOBODY, NOBODY, NOBODY)
                 os.setresuid(NOBODY, NOBODY, NOBODY)
                 ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)  # as after the exec that is left out here
-            main([str(theirs.fileno()), str(FIRST_USER), str(USERS)])
+            arguments = [str(theirs.fileno()), str(FIRST_USER), str(USERS), *further]
+            if not counted and who == "root":  # as the server starts it, with nothing of the tests in its memory
+                os.set_inheritable(theirs.fileno(), True)
+                os.execv(sys.executable, [sys.executable, "-I", "-S", ENTRY, *arguments])  # noqa: S606
+            main(arguments)
             code = 0
         except BaseException:
             traceback.print_exc()

@@ -18,6 +18,21 @@ GOOD: dict[str, Any] = {
 }  # fmt: skip
 
 
+VIEW: dict[str, Any] = {"lower": "/mnt/lower", "folder": "/mnt/view", "bytes": 4096, "files": 10}
+CONFINE: dict[str, Any] = {
+    "readable": ["/usr"], "writable": ["workspace"], "devices": ["/dev/null"], "filter": "0600000000000000",
+    "env": [["PATH", "/usr/bin"]], "cwd": "",
+}  # fmt: skip
+
+
+def viewed(**other: Any) -> dict[str, Any]:
+    return {**GOOD, "view": {**VIEW, **other}}
+
+
+def confined(**other: Any) -> dict[str, Any]:
+    return {**GOOD, "options": [], "confine": {**CONFINE, **other}}
+
+
 def without(name: str) -> dict[str, Any]:
     return {key: value for key, value in GOOD.items() if key != name}
 
@@ -37,9 +52,39 @@ def test_a_start_as_the_launcher_itself_is_read() -> None:
     assert Start({**GOOD, "uid": None}, 4).uid is None
 
 
+def test_a_view_and_what_landlock_holds_are_read() -> None:
+    assert Start(viewed(), 5).view == VIEW  # one more descriptor, on which its memory is handed out
+    assert Start(viewed(bytes=0), 4).view == VIEW | {"bytes": 0}
+    assert Start({**GOOD, "view": None, "confine": None}, 4).view is None
+    held = Start(confined(), 4)
+    assert held.confine == {"writable": ["workspace"], "env": {"PATH": "/usr/bin"}, "cwd": ""}
+    same = {name: CONFINE[name] for name in ("readable", "devices", "filter")}
+    assert held.ground == {"uid": 200_000, "limits": GOOD["limits"], **same}
+    bare = Start(confined(filter=""), 4, uncontained=True).ground
+    assert bare is not None
+    assert bare["filter"] == ""
+    assert Start(GOOD, 4).ground is None
+
+
 @pytest.mark.parametrize(
     ("said", "descriptors"),
     [
+        (viewed(), 4),
+        (viewed(bytes=0), 5),
+        (viewed(bytes="4096,mode=0777"), 5),
+        (viewed(files=-1), 5),
+        (viewed(lower=None), 5),
+        (viewed(more=1), 5),
+        ({**GOOD, "view": []}, 4),
+        ({**confined(), "options": GOOD["options"]}, 4),
+        ({**confined(), "view": {**VIEW, "bytes": 0}}, 4),
+        (confined(filter=""), 4),
+        (confined(filter="06"), 4),
+        (confined(filter="zz00000000000000"), 4),
+        (confined(writable=["elsewhere"]), 4),
+        (confined(readable="/usr"), 4),
+        (confined(env=[["A"], 1]), 4),
+        ({**confined(), "mounts": ["workspace", "etc"]}, 5),
         *((without(name), 4) for name in GOOD if name not in ("fds", "do")),
         ({**GOOD, "more": 1}, 4),
         (GOOD, 3),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Generator
 from pathlib import Path
 
@@ -195,9 +196,39 @@ def test_what_a_command_has_used_is_told_while_it_runs(beside: Beside) -> None:
         assert stats["memory_bytes"] > 0
 
 
-@pytest.mark.parametrize("what", ["signal", "kill", "stats"])
+def test_time_and_use_can_be_counted_from_the_moment_when_a_run_gets_its_work(beside: Beside) -> None:
+    reading, writing = os.pipe()
+    number = beside.start(
+        "sh", "-c", "i=0; while [ $i -lt 99999 ]; do i=$((i+1)); done; echo; sleep 60", stdout=writing
+    )
+    os.close(writing)
+    with os.fdopen(reading) as file:
+        file.readline()
+        before = time.monotonic()
+        beside.say(do="begin", run=number, wall_s=100, since_s=0)
+        beside.say(do="begin", run=number, wall_s=50.2, since_s=50)
+        ended = beside.end_of(number)
+
+    assert ended["why"] == "wall"
+    assert 50.2 <= ended["seconds"] <= 50 + time.monotonic() - before
+    if beside.as_root:
+        assert ended["cpu_s"] < 0.05  # counting took longer
+
+
+def test_a_run_gets_no_time_that_is_none(beside: Beside) -> None:
+    number = beside.start("sleep", "60")
+    for wall_s in (0, -1, True, "x"):
+        beside.say(do="begin", run=number, wall_s=wall_s, since_s=0)
+        assert "wall_s" in beside.hear("refused", number)["why"]
+    beside.say(do="begin", run=number, wall_s=1, since_s=-1)
+    assert "since_s" in beside.hear("refused", number)["why"]
+    beside.say(do="kill", run=number)
+    beside.end_of(number)
+
+
+@pytest.mark.parametrize("what", ["signal", "kill", "stats", "begin"])
 def test_what_is_asked_of_no_run_is_refused_and_harms_nothing(beside: Beside, what: str) -> None:
-    beside.say(do=what, run=999_999, **({"number": 15} if what == "signal" else {}))
+    beside.say(do=what, run=999_999, **{"signal": {"number": 15}, "begin": {"wall_s": 1}}.get(what, {}))
 
     assert beside.hear("refused", 999_999)["of"] == what
     assert beside.run("true")[1]["code"] == 0
@@ -286,7 +317,7 @@ def test_a_command_of_a_megabyte_is_started_and_nobody_else_waits_for_its_reader
 
     text, ended = beside.run("sh", "-c", 'echo "$#"', "sh", *words)
 
-    assert (text, ended["code"]) == ("10\n", 0)
+    assert (text, ended.get("code")) == ("10\n", 0), ended
 
 
 def test_a_server_that_does_not_listen_for_a_while_misses_nothing() -> None:

@@ -16,7 +16,13 @@ from superagent.runtime.signed_notes import Signer
 
 ORIGIN = "test.example/audit"
 SMALL = AuditLimits(
-    segment_bytes=4000, reserve_bytes=8192, checkpoint_records=25, linger_s=0.0, retry_s=0.01, stuck_s=20.0
+    segment_bytes=4000,
+    reserve_bytes=8192,
+    checkpoint_records=25,
+    checkpoint_least_s=0.0,
+    linger_s=0.0,
+    retry_s=0.01,
+    stuck_s=20.0,
 )
 
 

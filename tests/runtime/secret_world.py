@@ -7,6 +7,7 @@ from typing import Any
 from superagent.core.connections import Connected, ConnectionType, SecretUse
 from superagent.core.grants import Grant
 from superagent.core.invocation import Outcome
+from superagent.core.ports import Keeper
 from superagent.core.principal import Principal, Secret
 from superagent.features.connections import operations as connections
 from superagent.features.secrets import operations as secrets
@@ -32,19 +33,19 @@ def users() -> Plugin:
     """Make operations that use secrets as plugins will: behind a connection, or by name for a run."""
     plugin = Plugin("use", reaches=("secret",))
 
-    @plugin.operation(name="use.ask", risk=Risk.LOW, effect=Effect.READ)
+    @plugin.operation(name="use.ask", risk=Risk.LOW, effect=Effect.READ, returns_untrusted="never")
     async def ask(ctx: Context, connection: Connection, host: str = "", job: str = "") -> Said:
         """Ask a host, which says back what it was shown."""
         found = await ctx.secret.candidates(connection, host=host, job=job)
         return Said(text=" ".join(f"shown {one.reveal()}" for one in found), values=len(found))
 
-    @plugin.operation(name="use.run", risk=Risk.LOW, effect=Effect.READ)
+    @plugin.operation(name="use.run", risk=Risk.LOW, effect=Effect.READ, returns_untrusted="never")
     async def run(ctx: Context, secret: SecretName, job: str = "job-1", host: str = "") -> Said:
         """Run something with a secret in its environment, and it prints it."""
         value = await ctx.secret.resolve(f"secret:{secret}", job=job, host=host)
         return Said(text=f"TOKEN={value.reveal()}")
 
-    @plugin.operation(name="use.any", risk=Risk.LOW, effect=Effect.READ)
+    @plugin.operation(name="use.any", risk=Risk.LOW, effect=Effect.READ, returns_untrusted="never")
     async def any_(ctx: Context, name: str) -> Said:
         """Read a file, and use what the input does not declare to touch."""
         return Said(text=(await ctx.secret.resolve(name, host="api.example.org")).reveal())
@@ -53,12 +54,12 @@ def users() -> Plugin:
     def _(values: dict[str, Any], workspace: str) -> list[Resource]:
         return [Resource("path", "local", "/srv/file")]
 
-    @plugin.operation(name="use.look", risk=Risk.LOW, effect=Effect.READ)
+    @plugin.operation(name="use.look", risk=Risk.LOW, effect=Effect.READ, returns_untrusted="never")
     async def look(ctx: Context, connection: Connection) -> Said:
         """Look at a connection without using it."""
         return Said(text=(await ctx.secret.connection(connection)).endpoint)
 
-    @plugin.operation(name="use.header", risk=Risk.LOW, effect=Effect.READ)
+    @plugin.operation(name="use.header", risk=Risk.LOW, effect=Effect.READ, returns_untrusted="never")
     async def header(ctx: Context, connection: Connection) -> Said:
         """Say what a proxy would be given to add on the way out."""
         shown = await ctx.secret.header(connection)
@@ -76,7 +77,14 @@ def users() -> Plugin:
 class SecretWorld:
     """The kernel, its stores, and short ways to fill them."""
 
-    def __init__(self, made: Stores, *grants: Grant, extra: tuple[Plugin, ...] = (), **capabilities: Any) -> None:
+    def __init__(
+        self,
+        made: Stores,
+        *grants: Grant,
+        extra: tuple[Plugin, ...] = (),
+        keepers: dict[str, Keeper] | None = None,
+        **capabilities: Any,
+    ) -> None:
         self.secrets = SqlSecrets(made.database, made.keys, made.clock)
         self.connections = SqlConnections(made.database, made.clock)
         types = self.types = dict[str, ConnectionType]()
@@ -91,7 +99,11 @@ class SecretWorld:
             *plugins,
             *extra,
             grants=grants or allow_all(),
-            keepers={"secret": SecretKeeper(self.secrets), "connection": ConnectionKeeper(self.connections)},
+            keepers={
+                "secret": SecretKeeper(self.secrets),
+                "connection": ConnectionKeeper(self.connections),
+                **(keepers or {}),
+            },
             capabilities={"secret": self._reach, **capabilities},
         )
         registry = self.world.kernel.registry

@@ -16,14 +16,25 @@ from superagent.core.principal import Principal
 from superagent.core.resources import Effect, Risk
 from superagent.data.areas import Area
 from superagent.data.database import Database, open_database
-from superagent.runtime import blobs, connections, idempotency, secrets, undo_store, work_tables
+from superagent.runtime import (
+    blobs,
+    connections,
+    idempotency,
+    identity_tables,
+    secrets,
+    taints,
+    undo_store,
+    work_tables,
+)
 from superagent.runtime.keys import FileKeys
 from superagent.runtime.presence import Presence
 from superagent.sdk import Output
 from superagent.testing import FakeClock, agent, person
+from tests.where import where
 
 AREAS: tuple[Area, ...] = (
-    work_tables.AREA, idempotency.AREA, undo_store.AREA, blobs.AREA, secrets.AREA, connections.AREA,
+    work_tables.AREA, idempotency.AREA, undo_store.AREA, blobs.AREA, secrets.AREA, connections.AREA, taints.AREA,
+    identity_tables.AREA,
 )  # fmt: skip
 
 
@@ -41,7 +52,7 @@ class Stores:
 @asynccontextmanager
 async def stores(folder: Path, clock: FakeClock | None = None) -> AsyncGenerator[Stores]:
     """Open the database of a folder as one process does."""
-    database = await open_database(folder / "superagent.db", AREAS)
+    database = await open_database(where(folder / "superagent.db"), AREAS)
     presence = Presence(folder / "presence")
     try:
         yield Stores(database, FileKeys(folder / "keys"), clock or FakeClock(), presence, folder)

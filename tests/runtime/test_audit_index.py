@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import sqlite3
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -18,18 +17,18 @@ import pytest
 
 from superagent.core.audit import AuditRecord
 from superagent.core.problems import InvalidInput, Unavailable
-from superagent.data import migrate
-from superagent.data.areas import Area
 from superagent.data.database import Database, open_database
-from superagent.data.dialect import engine_of, writer
 from superagent.runtime import audit_index, audit_tail
 from superagent.runtime.audit_index import AREA, AuditIndex, IndexedRecord
 from superagent.runtime.audit_log import AuditLog
 from superagent.runtime.audit_pace import Pace
 from superagent.runtime.audit_tables import BLOCKS, CHAINS
-from tests.data.areas import check_area
+from tests.data.areas import check_area, older
 from tests.runtime.audit_book import SMALL, a_log, record
 from tests.until import until_async
+from tests.where import where
+
+pytestmark = pytest.mark.usefixtures("each_database")
 
 
 @dataclass(slots=True)
@@ -57,7 +56,7 @@ async def place(tmp_path: Path, **options: Any) -> AsyncGenerator[Place]:
     directory = tmp_path / "audit"
     log = a_log(directory)
     log.start()
-    database = await open_database(tmp_path / "index.db", [AREA])
+    database = await open_database(where(tmp_path / "index.db"), [AREA], copies=tmp_path)
     try:
         yield Place(directory, database, log, AuditIndex(database, directory, flush=log.flush, **options))
     finally:
@@ -75,15 +74,10 @@ async def test_the_tables_are_those_of_the_migration(tmp_path: Path) -> None:
 
 
 async def test_an_index_of_an_older_version_is_made_anew_from_the_segments(tmp_path: Path) -> None:
-    path, older = tmp_path / "index.db", Area("audit", "audit_0001", AREA.versions)
-    with writer(engine_of(path)) as connection, connection.begin():
-        migrate.VERSIONS.create(connection)
-    await (await open_database(path, [older])).close()
-    with closing(sqlite3.connect(path)) as connection:
+    async with older(tmp_path / "index.db", AREA, "audit_0001") as run:
         row = ("default", 7, 1.0, "lost", "agent:coder", "agent:coder", "files.read", "n-w-01A", 1, 0, 9)
-        connection.execute("INSERT INTO audit_records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
-        connection.execute("INSERT INTO audit_chains VALUES ('n-w-01A', 1, 999999, 1)")
-        connection.commit()
+        run("INSERT INTO audit_records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", *row)
+        run("INSERT INTO audit_chains VALUES ('n-w-01A', 1, 999999, 1)")
 
     async with place(tmp_path) as here:
         here.log.note(record(1))

@@ -15,6 +15,9 @@ from superagent.data.database import open_database
 from superagent.runtime import audit_index, audit_tail
 from superagent.runtime.audit_index import AREA, AuditIndex, IndexedRecord
 from tests.runtime.audit_book import a_log
+from tests.where import where
+
+pytestmark = pytest.mark.usefixtures("each_database")
 
 ACTORS = ["agent:coder", "agent:bot", "user:ann", 'agent:ü\n"\\x', "agent:"]
 OPERATIONS = ["files.read", "files.write", "filesystem.x", "access.whoami", "", 'a"b\\c.d', "ns.\x00"]
@@ -118,7 +121,7 @@ async def test_every_search_gives_what_reading_every_line_would(
     monkeypatch.setattr(audit_index, "BLOCKS_AT_ONCE", draw.choice([1, 3, 32]))
     monkeypatch.setattr(audit_index, "MOST_SEARCHED", draw.choice([25, 60, 1 << 20]))
     directory = tmp_path / "audit"
-    database = await open_database(tmp_path / "index.db", [AREA])
+    database = await open_database(where(tmp_path / "index.db"), [AREA])
     logs = [a_log(directory, epoch) for epoch in ("01A", "01B", "01C")]
     for log in logs:
         log.start()

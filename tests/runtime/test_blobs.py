@@ -22,6 +22,8 @@ from superagent.testing import FakeClock
 from tests.data.areas import check_area
 from tests.runtime.stores import Stores, stores
 
+pytestmark = pytest.mark.usefixtures("each_database")
+
 DAY = 86_400.0
 
 

@@ -22,6 +22,9 @@ from superagent.runtime.work import SqlWork
 from superagent.testing import agent, person
 from tests.data.areas import check_area, older
 from tests.runtime.stores import Stores, held, stores, ticket
+from tests.where import where
+
+pytestmark = pytest.mark.usefixtures("each_database")
 
 DAY = 86_400.0
 
@@ -202,9 +205,10 @@ async def test_an_older_database_learns_what_its_keys_take(tmp_path: Path) -> No
         for key, outcome in (("a", b"x" * 100), ("b", None)):
             run(
                 "INSERT INTO idempotency_calls VALUES ('default', 'builder', 'parrot.say', ?, '', '01A', '', 2e9, ?)",
-                (key, outcome),
+                key,
+                outcome,
             )
-    database = await open_database(path, [idempotency.AREA])
+    database = await open_database(where(path), [idempotency.AREA], copies=path.parent)
     try:
         rows = await database.read("default", lambda tx: tx.select(USAGE))
     finally:

@@ -18,12 +18,20 @@ from superagent.core.resources import Protected
 from superagent.data.database import Database, open_database
 from superagent.runtime.api_keys import mint, public_half, well_formed
 from superagent.runtime.clock import SystemClock
+from superagent.runtime.first_start import bootstrap
+from superagent.runtime.holders import look_up
 from superagent.runtime.identity import SqlIdentity
-from superagent.runtime.identity_tables import AREA, KEYS, PEOPLE
+from superagent.runtime.identity_tables import AGENTS, AREA, KEYS, PEOPLE
+from superagent.runtime.key_store import Asked, SqlKeys
 from superagent.runtime.policies import SqlPolicies
+from superagent.runtime.policy_tables import AREA as POLICY
 from superagent.runtime.shared_map import SharedMap
+from superagent.runtime.sign_in.tables import AREA as SIGN_IN
 from superagent.testing import FakeClock
-from tests.data.areas import check_area
+from tests.data.areas import check_area, older
+from tests.where import where
+
+pytestmark = pytest.mark.usefixtures("each_database")
 
 
 class Here:
@@ -31,22 +39,24 @@ class Here:
         self.folder, self.database = folder, database
         self.clock = FakeClock()
         self.shared = SharedMap(folder / "map")
-        self.policies, self.identity = self.process()
+        self.policies, self.keys, self.identity = self.process()
 
-    def process(self) -> tuple[SqlPolicies, SqlIdentity]:
+    def process(self) -> tuple[SqlPolicies, SqlKeys, SqlIdentity]:
         """Make what one more worker process would have."""
         new_id = SystemClock().new_id
-        policies = SqlPolicies(self.database, self.shared.policy, Protected(), (), new_id, self.clock.now)
-        identity = SqlIdentity(
-            self.database,
-            policies,
-            self.shared.identity,
-            self.folder / "workspaces",
-            self.clock.now,
-            new_id,
-            Rate(50, 100),
+        policies = SqlPolicies(
+            self.database, self.shared.policy, Protected(), (), new_id, self.clock.now, lambda _: None
         )
-        return policies, identity
+        places = self.folder / "workspaces"
+        identity = SqlIdentity(self.database, self.shared.identity, places, self.clock.now, Rate(50, 100))
+        keys = SqlKeys(
+            self.database, policies, self.shared.identity, places, self.clock.now, new_id, self.folder / "owner.key"
+        )
+        return policies, keys, identity
+
+    async def bootstrap(self) -> bool:
+        key_file = self.folder / "owner.key"
+        return await bootstrap(self.database, self.folder / "workspaces", key_file, self.clock.now())
 
     async def owner(self) -> Principal:
         return await self.who((self.folder / "owner.key").read_text().strip())
@@ -56,15 +66,14 @@ class Here:
 
     async def make(self, name: str = "builder", **fields: Any) -> dict[str, Any]:
         ctx: Any = SimpleNamespace(principal=await self.owner(), tenant="default", now=self.clock.now())
-        given: dict[str, Any] = {"role": None, "grants": [], "expires_s": None, "workspace": None, **fields}
-        return await self.identity.create(ctx, name, **given)
+        return await self.keys.create(ctx, Asked(name, **fields))
 
 
 @pytest.fixture
 async def here(tmp_path: Path) -> AsyncIterator[Here]:
-    database = await open_database(tmp_path / "db", [AREA])
+    database = await open_database(where(tmp_path / "db"), [AREA, POLICY, SIGN_IN])
     made = Here(tmp_path, database)
-    await made.identity.bootstrap(tmp_path / "owner.key")
+    await made.bootstrap()
     await made.policies.refresh()
     yield made
     made.shared.close()
@@ -91,7 +100,7 @@ async def test_the_first_start_makes_an_owner_once(here: Here) -> None:
     assert (owner.id, owner.kind, owner.roles) == ("owner", "human", ("owner", "instance-owner"))
     assert owner.trusted_local
     assert (here.folder / "owner.key").stat().st_mode & 0o777 == 0o600
-    assert not await here.identity.bootstrap(here.folder / "owner.key")
+    assert not await here.bootstrap()
 
 
 async def test_the_owner_key_is_not_stepped_up_from_elsewhere(here: Here) -> None:
@@ -129,18 +138,18 @@ async def test_own_grants_replace_the_default_role(here: Here) -> None:
 
 async def test_a_revoked_key_is_dead_in_every_worker_at_once(here: Here) -> None:
     made = await here.make(grants=[Grant(effect="allow", operations=["files.read"])])
-    _, other = here.process()
+    _, _, other = here.process()
     credential = Credential("bearer", Secret(made["key"]), Facts())
     principal = await other.identify(credential)
     assert other.alive(principal)
     assert other.alive(principal)
-    await here.identity.revoke("default", made["id"])
+    await here.keys.revoke("default", made["id"])
     assert not other.alive(principal)
     with pytest.raises(Unauthenticated):
         await other.identify(credential)
     assert not any(one.subject == f"key:{made['id']}" for one in here.policies.listed("default"))
     with pytest.raises(NotFound):
-        await here.identity.revoke("default", made["id"])
+        await here.keys.revoke("default", made["id"])
 
 
 async def test_an_expired_key_is_dead(here: Here) -> None:
@@ -184,7 +193,7 @@ async def test_names_are_taken_once_and_well_formed(here: Here) -> None:
         await here.make("one")
     with pytest.raises(Conflict):
         await here.make("owner")
-    await here.identity.revoke("default", (await here.make("gone"))["id"])
+    await here.keys.revoke("default", (await here.make("gone"))["id"])
     with pytest.raises(Conflict, match="exists already"):
         await here.make("gone")
     for wrong in ("", "Ada", "a/b", "..", "x" * 64, "ada\n", "\nada", "a\nb"):
@@ -198,7 +207,7 @@ async def test_names_are_taken_once_and_well_formed(here: Here) -> None:
 async def test_only_a_person_makes_keys(here: Here) -> None:
     ctx: Any = SimpleNamespace(principal=Principal("s", "service", "default"), tenant="default", now=0.0)
     with pytest.raises(InvalidInput):
-        await here.identity.create(ctx, "x", None, [], None, None)
+        await here.keys.create(ctx, Asked("x"))
 
 
 async def test_keys_are_listed_with_their_last_use(here: Here) -> None:
@@ -206,14 +215,14 @@ async def test_keys_are_listed_with_their_last_use(here: Here) -> None:
     await here.who(made["key"])
     await here.identity.note_use()
     await here.identity.note_use()
-    listed = {one["name"]: one for one in await here.identity.listed("default")}
+    listed = {one["name"]: one for one in await here.keys.listed("default")}
     assert listed["builder"]["last_used_at"] == here.clock.now()
     assert listed["builder"]["hint"] == made["key"][-4:]
     assert "public" not in listed["builder"]
 
 
 async def test_grants_are_seen_by_other_workers_and_can_be_ended(here: Here) -> None:
-    other, _ = here.process()
+    other, _, _ = here.process()
     await other.refresh()
     made = await here.policies.create(
         "default", Grant(effect="allow", subject="user:ada", operations=["files.*"]), "owner"
@@ -249,3 +258,41 @@ async def test_roles_of_a_person_come_from_the_table(here: Here) -> None:
     )
     here.shared.identity.bump()
     assert (await here.owner()).roles == ("viewer",)
+
+
+async def test_an_older_database_gets_an_agent_for_each_of_its_keys(tmp_path: Path) -> None:
+    async with older(tmp_path / "old.db", AREA, "identity_0001") as run:
+        run("INSERT INTO identity_tenants (id, created_at) VALUES ('default', 1)")
+        run(
+            "INSERT INTO identity_people (tenant, id, roles, state, created_at)"
+            " VALUES ('default', 'o', '[]', 'active', 1)"
+        )
+        columns = "tenant, id, public, kind, principal, role, workspace, created_by, created_at, hint"
+        key = f"INSERT INTO identity_keys ({columns}) VALUES ('default', ?, 'x', ?, ?, 'agent', '/w', 'o', 1, 'h')"  # noqa: S608
+        run(key, "key_a", "agent", "bot")
+        run(key, "key_o", "human", "o")
+
+    database = await open_database(where(tmp_path / "old.db"), [AREA], copies=tmp_path)
+    try:
+        (agent,) = await database.read("default", lambda tx: tx.select(AGENTS))
+        (first,) = await database.read("default", lambda tx: tx.select(KEYS, KEYS.c.label == "owner.key"))
+        found = await database.read_instance(lambda tx: look_up(tx, "key_a"))
+    finally:
+        await database.close()
+    assert (agent.id, agent.owner, agent.role, agent.state) == ("bot", "o", "agent", "active")
+    assert first.id == "key_o"
+    assert found is not None
+    assert found.until(2.0)
+
+
+async def test_the_key_of_the_first_start_gets_a_successor_in_its_file(here: Here) -> None:
+    before = (here.folder / "owner.key").read_text()
+    owner = await here.owner()
+
+    await here.keys.revoke("default", owner.key, by=owner)
+
+    after = (here.folder / "owner.key").read_text()
+    assert before != after
+    with pytest.raises(Unauthenticated):
+        await here.who(before.strip())
+    assert (await here.owner()).trusted_local

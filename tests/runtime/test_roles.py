@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -24,6 +25,8 @@ from superagent.runtime.policies import EVERYBODY, SYSTEM, built_in, role_names
 WORKSPACE, ROOT = "/data/workspaces/default/me", "/srv/app"
 PROTECTED = Protected(("/data",), "/data/workspaces")
 NONE = cast(Any, None)  # the stores behind the operations play no part in a decision
+STORES = dict.fromkeys(("people", "tenants", "groups", "roles", "agents", "stops", "keys"))
+ROOM = cast(Any, SimpleNamespace(budgets=SimpleNamespace(of_key={}), keepers={}, **STORES))
 
 worse = Plugin("files")
 
@@ -43,7 +46,7 @@ async def upend(ctx: Any, path: WritePath) -> None:
 
 
 PLUGINS = [
-    files, worse, shell, access.plugin(NONE), approvals.plugin(NONE, NONE), audit.plugin(NONE, NONE),
+    files, worse, shell, access.plugin(ROOM), approvals.plugin(NONE, NONE), audit.plugin(NONE, NONE),
     catalogue.plugin(NONE, NONE), settings.plugin(NONE), undo.plugin(NONE, NONE),
 ]  # fmt: skip
 OPERATIONS: dict[str, Operation] = {one.name: one for plugin in PLUGINS for one in plugin.compile()}
@@ -84,6 +87,7 @@ TABLE = {
     "viewer":         "A--- A--  --  -  -  --  --  -  AAA  --",
     "auditor":        "---- ---  --  -  -  --  --  A  AAA  --",
     "agent":          "AAAK KKK  KK  K  -  --  --  -  AAA  A-",
+    "application":    "AAAK AAA  AA  K  -  --  --  A  AAA  AA",
     "none":           "---- ---  --  -  -  --  --  -  AAA  --",
 }  # fmt: skip
 LETTERS = {"allow": "A", "ask": "K", "step_up": "S", "deny": "-"}
@@ -125,7 +129,7 @@ def test_the_table_names_every_role() -> None:
 
 @pytest.mark.parametrize(("role", "what", "letter"), cells())
 def test_each_role_may_do_what_the_table_says(role: str, what: str, letter: str) -> None:
-    who = key("agent") if role == "agent" else person(role)
+    who = key(role) if role in ("agent", "application") else person(role)
     assert LETTERS[verdict(who, what)] == letter
 
 

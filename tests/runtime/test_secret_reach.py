@@ -20,6 +20,8 @@ from superagent.testing import agent, person
 from tests.runtime.secret_world import SecretWorld
 from tests.runtime.stores import Stores, stores
 
+pytestmark = pytest.mark.usefixtures("each_database")
+
 VALUE = "hunter22-in-the-vault"
 BUILDER = agent("builder", of=person("ada"))
 ASK, RUN = "use.ask", "use.run"

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import hashlib
 import json
-import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
@@ -24,6 +23,9 @@ from superagent.runtime.secrets import MOST_BYTES, Pointer, SqlSecrets
 from tests.data.areas import check_area
 from tests.promise import promise
 from tests.runtime.stores import Stores, stores
+from tests.where import beside, bytes_of
+
+pytestmark = pytest.mark.usefixtures("each_database")
 
 DAY = 86_400.0
 VALUE = "hunter22-in-the-vault"
@@ -114,7 +116,7 @@ async def test_the_same_name_in_two_tenants_is_two_secrets(secrets: SqlSecrets) 
 
 
 def on_disk(folder: Path) -> bytes:
-    return b"".join(file.read_bytes() for file in sorted(folder.glob("superagent.db*")))
+    return bytes_of(folder / "superagent.db")
 
 
 async def test_a_stolen_database_shows_neither_values_nor_anything_made_of_them(
@@ -157,8 +159,9 @@ async def test_a_sealed_value_opens_only_where_it_was_put(secrets: SqlSecrets, m
     await put(secrets, "one", name="theirs")
     await put(secrets, "two", name="theirs")
     await put(secrets, "mine", name="mine")
-    with sqlite3.connect(made.folder / "superagent.db") as thief:
-        thief.executescript(move)
+    with beside(made.folder / "superagent.db") as run:
+        for step in move.split("; "):
+            run(step)
     for tenant in ("a", "b"):
         with pytest.raises((Denied, NotFound)):
             await secrets.open(tenant, "theirs")
@@ -173,10 +176,8 @@ async def test_after_a_change_of_keys_old_values_open_and_are_sealed_anew(secret
     await put(secrets, "new")
 
     def versions_of_keys() -> set[int]:
-        with sqlite3.connect(made.folder / "superagent.db") as reader:
-            return {
-                int.from_bytes(value[1:5], "big") for (value,) in reader.execute("SELECT value FROM secrets_versions")
-            }
+        with beside(made.folder / "superagent.db") as run:
+            return {int.from_bytes(value[1:5], "big") for (value,) in run("SELECT value FROM secrets_versions")}
 
     assert versions_of_keys() == {1, 2}
     await secrets.sweep()

@@ -25,6 +25,8 @@ class Row:
     at = 1.5
     until = 2.5
     approvals_needed = 2
+    name, retry_of, schedule = "build", "01BEFORE", None
+    started, ended = 1.75, None
 
 
 def test_an_outcome_comes_back_as_it_was() -> None:
@@ -94,6 +96,7 @@ def test_a_ticket_comes_back_with_its_whole_chain_and_without_its_deadline() -> 
     assert (back.hash, back.decision_digest, back.by, back.preview) == ("h", "d", ("role:admin",), {"a": 1})
     assert (back.id, back.state, back.at, back.until) == ("01HELD", Status.WAITING, 1.5, 2.5)
     assert (back.approvals_needed, back.approved_by) == (2, ("eve",))
+    assert (back.name, back.retry_of, back.schedule, back.started, back.ended) == ("build", "01BEFORE", "", 1.75, None)
 
 
 def test_two_places_are_never_the_same_bytes() -> None:

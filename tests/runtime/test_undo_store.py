@@ -23,6 +23,9 @@ from superagent.runtime.undo_store import CALLERS, SHARES, SqlUndo
 from superagent.testing import FakeClock
 from tests.data.areas import check_area, older
 from tests.runtime.stores import Stores, kept, stores
+from tests.where import bytes_of, where
+
+pytestmark = pytest.mark.usefixtures("each_database")
 
 DAY = 86_400.0
 
@@ -54,13 +57,13 @@ async def test_the_area_keeps_its_tenants_apart_and_its_migrations_true(tmp_path
 async def test_an_entry_comes_back_as_it_was_kept(undo: SqlUndo) -> None:
     one = kept("01A", session="s", parent="01P", bytes=5, data={"deep": [1, {"x": None}]}, chain=("builder", "ada"))
     number = await undo.add(one)
-    assert await undo.of("default", ids=["01A"]) == [replace(one, id=number)]
+    assert await undo.of("default", ids=["01A"]) == [replace(one, id=number, account="builder")]
     assert await undo.of("other", ids=["01A"]) == []
 
 
 async def test_kept_data_lies_nowhere_in_clear(undo: SqlUndo, made: Stores) -> None:
     await undo.add(kept("01A", data={"was": "PLAINTEXT"}))
-    assert all(b"PLAINTEXT" not in (made.folder / file).read_bytes() for file in ("superagent.db", "superagent.db-wal"))
+    assert b"PLAINTEXT" not in bytes_of(made.folder / "superagent.db")
 
 
 async def test_closing_notes_the_state_that_was_left_and_the_data_where_it_grew(undo: SqlUndo) -> None:
@@ -179,10 +182,14 @@ async def test_an_older_database_learns_what_led_to_its_entries(tmp_path: Path) 
         ):
             run(
                 "INSERT INTO undo_entries VALUES ('default', ?, ?, ?, 'files.write', 1, 'builder', '', 'path://local/a',"
-                " 1, x'00', 1, 2e9, NULL, NULL, 1, '', 5)",
-                (id, invocation, parent),
+                " 1, ?, 1, 2e9, NULL, NULL, ?, '', 5)",
+                id,
+                invocation,
+                parent,
+                b"\0",
+                True,
             )
-    database = await open_database(tmp_path / "superagent.db", [undo_store.AREA])
+    database = await open_database(where(tmp_path / "superagent.db"), [undo_store.AREA], copies=tmp_path)
     try:
         rows = await database.read("default", lambda tx: tx.select(CALLERS, order=[CALLERS.c.entry, CALLERS.c.place]))
         shares = await database.read("default", lambda tx: tx.select(SHARES))

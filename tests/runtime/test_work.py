@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
@@ -24,6 +23,9 @@ from superagent.runtime.presence import Presence
 from superagent.runtime.work import SqlWork
 from tests.data.areas import check_area
 from tests.runtime.stores import Stores, held, stores
+from tests.where import beside, bytes_of
+
+pytestmark = pytest.mark.usefixtures("each_database")
 
 DAY = 86_400.0
 
@@ -80,8 +82,7 @@ async def test_bodies_previews_outcomes_and_events_are_nowhere_in_clear(work: Sq
     await work.hold(replace(one, invocation=structs.replace(one.invocation, call=call)))
     await work.append("default", "01A", b"PLAINTEXT event")
     await work.finish("default", Outcome("01A", "parrot.say", Status.DONE, b'"PLAINTEXT output"'))
-    for file in ("superagent.db", "superagent.db-wal"):
-        assert b"PLAINTEXT" not in (made.folder / file).read_bytes()
+    assert b"PLAINTEXT" not in bytes_of(made.folder / "superagent.db")
 
 
 async def test_a_body_moved_to_another_row_is_not_opened(work: SqlWork, made: Stores) -> None:
@@ -342,10 +343,8 @@ async def test_after_kill_9_every_acknowledged_step_is_there_and_nothing_runs(tm
             later = {"queued": (Status.QUEUED, Status.UNKNOWN, Status.DONE), "running": (Status.UNKNOWN, Status.DONE)}
             assert state in later.get(step, (Status.DONE,)), (id, step, state)
             assert (state is Status.QUEUED) == (id in ready)
-    with sqlite3.connect(tmp_path / "superagent.db") as connection:
-        left = connection.execute("SELECT count(*) FROM work_invocations WHERE state = 'running'").fetchone()
-    connection.close()
-    assert left == (0,)
+    with beside(tmp_path / "superagent.db") as run:
+        assert run("SELECT count(*) FROM work_invocations WHERE state = 'running'") == [(0,)]
 
 
 async def test_the_same_request_is_given_instead_of_a_second(work: SqlWork, made: Stores) -> None:

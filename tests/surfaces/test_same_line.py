@@ -28,13 +28,15 @@ BOUND = (
     "tenant",
     "status",
 )
+# the key of the first start counts as a second factor at the local doors only, so one grant less allows it there
+APART = {"a2a": {"decision_digest", "grants"}}
 
 
-def ask(server: Server, path: str, body: bytes) -> dict[str, Any]:
+def ask(server: Server, path: str, body: bytes, headers: dict[str, str] | None = None) -> dict[str, Any]:
     parts = urlsplit(server.address)
     connection = HTTPConnection(str(parts.hostname), parts.port, timeout=30)
     try:
-        connection.request("POST", path, body, {"Authorization": f"Bearer {server.owner_key}"})
+        connection.request("POST", path, body, {"Authorization": f"Bearer {server.owner_key}"} | (headers or {}))
         response = connection.getresponse()
         answer: dict[str, Any] = json.loads(response.read())
         assert response.status == 200, answer
@@ -55,6 +57,15 @@ def by_batch(server: Server) -> str:
 def by_stream(server: Server) -> str:
     line = {"id": 1, "operation": "files.write", "input": CALL}
     return str(ask(server, "/v1/stream", json.dumps(line).encode() + b"\n")["invocation"])
+
+
+def by_a2a(server: Server) -> str:
+    """Send a message by JSON-RPC, as the protocol writes it; `tests/surfaces/a2a` does so by the official client."""
+    part = {"data": {"operation": "files.write", "input": CALL}}
+    message = {"messageId": "1", "role": "ROLE_USER", "parts": [part]}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "SendMessage", "params": {"message": message}}
+    answer = ask(server, "/a2a", json.dumps(body).encode(), {"A2A-Version": "1.0"})
+    return str(answer["result"]["task"]["id"])
 
 
 def by_command(data: Path) -> str:
@@ -82,7 +93,7 @@ def everything_bound(data: Path, made: dict[str, str]) -> dict[tuple[str, str], 
 
 @pytest.mark.timeout(180)
 @promise("1.4a")
-def test_one_call_by_http_batch_stream_and_command_line_leaves_the_same_record(tmp_path: Path) -> None:
+def test_one_call_by_http_batch_stream_a2a_and_command_line_leaves_the_same_record(tmp_path: Path) -> None:
     data = tmp_path / "data"
     made: dict[str, str] = {}
     superagent("files", "mkdir", "notes", data=data)
@@ -91,14 +102,20 @@ def test_one_call_by_http_batch_stream_and_command_line_leaves_the_same_record(t
             lambda: by_http(server),
             lambda: by_batch(server),
             lambda: by_stream(server),
+            lambda: by_a2a(server),
             lambda: by_command(data),
             lambda: by_flags(data),
         ]
-        for name, door in zip(("http", "batch", "stream", "remote", "remote flags"), doors, strict=True):
+        for name, door in zip(("http", "batch", "stream", "a2a", "remote", "remote flags"), doors, strict=True):
             made[name] = door()
     made["embedded"], made["embedded flags"] = by_command(data), by_flags(data)
     bound = until(lambda: everything_bound(data, made), "both records of every door in the index", 60) or {}
     for kind in ("intent", "outcome"):
         of_kind = [bound[name, kind] for name in made]
-        assert len({json.dumps(one, sort_keys=True) for one in of_kind}) == 1, of_kind
+        different = {
+            field: {name: bound[name, kind][field] for name in made}
+            for field in BOUND
+            if len({json.dumps(bound[name, kind][field]) for name in made if field not in APART.get(name, ())}) > 1
+        }
+        assert not different
         assert all(of_kind[0][field] for field in ("input_digest", "resources", "decision_digest", "grants"))

@@ -32,7 +32,9 @@ class Answers:
             return outcome
         who = self._principal
         try:
-            handle = await self._blobs.put(who.tenant, who.id, _once(outcome.output), what="result", shares=who.shares)
+            handle = await self._blobs.put(
+                who.tenant, who.id, _once(outcome.output), what="result", shares=who.shares, account=who.account
+            )
         except Problem as problem:
             why = f"the outputs of this batch take more than {INLINE_IN_ALL} bytes, and {problem.detail}"
             return replace(outcome, output=b"", extra=outcome.extra | {"output_left_out": why})

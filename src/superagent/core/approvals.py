@@ -8,19 +8,36 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from superagent.core.approvers import Approvers
 from superagent.core.context import Context
-from superagent.core.invocation import Outcome, Status, Ticket
+from superagent.core.invocation import Call, Covers, Invocation, Outcome, Status, Ticket
 from superagent.core.limits import LocalBuckets, Rate
 from superagent.core.looks import Looks
 from superagent.core.operation import Preview
 from superagent.core.pipeline import Pipeline
 from superagent.core.ports import Hands, Held
 from superagent.core.principal import Principal
-from superagent.core.problems import Conflict, Denied, NotFound, Problem, RateLimited
+from superagent.core.problems import (
+    Conflict,
+    Denied,
+    InvalidInput,
+    NeedsApproval,
+    NotFound,
+    Problem,
+    RateLimited,
+)
+from superagent.core.redeeming import Redeeming
 from superagent.core.veil import put_away, taken_out
 
 WAITS_S = 24 * 3600.0
 ASKS = Rate(per_s=100 / 3600, burst=100)  # each waiting call costs room for a day, and somebody's attention
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Waits:
+    """A call began to wait for a person: what observers hear."""
+
+    held: Held
 
 
 class ApprovalDesk:
@@ -32,17 +49,26 @@ class ApprovalDesk:
         hands: Hands,
         later: Callable[[Coroutine[Any, Any, Any]], None],
         perform: Callable[[Ticket], Coroutine[Any, Any, Outcome]],
+        tell: Callable[[object], None] = lambda _: None,
     ) -> None:
         self._pipeline = pipeline
         self._hands = hands
         self._later = later
         self._perform_ticket = perform
         self._asks = LocalBuckets()
+        self._tell = tell
         self._looks = Looks(pipeline)
+        self._approvers = Approvers(pipeline, hands)
+        self._redeeming = Redeeming(pipeline, hands, self._looks)
+        pipeline.redeem = self._redeeming.redeem
 
-    async def hold(self, ticket: Ticket) -> Outcome:
-        """Let a ticket wait. A dry run is only told that it would."""
-        invocation, decision = ticket.invocation, ticket.decision
+    async def hold(self, ticket: Ticket, *, ahead: bool = False, inside: Ticket | None = None) -> Outcome:
+        """Let a ticket wait. A dry run is only told that it would.
+
+        `ahead` of a call that is not made yet; for a call `inside` it, which a person must approve first.
+        """
+        asked = inside or ticket
+        invocation, decision = ticket.invocation, asked.decision
         if invocation.call.dry_run:
             # no preview: it would show the present content to somebody who may perhaps not read it
             summary = Preview(summary=f"would wait for {decision.approvals} approval(s)", exact=False)
@@ -56,10 +82,12 @@ class ApprovalDesk:
         now = self._hands.clock.now()
         try:
             self._charge(invocation.principal, now)
-            with self._looks.place(ticket):
-                look = await self._looks.at(ticket, self._hands.clock.monotonic())
+            if inside is not None and inside.operation.secrets:
+                raise NeedsApproval(f"`{inside.operation.name}` takes secrets, which do not wait inside another call")
+            with self._looks.place(asked):
+                look = await self._looks.at(asked, self._hands.clock.monotonic())
         except Problem as problem:
-            self._pipeline.refuse(invocation, problem, ticket.input_digest, decision.verdict)
+            self._pipeline.refuse(invocation, problem, ticket.input_digest, decision, ticket.resources)
             raise
         shown, sealed = put_away(invocation, self._hands.veil)
         held = Held(
@@ -74,46 +102,85 @@ class ApprovalDesk:
             decision.approvals,
             decision.by,
             preview=look.preview,
-            resources=tuple(f"{one.effect.name} {one.id}" for one in ticket.resources),
+            resources=tuple(f"{one.effect.name} {one.id}" for one in asked.resources),
             sealed=sealed,
+            ahead=ahead,
+            input_digest=ticket.input_digest,
+            inside=inside.invocation.call if inside is not None else None,
+            tainted=asked.invocation.tainted,
         )
         # no intent: nothing is about to happen, and after a crash this call still waits
-        waits = replace(self._pipeline.recorder.of("event", ticket, now), status=Status.WAITING.value)
+        waits = replace(self._pipeline.recorder.of("event", asked, now), status=Status.WAITING.value)
+        waits = replace(waits, invocation=invocation.id)
         await self._hands.audit.durable(waits)
         try:
             stored = await self._hands.work.ask(held)
         except Problem as problem:
-            self._pipeline.refuse(invocation, problem, ticket.input_digest, decision.verdict)
+            self._pipeline.refuse(invocation, problem, ticket.input_digest, decision, ticket.resources)
             raise
         extra: dict[str, Any] = {"until": stored.until}
         if stored.id != held.id:  # the approver sees one request, and whoever asks again waits for that one
             self._hands.audit.note(replace(waits, detail={"joined": stored.id}))
             extra["asked"] = stored.asked
+        else:
+            self._tell(Waits(held))
         return Outcome(stored.id, ticket.operation.name, Status.WAITING, decision=decision, extra=extra)
 
+    async def ahead(self, ctx: Context, call: Call) -> Outcome:
+        """Ask for an approval of a call before it is made; it can be used once, by that very call.
+
+        Raises what the call itself would, `Conflict` where nobody needs to approve it, and `InvalidInput` for what
+        would wait by itself.
+        """
+        clock = self._hands.clock
+        asked = Invocation(
+            clock.new_id(), call, ctx.principal, ctx.invocation.channel, clock.now(), parent=ctx.invocation.id,
+            task=ctx.invocation.task,
+        )  # fmt: skip
+        ticket = await self._pipeline.admit(asked)
+        if isinstance(ticket, Outcome) or ticket.decision.verdict != "ask":
+            raise Conflict(f"nobody has to approve this `{call.operation}`", hint="make the call")
+        if ticket.operation.stream or ticket.operation.background:
+            raise InvalidInput(
+                f"`{call.operation}` goes on in the background", hint="make the call: it waits by itself"
+            )
+        own = replace(ticket, invocation=replace(ticket.invocation, parent=""))
+        return await self.hold(own, ahead=True)
+
     def _charge(self, principal: Principal, now: float) -> None:
-        wait = self._asks.take(f"{principal.tenant}/{principal.id}", ASKS, now)
+        wait = self._asks.take(f"{principal.tenant}/{principal.account}", ASKS, now)
         if wait:
             raise RateLimited(
                 "more than 100 calls an hour that wait for a person", hint=f"wait {wait:.0f} s", retry_after_s=wait
             )
 
-    async def decide(self, ctx: Context, id: str, approve: bool, reason: str) -> Held:
+    async def decide(
+        self,
+        ctx: Context,
+        id: str,
+        approve: bool,
+        reason: str,
+        signature: dict[str, Any] | None = None,
+        hash: str = "",
+    ) -> Held:
         """Approve or deny a waiting ticket as the person behind `ctx`. The last approval needed sets it off.
 
-        Raises `NotFound`, `Denied` for somebody who may not decide this one, `Conflict` when it no longer waits.
+        Raises `NotFound`, `Denied` for somebody who may not decide this one or did not sign, `Conflict` when it no
+        longer waits or has another `hash` than was read, `Unavailable` for a signature that nobody here can check.
         """
-        held = await self._hands.work.get(ctx.tenant, id)
-        if held is None:
-            raise NotFound(f"no call `{id[:100]}` waits for approval")
-        self._check_person(ctx.principal, held)
+        held = await self._held(ctx, id)
+        if hash and hash != held.hash:
+            raise Conflict("what waits is not what you read", hint="read it again, then decide")
         if held.state is not Status.WAITING:
             raise Conflict(f"`{id}` is {held.state.value}")
         if held.until < ctx.now:
             await self._hands.work.move(ctx.tenant, id, [Status.WAITING], Status.EXPIRED)
             raise Conflict(f"`{id}` waited too long and has expired", hint="the caller asks again")
         detail = {"decision": "approve" if approve else "deny", "hash": held.hash, "reason": reason}
+        signed = await self._approvers.signed(ctx.principal, held, approve, signature)
         record = self._pipeline.recorder.event("approvals.decide", ctx.now, ctx.tenant, ctx.principal.id, detail)
+        if signed is not None:
+            record = replace(record, detail={**detail, "signed": signed.name, "proof": signed.proof})
         await self._hands.audit.durable(replace(record, kind="approved", invocation=id))
         if not approve:
             if not await self._hands.work.move(ctx.tenant, id, [Status.WAITING], Status.CANCELLED):
@@ -124,24 +191,29 @@ class ApprovalDesk:
             )
             return dataclasses.replace(held, state=Status.CANCELLED)
         held = await self._hands.work.approve(ctx.tenant, id, ctx.principal.id)
-        if len(held.approved_by) < held.approvals_needed:
+        if len(held.approved_by) < held.approvals_needed or held.ahead:
             return held
-        if not await self._hands.work.move(ctx.tenant, id, [Status.WAITING], Status.RUNNING):
+        if not await self.set_off(held):
             raise Conflict(f"`{id}` was decided by somebody else meanwhile")
-        self._later(self._perform(held))
         return dataclasses.replace(held, state=Status.RUNNING)
 
-    def _check_person(self, person: Principal, held: Held) -> None:
-        requester = held.invocation.principal
-        if person.kind != "human":
-            raise Denied("only a person can approve")
-        if person.id == requester.id:
-            raise Denied("nobody approves a call of their own")
-        if held.approvals_needed > 1 and person.id in requester.ids:
-            raise Denied("two or more approvals must come from people on whose behalf the call is not made")
-        # of `role:a and role:b`, one person must be both: two grants each demand an approval (ADR 16)
-        if held.by and not any(person.subjects.issuperset(one.split(" and ")) for one in held.by):
-            raise Denied(f"this one must be approved by {' or '.join(held.by)}")
+    async def challenge(self, ctx: Context, id: str, approve: bool, origin: str) -> dict[str, Any]:
+        """Give what a browser at `origin` needs so that a passkey signs a decision. Raises as `decide` does."""
+        return await self._approvers.challenge(ctx.principal, await self._held(ctx, id), approve, origin)
+
+    async def _held(self, ctx: Context, id: str) -> Held:
+        held = await self._hands.work.get(ctx.tenant, id)
+        if held is None:
+            raise NotFound(f"no call `{id[:100]}` waits for approval")
+        await self._approvers.check(ctx.principal, held)
+        return held
+
+    async def set_off(self, held: Held) -> bool:
+        """Perform what enough people have approved; False when somebody else did, or it waits no more."""
+        if not await self._hands.work.move(held.tenant, held.id, [Status.WAITING], Status.RUNNING):
+            return False
+        self._later(self._perform(held))
+        return True
 
     async def _perform(self, held: Held) -> None:
         try:
@@ -157,14 +229,17 @@ class ApprovalDesk:
             asked_for, resumed=True, deadline=None, principal=held.invocation.principal.without_proof()
         )
         asked = await self._pipeline.admit(invocation)
+        if held.inside is not None:
+            covers = Covers(len(held.approved_by), held.by, hash=held.hash)
+            if isinstance(asked, Outcome) or asked.decision.verdict != "allow":
+                raise Conflict("policy changed since this was approved", hint="ask again")
+            return replace(asked, invocation=replace(asked.invocation, covers=covers))
         if isinstance(asked, Ticket) and asked.decision.verdict == "ask":
             look = await self._looks.at(asked, self._hands.clock.monotonic())
-            if look.hash != held.hash:
-                raise Conflict(
-                    "what was approved is no longer what would happen",
-                    hint="ask again; the approver sees the new effect",
-                )
-            asked = await self._pipeline.admit(replace(invocation, approvals=len(held.approved_by)))
+            ticket = await self._redeeming.approved(invocation, held, look.hash)
+            expects = frozenset(str(one) for one in (held.preview or {}).get("expects", ()))
+            covers = Covers(len(held.approved_by), held.by, expects=expects) if expects else None
+            return replace(ticket, invocation=replace(ticket.invocation, covers=covers))
         if isinstance(asked, Outcome) or asked.decision.verdict != "allow":
             raise Conflict("policy changed since this was approved", hint="ask again")
         return asked

@@ -4,12 +4,14 @@ One Cedar request stands for one hop of the principal chain, one resource and on
 what is so in that world. The verdict follows from the four answers, AND-ed over hops and resources (rules.md 6).
 
 Entities: a `Principal` lies in a `Subject` for each name that grants can address. A resource is a `Path`, a `Host`, a
-`Named` thing, a `Secret` or `Nothing`. Of a path, `full` is the canonical spelling and `own` the one beneath the hop's
-workspace; of each, `h2` holds the first two parts (`/srv/app`), `t2` the last two, `w2_5` the two behind the first
-five, with `depth` the number of parts. So each fits a Cedar pattern of as many parts, and `*` cannot cross a slash. An
-`Input` has a tag for each argument that can be compared (`s:text`, `n:5`, `b:true`, `z`); `opaque` names the others.
-The effect is the one under which the resource is judged, `week_min` minutes since Monday 00:00 UTC, `mfa_age_s` rounded
-up.
+`Named` thing, a `Secret` or `Nothing`. A connection is `Named` by its `name`; so is what lies in one, such as a table,
+with its id as `thing`; `opened` is true of a connection and of what stands for it as a whole. Of a path, `full` is the
+canonical spelling and `own` the one beneath the hop's workspace; of each, `h2` holds the first two parts (`/srv/app`),
+`t2` the last two, `w2_5` the two behind the first five, with `depth` the number of parts. So each fits a Cedar pattern
+of as many parts, and `*` cannot cross a slash. An `Input` has a tag for each argument that can be compared (`s:text`,
+`n:5`, `b:true`, `z`); `opaque` names the others.
+The effect is the one under which the resource is judged, `week_min` minutes since Monday 00:00 UTC, `now` whole seconds
+since 1970, `mfa_age_s` rounded up.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from superagent.core.operation import Operation
 from superagent.core.patterns import HostPattern, PathPattern, Text, Wild, path_patterns
 from superagent.core.policy import Policy
 from superagent.core.resources import Protected, Risk
-from superagent.core.rules import SECRET
+from superagent.core.rules import SECRET, opens
 
 DEEPEST = 48
 """How many parts a path may have for patterns with two `**` and stars beside them to be exact."""
@@ -84,12 +86,14 @@ def _scopes(grant: Grant, policy: Policy) -> Iterator[str]:
     if grant.when.hours:
         spans = week_spans(grant.when.hours)
         yield _any(f"context.week_min >= {begin} && context.week_min < {end}" for begin, end in spans)
+    if grant.when.until:
+        yield f"context.now < {grant.when.until}"
     if grant.when.cidr:
         known = " || ".join(f"context.remote.isInRange(ip({_quoted(one)}))" for one in grant.when.cidr)
         yield f"(if context has remote then {known} else {str(grant.effect == 'deny').lower()})"
     where = grant.where
     if where.paths or where.hosts or where.connections:
-        yield _any([*_paths(where.paths, policy.roots), *map(_host, where.hosts), *map(_named, where.connections)])
+        yield _any([*_paths(where.paths, policy.roots), *map(_host, where.hosts), *_named(grant)])
     for name, wanted in where.args.items():
         yield _argument(name, wanted if isinstance(wanted, list) else [wanted], unknown=grant.effect == "deny")
 
@@ -155,9 +159,16 @@ def _host(source: str) -> str:
     return f'(resource is Host && resource.name like "{_like(host.name)}"{port})'
 
 
-def _named(source: str) -> str:
-    kind = "Secret" if source.startswith(SECRET) else "Named"
-    return f'(resource is {kind} && resource.name like "{_like(Text.of(source.removeprefix(SECRET)))}")'
+def _named(grant: Grant) -> Iterator[str]:
+    for source in grant.where.connections:
+        secret = source.startswith(SECRET)
+        if secret or "://" not in source:
+            kind = "Secret" if secret else "Named"
+            yield f'(resource is {kind} && resource.name like "{_like(Text.of(source.removeprefix(SECRET)))}")'
+            continue
+        yield f'(resource is Named && resource has thing && resource.thing like "{_like(Text.of(source))}")'
+        if grant.effect != "deny":  # what may be used in a connection opens it; what may not does not close the rest
+            yield f'(resource is Named && resource.opened && resource.name like "{_like(opens(source))}")'
 
 
 def _argument(name: str, values: list[Scalar], *, unknown: bool) -> str:
@@ -197,11 +208,11 @@ def _schema(policy: Policy, operations: list[Operation], spellings: list[str]) -
         f"type Spelling = {{ text: String, depth: Long{more} }};",
         "entity Path { full: Spelling, own?: Spelling };",
         "entity Host { name: String, port: Long };",
-        "entity Named { name: String };",
+        "entity Named { name: String, opened: Bool, thing?: String };",
         "entity Secret { name: String };",
         "entity Nothing;",
         "type Call = { effect: String, undoable: Bool, origin: String, risk: Long, isolation: Long, week_min: Long,",
-        "  remote?: ipaddr, mfa_age_s?: Long, approvals: Long, input: Input, opaque: Set<String> };",
+        "  now: Long, remote?: ipaddr, mfa_age_s?: Long, approvals: Long, input: Input, opaque: Set<String> };",
         *(f"action {_quoted(group)};" for group in groups),
     ]
     for one in operations:

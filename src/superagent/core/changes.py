@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable
+
 from superagent.core.ports import Kept
 from superagent.core.resources import Effect, Resource
 
@@ -40,3 +43,13 @@ def resource_of(kept: Kept) -> Resource:
 def rights_of(kept: Kept) -> str:
     """Give the operation whose grants say who may take this back: of an undo, the one that it took back."""
     return str(kept.data.get(RIGHTS, kept.operation))
+
+
+async def to_its_end(work: Awaitable[None]) -> None:
+    """Do something whole, also when whoever waits for it is cancelled meanwhile: then that comes afterwards."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from superagent.core.operation import Input
 from superagent.core.principal import Secret
+from superagent.core.resources import Resource, canonical_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,13 @@ class Shown:
     host: str
     header: str
     value: Secret
+
+
+def place_of(endpoint: str, host: str) -> Resource:
+    """Give what is judged when a connection is used: its host, or the file where it leads to none (`sqlite:///f`)."""
+    if host:
+        return Resource("host", "-", host)
+    return Resource("path", "local", canonical_path(endpoint.partition("://")[2], ""))
 
 
 ConnectionTest = Callable[..., Awaitable[str]]

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from superagent.core.grants import ISOLATION, IsolationLevel
+from superagent.core.problems import Fault, InvalidInput
 
 Enforcement = Literal["enforced", "partial", "none"]
 Workspace = Literal["none", "read", "write"]
@@ -24,7 +25,8 @@ class Limits:
     """How much one command may use: seconds, bytes, counts. All processes of it together, unless said otherwise.
 
     `file_bytes` is the size of one file and `open_files` counts for one process. `output_bytes` is what it may write to
-    its two output streams, `scratch_bytes` what its own `/tmp` holds, `disk_bytes` what it may add to the workspace.
+    its two output streams, `scratch_bytes` what its own `/tmp` holds, `disk_bytes` and `disk_files` what it may add to
+    the workspace.
     """
 
     wall_s: float = 120.0
@@ -33,6 +35,7 @@ class Limits:
     processes: int = 128
     cpus: float = 1.0
     disk_bytes: int = 256 * MIB
+    disk_files: int = 65_536
     file_bytes: int = 256 * MIB
     open_files: int = 1024
     output_bytes: int = 256 * MIB
@@ -42,9 +45,37 @@ class Limits:
         """Give the smaller of each."""
         return Limits(**{one.name: min(getattr(self, one.name), getattr(other, one.name)) for one in fields(Limits)})
 
+    def asked(self, wanted: Mapping[str, float]) -> Limits:
+        """Narrow them by what a call asks for. Raises `InvalidInput` that names each of these that makes no sense."""
+        faults: list[Fault] = []
+        for name, value in wanted.items():
+            least = LEAST.get(name, 1)
+            if name not in _NAMES:
+                faults.append(Fault(f"$.limits.{name[:60]}", "is no limit"))
+            elif name in _FRACTIONS:
+                faults += [] if value > 0 else [Fault(f"$.limits.{name}", "must be above 0")]
+            elif value != value // 1 or value < least:
+                faults.append(Fault(f"$.limits.{name}", f"must be a whole number, at least {least}"))
+        if faults:
+            known = f"they are {', '.join(_NAMES)}; leave one out for the profile's own"
+            raise InvalidInput(f"`{faults[0].path[2:]}` {faults[0].message}", hint=known, errors=faults)
+        asked = {name: value if name in _FRACTIONS else int(value) for name, value in wanted.items()}
+        return replace(self, **asked).narrowed(self)
+
+    def of_processes(self) -> dict[str, float]:
+        """Give those that hold processes, wherever what they write lies."""
+        names = ("memory_bytes", "processes", "cpus", "cpu_s", "file_bytes", "open_files", "wall_s")
+        return {name: getattr(self, name) for name in names}
+
     def document(self) -> dict[str, float]:
         """Give the numbers, for records and results."""
         return {one.name: getattr(self, one.name) for one in fields(Limits)}
+
+
+_NAMES = tuple(one.name for one in fields(Limits))
+_FRACTIONS = frozenset({"wall_s", "cpu_s", "cpus"})
+LEAST: Mapping[str, int] = {"processes": 4, "disk_files": 16, "memory_bytes": 4 * MIB}
+"""With less than this of each nothing can be contained at all: what contains it takes as much. Of all others 1."""
 
 
 @dataclass(frozen=True, slots=True)

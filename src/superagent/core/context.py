@@ -9,15 +9,19 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from superagent.core.changes import RIGHTS, Change, resource_of
+from superagent.core.asking import Asking
+from superagent.core.changes import RIGHTS, Change, resource_of, to_its_end
 from superagent.core.connections import SecretReach
 from superagent.core.containment import Isolation
 from superagent.core.invocation import EffectNote, Invocation, Ticket
+from superagent.core.leaks import without_keys
 from superagent.core.operation import Operation
+from superagent.core.outright import named_outright
 from superagent.core.policy import Decision, Facts, Policy
-from superagent.core.ports import FileReach, Hands, Keeper, Kept, NetReach
+from superagent.core.ports import Hands, Keeper, Kept
 from superagent.core.principal import Principal
 from superagent.core.problems import Conflict, Denied, Internal, NotFound, Unavailable
+from superagent.core.reached import FileReach, NetReach
 from superagent.core.redactor import Redactor, cleaned, present
 from superagent.core.resources import Effect, Resource
 
@@ -44,12 +48,12 @@ class Line(Protocol):
         """Gather what policy may look at besides resources."""
         ...
 
-    def stands(self, ticket: Ticket) -> None:
-        """Go on only while the permission of a call under way stands. Raises `Denied`."""
+    def stands(self, ticket: Ticket, *, anew: bool = True) -> None:
+        """Go on only while the permission of a call stands; unless `anew`, judged by its moment. Raises `Denied`."""
         ...
 
 
-class Context:
+class Context(Asking):
     """What one call may do. Methods take and return data or descriptors, so a plugin can run in another process."""
 
     __slots__ = (
@@ -59,23 +63,25 @@ class Context:
         "_known_facts",
         "_line",
         "_policy",
+        "asks",
+        "changed",
+        "cost",
         "effects",
         "isolation",
         "operation",
+        "source",
         "ticket",
     )
 
-    def __init__(
-        self,
-        ticket: Ticket,
-        policy: Policy,
-        hands: Hands,
-        line: Line,
-    ) -> None:
+    def __init__(self, ticket: Ticket, policy: Policy, hands: Hands, line: Line) -> None:
         self.ticket = ticket
         self.operation: Operation = ticket.operation
         self.effects: list[EffectNote] = []
+        self.asks: Ticket | None = None  # a call within it that needs a person
+        self.changed = False  # a call within it has done something
         self.isolation: Isolation | None = None  # how what the operation ran was contained
+        self.cost: dict[str, float] | None = None
+        self.source = ""  # where the text that it gives came from, if an operation knows that it is untrusted
         self._known_facts = ticket.facts
         self._policy = policy
         self._hands = hands
@@ -125,7 +131,20 @@ class Context:
     def may(self, resource: Resource) -> bool:
         """Tell whether this operation may also use this resource: for each entry of a list, search or tree."""
         # a stream goes on for hours: what was taken away meanwhile is not given any more
-        policy = self._hands.policies.of(self.tenant) if self.operation.stream else self._policy
+        return self._permits(self._hands.policies.of(self.tenant) if self.operation.stream else self._policy, resource)
+
+    def may_now(self, resource: Resource) -> bool:
+        """Tell the same by the grants as they stand at this moment, and only while this call's own permission does.
+
+        For what goes on for long, such as the connections of a command.
+        """
+        try:
+            self._line.stands(self.ticket)
+        except Denied:
+            return False
+        return self._permits(self._hands.policies.of(self.tenant), resource)
+
+    def _permits(self, policy: Policy, resource: Resource) -> bool:
         facts = self._facts
         if facts.approvals and self.ticket.resources and not self._named(resource):
             facts = replace(facts, approvals=0)  # people approved what was named, not where a link in it leads
@@ -174,6 +193,14 @@ class Context:
     def sees(self, resource: Resource) -> bool:
         """Tell whether the caller may know of a resource: some operation could use it."""
         return self._line.sees(self.principal, resource, self._facts)
+
+    def named(self, argument: str, value: str) -> bool:
+        """Tell whether grants name a value of an argument outright, and allow this call with nothing around it."""
+        return named_outright(self._policy, self.ticket, self._facts, argument, value)
+
+    def stands(self) -> None:
+        """Go on only while the permission of this call stands, also after it has ended. Raises `Denied`."""
+        self._line.stands(self.ticket)
 
     def root_of(self, path: str) -> str:
         """Give the deepest granted folder that contains a path."""
@@ -229,9 +256,10 @@ class Context:
                 if present == before:
                     await self._hands.undo.drop(entry)
                 else:
-                    await self._close(keeper, change, present, data)
+                    await to_its_end(self._close(keeper, change, present, data))
                 raise
-            await self._close(keeper, change, change.after_digest or await keeper.digest(self, resource), data)
+            # the change is made: a call that is cancelled from here on must still say so
+            await to_its_end(self._close(keeper, change, change.after_digest, data))
 
     async def keep(self, resource: Resource, data: dict[str, Any]) -> Change:
         """Keep the operation's own note of how to take a change back, durable before the effect."""
@@ -276,9 +304,20 @@ class Context:
         """Run a blocking function in a thread; a cancelled call still waits for it, so no effect happens unseen."""
         return await self._hands.thread(function, *args)
 
+    def spend(self, **amounts: float) -> None:
+        """Say what this call has cost so far beside itself: `cpu_s`, `money`. It is shown, and charged to budgets."""
+        before = self.cost or {}
+        self.cost = before | {measure: before.get(measure, 0.0) + amount for measure, amount in amounts.items()}
+
     async def emit(self, event: dict[str, Any]) -> None:
         """Store one event on this invocation's stream (`GET /v1/invocations/{id}/events`)."""
-        await self._hands.work.append(self.tenant, self.invocation.id, cleaned(msgspec.json.encode(event)))
+        data = cleaned(msgspec.json.encode(event))
+        data = without_keys(data, lambda token: self._hands.leaked(token, self.invocation))
+        await self._hands.work.append(self.tenant, self.invocation.id, data)
+
+    async def log(self, text: str, level: str = "info") -> None:
+        """Say something about the work beside how far it is; `level` as in RFC 5424, from `debug` to `emergency`."""
+        await self.emit({"kind": "log", "level": level, "text": text})
 
     async def progress(self, text: str, fraction: float | None = None) -> None:
         """Say how far the work is; `fraction` from 0 to 1."""
@@ -347,26 +386,14 @@ class Context:
         now = self.now
         call = self.invocation
         return Kept(
-            0,
-            self.tenant,
-            call.id,
-            self.operation.name,
-            self.operation.version,
-            self.principal.id,
-            call.call.session,
-            resource.id,
-            resource.effect,
-            data,
-            now,
-            now + UNDO_KEPT_S,
-            before,
-            parent=call.parent,
-            bytes=size,
-            chain=self.principal.ids,
+            0, self.tenant, call.id, self.operation.name, self.operation.version, self.principal.id, call.call.session,
+            resource.id, resource.effect, data, now, now + UNDO_KEPT_S, before,
+            parent=call.parent, bytes=size, account=self.principal.account, chain=self.principal.ids,
             callers=call.callers,
-        )
+        )  # fmt: skip
 
-    async def _close(self, keeper: Keeper, change: Change, after: str, data: dict[str, Any]) -> None:
+    async def _close(self, keeper: Keeper, change: Change, after: str | None, data: dict[str, Any]) -> None:
+        after = after or await keeper.digest(self, change.resource)
         change.after_digest = after
         settled = await keeper.settle(self, change.resource, data)
         await self._hands.undo.close(change.entry, after, settled if settled != data else None)

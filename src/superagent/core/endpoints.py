@@ -145,6 +145,19 @@ class HostRule:
             raise InvalidInput(f"`{host[:200]}`: methods cannot be held in a raw tunnel", hint="leave one of them out")
         return cls(pattern, named or None, raw)
 
+    @classmethod
+    def read(cls, text: str) -> HostRule:
+        """Read a rule as people write it: `example.org:443`, `GET,HEAD example.org:80`, `db.example.org:5432 raw`.
+
+        Raises `InvalidInput`.
+        """
+        words = text.split()
+        raw = len(words) > 1 and words[-1] == "raw"
+        methods = words[0].split(",") if len(words) - raw > 1 else []
+        if len(words) != bool(methods) + 1 + raw:
+            raise InvalidInput(f"`{text[:200]}` is no rule for hosts", hint="for example `GET example.org:443`")
+        return cls.of(words[bool(methods)], methods, raw)
+
     @property
     def source(self) -> str:
         """Give the rule as people write it."""

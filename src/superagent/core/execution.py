@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 from msgspec.structs import replace
 
+from superagent.core.asking import Deferred
 from superagent.core.changes import resource_of, rights_of
 from superagent.core.context import UNDO_KEPT_S, Context, Line
 from superagent.core.current import CALL
 from superagent.core.invocation import Invocation, Outcome, Status, Ticket, Undo
+from superagent.core.leaks import without_keys
 from superagent.core.limits import Slots
 from superagent.core.operation import Operation, Preview
+from superagent.core.policy import Policy
 from superagent.core.ports import Hands, Kept
-from superagent.core.problems import Cancelled, Deadline, Internal, NeedsApproval, Problem
+from superagent.core.problems import Cancelled, Deadline, Denied, Internal, NeedsApproval, NeedsInput, Problem
 from superagent.core.records import Recorder
 from superagent.core.redactor import Redactor, cleaned, loggable, present
 
 INLINE_BYTES = 1024 * 1024
+DEAD = "this key is revoked, expired, paused or stopped"
 LOOK_S = 1.0
 """How often a stream that says nothing is asked whether it may still go on."""
 
@@ -40,14 +44,14 @@ class Execution:
         policy = self._hands.policies.of(ticket.invocation.principal.tenant)
         return Context(ticket, policy, self._hands, self._line)
 
-    def run(self, ticket: Ticket, *, whole: bool = False) -> Coroutine[Any, Any, Outcome]:
+    def run(self, ticket: Ticket, policy: Policy, *, whole: bool = False) -> Coroutine[Any, Any, Outcome]:
         """Run the operation under its deadline; catches everything, gives an outcome.
 
         `whole` says that its output is for the platform itself: however long it is, no handle is made of it.
         """
-        return self._guarded(ticket, whole) if ticket.operation.holds_secrets else self._plain(ticket, whole)
+        return (self._guarded if ticket.operation.holds_secrets else self._plain)(ticket, policy, whole)
 
-    async def _guarded(self, ticket: Ticket, whole: bool) -> Outcome:
+    async def _guarded(self, ticket: Ticket, policy: Policy, whole: bool) -> Outcome:
         """Run what holds secrets: all that it gives, tells and logs goes through one redactor."""
         outer = present.get()
         redactor = Redactor() if outer is None else outer
@@ -56,31 +60,26 @@ class Execution:
             for argument, _ in ticket.operation.secrets:
                 if ticket.values[argument] is not None:
                     redactor.add(argument, ticket.values[argument])
-            return await self._plain(ticket, whole)
+            return await self._plain(ticket, policy, whole)
         except Problem as problem:
             return failed(ticket, problem, 0.0)
         finally:
             present.reset(token)
 
-    async def _plain(self, ticket: Ticket, whole: bool) -> Outcome:
+    async def _plain(self, ticket: Ticket, policy: Policy, whole: bool) -> Outcome:
         invocation, operation, hands = ticket.invocation, ticket.operation, self._hands
         started = hands.clock.monotonic()
-        ctx = self.context(ticket)
-        holder = invocation.principal.key or invocation.principal.id
-        under_way = CALL.set(invocation)
+        ctx = Context(ticket, policy, hands, self._line)
         try:
-            if not invocation.parent:
-                self._slots.enter(holder)
-            try:
-                if operation.inline and not invocation.call.dry_run:
-                    output = await operation.run(ctx, **ticket.values)
-                else:
-                    async with asyncio.timeout_at(self._until(invocation, operation)):
-                        output = await self._run(ctx, ticket)
-            finally:
-                if not invocation.parent:
-                    self._slots.leave(holder)
-            data = cleaned(operation.dump(output) if output is not None else b"{}")
+            if operation.inline and not invocation.call.dry_run:  # it has ended before anything could count or stop it
+                output = await operation.run(ctx, **ticket.values)
+            else:
+                output = await self._counted(ctx, ticket)
+            data = operation.dump(output) if output is not None else b"{}"
+            if (redactor := present.get()) is not None:
+                data = redactor.document(data)
+            if not (operation.inline or operation.shows_keys):  # what takes under 20 µs has read no text of anybody's
+                data = self._told(ticket, data)
             asked = invocation.call.max_bytes
             # nobody may ask for more at once than the platform would give by itself: a batch holds every answer
             most = INLINE_BYTES if asked is None else min(asked, INLINE_BYTES)
@@ -96,26 +95,47 @@ class Execution:
                 handle=handle,
                 seconds=hands.clock.monotonic() - started,
                 isolation=ctx.isolation,
+                cost=ctx.cost,
+                source=ctx.source,
             )
+        except Deferred:
+            return Outcome(invocation.id, operation.name, Status.QUEUED, decision=ticket.decision)
         except Problem as problem:
             fault = problem
         except TimeoutError:
             fault = Deadline(
                 f"`{operation.name}` did not end in time", hint="give it more time with `Superagent-Deadline`"
             )
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as cut:
             late = invocation.deadline is not None and hands.clock.monotonic() >= invocation.deadline
             fault = Deadline(f"`{operation.name}` did not end in time") if late else Cancelled("the call was cancelled")
+            if cut.args == (DEAD,):
+                fault = Denied(DEAD, hint="ask its owner for a new one")
             task = asyncio.current_task()
             if task is not None:
                 task.uncancel()
         except Exception as bug:
             hands.fault(invocation.id, loggable(bug))
             fault = Internal("something broke inside the platform", changed="unknown" if ctx.effects else "nothing")
-        finally:
-            CALL.reset(under_way)
         fault = await self._after_fault(ctx, fault)
         return failed(ticket, fault, hands.clock.monotonic() - started, ctx)
+
+    async def _counted(self, ctx: Context, ticket: Ticket) -> Any:
+        """Run what takes a while: it holds a slot, has a deadline, and what it reaches is told in its name."""
+        invocation = ticket.invocation
+        holder = invocation.principal.key or invocation.principal.id
+        under_way = CALL.set(invocation)
+        try:
+            if not invocation.parent:
+                self._slots.enter(holder)
+            try:
+                async with asyncio.timeout_at(self._until(invocation, ticket.operation)):
+                    return await self._run(ctx, ticket)
+            finally:
+                if not invocation.parent:
+                    self._slots.leave(holder)
+        finally:
+            CALL.reset(under_way)
 
     def _until(self, invocation: Invocation, operation: Operation) -> float:
         own = self._hands.clock.monotonic() + operation.timeout_s
@@ -131,6 +151,11 @@ class Execution:
                 summary=f"{what} {', '.join(one.id for one in ticket.resources) or 'nothing outside the platform'}",
                 exact=False,
             )
+        if operation.background or ("run" in operation.reaches and not operation.stream):
+            # whoever waits for a command called at a moment that was right for it: only what is taken away ends it
+            return await self._for_as_long_as_it_stands(
+                ticket, operation.run(ctx, **ticket.values), anew=operation.background
+            )
         if not operation.stream:
             return await operation.run(ctx, **ticket.values)
         holder, count = ctx.principal.key or ctx.principal.id, 0
@@ -138,11 +163,30 @@ class Execution:
         try:
             async with aclosing(self._while_it_stands(ticket, operation.run(ctx, **ticket.values))) as events:
                 async for event in events:
-                    await self._hands.work.append(ctx.tenant, ticket.invocation.id, cleaned(operation.dump(event)))
+                    await self._hands.work.append(
+                        ctx.tenant, ticket.invocation.id, self._told(ticket, cleaned(operation.dump(event)))
+                    )
                     count += 1
         finally:
             self._streams.leave(holder)
         return Preview(summary=f"{count} events")
+
+    def _told(self, ticket: Ticket, data: bytes) -> bytes:
+        """Give what a call gives without keys: each that is found is ended."""
+        return without_keys(data, lambda token: self._hands.leaked(token, ticket.invocation))
+
+    async def _for_as_long_as_it_stands(self, ticket: Ticket, work: Awaitable[Any], *, anew: bool) -> Any:
+        """Do what goes on for long, but no longer than the key and the grant that allow it."""
+        doing = asyncio.ensure_future(work)
+        try:
+            while not (await asyncio.wait([doing], timeout=LOOK_S))[0]:
+                self._line.stands(ticket, anew=anew)
+        finally:
+            while not doing.done():
+                doing.cancel()
+                with suppress(asyncio.CancelledError):  # a second one reaches the work as well, and is waited for
+                    await asyncio.wait([doing])
+        return doing.result()
 
     async def _while_it_stands(self, ticket: Ticket, events: AsyncGenerator[Any]) -> AsyncGenerator[Any]:
         """Give events for as long as the permission stands: a silent stream must end with its key or grant too."""
@@ -165,7 +209,9 @@ class Execution:
     async def _kept_apart(self, ctx: Context, data: bytes) -> str:
         """Store an output that is too long to be sent, and give its handle."""
         who = ctx.principal
-        return await self._hands.blobs.put(who.tenant, who.id, _once(data), what="result", shares=who.shares)
+        return await self._hands.blobs.put(
+            who.tenant, who.id, _once(data), what="result", shares=who.shares, account=who.account
+        )
 
     async def _after_fault(self, ctx: Context, fault: Problem) -> Problem:
         """Say honestly what a failed call left behind; what is all or nothing is put back first, and verified."""
@@ -212,6 +258,8 @@ def undo_of(ctx: Context) -> Undo | None:
         return None
     if operation.takes_back in ("ephemeral", "irreversible"):
         return Undo(False, why=operation.why)
+    if ctx.isolation is not None and ctx.isolation.level == "none":
+        return Undo(False, why="nothing contained it, so what it changed was not kept")
     if not ctx.effects:
         return Undo(False, why="nothing was changed")
     return Undo(True, until=round(ctx.now + UNDO_KEPT_S, 3))
@@ -229,7 +277,15 @@ def failed(ticket: Ticket, problem: Problem, seconds: float, ctx: Context | None
         decision=ticket.decision,
         seconds=seconds,
         isolation=ctx.isolation if ctx else None,
+        cost=ctx.cost if ctx else None,
+        source=ctx.source if ctx else "",
+        asks=ctx.asks if ctx and isinstance(problem, NeedsApproval) else None,
     )
+
+
+def begins_anew(outcome: Outcome) -> bool:
+    """Tell whether a call has done nothing yet and will be made again: it asks for something, or became a job."""
+    return outcome.status is Status.QUEUED or isinstance(outcome.problem, NeedsInput)
 
 
 def undo_function(ctx: Context) -> Callable[..., Awaitable[Any]]:

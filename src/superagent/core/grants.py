@@ -76,6 +76,7 @@ Name = Annotated[str, Field(min_length=1, max_length=1024)]
 Path = Annotated[Name, AfterValidator(_path)]
 Host = Annotated[Name, AfterValidator(_host)]
 Subject = Annotated[str, AfterValidator(_subject)]
+Cidr = Annotated[str, AfterValidator(_cidr)]
 Scalar = Annotated[str, Field(max_length=4096)] | bool | int | FiniteFloat | None
 Scalars = Annotated[list[Scalar], Field(min_length=1, max_length=_MOST)]
 
@@ -83,7 +84,9 @@ Scalars = Annotated[list[Scalar], Field(min_length=1, max_length=_MOST)]
 class Where(Strict):
     """Which resources and inputs: path patterns, `host:port` patterns, connection names, argument values.
 
-    Among `connections`, `secret:NAME` names a secret, and nothing else does: `*` is any connection and no secret.
+    Among `connections`, `secret:NAME` names a secret, and nothing else does: `*` is any connection and no secret. A
+    connection's name stands for all that lies in it; `sql://orders-db/public.*` names only some of that (a `/` in the
+    connection's name is `%2F` there), and an allow or ask that does so opens the connection as well.
     A grant that names resources covers only those. In paths `*` stays within one part and `**` stands for whole parts,
     so `/srv/**` covers `/srv` and all beneath it; elsewhere `*` is any text. `args` maps an argument to a value or a
     list of alternatives. Only texts, numbers, booleans and null compare: an argument that is a list or an object is
@@ -101,11 +104,12 @@ class When(Strict):
     """In which circumstances: hours (UTC), the caller's network, how fresh the second factor is (seconds).
 
     `mon-fri 22:00-06:00` names the days on which the hours begin. Of a caller whose address is not known, a network is
-    neither in nor out: an allow with `cidr` does not count, a deny strikes.
+    neither in nor out: an allow with `cidr` does not count, a deny strikes. From `until` on the sentence is not there.
     """
 
     hours: Annotated[str, AfterValidator(_hours)] | None = None
-    cidr: Annotated[list[Annotated[str, AfterValidator(_cidr)]], Field(max_length=_MOST)] = []
+    until: Annotated[int, Field(gt=0, le=2**53, description="epoch seconds")] | None = None
+    cidr: Annotated[list[Cidr], Field(max_length=_MOST)] = []
     mfa_max_age_s: Annotated[int, Field(gt=0)] | None = None
 
 
@@ -119,8 +123,9 @@ class Require(Strict):
 class Grant(Strict):
     """One sentence of policy: scopes say which calls it speaks of, demands what must then be so (ADR 16).
 
-    Scopes are `subject`, `operations`, `effects`, `undoable`, `where`, `origin`, `when.hours` and `when.cidr`; a field
-    left out selects everything. Demands are `max_risk`, `isolation`, `when.mfa_max_age_s` and `require`. An allow or
+    Scopes are `subject`, `operations`, `effects`, `undoable`, `where`, `origin`, `when.hours`, `when.until` and
+    `when.cidr`; a field left out selects everything. Demands are `max_risk`, `isolation`, `when.mfa_max_age_s` and
+    `require`. An allow or
     ask counts when all its demands are met; a deny strikes unless all its demands are met, so without demands always.
     An operation that only reads counts as undoable: there is nothing to take back.
     """
@@ -149,6 +154,11 @@ class Grant(Strict):
     def instance(self) -> bool:
         """Tell whether it speaks of the installation's operations instead of the tenant's; no input can say so."""
         return self._instance
+
+    @property
+    def frees_people(self) -> bool:
+        """Tell whether it may permit a person something; an agent never can more than the person it acts for."""
+        return self.effect == "allow" and not self.subject.startswith("agent:")
 
     def of_instance(self) -> Grant:
         """Give the same grant, speaking of the operations that concern the whole installation."""

@@ -17,6 +17,7 @@ from superagent.core.policy import Decision, Facts
 from superagent.core.principal import Principal
 from superagent.core.problems import Problem
 from superagent.core.resources import Resource
+from superagent.core.taint import provenance
 
 _canonical = msgspec.json.Encoder(order="deterministic").encode
 _EMPTY_DIGEST = hashlib.sha256(b"{}").hexdigest()
@@ -33,6 +34,7 @@ class Status(StrEnum):
     WAITING = "waiting"
     QUEUED = "queued"
     RUNNING = "running"
+    ASKING = "asking"
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -58,6 +60,22 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     isolation: str = ""
     session: str = ""
     queued: bool = False
+    answers: dict[str, Any] = {}  # to what the operation asks, by name
+
+
+def digest_of_call(call: Call) -> str:
+    """Give the digest of all that a caller said a call shall work on: its input, and its answers if there are any."""
+    return digest_of({"": "answered", "input": call.input, "answers": call.answers} if call.answers else call.input)
+
+
+class Covers(msgspec.Struct, frozen=True, eq=False):
+    """What an approval of a call covers of the calls within it: one by its hash, or those that its preview expects."""
+
+    approvals: int
+    by: tuple[str, ...] = ()
+    hash: str = ""
+    expects: frozenset[str] = frozenset()
+    spent: set[str] = msgspec.field(default_factory=set[str])  # each counts once
 
 
 class Invocation(msgspec.Struct, frozen=True):
@@ -74,6 +92,10 @@ class Invocation(msgspec.Struct, frozen=True):
     resumed: bool = False  # it was admitted before and waited: its rate was charged then
     trace: str = ""
     batch: str = ""
+    tainted: str = ""  # what its caller had read when it was made, if it therefore needs a person
+    task: str = ""  # the task that the platform itself started, by the id of its first call
+    covers: Covers | None = None
+    able: tuple[str, ...] = ()  # what its caller's client can be asked for, and `tasks` if it follows what goes on
     callers: tuple[str, ...] = ()  # the invocations that led to this one, the first of all first; the last is `parent`
 
 
@@ -135,6 +157,9 @@ class Outcome(msgspec.Struct, frozen=True):
     seconds: float = 0.0
     extra: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
     isolation: Isolation | None = None
+    cost: dict[str, float] | None = None  # cpu_s, bytes, money, as far as they were told
+    source: str = ""  # where its text comes from, when it is untrusted
+    asks: Ticket | None = None  # the call within it that needs a person, when nothing was changed before it
 
     def result(self) -> Any:
         """Give the output as plain data. Raises the outcome's problem when there is one."""
@@ -160,8 +185,11 @@ class Outcome(msgspec.Struct, frozen=True):
             out["decision"] = self.decision.document()
         if self.isolation:
             out["isolation"] = self.isolation.document()
+        out["provenance"] = provenance(self.source)
         if self.handle:
             out["handle"] = self.handle
+        if self.cost:
+            out["cost"] = self.cost
         if self.problem:
             out["problem"] = self.problem.document(self.invocation)
         out["seconds"] = round(self.seconds, 6)
@@ -175,18 +203,29 @@ class Outcome(msgspec.Struct, frozen=True):
     def encode(self) -> bytes:
         """Give the outcome object as JSON text."""
         if self.decision is not None and not (
-            self.effects or self.undo or self.handle or self.problem or self.isolation or self.extra
+            self.effects
+            or self.undo
+            or self.handle
+            or self.problem
+            or self.isolation
+            or self.cost
+            or self.extra
+            or self.source
         ):
             # what most reads look like, joined from parts that are JSON already; a test compares it with the long way
-            return (
-                b'{"invocation":"%b","operation":"%b","status":"%b","output":%b,"effects":[],"decision":%b,"seconds":%b}'
-                % (
+            return b"".join(
+                (
+                    b'{"invocation":"',
                     self.invocation.encode(),
+                    b'","operation":"',
                     self.operation.encode(),
+                    b'","status":"',
                     _STATUS[self.status],
+                    b'","output":',
                     self.output or b"null",
+                    b',"effects":[],"decision":',
                     self.decision.json,
-                    b"%.6f" % self.seconds,
+                    b',"provenance":{"trust":"trusted","source":"platform"},"seconds":%.6f}' % self.seconds,
                 )
             )
         return msgspec.json.encode(self.document())

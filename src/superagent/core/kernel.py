@@ -13,19 +13,27 @@ from msgspec.structs import replace
 from superagent.core.answers import Answers
 from superagent.core.approvals import ApprovalDesk
 from superagent.core.events import Bus
+from superagent.core.execution import DEAD
 from superagent.core.invocation import Call, Invocation, Outcome, Status, Ticket, Undo
 from superagent.core.limits import Slots
+from superagent.core.mounts import Mount
+from superagent.core.operation import Operation
 from superagent.core.pipeline import Pipeline
 from superagent.core.policy import Policy
 from superagent.core.ports import Hands, Held
 from superagent.core.principal import Credential, Principal
 from superagent.core.problems import Conflict, Denied, InvalidInput, NeedsApproval, NotFound, Problem, Unauthenticated
+from superagent.core.questions import Question
+from superagent.core.queue import Queue
 from superagent.core.registry import Registry
-from superagent.core.veil import put_away, taken_out
+from superagent.core.turns import Turns
 
 Mode = Literal["sequential", "parallel", "atomic"]
 MOST_CALLS = 1000
+UNKNOWN = "`jobs.list` shows jobs, and `audit.query` every call"
+MOST_JOBS = 64
 ENDING_S = 10.0
+RESTING = (Status.WAITING, Status.QUEUED, Status.ASKING)
 
 
 @dataclass(slots=True)
@@ -47,19 +55,32 @@ class Kernel:
         bus: Bus,
         slots: Slots | None = None,
         streams_per_key: int = 8,
+        jobs_per_key: int = 8,
     ) -> None:
-        self.registry = registry
         self.hands = hands
         self.bus = bus
+        self.mounts: tuple[Mount, ...] = ()
         # a stream holds something of the machine for hours: of inotify there are 128 for all of a user's programs
         self._streams = Slots(
             streams_per_key, 64, what="streams", hint="cancel one of yours, or wait until one ends by itself"
         )
         slots = slots or Slots(per_key=256, in_all=8192)
-        self.pipeline = Pipeline(lambda: self.registry, hands, bus, slots, self._streams)
-        self.approvals = ApprovalDesk(self.pipeline, hands, self._later, self._perform_approved)
+        self.pipeline = Pipeline(registry, hands, bus, slots, self._streams)
+        self.approvals = ApprovalDesk(self.pipeline, hands, self._later, self._perform_approved, bus.publish)
         self._running: dict[str, Running] = {}
+        self.queue = Queue(
+            self.pipeline, hands, self.find, self._streams, Turns(jobs_per_key, MOST_JOBS), self._perform_later
+        )
         self._group: asyncio.TaskGroup | None = None
+
+    @property
+    def registry(self) -> Registry:
+        """Give the operations that there are; another registry takes the place of all at once."""
+        return self.pipeline.registry
+
+    @registry.setter
+    def registry(self, registry: Registry) -> None:
+        self.pipeline.registry = registry
 
     # ---- running
 
@@ -73,10 +94,12 @@ class Kernel:
         """
         async with asyncio.TaskGroup() as group:
             self._group = group
+            self.queue.open()
             try:
                 yield
             finally:
                 self._group = None
+                self.queue.close()
                 running = [one.task for one in self._running.values() if not one.finishes]
                 for task in running:
                     task.cancel()
@@ -89,11 +112,11 @@ class Kernel:
             raise Conflict("the platform is stopping", hint="call again when it has started")
         self._group.create_task(work)
 
-    # ---- calling
+    def find(self, operation: str) -> Operation | None:
+        """Give an operation by name, None when it is not installed."""
+        return self.registry.find(operation)
 
-    def known(self, token: str, remote: str, channel: str) -> Principal | None:
-        """Give the principal of a key recognised a moment ago, without a wait; None: it must be looked up."""
-        return self.hands.identity.known(token, remote, channel)
+    # ---- calling
 
     async def identify(self, credential: Credential) -> Principal:
         """Give the principal of a credential; a stranger is recorded. Raises `Unauthenticated`."""
@@ -108,12 +131,19 @@ class Kernel:
         return self.hands.policies.of(principal.tenant)
 
     def invocation(
-        self, call: Call, principal: Principal, channel: str, parent: str = "", trace: str = ""
+        self,
+        call: Call,
+        principal: Principal,
+        channel: str,
+        parent: str = "",
+        trace: str = "",
+        able: tuple[str, ...] = (),
     ) -> Invocation:
-        """Give a call its identity and its deadline."""
+        """Give a call its identity and its deadline; `able` is what its caller's client can be asked for."""
         clock = self.hands.clock
         deadline = None if call.deadline_s is None else clock.monotonic() + call.deadline_s
-        return Invocation(clock.new_id(), call, principal, channel, clock.now(), parent, deadline, trace=trace)
+        id, now = clock.new_id(), clock.now()
+        return Invocation(id, call, principal, channel, now, parent, deadline, trace=trace, able=able)
 
     def run(
         self, call: Call, principal: Principal, channel: str, parent: str = "", trace: str = ""
@@ -143,8 +173,11 @@ class Kernel:
             now = self.hands.clock.now()
             self.hands.audit.note(self.pipeline.recorder.event(what, now, principal.tenant, principal.id))
 
-    async def carry(self, invocation: Invocation, *, waits: bool = True) -> Outcome:
-        """Take an invocation through the line; unless it `waits`, one that needs approval fails."""
+    async def carry(self, invocation: Invocation, *, waits: bool = True, retry_of: str = "") -> Outcome:
+        """Take an invocation through the line; unless it `waits`, one that needs approval fails.
+
+        `retry_of` is the job that it repeats.
+        """
         try:
             ticket = await self.pipeline.admit(invocation)
             if isinstance(ticket, Outcome):
@@ -153,16 +186,42 @@ class Kernel:
             if ticket.decision.verdict == "ask":
                 if not (waits or call.dry_run):
                     problem = NeedsApproval("a call of an atomic batch needs approval, so nothing of it was done")
-                    self.pipeline.refuse(invocation, problem, ticket.input_digest, ticket.decision.verdict)
+                    self.pipeline.refuse(invocation, problem, ticket.input_digest, ticket.decision, ticket.resources)
                     raise problem
-                return await self.approvals.hold(ticket)
-            if (call.queued or ticket.operation.stream) and not call.dry_run:
-                return await self._queue(ticket)
+                later = call.dry_run or call.queued or ticket.operation.stream or ticket.operation.background
+                approved = None if later else await self.pipeline.redeem(ticket)
+                if approved is None:
+                    return await self.approvals.hold(ticket)
+                ticket = approved
+            if (call.queued or ticket.operation.stream or ticket.operation.background) and not call.dry_run:
+                held = await self.queue.hold(ticket, retry_of)
+                self.resume(held)
+                return Outcome(
+                    invocation.id, call.operation, Status.QUEUED, decision=ticket.decision,
+                    extra={"background": True} if ticket.operation.background else {},
+                )  # fmt: skip
         except Problem as problem:
             return Outcome(invocation.id, invocation.call.operation, Status.FAILED, problem=problem)
         if ticket.operation.inline:
             return await self.pipeline.perform(ticket)
-        return await self._perform(ticket)
+        outcome = await self._perform(ticket)
+        if outcome.status is Status.QUEUED:
+            return await self._go_on_as_job(ticket, outcome, retry_of)
+        if outcome.asks is None or not waits or call.dry_run:
+            return outcome
+        try:  # nothing has happened: it begins anew once a person has approved the call within it
+            return await self.approvals.hold(ticket, inside=outcome.asks)
+        except Problem as problem:
+            return replace(outcome, problem=problem)
+
+    async def _go_on_as_job(self, ticket: Ticket, outcome: Outcome, retry_of: str) -> Outcome:
+        call = replace(ticket.invocation.call, queued=True)
+        ticket = replace(ticket, invocation=replace(ticket.invocation, call=call))
+        try:
+            self.resume(await self.queue.hold(ticket, retry_of))
+        except Problem as problem:
+            return replace(outcome, status=Status.FAILED, problem=problem)
+        return outcome
 
     async def _perform(self, ticket: Ticket, *, finishes: bool = False) -> Outcome:
         task = asyncio.current_task()
@@ -174,7 +233,8 @@ class Kernel:
             del self._running[ticket.invocation.id]
 
     async def _perform_approved(self, ticket: Ticket) -> Outcome:
-        return await self._perform_later(ticket, finishes=not ticket.operation.stream)
+        # what goes on until somebody ends it is not waited for
+        return await self._perform_later(ticket, finishes=not (ticket.operation.stream or ticket.operation.background))
 
     async def _perform_later(self, ticket: Ticket, *, finishes: bool = False) -> Outcome:
         """Perform what nobody waits for; what begins when the platform stops is cancelled like the rest."""
@@ -184,50 +244,10 @@ class Kernel:
             task.cancel()
         return await self._perform(ticket, finishes=finishes)
 
-    async def _queue(self, ticket: Ticket) -> Outcome:
-        invocation, now = ticket.invocation, self.hands.clock.now()
-        if ticket.operation.stream:  # told at once; what slips through at the same moment finds no slot when it begins
-            try:
-                self._streams.require_free(invocation.principal.key or invocation.principal.id)
-            except Problem as problem:
-                self.pipeline.refuse(invocation, problem, ticket.input_digest, ticket.decision.verdict)
-                raise
-        resources = tuple(one.id for one in ticket.resources)
-        shown, sealed = put_away(invocation, self.hands.veil)
-        held = Held(
-            invocation.id, invocation.principal.tenant, Status.QUEUED, shown, now, now + 86_400,
-            resources=resources,
-            decision_digest=ticket.decision.digest,
-            sealed=sealed,
-        )  # fmt: skip
-        await self.hands.work.hold(held)
-        self._later(self.take_up(held))
-        return Outcome(invocation.id, ticket.operation.name, Status.QUEUED, decision=ticket.decision)
-
     def resume(self, held: Held) -> None:
-        """Take up an invocation that was queued before the platform stopped."""
-        self._later(self.take_up(held))
-
-    async def take_up(self, held: Held) -> None:
-        """Perform a queued invocation, judged anew: between then and now a right may have been taken away."""
-        if self._group is None or not await self.hands.work.move(held.tenant, held.id, [Status.QUEUED], Status.RUNNING):
-            return  # the platform stops, and takes it up at its next start; or somebody else did
-        principal = held.invocation.principal.without_proof()
-        limit = held.invocation.call.deadline_s  # from now on: its turn has come
-        deadline = None if limit is None else self.hands.clock.monotonic() + limit
-        try:
-            asked_for = taken_out(held.invocation, held.sealed, self.hands.veil)
-            invocation = replace(asked_for, principal=principal, resumed=True, deadline=deadline)
-            ticket = await self.pipeline.admit(invocation)
-            if isinstance(ticket, Outcome):
-                outcome = ticket
-            elif ticket.decision.verdict == "ask":
-                raise NeedsApproval("policy changed while this call waited for its turn")
-            else:
-                outcome = await self._perform_later(ticket)
-        except Problem as problem:
-            outcome = Outcome(held.id, held.invocation.call.operation, Status.FAILED, problem=problem)
-        await self.hands.work.finish(held.tenant, outcome)
+        """Take up an invocation that is queued, when its turn comes; one that is in line here already stays there."""
+        if not self.queue.holds(held.id):
+            self._later(self.queue.take_up(held))
 
     # ---- many at once
 
@@ -309,32 +329,70 @@ class Kernel:
         """Tell whether a principal may see an invocation: its own, one on its behalf, any if it may read the audit."""
         if principal.tenant != tenant:
             return False
-        if principal.id in ids:
-            return True
-        audit = self.registry.get("audit.query")
-        return self.policy_of(principal).may_try(principal, audit)
+        return principal.id in ids or self.may_audit(principal)
+
+    def may_audit(self, principal: Principal) -> bool:
+        """Tell whether a principal may read the audit of its tenant."""
+        return self.policy_of(principal).may_try(principal, self.registry.get("audit.query"))
 
     async def cancel(self, principal: Principal, id: str) -> Status:
         """Stop a running, queued or waiting invocation. Raises `NotFound`, or `Conflict` when it has ended."""
         running = self._running.get(id)
         if running is not None and self.may_look(principal, running.principal.ids, running.principal.tenant):
-            self._own(principal, running.principal, id)
+            self.own(principal, running.principal, id)
             running.task.cancel()
             return Status.CANCELLED
         held = await self.held(principal, id)
-        self._own(principal, held.invocation.principal, id)
-        if not await self.hands.work.move(principal.tenant, id, [Status.WAITING, Status.QUEUED], Status.CANCELLED):
+        self.own(principal, held.invocation.principal, id)
+        if not await self.hands.work.move(principal.tenant, id, RESTING, Status.CANCELLED):
             raise Conflict(f"`{id}` is {held.state.value} and cannot be cancelled here")
         return Status.CANCELLED
 
-    def _own(self, principal: Principal, caller: Principal, id: str) -> None:
-        # whoever may read the audit sees it, and is no master of it
+    @property
+    def running(self) -> frozenset[str]:
+        """Give the calls that run in this process."""
+        return frozenset(self._running)
+
+    def runs_here(self, id: str) -> bool:
+        """Tell whether a call runs in this process."""
+        return id in self._running
+
+    def stop_here(self, id: str) -> bool:
+        """Cancel a call that runs in this process, whoever wants it; False when none does."""
+        running = self._running.get(id)
+        if running is not None:
+            running.task.cancel()
+        return running is not None
+
+    def end_the_dead(self) -> None:
+        """End what runs in this process for somebody who may act no more."""
+        for one in list(self._running.values()):
+            if not self.hands.identity.alive(one.principal):
+                one.task.cancel(DEAD)
+
+    def own(self, principal: Principal, caller: Principal, id: str) -> None:
+        """Go on only for the caller, and those on whose behalf it acted. Raises `Denied`.
+
+        Whoever may read the audit sees a call, and is no master of it.
+        """
         if principal.id not in caller.ids:
             raise Denied(f"`{id}` is not yours, nor was it made on your behalf")
+
+    async def answer(self, principal: Principal, id: str, answers: dict[str, Any]) -> tuple[Question, ...]:
+        """Answer what a job asks, and give what it still asks; once that is nothing, it goes on.
+
+        Raises `NotFound`, `Denied`, and `Conflict` when it asks for nothing.
+        """
+        held = await self.held(principal, id)
+        self.own(principal, held.invocation.principal, id)
+        held, left = await self.hands.work.answer(principal.tenant, id, answers)
+        if not left:
+            self.resume(held)
+        return left
 
     async def held(self, principal: Principal, id: str) -> Held:
         """Give a stored invocation that the caller may see. Raises `NotFound`."""
         held = await self.hands.work.get(principal.tenant, id)
         if held is None or not self.may_look(principal, held.invocation.principal.ids, held.tenant):
-            raise NotFound(f"there is no invocation `{id[:100]}`")
+            raise NotFound(f"there is no invocation `{id[:100]}`", hint=UNKNOWN)
         return held

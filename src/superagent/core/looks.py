@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from superagent.core.invocation import Ticket
 from superagent.core.limits import Slots
+from superagent.core.neutral import neutral_line
 from superagent.core.pipeline import Pipeline
 from superagent.core.problems import Deadline, Problem
 from superagent.core.resources import Effect
@@ -97,7 +98,7 @@ class Looks:
             raise _too_long(seen)
         if problem is not None and problem.retryable:
             raise problem
-        return {"summary": str(problem), "failed": True} if problem is not None else outcome.result()
+        return {"summary": neutral_line(str(problem)), "failed": True} if problem is not None else outcome.result()
 
 
 def as_seen(ticket: Ticket, until: float) -> Ticket:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from superagent.core.context import Context
-from superagent.core.kernel import Kernel
+from superagent.core.kernel import UNKNOWN, Kernel
 from superagent.core.operation import Operation
 from superagent.core.problems import NotFound
 
@@ -46,6 +46,7 @@ class Invocations:
             return await self._recorded(ctx, id)
         held = await self._kernel.held(ctx.principal, id)
         outcome = await self._kernel.hands.work.outcome(ctx.tenant, id)
+        ctx.source = outcome.source if outcome else ""
         return {
             "invocation": id,
             "operation": held.invocation.call.operation,
@@ -62,7 +63,7 @@ class Invocations:
             if self._kernel.may_look(ctx.principal, (one.get("who", ""), *one.get("chain_of", ())), ctx.tenant)
         ]
         if not mine:
-            raise NotFound(f"there is no invocation `{id[:100]}`")
+            raise NotFound(f"there is no invocation `{id[:100]}`", hint=UNKNOWN)
         ended = next((one for one in mine if one["kind"] == "outcome"), None)
         refused = any(one["kind"] == "refused" for one in mine)
         status = ended.get("status", "unknown") if ended else "failed" if refused else "running"

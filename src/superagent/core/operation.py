@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import typing
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-import msgspec
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from superagent.core.faces import PLAIN, Face
 from superagent.core.grants import Strict
+from superagent.core.neutral import neutral_line
 from superagent.core.problems import Fault, InvalidInput
 from superagent.core.resources import Effect, Resource, Risk, Touches, canonical
 from superagent.core.secret_inputs import is_secret
+from superagent.core.shape import Shape
+from superagent.core.taint import Sends, Untrusted, guarded_of, untrusted_of
 
 Scope = Literal["tenant", "instance"]
 TakesBack = Literal["undo", "compensate", "ephemeral", "irreversible", "nothing"]
@@ -40,10 +41,11 @@ class Nothing(Output):
 class Preview(Output):
     """What a call would do: one sentence, the resources it would change, and a diff where there is text to show.
 
+    The sentence stays on one line whatever names it holds: whoever approves reads it among other lines.
     `exact` is False when the present state may change what happens; `expects` names nested operations that may ask.
     """
 
-    summary: str
+    summary: Annotated[str, AfterValidator(neutral_line)]
     changes: list[str] = []
     diff: str = ""
     exact: bool = True
@@ -79,6 +81,12 @@ class Declared:
     reaches: tuple[str, ...] = ()
     examples: tuple[Example, ...] = ()
     version: int = 1
+    background: bool = False
+    shows_keys: bool = False
+    returns_untrusted: Untrusted | None = None
+    sends: Sends = False
+    face: Face = PLAIN
+    asks: str = ""
     hooks: dict[str, Callable[..., Any]] = field(default_factory=dict[str, Callable[..., Any]])
 
     def _hang(self, what: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -114,50 +122,6 @@ class Touch:
     many: bool
 
 
-class Shape:
-    """Input and output of an operation as classes and schemas, each made when it is first looked at.
-
-    A command line that runs one call has no time to build fifty models; a server calls `prepare` before it listens.
-    """
-
-    def __init__(
-        self,
-        about: tuple[str, int, Effect],
-        fields: dict[str, Any],
-        names: tuple[tuple[str, str], ...],
-        result: type[BaseModel],
-    ) -> None:
-        self.names = names
-        self._about = about
-        self._fields = fields
-        self._result = result
-
-    @cached_property
-    def model(self) -> type[BaseModel]:
-        """Give the class that checks an input."""
-        return create_model(f"{self._about[0]}.input", __base__=Strict, **self._fields)
-
-    @cached_property
-    def input_schema(self) -> dict[str, Any]:
-        """Give the schema of the input."""
-        return _schema(self.model)
-
-    @cached_property
-    def output_schema(self) -> dict[str, Any]:
-        """Give the schema of the output."""
-        return _schema(self._result)
-
-    @cached_property
-    def digest(self) -> str:
-        """Give the SHA-256 (hex) over what callers rely on."""
-        shape = msgspec.json.encode([*self._about, self.input_schema, self.output_schema], order="deterministic")
-        return hashlib.sha256(shape).hexdigest()
-
-    def prepare(self) -> None:
-        """Make the input class now. Raises what pydantic says of a parameter it cannot check."""
-        assert self.model is not None
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Operation:
     """One thing that can be asked for, compiled: the line reads these fields and reflects on nothing."""
@@ -172,6 +136,7 @@ class Operation:
     scope: Scope
     idempotent: bool
     inline: bool
+    background: bool
     atomic: bool
     stream: bool
     takes_back: TakesBack
@@ -188,6 +153,12 @@ class Operation:
     shape: Shape
     secrets: tuple[tuple[str, str], ...] = ()  # arguments that are secrets, and what the input calls them
     holds_secrets: bool = False  # by these or by its reach: what a call gives is searched for them
+    shows_keys: bool = False  # it makes keys, and gives each once: everywhere else a key in an answer is a leak
+    untrusted: Untrusted = "never"
+    sends: Sends = False
+    asks: str = ""  # why a person must approve each call that somebody else than a person makes
+    guarded: bool = False  # some calls of it need a person once their caller has read untrusted text
+    face: Face = PLAIN
 
     @property
     def input_schema(self) -> dict[str, Any]:
@@ -203,6 +174,11 @@ class Operation:
     def digest(self) -> str:
         """Name name, version, effect and both schemas: two installations with equal digests mean the same."""
         return self.shape.digest
+
+    @property
+    def tool(self) -> str:
+        """Give the name by which models call it: most of them refuse dots."""
+        return self.face.tool or self.name.replace(".", "_")
 
     @property
     def undoable(self) -> bool:
@@ -262,20 +238,17 @@ def compile_operation(declared: Declared) -> Operation:
     touched = tuple(touch for p in parameters for touch in _touches(p.name, hints[p.name]))
     fields: dict[str, Any] = {}
     names: list[tuple[str, str]] = []
-    secrets: list[tuple[str, str]] = []
+    secrets = [(p.name, p.name.rstrip("_")) for p in parameters if is_secret(hints[p.name])]
     for p in parameters:
         default: Any = ... if p.default is inspect.Parameter.empty else p.default
         alias = p.name.rstrip("_")
         attribute = f"{alias}_" if alias.startswith("model_") or hasattr(BaseModel, alias) else alias
         fields[attribute] = (hints[p.name], Field(default=default, alias=alias) if attribute != alias else default)
         names.append((p.name, attribute))
-        if is_secret(hints[p.name]):
-            secrets.append((p.name, alias))
     stream = inspect.isasyncgenfunction(function)
     result = _result(name, hints.get("return"), stream)
-    effect = max(
-        [touch.effect for touch in touched] + ([declared.effect] if declared.effect is not None else []), default=None
-    )
+    effects = [touch.effect for touch in touched] + [one for one in (declared.effect,) if one is not None]
+    effect = max(effects, default=None)
     doc = inspect.cleandoc(function.__doc__ or "")
     holds_secrets = bool(secrets) or "secret" in declared.reaches
     _complain(declared, effect, doc, holds_secrets)
@@ -292,6 +265,7 @@ def compile_operation(declared: Declared) -> Operation:
         scope=declared.scope,
         idempotent=declared.idempotent or effect == Effect.READ,
         inline=declared.inline,
+        background=declared.background,
         atomic=declared.atomic,
         stream=stream,
         takes_back=takes_back,
@@ -305,9 +279,18 @@ def compile_operation(declared: Declared) -> Operation:
         undo=declared.hooks.get("undo"),
         assess=declared.hooks.get("assess"),
         more=declared.hooks.get("touches"),
-        shape=Shape((name, declared.version, effect), fields, tuple(names), result),
+        shape=Shape((name, declared.version, effect), fields, tuple(names), result, declared.face.rules),
         secrets=tuple(secrets),
         holds_secrets=holds_secrets,
+        shows_keys=declared.shows_keys,
+        untrusted=untrusted_of(
+            declared.returns_untrusted, bool(touched) or "touches" in declared.hooks, declared.reaches
+        ),
+        sends=declared.sends,
+        asks=declared.asks,
+        guarded=bool(declared.asks)
+        or guarded_of(effect, declared.risk, declared.sends, {one.kind for one in touched}, declared.hooks),
+        face=declared.face,
     )
 
 
@@ -374,9 +357,3 @@ def _result(name: str, hint: Any, stream: bool) -> type[BaseModel]:
     if not (isinstance(hint, type) and issubclass(hint, BaseModel)):
         raise TypeError(f"{name} must give back a class that extends `Output`")
     return hint
-
-
-def _schema(model: type[BaseModel]) -> dict[str, Any]:
-    schema = model.model_json_schema()
-    schema.pop("title", None)
-    return schema

@@ -93,12 +93,14 @@ class PathPattern:
         """Tell whether a path fits."""
         if self.tree:
             return beneath(path, self.anchor)
-        parts = [part for part in path.split("/") if part]
+        parts = path.lstrip("/").split("/")
+        if "" in parts:
+            parts = [part for part in parts if part]
         first, last = self.runs[0], self.runs[-1]
         if len(self.runs) == 1:
             return len(parts) == len(first) and _fits(first, parts, 0)
         at, end = len(first), len(parts) - len(last)
-        if at > end or not (_fits(first, parts, 0) and _fits(last, parts, end)):
+        if at > end or not _fits(first, parts, 0) or (last and not _fits(last, parts, end)):
             return False
         for run in self.runs[1:-1]:
             found = next((place for place in range(at, end - len(run) + 1) if _fits(run, parts, place)), -1)
@@ -165,4 +167,8 @@ def _literals(run: Sequence[Text | Wild]) -> Iterator[str]:
 
 
 def _fits(run: Sequence[Text | Wild], parts: Sequence[str], at: int) -> bool:
-    return all(pattern.match(part) for pattern, part in zip(run, parts[at : at + len(run)], strict=True))
+    for pattern in run:
+        if not pattern.match(parts[at]):
+            return False
+        at += 1
+    return True

@@ -8,7 +8,7 @@ perform  7 redeem, then write the intent down   8 do it   9 write down what came
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -16,9 +16,9 @@ from msgspec.structs import replace
 
 from superagent.core.context import Context
 from superagent.core.events import Bus
-from superagent.core.execution import Execution, failed
+from superagent.core.execution import DEAD, Execution, begins_anew, failed
 from superagent.core.grants import ISOLATION
-from superagent.core.invocation import Call, Invocation, Outcome, Ticket, digest_of
+from superagent.core.invocation import Call, Invocation, Outcome, Ticket, digest_of_call
 from superagent.core.limits import Slots
 from superagent.core.operation import Operation
 from superagent.core.policy import Decision, Facts, Policy
@@ -29,18 +29,21 @@ from superagent.core.problems import (
     Conflict,
     Deadline,
     Denied,
+    Internal,
     NeedsApproval,
     NotFound,
     Problem,
     RateLimited,
     StepUpRequired,
-    Unauthenticated,
 )
-from superagent.core.records import Flood, Recorder
+from superagent.core.records import Recorder
+from superagent.core.refusals import Refusals
 from superagent.core.registry import Registry
 from superagent.core.resources import Resource, Risk
 from superagent.core.rules import Origin
+from superagent.core.tainting import Tainting, nothing_approved
 from superagent.core.veil import hidden, marked_digest
+from superagent.core.ways_out import refusal
 
 
 class Performed(msgspec.Struct, frozen=True):
@@ -53,13 +56,18 @@ class Performed(msgspec.Struct, frozen=True):
 class Pipeline:
     """Admit and perform; nothing else executes operations."""
 
-    def __init__(self, registry: Callable[[], Registry], hands: Hands, bus: Bus, slots: Slots, streams: Slots) -> None:
-        self._registry = registry
+    def __init__(self, registry: Registry, hands: Hands, bus: Bus, slots: Slots, streams: Slots) -> None:
+        self.registry = registry
         self._hands = hands
         self._bus = bus
+        self._budgeted = hands.identity.budgets.of_key
         self._recorder = Recorder(hands.audit.personal)
         self._execution = Execution(hands, slots, streams, self, self._recorder)
-        self._flood = Flood()
+        refusals = Refusals(hands, self._recorder)
+        self.refuse, self.refuse_stranger = refusals.refuse, refusals.stranger
+        self.record_floods = refusals.record_floods
+        self._tainting = Tainting(hands, self._recorder)
+        self.redeem: Callable[[Ticket], Awaitable[Ticket | None]] = nothing_approved  # the approval desk's
 
     @property
     def recorder(self) -> Recorder:
@@ -74,52 +82,60 @@ class Pipeline:
         The ticket's verdict is `allow` or `ask`. Raises a problem for all else; the refusal is in the audit then.
         """
         call = invocation.call
-        input_digest = verdict = ""
+        input_digest, judged, resources = "", None, ()
         try:
             principal = invocation.principal
-            operation = self._registry().get(call.operation)
+            operation = self.registry.get(call.operation)
             policy = self._hands.policies.of(principal.tenant)
             origin = origin_of(invocation)
-            decision = policy.settled(principal, operation, origin)
+            decision = None if invocation.tainted else policy.settled(principal, operation, origin)
             if decision is None and not policy.may_try(principal, operation):
                 # the same words as for a name that does not exist: no oracle
                 raise no_operation(call.operation)
             if not (invocation.parent or invocation.resumed):
-                self.throttle(invocation.principal)
+                self.throttle(principal)
             if operation.secrets:  # what does not parse has no digest: its secret may stand under a wrong name
                 values = operation.parse(call.input)
                 invocation = hidden(invocation, operation)
                 input_digest = marked_digest(invocation, self._hands.veil)
             else:
-                input_digest = digest_of(call.input)
+                input_digest = digest_of_call(call)
                 values = operation.parse(call.input)
             resources = operation.resources(values, invocation.principal.workspace)
+            if operation.guarded and not invocation.resumed:
+                invocation, guarded = self._tainting.judged(invocation, operation, values, resources)
+                decision = None if guarded else decision
             facts = None
             if decision is None or resources or operation.assess is not None:
                 facts = self.facts(invocation, operation, values)
-                decision = policy.decide(principal, operation, resources, facts)
-                verdict = decision.verdict
-                if verdict != "allow":
-                    self._stop(invocation, operation, policy, resources, decision, facts)
-            verdict = decision.verdict
+                decision = judged = policy.decide(principal, operation, resources, facts)
+                if decision.verdict != "allow":
+                    self.stop(invocation, operation, policy, resources, decision, facts)
+            judged = decision
             ticket = Ticket(invocation, operation, values, resources, decision, input_digest, facts)
-            if call.key and not call.dry_run and verdict == "allow":
+            if call.key and not call.dry_run and decision.verdict == "allow":
                 return await self._remember(ticket)
         except Problem as problem:
-            self.refuse(invocation, problem, input_digest, verdict)
+            self.refuse(invocation, problem, input_digest, judged, resources)
             raise
+        except Exception as bug:  # an operation's own code names what it touches: when that breaks, it is recorded too
+            self._hands.fault(invocation.id, bug)
+            broken = Internal("something broke inside the platform")
+            self.refuse(invocation, broken, input_digest, judged, resources)
+            raise broken from None
         return ticket
 
     def throttle(self, principal: Principal) -> None:
-        """Take one token of the caller's rate. Raises `RateLimited`."""
+        """Take one token of the caller's rate, and one call of its budgets. Raises `RateLimited`, `BudgetExceeded`."""
         rate = self._hands.identity.rate_of(principal)
-        if rate is None:
-            return
-        wait = self._hands.buckets.take(
-            f"{principal.tenant}/{principal.key or principal.id}", rate, self._hands.clock.now()
-        )
-        if wait:
-            raise RateLimited(f"more than {rate.per_s:g} calls a second", hint=f"wait {wait:.2f} s", retry_after_s=wait)
+        if rate is not None:
+            wait = self._hands.buckets.take(principal.bucket, rate, self._hands.clock.now())
+            if wait:
+                raise RateLimited(
+                    f"more than {rate.per_s:g} calls a second", hint=f"wait {wait:.2f} s", retry_after_s=wait
+                )
+        if principal.key in self._budgeted:
+            self._hands.identity.budgets.spend(principal)
 
     def facts(self, invocation: Invocation, operation: Operation, values: dict[str, Any]) -> Facts:
         """Gather what policy may look at besides resources."""
@@ -136,10 +152,11 @@ class Pipeline:
             # only operations that execute code run at an isolation level; the rest is the platform's own code
             isolation=self._hands.runs_at() if "run" in operation.reaches else ISOLATION["vm"],
             approvals=invocation.approvals,
+            guarded=bool(invocation.tainted),
             args=values,
         )
 
-    def _stop(
+    def stop(
         self,
         invocation: Invocation,
         operation: Operation,
@@ -156,16 +173,16 @@ class Pipeline:
         hidden = [one for one in resources if not self.sees(invocation.principal, one, facts, policy)]
         if hidden:
             raise NotFound(f"there is no `{hidden[0].path}`")
-        raise Denied(f"`{operation.name}` is refused: {decision.reason}")
+        raise refusal(self.registry, policy, invocation, operation, resources, decision, facts)
 
     def sees(self, principal: Principal, resource: Resource, facts: Facts, policy: Policy | None = None) -> bool:
         """Tell whether the caller may know of a resource: some operation could use it."""
         judge = policy or self._hands.policies.of(principal.tenant)
-        return judge.sees(principal, self._registry(), resource, facts)
+        return judge.sees(principal, self.registry, resource, facts)
 
     def find(self, operation: str) -> Operation | None:
         """Give an operation by name, None when it is not installed."""
-        return self._registry().find(operation)
+        return self.registry.find(operation)
 
     async def nested(self, ctx: Context, operation: str, input: dict[str, Any]) -> Any:
         """Take an operation's own call through the line, as the same principal. Raises the call's problem."""
@@ -181,23 +198,38 @@ class Pipeline:
             callers=(*parent.callers, parent.id),
             approvals=0,
             resumed=False,
+            tainted="",
+            able=(),
         )
         ticket = await self.admit(child)
         if isinstance(ticket, Outcome):
             return ticket.result()
         if ticket.decision.verdict == "ask":
-            on = " on " + ", ".join(f"`{one.id}`" for one in ticket.resources[:5]) if ticket.resources else ""
-            problem = NeedsApproval(f"`{operation}`{on} inside `{parent.call.operation}` needs a person's approval")
-            self.refuse(ticket.invocation, problem, ticket.input_digest, ticket.decision.verdict)
-            raise problem
+            approved = await self.redeem(ticket) if not parent.call.dry_run else None
+            if approved is None:
+                # it may wait only where nothing has happened yet, and where what happens is told (rules.md 14)
+                told = ctx.operation.takes_back in ("nothing", "undo", "compensate")
+                ctx.asks = ticket if told and not (ctx.effects or ctx.changed) else None
+                on = " on " + ", ".join(f"`{one.id}`" for one in ticket.resources[:5]) if ticket.resources else ""
+                problem = NeedsApproval(
+                    f"`{operation}`{on} inside `{parent.call.operation}` needs a person's approval",
+                    hint="ask for it first with `approvals.request`",
+                )
+                self.refuse(ticket.invocation, problem, ticket.input_digest, ticket.decision, ticket.resources)
+                raise problem
+            ticket = approved
         outcome = await self.perform(ticket)
         ctx.effects.extend(outcome.effects)
+        ctx.asks = outcome.asks if outcome.asks is not None and not (ctx.effects or ctx.changed) else None
+        ctx.changed |= bool(ticket.operation.effect and outcome.asks is None)
+        ctx.source = ctx.source or outcome.source  # what another gave it, it may give on
         return outcome.result()
 
     async def _remember(self, ticket: Ticket) -> Ticket | Outcome:
         until = ticket.invocation.deadline
         while (earlier := await self._hands.idempotency.begin(ticket)) is not None:
             if earlier.outcome is not None:
+                await self.seen(ticket.invocation.principal, earlier.outcome)
                 return earlier.outcome
             if until is None or self._hands.clock.monotonic() >= until:
                 running = earlier.invocation
@@ -205,83 +237,83 @@ class Pipeline:
             await asyncio.sleep(0.05)
         return replace(ticket, remembered=True)
 
-    def refuse(self, invocation: Invocation, problem: Problem, input_digest: str = "", verdict: str = "") -> None:
-        """Record a call that is not permitted."""
-        now = self._hands.clock.now()
-        if isinstance(problem, RateLimited):  # a flood of refusals must not become a flood of records
-            first, _ = self._flood.admit((invocation.principal.id, invocation.call.operation, problem.slug), now)
-            if not first:
-                return
-        self._hands.audit.note(self._recorder.refused(invocation, now, problem, input_digest, verdict))
-
-    def refuse_stranger(self, problem: Unauthenticated, facts: Any) -> None:
-        """Record a credential that was not recognised; a flood from one source is counted, not listed."""
-        now = self._hands.clock.now()
-        first, swallowed = self._flood.admit((facts.remote, facts.channel, problem.slug), now)
-        if first:
-            self._hands.audit.note(self._recorder.stranger(facts, now, problem, 1 + swallowed))
-
-    def record_floods(self, *, every: bool = False) -> None:
-        """Record how many refusals were counted instead of listed, for windows that have ended (or for every one)."""
-        now = self._hands.clock.now()
-        for (source, what, _), count in self._flood.rest(now, every):
-            detail = {"source": source, "what": what}
-            record = self._recorder.event("refusals.counted", now, who="anonymous", detail=detail)
-            self._hands.audit.note(replace(record, kind="refused", count=count))
+    async def seen(self, principal: Principal, outcome: Outcome) -> None:
+        """Mark whoever is shown a stored outcome that holds untrusted text, also once more after a clearing."""
+        if outcome.source:
+            await self._tainting.mark(principal, "", outcome.source, outcome.invocation)
 
     # ---- perform
 
     async def perform(self, ticket: Ticket) -> Outcome:
         """Write the intent down, do it, write down what came of it. Never raises a problem: the outcome holds it."""
         try:
-            self._redeem(ticket)
-            if ticket.needs_witness:  # durable before the effect: after a crash we must know what we were about to do
+            policy = self._redeem(ticket)
+            if ticket.operation.effect or ticket.operation.stream or ticket.operation.background:
+                await self._tainting.before(ticket)
+            witness = bool(ticket.operation.effect) and ticket.needs_witness
+            if witness:  # durable before the effect: after a crash we must know what we were about to do
                 await self._hands.audit.durable(self._recorder.of("intent", ticket, self._hands.clock.now()))
         except Problem as problem:
             if not isinstance(problem, AuditUnavailable):
-                self.refuse(ticket.invocation, problem, ticket.input_digest, ticket.decision.verdict)
+                self.refuse(ticket.invocation, problem, ticket.input_digest, ticket.decision, ticket.resources)
             if ticket.remembered:
                 await self._hands.idempotency.forget(ticket)
             return failed(ticket, problem, 0.0)
-        outcome = await self._execution.run(ticket)
+        outcome = await self._execution.run(ticket, policy)
+        if outcome.source or ticket.operation.untrusted != "never" or ticket.invocation.call.dry_run:
+            outcome = await self._tainting.after(ticket, outcome)
         try:
-            if ticket.reads_outside and not ticket.needs_witness:
+            if ticket.resources and not witness and ticket.reads_outside:
                 now = self._hands.clock.now()
                 await self._hands.audit.durable(self._recorder.of("outcome", ticket, now, outcome))
             else:
                 self._note(ticket, outcome)
         except AuditUnavailable as problem:
-            if not ticket.needs_witness:
+            if not witness:
                 return failed(ticket, problem, outcome.seconds)  # a read that cannot be recorded is not answered
             # the change is made and its intent is on disk; the log itself reports the node unhealthy
-        if ticket.remembered:
+        if ticket.remembered and (outcome.asks is not None or begins_anew(outcome)):
+            await self._hands.idempotency.forget(ticket)
+        elif ticket.remembered:
             await self._hands.idempotency.finish(ticket, outcome)
+        if ticket.invocation.principal.key in self._budgeted:
+            cost = {"bytes": float(len(outcome.output)), **(outcome.cost or {})}
+            self._hands.identity.budgets.charge(ticket.invocation.principal, cost)
+        if ticket.invocation.task == ticket.invocation.id:
+            await self._tainting.ended(ticket)
         self._bus.publish(Performed(ticket, outcome))
         return outcome
 
     def _note(self, ticket: Ticket, outcome: Outcome) -> None:
         """Let the record of what came of a call ride the next batch. Raises `AuditUnavailable`."""
         now = self._hands.clock.now()
-        text = self._recorder.text_of(ticket, now, outcome)
+        text = self._recorder.texts.text(ticket, now, outcome)
         if text is None:
             self._hands.audit.note(self._recorder.of("outcome", ticket, now, outcome))
         else:
             self._hands.audit.note_text(text)
 
-    def _redeem(self, ticket: Ticket) -> None:
-        """Check at the last moment that the permission still stands."""
+    def _redeem(self, ticket: Ticket) -> Policy:
+        """Check at the last moment that the permission still stands; gives the policy that was looked at."""
         self._check_alive(ticket)
-        if self._hands.policies.of(ticket.invocation.principal.tenant).version != ticket.decision.policy_version:
+        policy = self._hands.policies.of(ticket.invocation.principal.tenant)
+        if policy.version != ticket.decision.policy_version:
             self._check_policy(ticket, ticket.facts, "policy changed while this call was on its way")
+        return policy
 
-    def stands(self, ticket: Ticket) -> None:
-        """Go on only while the permission of a call that takes long stands, judged as of now. Raises `Denied`."""
+    def stands(self, ticket: Ticket, *, anew: bool = True) -> None:
+        """Go on only while the permission of a call that takes long stands. Raises `Denied`.
+
+        It is judged as of now; unless `anew`, as of its own moment, and only once policy has changed.
+        """
         self._check_alive(ticket)
-        self._check_policy(ticket, None, "the right to this was taken away while it ran")
+        policy = self._hands.policies.of(ticket.invocation.principal.tenant)
+        if anew or policy.version != ticket.decision.policy_version:
+            self._check_policy(ticket, None if anew else ticket.facts, "the right to this was taken away while it ran")
 
     def _check_alive(self, ticket: Ticket) -> None:
         if not self._hands.identity.alive(ticket.invocation.principal):
-            raise Denied("this key is revoked, expired or paused", hint="ask its owner for a new one")
+            raise Denied(DEAD, hint="ask its owner for a new one")
 
     def _check_policy(self, ticket: Ticket, facts: Facts | None, otherwise: str) -> None:
         invocation, operation = ticket.invocation, ticket.operation
@@ -292,7 +324,8 @@ class Pipeline:
 
     async def rehearse(self, ticket: Ticket) -> Outcome:
         """Run only the preview of a ticket, without a record: for the approver, who sees it with the request."""
-        return await self._execution.run(ticket, whole=True)
+        policy = self._hands.policies.of(ticket.invocation.principal.tenant)
+        return await self._execution.run(ticket, policy, whole=True)
 
     async def state_of(self, ticket: Ticket, resource: Resource) -> str | None:
         """Give the digest of a resource as the caller of a ticket would find it; None when it cannot be told.

@@ -7,9 +7,12 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from superagent.core.connections import ConnectionTest, ConnectionType, Shows
+from superagent.core.faces import PLAIN, Face
+from superagent.core.mounts import App, Mount
 from superagent.core.operation import Declared, Example, Input, Operation, Scope, compile_operation
 from superagent.core.ports import Keeper
 from superagent.core.resources import Effect, Risk
+from superagent.core.taint import Sends, Untrusted
 
 Lifespan = Callable[[], AbstractAsyncContextManager[None]]
 
@@ -24,7 +27,8 @@ class Plugin:
         self.connections: dict[str, ConnectionType] = {}
         self.observers: list[Callable[[object], None]] = []
         self.lifespans: list[Lifespan] = []
-        self._declared: list[Declared] = []
+        self.declared: list[Declared] = []
+        self.mounts: list[Mount] = []
 
     def operation(
         self,
@@ -44,6 +48,12 @@ class Plugin:
         reaches: tuple[str, ...] | None = None,
         examples: tuple[Example, ...] = (),
         version: int = 1,
+        background: bool = False,
+        shows_keys: bool = False,
+        returns_untrusted: Untrusted | None = None,
+        sends: Sends = False,
+        face: Face = PLAIN,
+        asks: str = "",
     ) -> Callable[[Callable[..., Any]], Declared]:
         """Declare an operation.
 
@@ -51,7 +61,12 @@ class Plugin:
         it is stronger or there are none. What changes something declares exactly one of: `undo` (here or by the
         decorator of that name; `compensate=True` when it is a semantic inverse, not the identical state),
         `ephemeral="why"`, `irreversible="why"`. `inline` promises to take under 20 µs and never to block; `atomic` has
-        the line put everything back when the call fails halfway. `reaches` narrows what the plugin reaches.
+        the line put everything back when the call fails halfway. `background` says that each call is a job, answered
+        at once. `reaches` narrows what the plugin reaches. `shows_keys` is for what makes keys: in every other answer
+        a key is withheld, and ended. `returns_untrusted` says what the text it gives is worth (`core.taint.Untrusted`);
+        left out, what reaches beyond the platform is untrusted. `sends` says that it gives something of the caller's to
+        others (mail, messages, uploads), or tells it by the parsed input. `face` says how agents are shown it. `asks`
+        says why a person must approve each call that anybody but a person makes, whatever the grants say.
         """
         beyond = set(reaches or ()) - set(self.reaches)
         if beyond:
@@ -62,10 +77,11 @@ class Plugin:
             declared = Declared(
                 function, full, self.name, risk, effect, scope, idempotent, inline, atomic, compensate, ephemeral,
                 irreversible, timeout_s, self.reaches if reaches is None else reaches, examples, version,
+                background, shows_keys, returns_untrusted, sends, face, asks,
             )  # fmt: skip
             if undo is not None:
                 declared.undo(undo)
-            self._declared.append(declared)
+            self.declared.append(declared)
             return declared
 
         return declare
@@ -95,6 +111,13 @@ class Plugin:
         self.lifespans.append(make)
         return make
 
+    def mount(self, prefix: str, app: App, *, public: bool = False, channel: str = "http") -> None:
+        """Serve routes below a prefix (built-in features only); the handler may only call the kernel.
+
+        `public` ones also answer to strangers. See `superagent.core.mounts`.
+        """
+        self.mounts.append(Mount(prefix, app, public, channel))
+
     def compile(self) -> list[Operation]:
         """Compile every declared operation. Raises `TypeError` naming what an author left out."""
-        return [compile_operation(one) for one in self._declared]
+        return [compile_operation(one) for one in self.declared]

@@ -15,11 +15,14 @@ from typing import Any, Literal
 
 import msgspec
 
+from superagent.core.bounds import Bounds
+from superagent.core.demanding import demanded
 from superagent.core.grants import Grant
 from superagent.core.operation import Operation
 from superagent.core.principal import Principal
 from superagent.core.resources import Effect, Protected, Resource, beneath
-from superagent.core.rules import APPROVED, AS_IS, BOTH, EVERY, EVERY_EFFECT, FRESH, Facts, Index, Origin, Rule
+from superagent.core.rules import APPROVED, AS_IS, BOTH, EVERY, FRESH, Facts, Index, Origin, Rule
+from superagent.core.tables import Table
 
 Verdict = Literal["allow", "ask", "step_up", "deny"]
 
@@ -29,6 +32,7 @@ REASONS: dict[Verdict, str] = {
     "step_up": "a fresh second factor is needed",
     "deny": "a grant forbids this",
 }
+AFTER_UNTRUSTED = "a person must approve this, for the caller has read untrusted text"
 NOTHING_GRANTS = "nothing grants this"
 
 _MOST_RULES = 1_000_000  # kept in tables at once: about 100 MB
@@ -51,6 +55,7 @@ class Decision:
     by: tuple[str, ...] = ()
     policy_version: int = 0
     digest: str = ""
+    obligations: tuple[str, ...] = ()
     json: bytes = field(init=False, compare=False, repr=False)  # `document` as JSON text: made once, sent many times
 
     def __post_init__(self) -> None:
@@ -61,27 +66,10 @@ class Decision:
         out: dict[str, Any] = {"verdict": self.verdict, "reason": self.reason, "grants": list(self.grants)}
         if self.approvals:
             out["require"] = {"approvals": self.approvals, "by": list(self.by)}
+        if self.obligations:
+            out["obligations"] = list(self.obligations)
         out["policy_version"] = self.policy_version
         return out
-
-
-class Table:
-    """The rules that the holder of some subjects and a workspace has for one operation."""
-
-    __slots__ = ("index", "invisible", "lasting", "rules")
-
-    def __init__(self, rules: Iterable[Rule], operation: Operation) -> None:
-        undoable = operation.undoable or operation.effect == Effect.READ
-        own = [rule for rule in rules if rule.applies(undoable, operation.risk)]
-        self.rules = tuple(own)
-        self.index = Index(own)
-        # may never be asked for: nothing permits it, or something forbids it whatever the call looks like
-        effects, kinds = _effects_of(operation), _kinds_of(operation)
-        heard = [rule for rule in own if rule.concerns(effects, kinds)]
-        self.invisible = all(rule.denies for rule in heard) or any(rule.always_strikes(effects) for rule in heard)
-        # what can be said once for all calls that touch nothing, unless a forbid looks at the single call
-        once = all(rule.constant for rule in own if rule.denies and not rule.kinds)
-        self.lasting = Index(rule for rule in own if rule.constant and not rule.kinds) if once else None
 
 
 class Policy:
@@ -109,18 +97,22 @@ class Policy:
         for at, grant in enumerate(self.grants):
             self._by_subject.setdefault(grant.subject, []).append(at)
         self._rules: dict[tuple[int, str], Rule] = {}
-        self._tables: dict[tuple[frozenset[str], str, Operation], Table] = {}
+        self._tables: dict[tuple[frozenset[str], str, Operation, Bounds | None], Table] = {}
         self._kept = 0
         self._settled: dict[tuple[Principal, Operation, str], Decision] = {}
+        self._decided: dict[tuple[object, ...], Decision] = {}
 
     def table(self, hop: Principal, operation: Operation) -> Table:
         """Give the compiled rules for one principal of a chain and one operation."""
         # by the operation itself: after a plugin was replaced, another one bears the same name
-        key = (hop.subjects, hop.workspace, operation)
+        key = (hop.subjects, hop.workspace, operation, hop.bounds)
         found = self._tables.get(key)
         if found is None:
             own = [at for subject in sorted(hop.subjects) for at in self._by_subject.get(subject, ())]
             rules = [self._rule(at, hop.workspace) for at in own if self.speaks_of(self.grants[at], operation)]
+            if hop.bounds is not None:  # they only narrow, so they may speak of the whole installation's operations too
+                bounds = [grant for grant in hop.bounds.grants if grant.names(operation.name)]
+                rules += [Rule(grant, hop.workspace, self.roots) for grant in bounds]
             found = Table(rules, operation)
             self._kept += (cost := 1 + len(rules))
             if self._kept > _MOST_RULES:  # many short-lived agents: start over rather than grow without end
@@ -148,8 +140,10 @@ class Policy:
         self, principal: Principal, operation: Operation, resources: tuple[Resource, ...], facts: Facts
     ) -> Decision:
         """Judge a call on canonical resources; each hop of the chain and each resource must agree."""
-        if resources or facts.risk != operation.risk:
+        if facts.guarded:
             return self._judge(principal, operation, resources, facts)
+        if resources or facts.risk != operation.risk:
+            return self._remembered(principal, operation, resources, facts)
         key = (principal, operation, facts.origin)
         known = self._settled.get(key)
         if known is None:
@@ -157,7 +151,7 @@ class Policy:
             heard = [_heard(index, None, operation.effect, facts) for index in lasting if index is not None]
             if len(heard) < len(lasting) or not _worlds(heard, facts) & AS_IS:
                 return self._judge(principal, operation, resources, facts)
-            known = self._decision(_worlds(heard, facts), heard, facts)
+            known = self._decision(heard, facts, operation.asks)
             if len(self._settled) >= _MOST_SETTLED:
                 self._settled.clear()
             self._settled[key] = known
@@ -174,7 +168,7 @@ class Policy:
         """
         for hop in principal.chain():
             rules = self.table(hop, operation).rules
-            heard = [rule for rule in rules if rule.matches(facts, resource.effect)]
+            heard = [rule for rule in rules if rule.matches(facts, 1 << resource.effect)]
             if any(rule.denies and not rule.met(facts) & AS_IS and rule.reaches_into(resource.path) for rule in heard):
                 return True
         return any(beneath(place, resource.path) for place in self.protected.places)
@@ -185,7 +179,7 @@ class Policy:
             any(
                 not rule.denies and rule.met(facts) & AS_IS and rule.covers_all_of(resource.path)
                 for rule in self.table(hop, operation).rules
-                if rule.matches(facts, resource.effect)
+                if rule.matches(facts, 1 << resource.effect)
             )
             for hop in principal.chain()
         )
@@ -215,35 +209,69 @@ class Policy:
             found = self._rules[(at, place)] = Rule(grant, place, self.roots)
         return found
 
-    def _judge(
+    def _remembered(
         self, principal: Principal, operation: Operation, resources: tuple[Resource, ...], facts: Facts
     ) -> Decision:
+        """Judge a call, or give what was said to the same one; only where no grant looks at time, address or input."""
+        age = facts.second_factor_age_s
+        if age:  # it is another one each time
+            return self._judge(principal, operation, resources, facts)
+        key = (principal, operation, resources, facts.origin, facts.risk, facts.isolation, facts.approvals, age)
+        return self._decided.get(key) or self._judge(principal, operation, resources, facts, key)
+
+    def _judge(
+        self,
+        principal: Principal,
+        operation: Operation,
+        resources: tuple[Resource, ...],
+        facts: Facts,
+        key: tuple[object, ...] | None = None,
+    ) -> Decision:
+        """Judge a call, and remember what was said under a key where every such call is told the same."""
         heard: list[list[Rule]] = []
         # what changes must be one of the things named: where none is named as changing, each one counts as it
-        least = operation.effect if all(one.effect < operation.effect for one in resources) else Effect.READ
+        least = operation.effect
+        for one in resources:
+            if one.effect >= least:
+                least = Effect.READ
+                break
+        timeless = True
         for hop in principal.chain():
-            index = self.table(hop, operation).index
+            table = self.table(hop, operation)
+            timeless = timeless and table.timeless
             if not resources:
-                heard.append(_heard(index, None, least, facts))
+                heard.append(_heard(table.index, None, least, facts))
             for resource in resources:
-                effect = max(least, resource.effect)
-                heard.append([] if self._closed(resource) else _heard(index, resource, effect, facts))
-        return self._decision(_worlds(heard, facts), heard, facts)
+                effect = max(least, resource.effect) if least else resource.effect
+                heard.append([] if self._closed(resource) else _heard(table.index, resource, effect, facts))
+        decision = self._decision(heard, facts, operation.asks)
+        if timeless and key is not None:
+            if len(self._decided) >= _MOST_SETTLED:
+                self._decided.clear()
+            self._decided[key] = decision
+        return decision
 
     def _worlds_for(self, principal: Principal, operation: Operation, resource: Resource, facts: Facts) -> int:
         if self._closed(resource):
             return 0
         tables = (self.table(hop, operation) for hop in principal.chain())
-        return _worlds([_heard(table.index, resource, resource.effect, facts) for table in tables], facts)
+        return _guarded(
+            _worlds([_heard(table.index, resource, resource.effect, facts) for table in tables], facts), facts
+        )
 
     def _closed(self, resource: Resource) -> bool:
         return resource.kind == "path" and self.protected.covers(resource.path)
 
-    def _decision(self, worlds: int, heard: list[list[Rule]], facts: Facts) -> Decision:
+    def _decision(self, heard: list[list[Rule]], facts: Facts, asks: str) -> Decision:
+        worlds, permits = _weighed(heard, facts)
+        worlds = _guarded(worlds, facts)
+        if worlds & AS_IS:
+            return _made("allow", tuple(permits), 0, (), self.version, facts.guarded, asks)
         verdict, world = verdict_of(worlds)
-        grants = dict.fromkeys([rule.grant.id for rules in heard for rule in rules if _decides(rule, world, facts)])
-        approvals, by = _demanded(heard, facts) if verdict == "ask" else (0, ())
-        return _made(verdict, tuple(grants), approvals, by, self.version)
+        approvals, by = demanded(heard, facts) if verdict == "ask" else (0, ())
+        if facts.guarded and verdict == "ask":
+            approvals = max(1, approvals)
+        return _made(verdict, _reasons(heard, world, facts), approvals, by, self.version, facts.guarded, asks)
 
 
 def verdict_of(worlds: int) -> tuple[Verdict, int]:
@@ -259,68 +287,68 @@ def verdict_of(worlds: int) -> tuple[Verdict, int]:
 
 def _heard(index: Index, resource: Resource | None, effect: Effect, facts: Facts) -> list[Rule]:
     """Give the rules that speak of this use of a resource."""
-    return [rule for rule in index.naming(resource) if rule.matches(facts, effect)]
+    bit = 1 << effect
+    # as `rule.matches` says, without a call for each: most rules are not narrow
+    return [rule for rule in index.naming(resource) if rule.bits & bit and (not rule.narrow or rule.fits(facts))]
 
 
 def _worlds(heard: list[list[Rule]], facts: Facts) -> int:
     """Give the worlds in which every hop's rules allow every resource."""
-    worlds = EVERY
+    return _weighed(heard, facts)[0]
+
+
+def _weighed(heard: list[list[Rule]], facts: Facts) -> tuple[int, dict[str, None]]:
+    """Give the worlds in which every hop's rules allow every resource, and the ids of the permits as things stand."""
+    worlds, found = EVERY, dict[str, None]()
     for rules in heard:
         permitted = 0
         for rule in rules:
+            met = rule.flat
+            if met is None:
+                met = rule.met(facts)
             if rule.denies:
-                worlds &= rule.met(facts)
+                worlds &= met
             else:
-                permitted |= rule.met(facts)
+                permitted |= met
+                if met & AS_IS:
+                    found[rule.id] = None
         worlds &= permitted
-    return worlds
+    return worlds, found
 
 
-def _decides(rule: Rule, world: int, facts: Facts) -> bool:
-    """Tell whether a rule is a reason: a permit that counts in the verdict's world, a forbid that strikes as is."""
-    met = rule.met(facts)
-    return not met & AS_IS and world != AS_IS if rule.denies else bool(met & world)
+def _guarded(worlds: int, facts: Facts) -> int:
+    """Leave only the worlds in which a person approved: no grant helps who may speak for untrusted text."""
+    return worlds & (APPROVED | BOTH) if facts.guarded and not facts.approvals else worlds
 
 
-def _demanded(heard: list[list[Rule]], facts: Facts) -> tuple[int, tuple[str, ...]]:
-    """Give the fewest approvals with which these rules allow, and who may give them.
-
-    For each hop and resource one of the easiest permits must hold, and every forbid. Each approver must satisfy all of
-    them at once: stricter than counting for each apart, and never weaker.
-    """
-    needed, demands = 0, list[frozenset[str]]()
+def _reasons(heard: list[list[Rule]], world: int, facts: Facts) -> tuple[str, ...]:
+    """Give the ids of what decides: permits that count in the verdict's world, forbids that strike as things stand."""
+    found: dict[str, None] = {}
     for rules in heard:
-        permits = [rule for rule in rules if not rule.denies and rule.met(facts) & APPROVED]
-        fewest = min(rule.approvals for rule in permits)
-        easiest = [rule.grant.approvers for rule in permits if rule.approvals == fewest]
-        demands += [frozenset[str]().union(*easiest)] if fewest and all(easiest) else []
-        forbids = [rule for rule in rules if rule.denies and rule.approvals]
-        demands += [rule.grant.approvers for rule in forbids if rule.grant.approvers]
-        needed = max(needed, fewest, *(rule.approvals for rule in forbids))
-    alike = {frozenset[str]()}
-    for subjects in set(demands):
-        alike = {chosen | {one} for chosen in alike for one in subjects}
-    return needed, tuple(sorted(" and ".join(sorted(chosen)) for chosen in alike if chosen))
+        for rule in rules:
+            met = rule.flat
+            if met is None:
+                met = rule.met(facts)
+            if met & world if not rule.denies else world != AS_IS and not met & AS_IS:
+                found[rule.id] = None
+    return tuple(found)
 
 
 @lru_cache(8192)
-def _made(verdict: Verdict, grants: tuple[str, ...], approvals: int, by: tuple[str, ...], version: int) -> Decision:
+def _made(
+    verdict: Verdict,
+    grants: tuple[str, ...],
+    approvals: int,
+    by: tuple[str, ...],
+    version: int,
+    guarded: bool,
+    asks: str,
+) -> Decision:
     # grants are never edited, so their ids say what they say
-    text = f"{verdict}|{','.join(sorted(grants))}|{approvals}|{','.join(by)}"
+    obligations = (("approval of each call" if asks else "approval after untrusted text"),) if guarded else ()
+    text = "|".join([verdict, ",".join(sorted(grants)), str(approvals), ",".join(by), *obligations])
     reason = NOTHING_GRANTS if verdict == "deny" and not grants else REASONS[verdict]
-    return Decision(verdict, reason, grants, approvals, by, version, hashlib.sha256(text.encode()).hexdigest())
-
-
-def _effects_of(operation: Operation) -> int:
-    """Give the effects under which calls of an operation can be judged, as bits."""
-    if operation.more is not None:
-        return EVERY_EFFECT
-    return sum(1 << effect for effect in {operation.effect, *(touch.effect for touch in operation.touched)})
-
-
-def _kinds_of(operation: Operation) -> frozenset[str] | None:
-    """Give what its calls can name: `path`, `host`, `secret`, `name`; None where only the call tells."""
-    if operation.more is not None:
-        return None
-    own = ("path", "host", "secret")
-    return frozenset(touch.kind if touch.kind in own else "name" for touch in operation.touched)
+    if guarded and verdict == "ask":
+        reason = f"a person must approve this: {asks}" if asks else AFTER_UNTRUSTED
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return Decision(verdict, reason, grants, approvals, by, version, digest, obligations)

@@ -8,12 +8,17 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from superagent.core.audit import AuditRecord
+from superagent.core.budgets import Budgets
 from superagent.core.connections import ConnectionType
+from superagent.core.held import Held
 from superagent.core.invocation import Invocation, Outcome, Status, Ticket
 from superagent.core.limits import Rate
 from superagent.core.policy import Policy
-from superagent.core.principal import Credential, Principal, Secret
+from superagent.core.principal import Credential, Principal
+from superagent.core.questions import Question
 from superagent.core.resources import Effect, Resource
+from superagent.core.seals import Accounts, Signatures, Veil
+from superagent.core.taint import Taints
 
 
 class Clock(Protocol):
@@ -43,7 +48,7 @@ class Policies(Protocol):
 class Identity(Protocol):
     """Who is behind a credential."""
 
-    def known(self, token: str, remote: str, channel: str) -> Principal | None:
+    def known(self, token: bytes, remote: str, channel: str) -> Principal | None:
         """Give the principal of a key that was recognised a moment ago; None when it must be looked up."""
         ...
 
@@ -57,6 +62,11 @@ class Identity(Protocol):
 
     def rate_of(self, principal: Principal) -> Rate | None:
         """Give the limit of calls per second; None for none."""
+        ...
+
+    @property
+    def budgets(self) -> Budgets:
+        """Give what agents and keys may use, and have used."""
         ...
 
 
@@ -105,8 +115,8 @@ class Kept:
 
     `before` and `after` are digests of the resource's state; None where there is no keeper for its kind, and `after`
     None until the change was closed (an `unknown` outcome stays so). `data` is the keeper's or the operation's own.
-    `chain` is who acted and on whose behalf; `callers` are the invocations that led to this one, whether they kept
-    anything themselves or not.
+    `account` is against whose share it counts. `chain` is who acted and on whose behalf; `callers` are the invocations
+    that led to this one, whether they kept anything themselves or not.
     """
 
     id: int
@@ -127,6 +137,7 @@ class Kept:
     undone_by: str = ""
     parent: str = ""
     bytes: int = 0
+    account: str = ""
     chain: tuple[str, ...] = ()
     callers: tuple[str, ...] = ()
 
@@ -215,36 +226,11 @@ class Idempotency(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A stored ticket: an invocation that waits for approval or for its turn. `until` and `at` in epoch seconds.
-
-    The invocation's secret inputs are blank; `sealed` holds them. `asked` is how often the same was asked for while it
-    waited.
-    """
-
-    id: str
-    tenant: str
-    state: Status
-    invocation: Invocation
-    at: float
-    until: float
-    hash: str = ""
-    decision_digest: str = ""
-    approvals_needed: int = 0
-    by: tuple[str, ...] = ()
-    approved_by: tuple[str, ...] = ()
-    preview: dict[str, Any] | None = None
-    resources: tuple[str, ...] = ()
-    sealed: dict[str, bytes] = field(default_factory=dict[str, bytes])
-    asked: int = 1
-
-
 class Work(Protocol):
     """Invocations that outlive their request: waiting, queued, running, and what came of them."""
 
     async def hold(self, held: Held) -> None:
-        """Store a waiting or queued invocation."""
+        """Store a waiting or queued invocation. Raises `Overloaded` when very many of the caller's are queued."""
         ...
 
     async def ask(self, held: Held) -> Held:
@@ -262,6 +248,10 @@ class Work(Protocol):
         """Give what waits for approval, oldest first."""
         ...
 
+    async def ahead(self, tenant: str, principal: str) -> list[Held]:
+        """Give what a caller asked for ahead of its calls and has not used yet, decided or not."""
+        ...
+
     async def approve(self, tenant: str, id: str, by: str) -> Held:
         """Add an approval. Raises `Conflict` when it no longer waits or this person has approved already."""
         ...
@@ -272,6 +262,14 @@ class Work(Protocol):
 
     async def finish(self, tenant: str, outcome: Outcome) -> None:
         """Store what came of it."""
+        ...
+
+    async def park(self, held: Held, outcome: Outcome) -> bool:
+        """Let a job that runs wait for answers to what its `NeedsInput` asks; False when very many of its caller do."""
+        ...
+
+    async def answer(self, tenant: str, id: str, answers: dict[str, Any]) -> tuple[Held, tuple[Question, ...]]:
+        """Add answers, and give what is still asked; with nothing left the job is queued. Raises `Conflict`."""
         ...
 
     async def outcome(self, tenant: str, id: str) -> Outcome | None:
@@ -291,52 +289,25 @@ class Blobs(Protocol):
     """Large results and inputs, by handle; they belong to a tenant and a principal and live 24 hours."""
 
     async def put(
-        self, tenant: str, principal: str, chunks: AsyncIterator[bytes], *, what: str = "blob", shares: bool = False
+        self,
+        tenant: str,
+        principal: str,
+        chunks: AsyncIterator[bytes],
+        *,
+        what: str = "blob",
+        shares: bool = False,
+        account: str = "",
     ) -> str:
-        """Store bytes and give their handle. Raises `TooLarge` over quota, or over its share for one that `shares`."""
+        """Store bytes and give their handle; they count against the share of `account`, else of the principal.
+
+        Raises `TooLarge` over quota, or over its share for one that `shares`.
+        """
         ...
 
     async def read(
         self, tenant: str, principal: str, handle: str, offset: int = 0, limit: int = 65_536
     ) -> tuple[bytes, int]:
         """Give (bytes, whole size). Raises `NotFound`."""
-        ...
-
-
-class FileReach(Protocol):
-    """Files beneath the caller's granted roots."""
-
-    async def beneath(self, path: str, *, effect: Effect = Effect.READ, follow: bool = True) -> Any:
-        """Open the place of a path below its granted root; its real path is judged again. Raises `NotFound`."""
-        ...
-
-
-class Veil(Protocol):
-    """The keys behind secret inputs; `about` says what a value belongs to."""
-
-    def mark(self, about: tuple[str, ...], value: Secret) -> str:
-        """Name a value so that equal ones are recognised, but only by whoever has the key."""
-        ...
-
-    def seal(self, about: tuple[str, ...], value: Secret) -> bytes:
-        """Encrypt a value that has to wait."""
-        ...
-
-    def open(self, about: tuple[str, ...], sealed: bytes) -> Secret:
-        """Decrypt it. Raises `Denied` when it was changed or belongs elsewhere."""
-        ...
-
-
-class NetReach(Protocol):
-    """The network by name: judged, vetted, pinned and recorded."""
-
-    @property
-    def http(self) -> Any:
-        """Give the HTTP client: `request(method, url, …)` and `stream(method, url, …)`."""
-        ...
-
-    def dial(self, host: str, port: int, *, timeout_s: float = 15.0) -> AbstractAsyncContextManager[Any]:
-        """Connect to a host by name for a block. Raises `Denied`, `NotFound`, `Unavailable`, `Deadline`."""
         ...
 
 
@@ -360,6 +331,10 @@ class Hands:
     thread: Callable[..., Awaitable[Any]]
     fault: Callable[[str, BaseException], None]
     veil: Veil
+    taints: Taints
+    signatures: Signatures | None = None
+    accounts: Accounts | None = None
+    leaked: Callable[[str, Invocation], None] = lambda token, invocation: None  # a key stood in what a call gave
     runs_at: Callable[[], int] = lambda: 0  # the isolation level at which operations that run code would run now
     keepers: dict[str, Keeper] = field(default_factory=dict[str, Keeper])
     capabilities: dict[str, CapabilityMaker] = field(default_factory=dict[str, CapabilityMaker])

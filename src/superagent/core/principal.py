@@ -8,8 +8,10 @@ from typing import Any, Literal, NoReturn
 
 import msgspec
 
+from superagent.core.bounds import Bounds
+
 Kind = Literal["human", "agent", "service", "node", "anonymous"]
-Scheme = Literal["bearer", "local", "none"]
+Scheme = Literal["bearer", "cookie", "local", "none"]
 
 
 class Secret:
@@ -59,6 +61,9 @@ class Principal:
     `subjects` are the names grants can address (`user:…`, `agent:…`, `role:…`, `group:…`). `workspace` is the folder
     of its own, empty for none. `key` is the id of the API key used. `second_factor_at` is when a second factor was last
     shown (epoch seconds), None for never; `trusted_local` says the owner key counts as stepped-up (rules.md 11).
+    `bucket` names whose calls a second are counted together: an agent's, and those of all it lent its rights to.
+    `answers` is the person who answers for a service, which acts for nobody.
+    A hop with `bounds` is a credential of whoever it acts for: it has those grants and no others.
     """
 
     id: str
@@ -73,8 +78,11 @@ class Principal:
     second_factor_at: float | None = None
     trusted_local: bool = False
     groups: tuple[str, ...] = ()
+    bounds: Bounds | None = None
+    answers: str = ""
     subjects: frozenset[str] = field(init=False)
     ids: tuple[str, ...] = field(init=False)
+    bucket: str = field(init=False)
 
     def __post_init__(self) -> None:
         if self.on_behalf_of and self.on_behalf_of.tenant != self.tenant:
@@ -84,8 +92,14 @@ class Principal:
         # a stranger is not "everybody": only grants that name `anonymous:anonymous` reach it
         own = {f"{who}:{self.id}"} | (set[str]() if self.kind == "anonymous" else {"*"})
         own |= {f"key:{self.key}"} if self.key else set[str]()
-        object.__setattr__(self, "subjects", frozenset(own.union(named)))
-        object.__setattr__(self, "ids", (self.id, *(self.on_behalf_of.ids if self.on_behalf_of else ())))
+        object.__setattr__(self, "subjects", frozenset(own.union(named)) if self.bounds is None else frozenset())
+        lender = self.on_behalf_of
+        # strangers are many and share a name: each address has a bucket of its own
+        payer = self.remote if self.kind == "anonymous" else self.key or self.id
+        own = f"{self.tenant}/{payer}"
+        object.__setattr__(self, "bucket", own if lender is None or lender.kind == "human" else lender.bucket)
+        above = lender.ids if lender else ()
+        object.__setattr__(self, "ids", above if above and above[0] == self.id else (self.id, *above))
 
     def chain(self) -> Iterator[Principal]:
         """Give the acting principal, then those on whose behalf it acts."""
@@ -98,10 +112,49 @@ class Principal:
         """Let another act on this one's behalf; every hop keeps being judged, so it can never do more."""
         return Principal(to, kind, self.tenant, roles, self, workspace or self.workspace, remote=self.remote)
 
+    def within(self, bounds: Bounds, name: str = "") -> Principal:
+        """Give the same one within bounds; with a name, whoever it lent its rights to: `builder/tests`.
+
+        That one has proved nothing, and is never a person.
+        """
+        if not name:
+            return replace(self, on_behalf_of=self, bounds=bounds)
+        kind: Kind = "agent" if self.kind == "human" else self.kind
+        return replace(
+            self,
+            id=f"{self.id}/{name}",
+            kind=kind,
+            on_behalf_of=self,
+            bounds=bounds,
+            second_factor_at=None,
+            trusted_local=False,
+        )
+
+    def by_key(self, key: str) -> Principal:
+        """Give the same one, acting by another credential."""
+        return replace(self, key=key)
+
+    @property
+    def recorded_in(self) -> str:
+        """Give the tenant in whose audit the acts stand; a stranger belongs to none, so it is the installation's."""
+        return "system" if self.kind == "anonymous" else self.tenant
+
+    @property
+    def account(self) -> str:
+        """Give the name against whose shares the acts count: the agent's, also of all it lent its rights to."""
+        return next((hop.id for hop in reversed([*self.chain()]) if hop.kind != "human"), self.id)
+
+    @property
+    def charged(self) -> tuple[str, ...]:
+        """Give the account, then those for whom it acts, or who answers for it; a person is alone."""
+        account, root = self.account, [*self.chain()][-1]
+        above = self.ids[self.ids.index(account) + 1 :]
+        return (account, *above) if root.kind == "human" else (account, *above, root.answers or "-")
+
     @property
     def shares(self) -> bool:
         """Tell whether only a share of what the tenant may have is this one's: it acts for somebody else."""
-        return self.on_behalf_of is not None
+        return len(self.ids) > 1 or self.kind == "service"
 
     @property
     def human(self) -> Principal | None:
@@ -122,9 +175,12 @@ class Principal:
                 "remote",
                 "second_factor_at",
                 "trusted_local",
+                "answers",
             )
         }
         out["roles"], out["groups"] = list(self.roles), list(self.groups)
+        if self.bounds is not None:
+            out["bounds"] = self.bounds.document()
         out["on_behalf_of"] = self.on_behalf_of.stored() if self.on_behalf_of else None
         return out
 
@@ -134,7 +190,9 @@ class Principal:
         plain = dict(data)
         above = plain.pop("on_behalf_of")
         roles, groups = tuple(plain.pop("roles")), tuple(plain.pop("groups"))
-        return cls(**plain, roles=roles, groups=groups, on_behalf_of=cls.from_stored(above) if above else None)
+        bounds = Bounds.of(plain.pop("bounds")) if "bounds" in plain else None
+        plain["on_behalf_of"] = cls.from_stored(above) if above else None
+        return cls(**plain, roles=roles, groups=groups, bounds=bounds)
 
     def without_proof(self) -> Principal:
         """Give the same chain without anything that was proved at the time: a later act must prove anew."""

@@ -148,6 +148,40 @@ class InvalidInput(Problem):
     slug, status = "invalid-input", 422
 
 
+class NeedsInput(Problem):
+    """The operation asks its caller for something, and has done nothing yet."""
+
+    slug, status = "needs-input", 422
+    default_hint = (
+        "repeat the call with `answers`, an object with a value for each name that is asked for: in a batch or a line "
+        "of `/v1/stream`, in `run_operation`, in `_meta` of a tool call; a job is answered by `jobs.answer`"
+    )
+
+    def __init__(self, detail: str = "", *, asks: Sequence[Any] = (), **more: Any) -> None:
+        super().__init__(detail, **more)
+        # `core.questions.Question`, which is not imported here: the help of the command line must not wait for it
+        self.asks: tuple[Any, ...] = tuple(asks)
+
+    def document(self, invocation: str | None = None) -> dict[str, Any]:
+        """Give the object with what is asked for."""
+        return super().document(invocation) | {"asks": [one.document() for one in self.asks]}
+
+
+class NeedsClient(Problem):
+    """This needs a client that can do more than this one says it can."""
+
+    slug, status = "needs-client", 422
+    default_hint = "use a client that can do what `needs` names, and says so"
+
+    def __init__(self, detail: str = "", *, needs: Sequence[str] = (), **more: Any) -> None:
+        super().__init__(detail, **more)
+        self.needs = tuple(needs)
+
+    def document(self, invocation: str | None = None) -> dict[str, Any]:
+        """Give the object with what is needed."""
+        return super().document(invocation) | {"needs": list(self.needs)}
+
+
 class Locked(Problem):
     """Another call is changing this resource now."""
 
@@ -158,13 +192,23 @@ class StepUpRequired(Problem):
     """This needs a fresh second factor."""
 
     slug, status = "step-up-required", 428
-    default_hint = "confirm with your second factor, then call again"
+    default_hint = (
+        "show your second factor, then call again: in the browser at `/sign-in/step-up`; with a key of your own by "
+        "`signin.prove`, whose token you then act by for five minutes; the command line asks for a code by itself"
+    )
 
 
 class RateLimited(Problem):
     """Too many calls in a short time."""
 
     slug, status, retryable = "rate-limited", 429, True
+
+
+class BudgetExceeded(Problem):
+    """The budget of this agent or key is used up."""
+
+    slug, status = "budget-exceeded", 429
+    default_hint = "`access.whoami` shows what is left of which budget"
 
 
 class Internal(Problem):

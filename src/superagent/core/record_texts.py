@@ -7,8 +7,10 @@ marks. A test compares both ways.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import sha256
 
+import msgspec
 from msgspec.structs import replace
 
 from superagent.core.audit import AuditRecord, encode
@@ -18,7 +20,6 @@ from superagent.core.policy import Decision
 from superagent.core.principal import Principal
 
 MOST_KEPT = 4096
-_RECORD = b'%b"at":%a%b"invocation":"%b"%b"input_digest":"%b"%b"output_digest":"%b"%b"seconds":%a%b"bytes":%d%b'
 _AT, _SECONDS, _BYTES = -7.125, -8.125, -9
 _MARKED = {
     "at": _AT,
@@ -28,80 +29,98 @@ _MARKED = {
     "seconds": _SECONDS,
     "bytes": _BYTES,
 }
-# a quote inside a text is escaped, so none of these can stand in one
+# (what stands in the text for the value, what comes right before it); a quote inside a text is escaped, so none of
+# these can stand in one
 _MARKS = (
-    b'"at":-7.125', b'"invocation":"I"', b'"input_digest":"D"', b'"output_digest":"O"', b'"seconds":-8.125',
-    b'"bytes":-9',
-)  # fmt: skip
+    (b'"at":-7.125', b'"at":'),
+    (b'"invocation":"I', b'"invocation":"'),
+    (b'"input_digest":"D', b'"input_digest":"'),
+    (b'"output_digest":"O', b'"output_digest":"'),
+    (b'"seconds":-8.125', b'"seconds":'),
+    (b'"bytes":-9', b'"bytes":'),
+)
+_number = msgspec.json.Encoder().encode
 
 
 class Parts:
-    """The text of one sort of record around the values that differ, and the digest of the output that came last."""
+    """The text of one sort of record around the values that differ, and what the output that came last adds to it."""
 
-    __slots__ = ("around", "decision", "digest", "output")
+    __slots__ = ("around", "decision", "digest", "length", "output")
 
     def __init__(self, decision: Decision, around: tuple[bytes, ...]) -> None:
         self.decision = decision
         self.around = around
-        self.output = self.digest = b""
+        self.output = self.digest = self.length = b""
 
-    def text(self, ticket: Ticket, at: float, outcome: Outcome) -> bytes:
-        """Give the record of a plain call."""
-        output, around = outcome.output, self.around
-        if output != self.output:  # reads mostly give what they gave before, and comparing is cheaper than hashing
-            self.output, self.digest = output, sha256(output).hexdigest().encode()
-        return _RECORD % (
-            around[0],
-            at,
-            around[1],
-            ticket.invocation.id.encode(),
-            around[2],
-            ticket.input_digest.encode(),
-            around[3],
-            self.digest,
-            around[4],
-            int(outcome.seconds * 1e6) / 1e6,
-            around[5],
-            len(output),
-            around[6],
-        )
-
-
-def is_plain(ticket: Ticket, outcome: Outcome) -> bool:
-    """Tell whether a call's record has nothing but what every record has."""
-    invocation = ticket.invocation
-    call = invocation.call
-    return (
-        outcome.status is Status.DONE
-        and not (ticket.resources or ticket.operation.effect)
-        and not (outcome.effects or outcome.extra)
-        and bool(outcome.output)
-        and outcome.seconds >= 1e-6
-        and not (call.reason or call.session or call.isolation)
-        and not (invocation.parent or invocation.batch or invocation.trace)
-    )
+    def look_at(self, output: bytes) -> None:
+        """Take the digest of another output."""
+        self.output, self.length = output, b"%d" % len(output)
+        self.digest = sha256(output).hexdigest().encode()
 
 
 class RecordTexts:
-    """The parts of plain records, by who calls what through which door."""
+    """Texts of plain records, by who calls what through which door; `long_way` makes a record as a struct."""
 
-    def __init__(self) -> None:
+    def __init__(self, long_way: Callable[[Ticket, float, Outcome], AuditRecord]) -> None:
+        self._long_way = long_way
         self._parts: dict[tuple[Principal, Operation, str], Parts] = {}
 
-    def find(self, ticket: Ticket) -> Parts | None:
-        """Give the parts for such a call when they were made before, under the same decision."""
-        invocation = ticket.invocation
-        known = self._parts.get((invocation.principal, ticket.operation, invocation.channel))
-        return known if known is not None and known.decision is ticket.decision else None
+    def text(self, ticket: Ticket, at: float, outcome: Outcome) -> bytes | None:
+        """Give the record of a call that only read and touched nothing, as text.
 
-    def learn(self, ticket: Ticket, record: AuditRecord) -> None:
+        None when it says more than most, and the first time: then its parts are made.
+        """
+        invocation, output = ticket.invocation, outcome.output
+        call = invocation.call
+        if (
+            outcome.status is not Status.DONE
+            or ticket.resources
+            or ticket.operation.effect
+            or outcome.effects
+            or outcome.extra
+            or not output
+            or outcome.seconds < 1e-6
+            or call.reason
+            or call.session
+            or call.isolation
+            or invocation.parent
+            or invocation.batch
+            or invocation.trace
+        ):
+            return None
+        parts = self._parts.get((invocation.principal, ticket.operation, invocation.channel))
+        if parts is None or parts.decision is not ticket.decision:
+            self._learn(ticket, self._long_way(ticket, at, outcome))
+            return None
+        if output != parts.output:  # reads mostly give what they gave before, and comparing is cheaper than hashing
+            parts.look_at(output)
+        before_at, before_id, before_input, before_output, before_seconds, before_bytes, end = parts.around
+        return b"".join(
+            (
+                before_at,
+                _number(at),
+                before_id,
+                invocation.id.encode(),
+                before_input,
+                ticket.input_digest.encode(),
+                before_output,
+                parts.digest,
+                before_seconds,
+                _number(int(outcome.seconds * 1e6) / 1e6),
+                before_bytes,
+                parts.length,
+                end,
+            )
+        )
+
+    def _learn(self, ticket: Ticket, record: AuditRecord) -> None:
         """Make the parts out of a record that was made the long way."""
         rest, parts = encode(replace(record, **_MARKED)), list[bytes]()
-        for mark in _MARKS:
+        for mark, name in _MARKS:
             before, found, rest = rest.partition(mark)
             if not found:
                 return
-            parts.append(before)
+            parts.append(before + name)
         invocation = ticket.invocation
         if len(self._parts) >= MOST_KEPT:
             self._parts.clear()

@@ -8,10 +8,12 @@ from typing import Any
 
 from superagent.core.audit import AuditRecord, Kind
 from superagent.core.invocation import Invocation, Outcome, Ticket
+from superagent.core.policy import Decision
 from superagent.core.principal import Facts, Principal
 from superagent.core.problems import Problem
-from superagent.core.record_texts import RecordTexts, is_plain
+from superagent.core.record_texts import RecordTexts
 from superagent.core.redaction import redact_text
+from superagent.core.resources import Resource
 
 Seal = Callable[[str, str, bytes], str]
 
@@ -22,17 +24,7 @@ class Recorder:
     def __init__(self, seal: Seal) -> None:
         self._seal = seal
         self._sealed: dict[Principal, str] = {}
-        self._texts = RecordTexts()
-
-    def text_of(self, ticket: Ticket, at: float, outcome: Outcome) -> bytes | None:
-        """Give the record of a call that only read and touched nothing, as text; None when it says more than most."""
-        if not is_plain(ticket, outcome):
-            return None
-        parts = self._texts.find(ticket)
-        if parts is None:
-            self._texts.learn(ticket, self.of("outcome", ticket, at, outcome))
-            return None
-        return parts.text(ticket, at, outcome)
+        self.texts = RecordTexts(lambda ticket, at, outcome: self.of("outcome", ticket, at, outcome))
 
     def of(self, kind: Kind, ticket: Ticket, at: float, outcome: Outcome | None = None) -> AuditRecord:
         """Give the record of a permitted call, before (no outcome) or after it was performed."""
@@ -67,9 +59,10 @@ class Recorder:
             kind=kind,
             at=at,
             invocation=invocation.id,
-            tenant=principal.tenant,
+            tenant=principal.recorded_in,
             who=principal.id,
             chain_of=principal.ids,
+            key=principal.key,
             channel=invocation.channel,
             operation=operation.name,
             version=operation.version,
@@ -87,28 +80,42 @@ class Recorder:
         )
 
     def refused(
-        self, invocation: Invocation, at: float, problem: Problem, input_digest: str = "", verdict: str = ""
+        self,
+        invocation: Invocation,
+        at: float,
+        problem: Problem,
+        input_digest: str = "",
+        decision: Decision | None = None,
+        resources: tuple[Resource, ...] = (),
     ) -> AuditRecord:
-        """Give the record of a call that was not permitted."""
+        """Give the record of a call that was not permitted, with what was decided on what if it came to that."""
         principal = invocation.principal
+        judged: dict[str, Any] = {}
+        if decision is not None:
+            judged = {
+                "decision": decision.verdict, "grants": decision.grants, "decision_digest": decision.digest,
+                "policy_version": decision.policy_version,
+            }  # fmt: skip
         return AuditRecord(
             kind="refused",
             at=at,
             invocation=invocation.id,
             parent=invocation.parent or invocation.batch,
-            tenant=principal.tenant,
+            tenant=principal.recorded_in,
             who=principal.id,
             chain_of=principal.ids,
+            key=principal.key,
             channel=invocation.channel,
             operation=redact_text(invocation.call.operation[:200]),  # perhaps no name at all, but whatever was sent
+            resources=tuple((one.id, one.effect.name) for one in resources),
             input_digest=input_digest,
-            decision=verdict,
             problem=problem.slug,
             changed=problem.changed,
             session=invocation.call.session,
             trace=invocation.trace,
             personal=self._personal(principal, invocation.call.reason),
             detail={"why": problem.detail} if problem.detail else {},
+            **judged,
         )
 
     def stranger(self, facts: Facts, at: float, problem: Problem, count: int = 1) -> AuditRecord:
@@ -134,7 +141,7 @@ class Recorder:
         if not (reason or principal.remote):
             return ""
         text = f"{principal.remote}\n{reason}".encode()
-        sealed = self._seal(principal.tenant, principal.id, text)
+        sealed = self._seal(principal.recorded_in, principal.id, text)
         if not reason:
             if len(self._sealed) > 4096:
                 self._sealed.clear()

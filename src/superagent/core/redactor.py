@@ -162,6 +162,11 @@ class RedactingStream:
         self._wanted = 0
         self._over = False
 
+    @property
+    def held(self) -> bytes:
+        """Give what is held back at the moment: nobody else may be shown it."""
+        return self._held
+
     def feed(self, chunk: bytes) -> bytes:
         """Give what can be shown of the data so far."""
         if not self._redactor:

@@ -6,11 +6,13 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from math import log, sqrt
 
 from superagent.core.operation import Operation
 from superagent.core.policy import Policy
 from superagent.core.principal import Principal
 from superagent.core.problems import NotFound
+from superagent.core.wording import meant, stem
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(\.[a-z][a-z0-9_]*){1,3}")
 # the command line's own words: an operation `up.x` could never be typed
@@ -37,17 +39,21 @@ _WORD = re.compile(r"[a-z0-9]+")
 
 
 class Registry:
-    """Operations by name. `version` grows with each snapshot; an invocation keeps the one it was admitted with."""
+    """Operations by name. `version` grows with each snapshot; an invocation keeps the one it was admitted with.
+
+    `tools` holds the names by which models call them, and what each means.
+    """
 
     def __init__(self, operations: Iterable[Operation], version: int = 1) -> None:
         self.version = version
         self._by_name: dict[str, Operation] = {}
-        tools: dict[str, str] = {}
+        self.tools: dict[str, str] = {}
+        tools = self.tools
         for operation in operations:
             name = operation.name
             if not _NAME.fullmatch(name) or operation.domain in RESERVED_DOMAINS:
                 raise TypeError(f"`{name}` cannot be an operation's name")
-            tool = name.replace(".", "_")
+            tool = operation.tool
             if tool in tools:
                 raise TypeError(f"`{name}` and `{tools[tool]}` would have one name for models")
             tools[tool] = name
@@ -88,18 +94,19 @@ class Registry:
         return difflib.get_close_matches(name, [one.name for one in among], n=3, cutoff=0.6)
 
     def search(self, words: str, among: Iterable[Operation], limit: int = 20) -> list[Operation]:
-        """Give the operations that fit the words best, by how rare each shared word is."""
-        wanted = {_stem(word) for word in _WORD.findall(words.lower())}
+        """Give the operations that fit the words best: by how rare each shared word is, and where it stands."""
         pool = list(among)
+        wanted = meant(words)
         if not wanted:
             return pool[:limit]
         spread = {word: sum(word in self._words[one.name] for one in pool) for word in wanted}
+        rare = {word: log(1 + len(pool) / spread[word]) * wanted[word] for word in wanted if spread[word]}
         scored: list[tuple[float, str, Operation]] = []
         for one in pool:
             weights = self._words[one.name]
-            score = sum(weights[word] / spread[word] for word in wanted if word in weights)
+            score = sum(value * weights[word] for word, value in rare.items() if word in weights)
             if score:
-                scored.append((-score, one.name, one))
+                scored.append((-score / sqrt(1 + len(weights) / 60), one.name, one))
         return [one for _, _, one in sorted(scored)[:limit]]
 
 
@@ -108,18 +115,11 @@ def _words_of(operation: Operation) -> dict[str, float]:
     weights: dict[str, float] = {}
     arguments = " ".join(name for name, _ in operation.shape.names)
     for text, weight in (
-        (operation.description, 1.0),
-        (arguments, 1.0),
-        (operation.summary, 2.0),
-        (operation.name, 4.0),
+        (operation.description, 0.6),
+        (arguments, 0.6),
+        (operation.summary, 1.2),
+        (operation.name, 2.0),
     ):
         for word in _WORD.findall(text.lower().replace("_", " ")):
-            weights[_stem(word)] = max(weight, weights.get(_stem(word), 0.0))
+            weights[stem(word)] = max(weight, weights.get(stem(word), 0.0))
     return weights
-
-
-def _stem(word: str) -> str:
-    for ending in ("ing", "es", "s"):
-        if word.endswith(ending) and len(word) - len(ending) >= 3:
-            return word[: -len(ending)]
-    return word

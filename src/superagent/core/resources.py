@@ -19,6 +19,8 @@ class Effect(IntEnum):
     CHANGE = 1
     DESTROY = 2
 
+    __hash__ = int.__hash__  # that of an enumeration is a Python function, and decisions are remembered by effects
+
 
 class Risk(IntEnum):
     """How bad it is when a call was a mistake."""
@@ -27,6 +29,8 @@ class Risk(IntEnum):
     MEDIUM = 1
     HIGH = 2
     CRITICAL = 3
+
+    __hash__ = int.__hash__
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,7 @@ _ADDRESS = re.compile(r"(?:[^@\[\]:]*(?::[^@\[\]]*)?@)?(?P<host>\[[^\]]*\]|[^:\[
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _STARRED = re.compile(r"[a-z0-9_*-]{1,63}")
 _NUMERIC = re.compile(r"[0-9]+|0x[0-9a-f]*")
-_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443, "ssh": 22}
+_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443, "ssh": 22, "postgresql": 5432, "mysql": 3306}
 
 
 def canonical(kind: str, value: str, workspace: str) -> tuple[str, str]:

@@ -32,7 +32,8 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
 
     `now` is epoch seconds, `remote` the caller's address or empty where it is not known, `second_factor_age_s` None
     when none was shown, `isolation` the level at which the call would run (0 none … 4 virtual machine), `approvals` how
-    many people approved this very call, `args` the parsed input.
+    many people approved this very call, `guarded` that its caller had read untrusted text and it destroys or sends, so
+    that a person must approve it, `args` the parsed input.
     """
 
     origin: Origin
@@ -42,6 +43,7 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     second_factor_age_s: float | None = None
     isolation: int = 0
     approvals: int = 0
+    guarded: bool = False
     args: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
 
@@ -49,15 +51,16 @@ class Rule:
     """One grant for the holder of one workspace."""
 
     __slots__ = (
-        "_args", "_effects", "_isolation", "_max_risk", "_mfa", "_networks", "_origin", "_spans", "_undoable",
-        "approvals", "constant", "demanding", "denies", "grant", "hosts", "kinds", "names", "narrow", "paths",
-        "secrets",
+        "_args", "_isolation", "_max_risk", "_mfa", "_networks", "_origin", "_spans", "_undoable", "_until",
+        "approvals", "bits", "constant", "demanding", "denies", "flat", "grant", "hosts", "id", "inside", "kinds",
+        "names", "narrow", "paths", "secrets", "timeless",
     )  # fmt: skip
 
     def __init__(self, grant: Grant, workspace: str, roots: tuple[str, ...]) -> None:
         self.grant = grant
+        self.id = grant.id
         self.denies = grant.effect == "deny"
-        self._effects = sum(1 << Effect[name] for name in set(grant.effects)) or EVERY_EFFECT
+        self.bits = sum(1 << Effect[name] for name in set(grant.effects)) or EVERY_EFFECT
         self._undoable = grant.undoable
         self._origin = frozenset(grant.origin)
         self._spans = week_spans(grant.when.hours) if grant.when.hours else ()
@@ -66,48 +69,59 @@ class Rule:
         self._max_risk = Risk[grant.max_risk] if grant.max_risk else Risk.CRITICAL
         self._isolation = ISOLATION[grant.isolation or "none"]
         self._mfa = grant.when.mfa_max_age_s
+        self._until = grant.when.until
         self.paths = tuple([one for source in grant.where.paths for one in path_patterns(source, workspace, roots)])
         self.hosts = tuple(HostPattern(host) for host in grant.where.hosts)
-        self.names, self.secrets = names_of(grant)
+        self.names, self.secrets, self.inside = names_of(grant)
         # what it names, as written: a placeholder that stands for nothing must not make a rule that covers everything
         self.kinds = frozenset(
             kind
             for kind, named in (
-                ("path", grant.where.paths), ("host", self.hosts), ("name", self.names), ("secret", self.secrets),
+                ("path", grant.where.paths), ("host", self.hosts), ("name", self.names + self.inside),
+                ("secret", self.secrets),
             )
             if named
         )  # fmt: skip
         self.approvals = grant.approvals
-        self.narrow = bool(self._origin or self._spans or self._networks or self._args)
+        self.narrow = bool(self._origin or self._spans or self._until or self._networks or self._args)
         self.demanding = bool(grant.max_risk or grant.isolation or self._mfa or self.approvals)
+        # the worlds in which its demands are met, where it has none; else only the call tells
+        self.flat = None if self.demanding else 0 if self.denies else EVERY
+        # the same at every moment, from everywhere and for every input
+        self.timeless = not (self._spans or self._until or self._networks or self._args)
         # the same for every call from one origin at one risk: nothing here looks at time, address, input or proof
         self.constant = not (
-            self._spans or self._networks or self._args or grant.isolation or self._mfa or self.approvals
+            self._spans or self._until or self._networks or self._args or grant.isolation or self._mfa or self.approvals
         )
 
     def applies(self, undoable: bool, risk: Risk) -> bool:
         """Tell whether the rule can have a say on an operation that is undoable or not and has at least this risk."""
         if self._undoable not in (None, undoable) or (not self.denies and self._max_risk < risk):
             return False
-        return not self.kinds or bool(self.paths or self.hosts or self.names or self.secrets)
+        return not self.kinds or bool(self.paths or self.hosts or self.names or self.secrets or self.inside)
 
     def concerns(self, effects: int, kinds: frozenset[str] | None) -> bool:
         """Tell whether the rule can speak of a call with one of these effects (bits) and kinds (None: any)."""
-        return bool(self._effects & effects) and not (self.kinds and kinds is not None and self.kinds.isdisjoint(kinds))
+        return bool(self.bits & effects) and not (self.kinds and kinds is not None and self.kinds.isdisjoint(kinds))
 
     def always_strikes(self, effects: int) -> bool:
         """Tell whether the rule forbids every call of an operation that it concerns."""
-        return self.denies and not (self.kinds or self.narrow or self.demanding) and not effects & ~self._effects
+        return self.denies and not (self.kinds or self.narrow or self.demanding) and not effects & ~self.bits
 
-    def matches(self, facts: Facts, effect: Effect) -> bool:
-        """Tell whether the rule speaks of a call, its resource apart; what is not known counts against the caller."""
-        if not self._effects >> effect & 1:
-            return False
-        if not self.narrow:
-            return True
+    def matches(self, facts: Facts, bit: int) -> bool:
+        """Tell whether the rule speaks of a call, its resource apart; what is not known counts against the caller.
+
+        `bit` is `1 << effect`.
+        """
+        return bool(self.bits & bit) and (not self.narrow or self.fits(facts))
+
+    def fits(self, facts: Facts) -> bool:
+        """Tell the same of origin, time, network and input alone."""
         if self._origin and facts.origin not in self._origin:
             return False
         if self._spans and not any(begin <= _minute(facts.now) < end for begin, end in self._spans):
+            return False
+        if self._until and facts.now >= self._until:
             return False
         if self._networks and not self._from_network(facts.remote):
             return False
@@ -115,8 +129,8 @@ class Rule:
 
     def met(self, facts: Facts) -> int:
         """Give the worlds in which the demands are met; a deny without demands has none that could be."""
-        if not self.demanding:
-            return 0 if self.denies else EVERY
+        if self.flat is not None:
+            return self.flat
         if facts.risk > self._max_risk or facts.isolation < self._isolation:
             return 0
         worlds = EVERY
@@ -145,41 +159,58 @@ class Rule:
         return self.denies if address is None else any(address in network for network in self._networks)
 
 
-def names_of(grant: Grant) -> tuple[tuple[Text, ...], tuple[Text, ...]]:
-    """Give the patterns that name connections, and those that name secrets.
+def names_of(grant: Grant) -> tuple[tuple[Text, ...], tuple[Text, ...], tuple[Text, ...]]:
+    """Give the patterns that name connections, those that name secrets, and those that name things in a connection.
 
     Secrets are meant only where `secret:` stands: leave to use the connection `github`, or all connections, is none to
-    use a secret of that name without one.
+    use a secret of that name without one. What holds `://` is the id of a thing, such as a table.
     """
     named = grant.where.connections
     secrets = [one.removeprefix(SECRET) for one in named if one.startswith(SECRET)]
-    return tuple(Text.of(one) for one in named if not one.startswith(SECRET)), tuple(map(Text.of, secrets))
+    inside = [one for one in named if "://" in one and not one.startswith(SECRET)]
+    names = [one for one in named if one not in inside and not one.startswith(SECRET)]
+    return tuple(map(Text.of, names)), tuple(map(Text.of, secrets)), tuple(map(Text.of, inside))
 
 
-Named = tuple[Callable[[str], bool] | None, Rule]
+def opens(inside: str) -> Text:
+    """Give the connection that leave to use a thing in it must open, from the pattern that names the thing."""
+    return Text.of(inside.partition("://")[2].partition("/")[0].replace("%2F", "/"))
+
+
+Named = tuple[Callable[[str], bool], Rule]
 
 
 class Index:
     """Rules by the places they name, so that ten thousand of them cost one look per parent folder."""
 
-    __slots__ = ("_hosts", "_names", "_paths", "_secrets", "_unnamed", "rules")
+    __slots__ = ("_hosts", "_inside", "_lengths", "_names", "_opened", "_paths", "_secrets", "_unnamed", "rules")
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self.rules = tuple(rules)
         self._unnamed = [rule for rule in self.rules if not rule.kinds]
-        self._paths: dict[str, list[Named]] = {}
+        self._paths: dict[str, tuple[list[Rule], list[Named]]] = {}
         self._hosts: dict[str, list[Named]] = {}
         self._names: dict[str, list[Named]] = {}
         self._secrets: dict[str, list[Named]] = {}
+        self._inside: list[Named] = []
+        self._opened: list[Named] = []
         for rule in self.rules:
-            for path in rule.paths:  # of a tree all is covered that its anchor is found for
-                self._paths.setdefault(path.anchor, []).append((None if path.tree else path.match, rule))
+            for path in rule.paths:
+                trees, others = self._paths.setdefault(path.anchor, ([], []))
+                if path.tree:  # all of it is covered where its anchor is found
+                    trees.append(rule)
+                else:
+                    others.append((path.match, rule))
             for host in rule.hosts:
                 self._hosts.setdefault(host.anchor, []).append((host.match, rule))
             for name in rule.names:
                 self._names.setdefault(name.pieces[0] if name.literal else "", []).append((name.match, rule))
             for name in rule.secrets:
                 self._secrets.setdefault(name.pieces[0] if name.literal else "", []).append((name.match, rule))
+            self._inside += [(one.match, rule) for one in rule.inside]
+            if not rule.denies:  # what may be used in a connection opens it; what may not does not close the rest
+                self._opened += [(opens("*".join(one.pieces)).match, rule) for one in rule.inside]
+        self._lengths = frozenset(map(len, self._paths))
 
     def naming(self, resource: Resource | None) -> list[Rule]:
         """Give the rules that cover a resource; for a call that touches nothing (None), those that name nothing.
@@ -191,27 +222,40 @@ class Index:
             return found
         kind, value = resource.kind, resource.path
         if kind == "path":
-            named, anchor = self._paths, value
-            while named:
-                if anchor in named:
-                    found += [rule for fits, rule in named[anchor] if fits is None or fits(value)]
-                if anchor == "/":
-                    break
-                anchor = anchor[: anchor.rfind("/")] or "/"
+            self._lying(value, found)
         elif kind == "host":
             named, anchor = self._hosts, value.rpartition(":")[0]
             while named:
                 if anchor in named:
-                    found += [rule for fits, rule in named[anchor] if fits is None or fits(value)]
+                    found += [rule for fits, rule in named[anchor] if fits(value)]
                 if not anchor:
                     break
                 anchor = anchor.partition(".")[2]
         else:
             named = self._secrets if kind == "secret" else self._names
-            value = value if kind in ("connection", "secret") else resource.authority
+            if kind not in ("connection", "secret"):  # a thing in a connection
+                found += [rule for fits, rule in self._inside if fits(resource.id)]
+                kind, value = ("connection" if not value else kind), resource.authority.replace("%2F", "/")
+            if kind == "connection":
+                found += [rule for fits, rule in self._opened if fits(value)]
             for anchor in (value, ""):
-                found += [rule for fits, rule in named.get(anchor, ()) if fits is None or fits(value)]
+                found += [rule for fits, rule in named.get(anchor, ()) if fits(value)]
         return found
+
+    def _lying(self, path: str, found: list[Rule]) -> None:
+        """Add the rules that cover a path: those whose anchor it is, or lies beneath."""
+        end, lengths = len(path), self._lengths
+        while True:
+            # a folder is only looked up where some anchor is just as long
+            if end in lengths and (some := self._paths.get(path[:end])) is not None:
+                trees, others = some
+                found += trees
+                for fits, rule in others:
+                    if fits(path):
+                        found.append(rule)
+            if end <= 1:
+                return
+            end = path.rfind("/", 0, end) or 1
 
 
 class _Argument:

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, NoReturn
 
 from superagent.core.problems import Fault, Malformed
 
 DEEPEST = 64
+MOST_PARTS = 50_000
+"""Lists and objects in one body: each costs a step of ours, and a mebibyte could hold half a million."""
+
+_TEXTS = re.compile(rb'"(?>[^"\\]++|\\.)*+"?', re.DOTALL)
+_NO_BRACKETS = re.compile(rb"[^\[\]{}]++")
+# escapes outside of surrogates, or a high one with the low one behind it
+_WHOLE_ESCAPES = re.compile(
+    r"(?>[^\\]++|\\[^u]|\\u(?![dD][89a-fA-F])....|\\u[dD][89abAB]..\\u[dD][c-fC-F]..)*+", re.DOTALL
+)
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
@@ -30,39 +40,33 @@ def parse(body: bytes) -> Any:
         text = body.decode("utf-8")
     except UnicodeDecodeError as bad:
         raise Malformed(f"byte {bad.start} is not UTF-8") from None
-    if _too_deep(body):
-        raise Malformed(f"the body nests deeper than {DEEPEST} levels")
+    _check_shape(body)
     try:
         value = json.loads(text, object_pairs_hook=_pairs, parse_constant=_constant)
     except json.JSONDecodeError as bad:
         raise Malformed(f"{bad.msg} at line {bad.lineno}, column {bad.colno}") from None
     except ValueError as bad:
         raise Malformed(str(bad).partition(";")[0]) from None
-    if "\\u" in text or "\\U" in text:
-        _no_lone_surrogates(value, "$")
+    if "\\u" in text and not _WHOLE_ESCAPES.fullmatch(text):
+        raise Malformed(
+            "a text has half of a surrogate pair", hint="send characters beyond U+FFFF as pairs, or as UTF-8"
+        )
     return value
 
 
-def _too_deep(body: bytes) -> bool:
-    """Tell whether brackets nest too deeply; few brackets need no look at which of them stand in texts."""
-    if body.count(b"[") + body.count(b"{") <= DEEPEST:
-        return False
-    depth, inside, skip = 0, False, False
-    for byte in body:
-        if skip:
-            skip = False
-        elif inside:
-            skip = byte == 0x5C
-            inside = byte != 0x22
-        elif byte == 0x22:
-            inside = True
-        elif byte in b"[{":
-            depth += 1
-            if depth > DEEPEST:
-                return True
-        elif byte in b"]}":
-            depth -= 1
-    return False
+def _check_shape(body: bytes) -> None:
+    """Raise `Malformed` for too many lists and objects, or too deep ones, without a step of ours per byte."""
+    if body.count(b"[") + body.count(b"{") <= DEEPEST:  # few brackets need no look at which of them stand in texts
+        return
+    brackets = _NO_BRACKETS.sub(b"", _TEXTS.sub(b"", body))
+    brackets = brackets.replace(b"{", b"[").replace(b"}", b"]")
+    parts = brackets.count(b"[")
+    for _ in range(DEEPEST):
+        brackets = brackets.replace(b"[]", b"")  # the innermost level of everything
+    if b"[" in brackets:
+        raise Malformed(f"the body nests deeper than {DEEPEST} levels")
+    if parts > MOST_PARTS:
+        raise Malformed(f"the body has more than {MOST_PARTS} lists and objects", hint="send them in several calls")
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -76,21 +80,6 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _constant(name: str) -> NoReturn:
     raise Malformed(f"`{name}` is not a JSON number")
-
-
-def _no_lone_surrogates(value: Any, path: str) -> None:
-    if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise Malformed("a text has half of a surrogate pair", errors=[Fault(path, "lone surrogate")]) from None
-    elif isinstance(value, dict):
-        for key, one in value.items():  # pyright: ignore[reportUnknownVariableType]
-            _no_lone_surrogates(key, path)
-            _no_lone_surrogates(one, f"{path}.{key}")
-    elif isinstance(value, list):
-        for at, one in enumerate(value):  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-            _no_lone_surrogates(one, f"{path}[{at}]")
 
 
 def _named(value: Any) -> str:

@@ -27,12 +27,14 @@ def marked_digest(invocation: Invocation, veil: Veil) -> str:
     The mark holds the principal: comparing the records of two callers must not tell that they gave the same value.
     """
     principal, call = invocation.principal, invocation.call
+    answers = {"": call.answers} if call.answers else {}
     about = (principal.tenant, principal.id, call.operation)
     return digest_of(
         {
             name: veil.mark((*about, name), value) if isinstance(value, Secret) else value
             for name, value in call.input.items()
         }
+        | answers
     )
 
 

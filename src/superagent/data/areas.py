@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import BigInteger, Column, Integer, MetaData, String, Table
+from sqlalchemy import BigInteger, Column, Integer, MetaData, String, Table, Text
 from sqlalchemy.schema import SchemaItem
+from sqlalchemy.types import TypeEngine
 
 TENANT = "tenant"
 NAMES = {
@@ -39,13 +40,37 @@ class Area:
         Where a column counts by itself (`autoincrement=True`), that one alone is the key. `rows_by_key` keeps short
         rows in the key itself, where the database can do so, instead of beside it.
         """
+        _fit(items)
         counted = any(isinstance(item, Column) and item.autoincrement is True for item in items)
         tenant: Column[Any] = Column(TENANT, String(64), primary_key=not counted, nullable=False)
+        _fit([tenant])
         return Table(name, self.metadata, tenant, *items, sqlite_with_rowid=not rows_by_key)
 
     def instance_table(self, name: str, *items: SchemaItem) -> Table:
         """Define a table of the whole installation, without a tenant."""
+        _fit(items)
         return Table(name, self.metadata, *items)
+
+
+def fitting(kind: TypeEngine[Any]) -> TypeEngine[Any]:
+    """Give a type that means the same in every database: texts in the order of their characters, whole eight bytes.
+
+    PostgreSQL would sort texts by the rules of a language, and gives a plain integer four bytes.
+    """
+    if isinstance(kind, Text):
+        return kind.with_variant(Text(collation="C"), "postgresql")
+    if isinstance(kind, String):
+        return kind.with_variant(String(kind.length, collation="C"), "postgresql")
+    if type(kind) is Integer and "postgresql" not in kind._variant_mapping:  # pyright: ignore[reportPrivateUsage]
+        return kind.with_variant(BigInteger(), "postgresql")
+    return kind
+
+
+def _fit(items: Iterable[SchemaItem]) -> None:
+    for item in items:
+        if isinstance(item, Column):
+            column = cast("Column[Any]", item)
+            column.type = fitting(column.type)
 
 
 def belongs_to_tenants(table: Table) -> bool:

@@ -1,176 +1,118 @@
-"""Dialect: the only place that knows which database this is; today SQLite, with PostgreSQL to come beside it."""
+"""Dialect: what differs between the databases that the platform can stand on, and the expressions that hide it."""
 
 from __future__ import annotations
 
-import os
-import sqlite3
-from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Connection, Engine, Table, create_engine, event, func
-from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool
+from sqlalchemy import ColumnElement, Connection, Engine, Table
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.dml import Insert
+from sqlalchemy.sql.expression import FunctionElement
+from sqlalchemy.types import Boolean
 
-from superagent.core.problems import Overloaded, Problem, Unavailable
+from superagent.core.problems import Problem
 
 BUSY_S = 5.0
-IMMEDIATE = "immediate"
-_RESTORE = "put a copy back with `superagent restore`, or see `superagent doctor`"
-# the primary result codes of SQLite that are states of the machine, not bugs of ours (https://www.sqlite.org/rescode.html)
-_REASONS: dict[int, tuple[str, str]] = {
-    sqlite3.SQLITE_FULL: ("the disk is full", "free space where the data folder lies, then call again"),
-    sqlite3.SQLITE_READONLY: ("the database is read-only", "give the data folder back to the user that runs this"),
-    sqlite3.SQLITE_PERM: ("the database may not be opened", "give the data folder back to the user that runs this"),
-    sqlite3.SQLITE_CANTOPEN: ("the database cannot be opened", "see whether the data folder is there and writable"),
-    sqlite3.SQLITE_IOERR: ("the disk fails under the database", "look at the system's log for faults of the disk"),
-    sqlite3.SQLITE_CORRUPT: ("the database is damaged", _RESTORE),
-    sqlite3.SQLITE_NOTADB: ("the database file is not a database", _RESTORE),
-}
+"""So long a writer waits for its turn while other processes write, before its callers hear `Overloaded`."""
+
+SQLITE = "sqlite"
+POSTGRESQL = "postgresql"
 
 
-def path_of(url: str) -> Path:
-    """Give the file of a database URL. Raises `Unavailable` for a database that this version does not speak to."""
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
-        raise Unavailable(
-            f"a database of the kind `{parsed.get_backend_name()}` is not supported yet",
-            hint="set `SUPERAGENT_DATABASE__URL` to `sqlite:///<path of a file>`, or leave it empty",
-        )
-    return Path(parsed.database)
+class Dialect(Protocol):
+    """One kind of database. Connections that write exclude one another, so a closure sees nobody else's half-way."""
+
+    engine: Engine
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Hold the lock of all starts on this database. Raises `Unavailable`."""
+        ...
+
+    def writer(self) -> Connection:
+        """Open a connection that writes."""
+        ...
+
+    def reader(self) -> Connection:
+        """Open a connection that cannot write, and that sees one moment in each transaction."""
+        ...
+
+    def begun(self, connection: Connection) -> str:
+        """Have the turn to write in the transaction that has just begun, and mark the place.
+
+        Gives the transaction's name, empty when it needs none.
+        """
+        ...
+
+    def committed(self, name: str) -> bool:
+        """Tell whether a transaction whose commit was not answered is there all the same."""
+        ...
+
+    def lost_transaction(self, connection: Connection) -> bool:
+        """Tell whether the database itself ended the transaction."""
+        ...
+
+    def keep_since(self, connection: Connection) -> None:
+        """Keep what was done since the mark, and mark this place."""
+        ...
+
+    def undo_since(self, connection: Connection) -> None:
+        """Undo what was done since the mark."""
+        ...
+
+    def schema_change(self, connection: Connection) -> AbstractContextManager[None]:
+        """Hold a transaction in which tables may be made anew."""
+        ...
+
+    def keep_copy(self, connection: Connection) -> None:
+        """Keep a copy of the whole database as it stands now, durable on return."""
+        ...
+
+    def is_gone(self, error: BaseException) -> bool:
+        """Tell whether the connection was lost, which another one may mend."""
+        ...
+
+    def problem_of(self, error: BaseException) -> Problem | None:
+        """Give the problem that a database error stands for; None when it is a fault of our own."""
+        ...
 
 
-def engine_of(path: Path) -> Engine:
-    """Give an engine whose connections are durable at each commit; it keeps none open by itself."""
-    url = URL.create("sqlite", database=str(path))
-    engine = create_engine(
-        url,
-        poolclass=NullPool,
-        connect_args={"timeout": BUSY_S, "check_same_thread": False},
-        hide_parameters=True,  # values of rows must not get into logs by way of an error
-    )
-    event.listen(engine, "connect", _configure)
-    event.listen(engine, "begin", _begin)
-    return engine
+def insert_or_ignore(table: Table, dialect: str) -> Insert:
+    """Build an insert that leaves a row alone whose key is taken; `dialect` is SQLAlchemy's name of it."""
+    if dialect == POSTGRESQL:
+        return postgresql.insert(table).on_conflict_do_nothing()
+    return sqlite.insert(table).on_conflict_do_nothing()
 
 
-def _configure(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # transactions begin where we say so, not at the driver's guess
-    for setting in (
-        "journal_mode = WAL",
-        "synchronous = FULL",  # WAL with NORMAL may lose the last commits when the power fails
-        "foreign_keys = ON",
-        "journal_size_limit = 67108864",
-        "trusted_schema = OFF",
-    ):
-        connection.execute(f"PRAGMA {setting}").close()
+class holds(FunctionElement[bool]):  # noqa: N801 - an expression, used as a function
+    """Ask for values of a column that hold a text; no pattern, which a caller could steer."""
+
+    type = Boolean()
+    inherit_cache = True
+
+    def __init__(self, column: ColumnElement[str], text: str) -> None:
+        super().__init__(column, text)
 
 
-def _begin(connection: Connection) -> None:
-    # a writer takes the lock at once: a reader that becomes a writer half-way can only be refused
-    kind = "IMMEDIATE" if connection.get_execution_options().get(IMMEDIATE) else "DEFERRED"
-    connection.exec_driver_sql(f"BEGIN {kind}")
+@compiles(holds, SQLITE)
+def _holds_in_sqlite(element: holds, compiler: SQLCompiler, **options: Any) -> str:
+    return f"instr({compiler.process(element.clauses, **options)}) > 0"
 
 
-def writer(engine: Engine) -> Connection:
-    """Open a connection that writes."""
-    return engine.connect().execution_options(**{IMMEDIATE: True})
+@compiles(holds, POSTGRESQL)
+def _holds_in_postgresql(element: holds, compiler: SQLCompiler, **options: Any) -> str:
+    return f"strpos({compiler.process(element.clauses, **options)}) > 0"
 
 
-def reader(engine: Engine) -> Connection:
-    """Open a connection that cannot write."""
-    connection = engine.connect()
-    connection.exec_driver_sql("PRAGMA query_only = ON")
-    connection.rollback()
-    return connection
-
-
-def lost_transaction(connection: Connection) -> bool:
-    """Tell whether the database itself ended the transaction; SQLite does so on a full disk and other faults."""
-    return not _raw(connection).in_transaction
-
-
-def savepoint(connection: Connection) -> None:
-    """Mark a place in the transaction; straight to the driver, for it is 40 times as quick as by way of the engine."""
-    _raw(connection).execute("SAVEPOINT one").close()
-
-
-def keep_since(connection: Connection) -> None:
-    """Keep what was done since the mark."""
-    _raw(connection).execute("RELEASE SAVEPOINT one").close()
-
-
-def undo_since(connection: Connection) -> None:
-    """Undo what was done since the mark."""
-    _raw(connection).execute("ROLLBACK TO SAVEPOINT one").close()
-    keep_since(connection)
-
-
-def prepare(path: Path) -> None:
-    """Make the database file private before anything is in it. Raises `Unavailable`."""
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
-    except OSError as error:
-        raise Unavailable(
-            f"the database cannot be opened: {error.strerror}", hint="see whether the data folder is there and writable"
-        ) from error
-
-
-def copy(connection: Connection, target: Path) -> None:
-    """Copy the whole database as it stands now into a new private file, durable on return."""
-    prepare(target)
-    made = sqlite3.connect(target)
-    try:
-        made.execute("PRAGMA synchronous = FULL").close()
-        _raw(connection).backup(made)
-    finally:
-        made.close()
-
-
-@contextmanager
-def schema_change(connection: Connection) -> Generator[None]:
-    """Hold a transaction in which tables may be made anew; references are checked at its end instead of on the way."""
-    _raw(connection).execute("PRAGMA foreign_keys = OFF").close()  # it has no effect in a transaction
-    with connection.begin():
-        yield
-        broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchone()
-        if broken is not None:
-            raise Unavailable(f"a migration would leave rows of `{broken[0]}` without what they refer to")
-
-
-def insert_or_ignore(table: Table) -> Insert:
-    """Build an insert that leaves a row alone whose key is taken."""
-    return insert(table).on_conflict_do_nothing()
-
-
-def holds(column: ColumnElement[str], text: str) -> ColumnElement[bool]:
-    """Ask for values that hold a text; no pattern, which a caller could steer."""
-    return func.instr(column, text) > 0
-
-
-def is_busy(error: BaseException) -> bool:
-    """Tell whether another process held the database for too long."""
-    return isinstance(error, DBAPIError) and _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-
-
-def problem_of(error: BaseException) -> Problem | None:
-    """Give the problem that a database error stands for; None when it is a fault of our own."""
-    if not isinstance(error, DBAPIError):
-        return None
-    if is_busy(error):
-        return Overloaded("other processes keep the database busy", hint="call again", retry_after_s=1.0)
-    reason = _REASONS.get(_code(error))
-    return Unavailable(reason[0], hint=reason[1]) if reason else None
-
-
-def _code(error: DBAPIError) -> int:
-    # the low byte is the primary code; the rest says more than anybody here needs
-    return int(getattr(error.orig, "sqlite_errorcode", 0)) & 0xFF
-
-
-def _raw(connection: Connection) -> Any:
+def raw(connection: Connection) -> Any:
+    """Give the driver's own connection."""
     return connection.connection.dbapi_connection
+
+
+def free_name(folder: Path, name: str) -> Path:
+    """Give a path that is not taken, for the next copy of a database: `<name>.before-<number>`."""
+    numbers = [int(one.name.rpartition("-")[2]) for one in folder.glob(f"{name}.before-*")]
+    return folder / f"{name}.before-{max(numbers, default=0) + 1}"

@@ -2,39 +2,52 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, inspect
+from sqlalchemy import Column, Connection, MetaData, String, Table, event, inspect
 
 from superagent.core.problems import Unavailable
-from superagent.data.areas import Area, heads_of
-from superagent.data.dialect import copy, prepare, schema_change, writer
+from superagent.data.areas import Area, fitting, heads_of
+from superagent.data.dialect import Dialect
 
 # the table that Alembic keeps; named here so that a start can read it without loading Alembic
 VERSIONS = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
 
 
-def migrate(engine: Engine, path: Path, areas: Sequence[Area]) -> None:
-    """Make the tables, or bring them up to date; a database that already fits costs one query.
+MOVED = Table("moved", MetaData(), Column("place", String(200), primary_key=True))
+"""Says in a database that was left where everything went; a login never stands in it."""
+
+
+def migrate(dialect: Dialect, areas: Sequence[Area]) -> None:
+    """Make the tables, or bring them up to date; a database that already fits costs a query or two.
 
     A fresh database is made from the definitions, which a test holds equal to what the migrations make. Before a
-    migration the whole database is copied to `<name>.before-<number>`. Raises `Unavailable` when the database is newer
-    than the code.
+    migration a copy of the whole database is kept. Raises `Unavailable` when the database is newer than the code, or
+    was left for another one.
     """
-    prepare(path)
-    with _alone(path), writer(engine) as connection:
+    with dialect.alone(), dialect.writer() as connection:
         with connection.begin():
+            dialect.begun(connection)
             stored = _stored(connection)
             if stored is None:
                 _create(connection, areas)
                 return
+            _refuse_moved(connection)
         if not heads_of(areas) <= stored:
-            copy(connection, _free_name(path))
-            _upgrade(connection, areas, stored)
+            dialect.keep_copy(connection)
+            _upgrade(dialect, connection, areas, stored)
+
+
+def _refuse_moved(connection: Connection) -> None:
+    if inspect(connection).has_table(MOVED.name):
+        place = connection.execute(MOVED.select()).scalar_one()
+        raise Unavailable(
+            f"this installation was moved to the database {place}",
+            hint="set `SUPERAGENT_DATABASE__URL` to it, or `database.url` in superagent.toml",
+        )
 
 
 def _stored(connection: Connection) -> frozenset[str] | None:
@@ -51,7 +64,7 @@ def _create(connection: Connection, areas: Sequence[Area]) -> None:
     connection.execute(VERSIONS.insert(), [{"version_num": head} for head in sorted(heads_of(areas))])
 
 
-def _upgrade(connection: Connection, areas: Sequence[Area], stored: frozenset[str]) -> None:
+def _upgrade(dialect: Dialect, connection: Connection, areas: Sequence[Area], stored: frozenset[str]) -> None:
     """Run every migration that is still to do, all in one transaction."""
     # loading Alembic takes longer than a whole cold start may
     from alembic.migration import MigrationContext
@@ -68,23 +81,21 @@ def _upgrade(connection: Connection, areas: Sequence[Area], stored: frozenset[st
             hint="install that version again, or `superagent restore` a copy from before it",
         )
     steps = script._upgrade_revs(tuple(heads_of(areas)), tuple(stored & known))  # pyright: ignore[reportPrivateUsage, reportArgumentType]
-    with schema_change(connection):
+    with dialect.schema_change(connection):
         context = MigrationContext.configure(connection, opts={"fn": lambda *_: steps})  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
-        with Operations.context(context):
+        with Operations.context(context), _fitting_types():
             context.run_migrations()
 
 
 @contextmanager
-def _alone(path: Path) -> Generator[None]:
-    """Hold the lock of all starts on this database."""
-    descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+def _fitting_types() -> Generator[None]:
+    """Give every column that a migration makes the type that the definitions give it, see `areas.fitting`."""
+
+    def fit(column: Column[Any], _table: object) -> None:
+        column.type = fitting(column.type)
+
+    event.listen(Column, "before_parent_attach", fit)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(descriptor)
-
-
-def _free_name(path: Path) -> Path:
-    numbers = [int(one.name.rpartition("-")[2]) for one in path.parent.glob(f"{path.name}.before-*")]
-    return path.with_name(f"{path.name}.before-{max(numbers, default=0) + 1}")
+        event.remove(Column, "before_parent_attach", fit)

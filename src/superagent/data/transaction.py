@@ -66,14 +66,15 @@ class _Statements(ABC):
 
     def insert_new(self, table: Table, /, **values: Any) -> bool:
         """Add a row unless its key is taken; False when it was."""
-        made = self._connection.execute(insert_or_ignore(table), self._owned(table, values))
+        statement = insert_or_ignore(table, self._connection.dialect.name).execution_options(preserve_rowcount=True)
+        made = self._connection.execute(statement, self._owned(table, values))
         return made.rowcount == 1
 
     def insert_many(self, table: Table, rows: Sequence[Mapping[str, Any]], /) -> None:
         """Add rows with the same columns; those whose key is taken stay as they are."""
         if rows:
             ready = [self._owned(table, dict(row)) for row in rows]
-            self._connection.execute(insert_or_ignore(table), ready)
+            self._connection.execute(insert_or_ignore(table, self._connection.dialect.name), ready)
 
     def update(self, table: Table, /, *where: Where, **values: Any) -> int:
         """Change rows and give how many; a value may be an expression of columns."""

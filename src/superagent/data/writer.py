@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, RootTransaction
 
-from superagent.core.problems import Overloaded, Unavailable
-from superagent.data.dialect import keep_since, lost_transaction, problem_of, savepoint, undo_since
+from superagent.core.problems import Changed, Overloaded, Unavailable
+from superagent.data.dialect import Dialect
 
 MOST_WAITING = 10_000
 MOST_AT_ONCE = 256
@@ -32,8 +32,8 @@ class Job:
 class Writer:
     """Run closures in transactions, many in one commit, each alone in its failure."""
 
-    def __init__(self, connect: Callable[[], Connection]) -> None:
-        self._connect = connect
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._waiting = 0
@@ -93,32 +93,62 @@ class Writer:
 
     def _batch(self, connection: Connection | None, jobs: list[Job]) -> Connection | None:
         """Run jobs in one transaction and give the connection for the next; None when this one is no longer sound."""
+        name = ""
         try:
-            connection = connection or self._connect()
-            with connection.begin():
+            connection, transaction, name = self._begin(connection)
+            with transaction:
                 for job in jobs:
                     if not job.dropped:
-                        self._one(connection, job)
+                        self._one(connection, job, last=job is jobs[-1])
         except Exception as fault:
-            for job in jobs:  # nothing of the whole batch is there; each hears why, in an exception of its own
-                job.fault = job.fault or problem_of(fault) or Unavailable("the database does not answer")
-            if connection is not None:
-                connection.invalidate()
-                connection.close()
+            self._fail(jobs, fault, name)
+            _drop(connection)
             return None
         return connection
 
-    def _one(self, connection: Connection, job: Job) -> None:
-        savepoint(connection)
+    def _begin(self, connection: Connection | None) -> tuple[Connection, RootTransaction, str]:
+        """Have the turn to write; on a fresh connection when the one at hand was lost while nobody needed it."""
+        if connection is not None:
+            transaction = connection.begin()
+            try:
+                return connection, transaction, self._dialect.begun(connection)
+            except Exception as fault:
+                if not self._dialect.is_gone(fault):
+                    raise
+                _drop(connection)
+        connection = self._dialect.writer()
+        try:
+            transaction = connection.begin()
+            return connection, transaction, self._dialect.begun(connection)
+        except BaseException:
+            _drop(connection)
+            raise
+
+    def _fail(self, jobs: list[Job], fault: Exception, name: str) -> None:
+        """Say to each, in an exception of its own, why nothing of the whole batch is there, or that it is."""
+        changed: Changed = "nothing"
+        if name and self._dialect.is_gone(fault):
+            try:
+                if self._dialect.committed(name):
+                    return
+            except Exception:
+                changed = "unknown"
+        for job in jobs:
+            problem = self._dialect.problem_of(fault) or Unavailable("the database does not answer")
+            problem.changed = changed
+            job.fault = job.fault or problem
+
+    def _one(self, connection: Connection, job: Job, last: bool) -> None:
         try:
             job.result = job.work(connection)
         except Exception as fault:
-            job.fault = problem_of(fault) or fault
-            if lost_transaction(connection):
+            job.fault = self._dialect.problem_of(fault) or fault
+            if self._dialect.lost_transaction(connection):
                 raise
-            undo_since(connection)
+            self._dialect.undo_since(connection)
         else:
-            keep_since(connection)
+            if not last:
+                self._dialect.keep_since(connection)
 
     # ---- back on the loop
 
@@ -129,3 +159,10 @@ class Writer:
                 job.waiter.set_exception(job.fault)
             else:
                 job.waiter.set_result(job.result)
+
+
+def _drop(connection: Connection | None) -> None:
+    """Close a connection that may be in any state."""
+    if connection is not None and not connection.closed:
+        connection.invalidate()
+        connection.close()

@@ -1,4 +1,4 @@
-"""A batch of audit lines: what goes to the disk together, and who waits until it is there."""
+"""A batch of audit records: what goes to the disk together, and who waits until it is there."""
 
 from __future__ import annotations
 
@@ -8,29 +8,37 @@ from collections.abc import Iterable
 
 from superagent.core.audit import AuditRecord, decode_record
 from superagent.core.problems import AuditUnavailable
-from superagent.runtime.audit_chain import Mark
 
 Waiter = asyncio.Future[None]
 
 
-class Batch:
-    """Lines that go to the disk together, and what becomes true when they are there."""
+Mark = tuple[int, str, bool]
+"""Which record of a batch, its invocation, and whether it is an intent (else the outcome of one)."""
 
-    __slots__ = ("bytes", "done", "headers", "lines", "marks", "waiters")
+
+class Batch:
+    """Records that go to the disk together, and what becomes true when they are there."""
+
+    __slots__ = ("bodies", "bytes", "done", "marks", "waiters")
 
     def __init__(self) -> None:
-        self.lines: list[bytes] = []
+        self.bodies: list[bytes] = []
         self.bytes = 0
-        self.done = 0  # so many of the lines are on the disk
-        self.headers: list[int] = []  # which lines begin a segment
+        self.done = 0  # so many of them are on the disk
         self.marks: list[Mark] = []
-        self.waiters: list[tuple[int, Waiter, AuditRecord | None]] = []  # who waits for which line
+        self.waiters: list[tuple[int, Waiter, AuditRecord | None]] = []  # who waits for which of them
+
+    def add(self, body: bytes) -> int:
+        """Take a record's JSON text; gives which of the batch it is."""
+        self.bodies.append(body)
+        self.bytes += len(body)
+        return len(self.bodies) - 1
 
     def lost(self) -> list[AuditRecord]:
         """Give the records that did not get to the disk and that nobody waits for."""
-        skip = {index for index, _, record in self.waiters if record}.union(self.headers)
-        kept = (line for index, line in enumerate(self.lines) if index >= self.done and index not in skip)
-        return [decode_record(line[:-66]) for line in kept]
+        skip = {index for index, _, record in self.waiters if record}
+        kept = (body for index, body in enumerate(self.bodies) if index >= self.done and index not in skip)
+        return [decode_record(body) for body in kept]
 
 
 def release(waiters: Iterable[Waiter], why: str = "") -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from time import monotonic
 
@@ -12,9 +13,6 @@ from superagent.runtime import audit_segment as files
 from superagent.runtime.audit_recovery import dead_chains, unknown
 from superagent.runtime.audit_segment import Segment
 from superagent.runtime.checkpoints import Checkpoints, Head
-
-Mark = tuple[int, str, bool]
-"""Number of a line, its invocation, and whether it is an intent (else an outcome)."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
@@ -32,6 +30,7 @@ class ChainOnDisk:
         clock: Callable[[], float],
         checkpoints: Checkpoints,
         checkpoint_s: float,
+        segment_bytes: int,
         reserve_bytes: int,
     ) -> None:
         self.name = "-".join(names)
@@ -40,13 +39,15 @@ class ChainOnDisk:
         self.at = Chain()
         self.open: dict[str, int] = {}  # intents on the disk without an outcome there, oldest first
         self.unsigned = 0
-        self.sign_at = 0.0  # monotonic
+        self.sign_at = 0.0  # monotonic, as is the next
+        self._signed_at = 0.0
         self._directory = directory
         self._folder = directory / self.name
         self._names = names
         self._clock = clock
         self._checkpoints = checkpoints
         self._checkpoint_s = checkpoint_s
+        self._segment_bytes = segment_bytes
         self._reserve_bytes = reserve_bytes
         self._told = False
 
@@ -77,32 +78,48 @@ class ChainOnDisk:
         )
         return line.append(encode_any(head))
 
-    def append(self, lines: Sequence[bytes]) -> None:
-        """Bring lines to the disk that go on from `at`."""
-        if lines:
-            self._segment.append(b"".join(lines))
-            self._moved(Chain(self.at.seq + len(lines), bytes.fromhex(lines[-1][-65:-1].decode())))
+    def append(self, bodies: Sequence[bytes], begin: int = 0) -> int:
+        """Bring records to the disk, from one of them on to as many as the segment has room for; gives where it ended.
 
-    def rotate(self) -> None:
-        """Begin the next segment; the next line must be its header."""
-        segment = Segment.create(self._folder, self.at.seq + 1)
-        self._segment.close()
-        self._segment = segment
+        A segment that is full is followed by the next; the last record brought has the number `at.seq`.
+        """
+        if begin >= len(bodies):
+            return begin
+        line, lines = Chain(self.at.seq, self.at.head), list[bytes]()
+        if self._segment.size >= self._segment_bytes:
+            segment = Segment.create(self._folder, line.seq + 1)
+            self._segment.close()
+            self._segment = segment
+            lines.append(self.header(line))
+        room, end = self._segment_bytes - self._segment.size, begin
+        for text in line.lines(islice(bodies, begin, None)):
+            lines.append(text)
+            end += 1
+            room -= len(text)
+            if room <= 0:
+                break
+        self._segment.append(b"".join(lines))
+        self._moved(line)
+        return end
 
-    def settle(self, marks: Iterable[Mark]) -> None:
-        """Take in which of the lines that are on the disk now opened and ended an intent."""
-        for seq, invocation, opens in marks:
-            if seq > self.at.seq:
-                return
-            if opens:
-                self.open[invocation] = seq
-            else:
-                self.open.pop(invocation, None)
+    def settle(self, seq: int, invocation: str, *, opens: bool) -> None:
+        """Take in that the line of this number, which is on the disk now, opened or ended an intent."""
+        if opens:
+            self.open[invocation] = seq
+        else:
+            self.open.pop(invocation, None)
+
+    def is_due(self, records: int, least_s: float) -> bool:
+        """Tell whether a checkpoint is due: by its time, or after so many records, if the last was so long ago."""
+        if not self.unsigned:
+            return False
+        now = monotonic()
+        return now >= self.sign_at or (self.unsigned >= records and now >= self._signed_at + least_s)
 
     def sign(self, durable: bool = False) -> None:
         """Write a checkpoint of this chain."""
         self._checkpoints.write([self._head()], self._clock(), durable)
-        self.unsigned = 0
+        self.unsigned, self._signed_at = 0, monotonic()
 
     def mend(self, why: str) -> None:
         """Make the chain fit to be written again after an error; raises `OSError` while the disk is not right.
@@ -123,13 +140,12 @@ class ChainOnDisk:
 
     def mended(self, owed: Sequence[AuditRecord]) -> None:
         """Write what is owed since the error, and that it is over."""
-        first = self.at.seq + 1
-        self._write([*owed, AuditRecord(kind="event", at=self._clock(), tenant="system", operation="audit.recovered")])
-        self.settle(
-            (seq, one.invocation, one.kind == "intent")
-            for seq, one in enumerate(owed, first)
-            if one.kind in ("intent", "outcome")
+        numbers = self._write(
+            [*owed, AuditRecord(kind="event", at=self._clock(), tenant="system", operation="audit.recovered")]
         )
+        for seq, one in zip(numbers, owed, strict=False):
+            if one.kind in ("intent", "outcome"):
+                self.settle(seq, one.invocation, opens=one.kind == "intent")
         self._told = False
 
     def end(self) -> None:
@@ -163,9 +179,13 @@ class ChainOnDisk:
         self._moved(line)
         return segment
 
-    def _write(self, records: Iterable[AuditRecord]) -> None:
-        line = Chain(self.at.seq, self.at.head)
-        self.append([line.append(encode(one)) for one in records])
+    def _write(self, records: Iterable[AuditRecord]) -> list[int]:
+        """Bring all of these records to the disk; gives their numbers."""
+        bodies, numbers = [encode(one) for one in records], list[int]()
+        while len(numbers) < len(bodies):
+            count = self.append(bodies, len(numbers)) - len(numbers)
+            numbers += range(self.at.seq - count + 1, self.at.seq + 1)
+        return numbers
 
     def _moved(self, at: Chain) -> None:
         if not self.unsigned:

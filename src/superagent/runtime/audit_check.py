@@ -131,7 +131,7 @@ class _Check:
                 said = _parsed(note)
                 if said is None or not signed_by(note, verifiers):
                     what = "not signed by a key of this log" if said else "not readable"
-                    self.fault("checkpoint-forged", "", path.name, said.number if said else number + 1, what)
+                    self.fault("checkpoint-forged", "", path.name, number + 1, what)
                     number, prev, sure = number + 1, note_hash(note), False
                     continue
                 if said.number != number + 1:

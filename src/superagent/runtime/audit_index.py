@@ -130,6 +130,11 @@ class AuditIndex:
                 return found
             number = some[-1].number + some[-1].lines - 1
 
+    async def count(self, tenant: str) -> int:
+        """Give how many records of a tenant there are."""
+        await self._catch_up()
+        return await self._database.read(tenant, lambda tx: tx.sum(BLOCKS, BLOCKS.c.records))
+
     async def newest(self, tenant: str) -> int:
         """Give the number of a tenant's newest record, 0 for none; what comes after it happens from now on."""
         await self._catch_up()

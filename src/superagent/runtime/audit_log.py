@@ -1,7 +1,8 @@
 """The audit log: records become lines of this process's own chain, many with one disk write, or nothing is done.
 
-`note` and `durable` number and hash a record at once; a writer thread brings what has gathered to the disk with one
-fdatasync (group commit), while the next batch gathers. When the disk fails, or does not answer, the log refuses.
+`note` and `durable` take records in the order in which they come; a writer thread numbers and hashes what has gathered
+and brings it to the disk with one fdatasync (group commit), while the next batch gathers. When the disk fails, or does
+not answer, the log refuses.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from time import monotonic
 
 import msgspec
 
-from superagent.core.audit import AuditRecord, Chain, clean, encode
+from superagent.core.audit import AuditRecord, clean, encode
 from superagent.core.problems import AuditUnavailable
 from superagent.runtime.audit_batch import Batch, Waiter, release
 from superagent.runtime.audit_chain import ChainOnDisk
@@ -30,16 +31,21 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class AuditLimits:
-    """What bounds the log. `linger_s` is how long a batch that nobody waits for may gather: the stated loss window."""
+    """What bounds the log. `linger_s` is how long a batch that nobody waits for may gather: the stated loss window.
+
+    A checkpoint is due `checkpoint_s` after the first record without one, or after `checkpoint_records`; the latter not
+    more often than each `checkpoint_least_s`.
+    """
 
     segment_bytes: int = 32 * 1024 * 1024
     buffer_records: int = 65_536
     buffer_bytes: int = 32 * 1024 * 1024
     reserve_bytes: int = 1024 * 1024
     stuck_s: float = 5.0
-    linger_s: float = 0.02
+    linger_s: float = 0.05
     checkpoint_s: float = 10.0
     checkpoint_records: int = 1000
+    checkpoint_least_s: float = 1.0
     retry_s: float = 1.0
 
 
@@ -65,12 +71,16 @@ class AuditLog:
         self._clock = clock
         self._checkpoints = Checkpoints(private_folder(directory) / "checkpoints", signer, anchor)
         self._disk = ChainOnDisk(
-            directory, (node, worker, epoch), clock, self._checkpoints, limits.checkpoint_s, limits.reserve_bytes
+            directory,
+            (node, worker, epoch),
+            clock,
+            self._checkpoints,
+            limits.checkpoint_s,
+            limits.segment_bytes,
+            limits.reserve_bytes,
         )
         self._lock = threading.Lock()  # guards all that follows
-        self._line = Chain()  # where the gathering batch ends
-        self._batch, self._flying = Batch(), Batch()
-        self._room = limits.segment_bytes
+        self._batch, self._flying = Batch(), Batch()  # what gathers, and what is on its way to the disk
         self._owed: list[AuditRecord] = []
         self._announced: set[str] = set()  # invocations whose intent was taken and whose outcome was not yet
         self._down: str | None = "it was not started"
@@ -97,7 +107,7 @@ class AuditLog:
         with self._lock:
             if self._refuses():
                 raise AuditUnavailable(f"the audit log takes no records: {self.trouble or 'its buffer is full'}")
-            self._line_of(text)
+            self._batch.add(text)
         if not self._awake:
             self._awake = True
             self._wake.set()
@@ -115,9 +125,7 @@ class AuditLog:
             self._add(record, body)
             if self._down is not None:
                 raise AuditUnavailable(f"the audit log cannot take the record yet: {self._down}")
-            # the header of a new segment may have come behind it
-            index = len(self._batch.lines) - 1 - (self._batch.headers[-1:] == [len(self._batch.lines) - 1])
-            self._batch.waiters.append((index, waiter, record))
+            self._batch.waiters.append((len(self._batch.bodies) - 1, waiter, record))
         self._urgent.set()
         if not self._awake:
             self._awake = True
@@ -135,10 +143,10 @@ class AuditLog:
         """Return when all that was taken until now is on the disk, or when it cannot be within `stuck_s`."""
         waiter: Waiter = asyncio.get_running_loop().create_future()
         with self._lock:
-            batch = self._batch if self._batch.lines else self._flying
-            if self._down is not None or not batch.lines or (batch is self._flying and self._busy_since is None):
+            batch = self._batch if self._batch.bodies else self._flying
+            if self._down is not None or not batch.bodies or (batch is self._flying and self._busy_since is None):
                 return
-            batch.waiters.append((len(batch.lines) - 1, waiter, None))
+            batch.waiters.append((len(batch.bodies) - 1, waiter, None))
             self._urgent.set()
         with contextlib.suppress(AuditUnavailable, TimeoutError):
             await asyncio.wait_for(waiter, self._limits.stuck_s)
@@ -175,7 +183,6 @@ class AuditLog:
             self._unfinished = self._disk.begin()
         except OSError as error:
             raise AuditUnavailable(f"the audit log cannot be started: {error}") from error
-        self._line = Chain(self._disk.at.seq, self._disk.at.head)
         self._down = None
         self._thread.start()
 
@@ -206,7 +213,7 @@ class AuditLog:
             self._down is not None
             or self._stuck
             or self._closing
-            or len(batch.lines) >= limits.buffer_records
+            or len(batch.bodies) >= limits.buffer_records
             or batch.bytes >= limits.buffer_bytes
         )
 
@@ -221,26 +228,13 @@ class AuditLog:
         self._append(record, body)
 
     def _append(self, record: AuditRecord, body: bytes) -> None:
-        seq = self._line_of(body)
+        at = self._batch.add(body)
         if record.kind == "intent":
             self._announced.add(record.invocation)
-            self._batch.marks.append((seq, record.invocation, True))
+            self._batch.marks.append((at, record.invocation, True))
         elif record.kind == "outcome" and record.invocation in self._announced:
             self._announced.discard(record.invocation)
-            self._batch.marks.append((seq, record.invocation, False))
-
-    def _line_of(self, body: bytes) -> int:
-        """Make the next line of the gathering batch, and the header of a new segment behind it where it is time."""
-        batch, line = self._batch, self._line.append(body)
-        seq = self._line.seq
-        batch.lines.append(line)
-        batch.bytes += len(line)
-        self._room -= len(line)
-        if self._room <= 0:
-            self._room = self._limits.segment_bytes
-            batch.headers.append(len(batch.lines))
-            batch.lines.append(self._disk.header(self._line))
-        return seq
+            self._batch.marks.append((at, record.invocation, False))
 
     def _take_back(self, intent: AuditRecord, status: str, problem: str) -> None:
         """Say behind an intent, whether or not it gets to the disk, that it was not followed."""
@@ -298,40 +292,45 @@ class AuditLog:
 
     def _rest(self) -> None:
         """Wait until there is something to do."""
+        # while records come, this thread looks by itself: each wake-up of it is a struggle with the event loop's thread
+        # for the interpreter, and costs more than the records of the time
         if self._down is not None:
             self._urgent.wait(self._limits.retry_s)
+        elif self._awake:
+            self._urgent.wait(self._limits.linger_s)
         elif self._wake.wait(max(0.0, self._disk.sign_at - monotonic()) if self._disk.unsigned else None):
             self._urgent.wait(self._limits.linger_s)  # nobody waits yet: let more gather
 
     def _take(self) -> Batch:
         with self._lock:
             self._flying, self._batch = self._batch, Batch()
-            self._awake = False
-            self._wake.clear()
             self._urgent.clear()
+            if not self._flying.bodies:
+                self._awake = False
+                self._wake.clear()
             self._busy_since = monotonic()
             return self._flying
 
     def _write(self, batch: Batch) -> None:
         try:
-            for header in batch.headers:
-                self._bring(batch, header)
-                self._disk.rotate()
-            self._bring(batch, len(batch.lines))
-            self._disk.settle(batch.marks)
+            while batch.done < len(batch.bodies):
+                self._bring(batch)
             with self._lock:
                 waiters, batch.waiters = batch.waiters, []
                 self._busy_since, self._stuck = None, False
             release([waiter for _, waiter, _ in waiters])
-            disk = self._disk
-            if disk.unsigned >= self._limits.checkpoint_records or (disk.unsigned and monotonic() >= disk.sign_at):
-                disk.sign()
+            if self._disk.is_due(self._limits.checkpoint_records, self._limits.checkpoint_least_s):
+                self._disk.sign()
         except OSError as error:
-            self._disk.settle(batch.marks)
             self._fall(error.strerror or str(error))
 
-    def _bring(self, batch: Batch, end: int) -> None:
-        self._disk.append(batch.lines[batch.done : end])
+    def _bring(self, batch: Batch) -> None:
+        """Bring a batch to the disk, or as much of it as one segment takes."""
+        begin, end = batch.done, self._disk.append(batch.bodies, batch.done)
+        first = self._disk.at.seq - (end - begin) + 1
+        for at, invocation, opens in batch.marks:
+            if begin <= at < end:
+                self._disk.settle(first + at - begin, invocation, opens=opens)
         batch.done = end
 
     def _fall(self, why: str) -> None:
@@ -364,8 +363,6 @@ class AuditLog:
             self._down = error.strerror or str(error)
             return
         with self._lock:
-            self._line = Chain(self._disk.at.seq, self._disk.at.head)
-            self._room = self._limits.segment_bytes
             self._down = None
             late, self._owed = self._owed[len(owed) :], []
             for record in late:

@@ -68,6 +68,7 @@ def _line_around(block: bytes, at: int) -> str:
 
 def _options() -> Any:
     options: Any = re2.Options()
+    options.max_mem = 2 * 1024 * 1024  # the library keeps the last 128 patterns with what they grew
     options.log_errors = False  # the caller is told; RE2 would write to stderr as well
     return options
 

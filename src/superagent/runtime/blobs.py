@@ -29,7 +29,7 @@ MOST_HANDLES = 50_000
 _GRACE_S = 3600.0
 _LESS = "drop some with `result.delete`, or wait: they are kept for 24 hours; the owner can raise `limits.agent_share`"
 _KINDS = {"blob": "blob_", "result": "res_"}
-AREA = Area("blobs", "blobs_0002", Path(__file__).parent / "migrations" / "versions")
+AREA = Area("blobs", "blobs_0003", Path(__file__).parent / "migrations" / "versions")
 HANDLES = AREA.table(
     "blobs_handles",
     Column("handle", String(64), primary_key=True),
@@ -37,8 +37,9 @@ HANDLES = AREA.table(
     Column("size", BigInteger, nullable=False),
     Column("sha256", String(64), nullable=False),
     Column("until", Double, nullable=False),
+    Column("account", String(255), nullable=False, server_default=""),  # against whose share it counts
     Index(None, "until"),
-    Index(None, "tenant", "principal", "size"),
+    Index(None, "tenant", "account", "size"),
 )
 
 
@@ -46,7 +47,8 @@ class FileBlobs:
     """Fill the port `Blobs` with files in one folder and a row for each.
 
     `most_bytes` is the most that one may have, `quota_bytes` the most that a tenant may have at a time. `share` is the
-    part of it that somebody who acts for somebody else may have, in at most `most_handles` pieces.
+    part of it that somebody who acts for somebody else may have, in at most `most_handles` pieces. `reserve` raises
+    `Unavailable` when so many more bytes would leave the disk less than it must have free.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class FileBlobs:
         quota_bytes: int = QUOTA_BYTES,
         share: float = SHARE,
         most_handles: int = MOST_HANDLES,
+        reserve: Callable[[int], object] = lambda needed: None,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -66,25 +69,35 @@ class FileBlobs:
         self._quota = quota_bytes
         self._share = int(quota_bytes * share)
         self._most_handles = most_handles
+        self._reserve = reserve
 
     async def put(
-        self, tenant: str, principal: str, chunks: AsyncIterator[bytes], *, what: str = "blob", shares: bool = False
+        self,
+        tenant: str,
+        principal: str,
+        chunks: AsyncIterator[bytes],
+        *,
+        what: str = "blob",
+        shares: bool = False,
+        account: str = "",
     ) -> str:
-        """Store bytes and give their handle, durable on return; `shares` says that only a share is the principal's.
+        """Store bytes and give their handle, durable on return; `shares` says that only a share is the account's.
 
-        Raises `TooLarge` over the size, the quota or the share, `Unavailable` when the disk cannot take it; nothing is
-        left then.
+        Without `account` they count as the principal's. Raises `TooLarge` over the size, the quota or the share,
+        `Unavailable` when the disk cannot take it; nothing is left then.
         """
+        account = account or principal
         handle = _KINDS[what] + secrets.token_urlsafe(24)
-        room, whose = await self._database.read(tenant, lambda tx: self._room(tx, principal, shares))
+        room, whose = await self._database.read(tenant, lambda tx: self._room(tx, account, shares))
         path = self._folder / handle
         try:
             size, digest = await self._write(path, chunks, room, whose)
             until = self._clock.now() + KEEP_S
             row = {"handle": handle, "principal": principal, "size": size, "sha256": digest, "until": until}
+            row["account"] = account
 
             def add(tx: Transaction) -> None:
-                _within(size, *self._room(tx, principal, shares))
+                _within(size, *self._room(tx, account, shares))
                 tx.insert(HANDLES, **row)
 
             await self._database.write(tenant, add)
@@ -94,12 +107,12 @@ class FileBlobs:
             raise
         return handle
 
-    def _room(self, tx: Transaction, principal: str, shares: bool) -> tuple[int, str]:
+    def _room(self, tx: Transaction, account: str, shares: bool) -> tuple[int, str]:
         """Give how many more bytes there may be, and by whose measure. Raises `TooLarge` for too many handles."""
         in_all = self._quota - tx.sum(HANDLES, HANDLES.c.size)
         if not shares:
             return in_all, "this tenant may have at a time"
-        theirs = HANDLES.c.principal == principal
+        theirs = HANDLES.c.account == account
         if tx.count(HANDLES, theirs) >= self._most_handles:
             raise TooLarge(f"you have {self._most_handles} stored results and uploads already", hint=_LESS)
         left = self._share - tx.sum(HANDLES, HANDLES.c.size, theirs)
@@ -114,6 +127,7 @@ class FileBlobs:
                 size += len(chunk)
                 _within(size, self._most, "one may have")
                 _within(size, room, whose)
+                self._reserve(len(chunk))
                 await _to_its_end(_store, file, state, chunk)
             await _to_its_end(_flush, file, self._folder)
         finally:

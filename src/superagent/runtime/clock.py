@@ -21,18 +21,16 @@ class SystemClock:
     threads, and on both sides of a fork.
     """
 
+    now = staticmethod(time.time)
+    """Give epoch seconds (UTC)."""
+
+    monotonic = staticmethod(time.monotonic)
+    """Give seconds that never run backwards: the clock of the event loop."""
+
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._forget()
         _all.add(self)
-
-    def now(self) -> float:
-        """Give epoch seconds (UTC)."""
-        return time.time()
-
-    def monotonic(self) -> float:
-        """Give seconds that never run backwards: the clock of the event loop."""
-        return time.monotonic()
 
     def new_id(self) -> str:
         """Give a fresh ULID: 48 bits of milliseconds, 60 random bits, and 20 that count on from a random number."""

@@ -215,7 +215,8 @@ class _Pot:
         if self.bytes > self.quota.max_bytes or self.entries > self.quota.max_entries:
             raise TooLarge(
                 f"more than {self.quota.max_bytes} bytes or {self.quota.max_entries} entries would have to be kept",
-                hint="change less at once, wait until older entries of the undo store expire, or have the quota raised",
+                hint="change less at once, drop views that wait (`sandbox.discard`) and ended jobs (`jobs.forget`), "
+                "wait until older entries of the undo store expire, or have the quota raised",
             )
 
 

@@ -15,9 +15,10 @@ from superagent.runtime.file_restore import remove
 from superagent.runtime.os_problems import os_errors_about, printable
 from superagent.runtime.protected import Protected, inode_of
 from superagent.runtime.tree_walk import Cursor, Entry, Skipped, walk
+from superagent.runtime.whole_files import WholeFiles
 
 
-class FilesReach:
+class FilesReach(WholeFiles):
     """Files beneath the granted roots of one call. The methods block: use them in `ctx.thread`, or `beneath`."""
 
     __slots__ = ("_ctx", "_protected", "_roots")

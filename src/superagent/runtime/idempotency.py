@@ -23,7 +23,7 @@ QUOTA_BYTES = 4 * 1024**3
 SHARE = 0.25
 ROW_BYTES = 1024  # what a key costs besides its outcome
 SWEEP_AT_ONCE = 500
-AREA = Area("idempotency", "idempotency_0002", Path(__file__).parent / "migrations" / "versions")
+AREA = Area("idempotency", "idempotency_0003", Path(__file__).parent / "migrations" / "versions")
 CALLS = AREA.table(
     "idempotency_calls",
     Column("principal", String(255), primary_key=True),
@@ -34,6 +34,7 @@ CALLS = AREA.table(
     Column("owner", String(16), nullable=False),  # the process that runs it
     Column("until", Double, nullable=False),
     Column("outcome", LargeBinary),  # sealed; none while it runs
+    Column("account", String(255), nullable=False, server_default=""),  # against whose share it counts
     Index(None, "until"),
 )
 USAGE = AREA.table(
@@ -80,15 +81,17 @@ class SqlIdempotency:
         mine = {"digest": ticket.input_digest, "invocation": invocation, "owner": self._presence.name}
         keyed = {"principal": ticket.invocation.principal.id, "operation": call.operation, "key": call.key}
 
+        account = ticket.invocation.principal.account
+
         def begin(tx: Transaction) -> tuple[Row[Any], bool] | None:
-            if tx.insert_new(CALLS, **keyed, **mine, until=now + KEEP_S):
+            if tx.insert_new(CALLS, **keyed, **mine, account=account, until=now + KEEP_S):
                 self._use(tx, ticket)
                 return None
             row = tx.first(CALLS, *_key(ticket))
             assert row is not None
             if row.invocation == invocation or row.until <= now:
                 tx.update(CALLS, *_key(ticket), **mine, until=now + KEEP_S, outcome=None)
-                _charge(tx, row.principal, -len(row.outcome or b""))
+                _charge(tx, row.account, -len(row.outcome or b""))
                 return None
             queued = (INVOCATIONS.c.id == row.invocation, INVOCATIONS.c.state == Status.QUEUED.value)
             return row, bool(tx.count(INVOCATIONS, *queued))
@@ -116,7 +119,7 @@ class SqlIdempotency:
             row = tx.first(CALLS, *_own(ticket))
             if row is not None:
                 tx.update(CALLS, *_own(ticket), outcome=sealed, until=until)
-                _charge(tx, row.principal, len(sealed) - len(row.outcome or b""))
+                _charge(tx, row.account, len(sealed) - len(row.outcome or b""))
 
         await self._database.write(tenant, finish)
 
@@ -127,7 +130,7 @@ class SqlIdempotency:
             row = tx.first(CALLS, *_own(ticket))
             if row is not None:
                 tx.delete(CALLS, *_own(ticket))
-                _charge(tx, row.principal, -_cost(row.outcome))
+                _charge(tx, row.account, -_cost(row.outcome))
 
         await self._database.write(ticket.invocation.principal.tenant, forget)
 
@@ -141,9 +144,9 @@ class SqlIdempotency:
 
     def _use(self, tx: Transaction, ticket: Ticket) -> None:
         principal = ticket.invocation.principal
-        _charge(tx, principal.id, ROW_BYTES)
+        _charge(tx, principal.account, ROW_BYTES)
         used = tx.sum(USAGE, USAGE.c.bytes)
-        mine = tx.sum(USAGE, USAGE.c.bytes, USAGE.c.principal == principal.id)
+        mine = tx.sum(USAGE, USAGE.c.bytes, USAGE.c.principal == principal.account)
         if used > self._quota or (principal.shares and mine > self._share):
             whose = f"this tenant's {self._quota}" if used > self._quota else f"your share of {self._share}"
             raise TooLarge(
@@ -179,12 +182,13 @@ def _charge(tx: Transaction, principal: str, size: int) -> None:
 def _forget_until(tx: InstanceTransaction, now: float) -> int:
     key = (CALLS.c.tenant, CALLS.c.principal, CALLS.c.operation, CALLS.c.key)
     size = func.coalesce(func.length(CALLS.c.outcome), 0)
-    rows = tx.select(CALLS, CALLS.c.until <= now, columns=[*key, size.label("size")], limit=SWEEP_AT_ONCE)
+    columns = [*key, CALLS.c.account, size.label("size")]
+    rows = tx.select(CALLS, CALLS.c.until <= now, columns=columns, limit=SWEEP_AT_ONCE)
     freed: dict[tuple[str, str], int] = {}
     for row in rows:
-        freed[row.tenant, row.principal] = freed.get((row.tenant, row.principal), 0) + ROW_BYTES + row.size
-    for (tenant, principal), bytes_ in freed.items():
-        theirs = (USAGE.c.tenant == tenant, USAGE.c.principal == principal)
+        freed[row.tenant, row.account] = freed.get((row.tenant, row.account), 0) + ROW_BYTES + row.size
+    for (tenant, account), bytes_ in freed.items():
+        theirs = (USAGE.c.tenant == tenant, USAGE.c.principal == account)
         tx.update(USAGE, *theirs, bytes=USAGE.c.bytes - bytes_)
         tx.delete(USAGE, *theirs, USAGE.c.bytes <= 0)
     return tx.delete(CALLS, tuple_(*key).in_([tuple(row[:4]) for row in rows])) if rows else 0

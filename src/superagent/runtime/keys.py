@@ -87,6 +87,19 @@ class FileKeys:
         """Give the public halves of all signing keys, oldest first; these may be shown to anybody."""
         return tuple(self._signer(name, version).verifier for version in range(1, self._newest(_SIGNING) + 1))
 
+    def seeds(self, purpose: str) -> list[tuple[bytes, float]]:
+        """Give the Ed25519 seeds of a purpose, oldest first, each with when it was made (epoch seconds).
+
+        Read from the folder anew, so that a key which another process made is seen.
+        """
+        self._key(purpose, 1, make=True)
+        found = {int(path.name.split(".")[1]): path for path in self._directory.glob(f"{purpose}.*.key")}
+        self._current[purpose] = max(found)
+        return [
+            (self._key(purpose, version).seed, found[version].stat(follow_symlinks=False).st_mtime)
+            for version in sorted(found)
+        ]
+
     def _signer(self, name: str, version: int) -> Signer:
         return Signer(name, Ed25519PrivateKey.from_private_bytes(self._key(_SIGNING, version).seed))
 

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from superagent.core.connections import place_of
 from superagent.core.context import Context
 from superagent.core.resources import Effect, Resource
 from superagent.runtime.connections import Definition, SqlConnections
@@ -77,7 +78,7 @@ class SecretKeeper(_NamedKeeper[Pointer]):
 
 
 class ConnectionKeeper(_NamedKeeper[Definition]):
-    """Keeps what a connection was; putting it back needs leave to use the secret that it names."""
+    """Keeps what a connection was; putting it back needs leave to use its host and the secret that it names."""
 
     def __init__(self, connections: SqlConnections) -> None:
         super().__init__(Definition)
@@ -87,8 +88,10 @@ class ConnectionKeeper(_NamedKeeper[Definition]):
         return await self._connections.find(tenant, name)
 
     async def _restore(self, ctx: Context, name: str, to: Definition | None) -> None:
-        if to is not None and to.secret:
-            ctx.require(Resource("secret", "-", to.secret, Effect.READ))
+        if to is not None:
+            ctx.require(place_of(to.endpoint, to.host))
+            if to.secret:
+                ctx.require(Resource("secret", "-", to.secret, Effect.READ))
         await self._connections.restore(ctx.tenant, name, to)
 
     def _shown(self, one: Definition) -> str:

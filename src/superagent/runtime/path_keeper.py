@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
 import stat
@@ -10,14 +9,17 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Protocol, cast
 
 from superagent.core.context import Context
+from superagent.core.line_diff import unified
+from superagent.core.neutral import neutral_line
 from superagent.core.problems import Denied, NotFound
-from superagent.core.resources import Resource
+from superagent.core.resources import Effect, Resource
 from superagent.runtime.beneath import At, kind_of
 from superagent.runtime.file_restore import parent_mtime_ns, restore
 from superagent.runtime.file_state import Captured, Node, Quota, Sink, Source, capture, digest, read_manifest
 from superagent.runtime.files_reach import FilesReach, in_time
 from superagent.runtime.os_problems import os_errors_about, printable
 from superagent.runtime.protected import Protected
+from superagent.runtime.reserve import Reserve
 from superagent.runtime.tree_walk import walk
 
 _SHOWN_BYTES = 256 * 1024
@@ -55,22 +57,37 @@ class PathKeeper:
     """
 
     def __init__(
-        self, store: Store, quota: Quota | None = None, room: Room | None = None, owners: Owners | None = None
+        self,
+        store: Store,
+        quota: Quota | None = None,
+        room: Room | None = None,
+        owners: Owners | None = None,
+        reserve: Reserve | None = None,
     ) -> None:
         self._store = store
         self._quota = quota or Quota()
         self._room = room
         self._owners = owners
+        self._reserve = reserve
 
     async def keep(self, ctx: Context, resource: Resource) -> tuple[dict[str, Any], str, int]:
-        """Keep what stands there durably: (data, digest, bytes kept)."""
+        """Keep what stands there durably: (data, digest, bytes kept).
+
+        Raises `TooLarge`, and for what adds to a disk that is nearly full `Unavailable`; taking back still goes on.
+        """
+        adds = resource.effect is Effect.CHANGE and ctx.judged is ctx.operation
+        reserve = self._reserve if adds else None
+        if reserve is not None:
+            reserve.require()
         quota = self._quota
         if self._room is not None:  # what there is no room for is not even copied
-            room = await self._room(ctx.tenant, ctx.principal.ids)
+            room = await self._room(ctx.tenant, ctx.principal.charged)
             quota = Quota(min(quota.max_bytes, room), quota.max_entries)
 
         def work() -> tuple[dict[str, Any], str, int]:
             with _place(ctx, resource) as at, os_errors_about(resource.path):
+                if reserve is not None and ctx.principal.shares:  # an owner may fill small disks
+                    reserve.require(place=at.dir_fd)
                 kept = capture(at.dir_fd, at.name, self._store, quota)
             return {"captured": kept.captured}, kept.digest, kept.bytes
 
@@ -132,10 +149,10 @@ class PathKeeper:
 
                 before = _shown_now(at, may)
                 after = _shown_kept(cast(Captured, data["captured"])["node"], self._store, may)
-            name = printable(resource.path)
+            name = neutral_line(printable(resource.path))
             if len(before) + len(after) > MOST_COMPARED:
                 return f"{name}: {len(before)} lines now, {len(after)} lines after; too many to compare\n"
-            return "".join(difflib.unified_diff(before, after, name, name))
+            return unified(before, after, name, name, most_lines=MOST_COMPARED)
 
         return await ctx.thread(work)
 

@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,15 +58,22 @@ class SettingsFile:
     async def write(self, name: str, value: Any, keep: _Keep | None = None) -> None:
         """Write one setting to the file, None takes it out; `keep` is given before that what it replaces.
 
+        What would not be valid is refused before anything is kept.
+
         From reading to writing nobody else writes, here or in another process. Raises `NotFound`, `InvalidInput` if the
         whole would not be valid, `Locked` when the file did not come free in 10 s.
         """
-        if name in FILE_ONLY:
-            raise Denied(f"`{name}` cannot be set by a call", hint=f"edit `{self._loaded.file.name}` by hand")
         async with self._turn():
+            await self.check(name, value)
             if keep is not None:
                 await keep(self.current(name))
             await self._thread(self._write, name, value)
+
+    async def check(self, name: str, value: Any) -> None:
+        """Refuse what `write` would refuse, and change nothing."""
+        if name in FILE_ONLY:
+            raise Denied(f"`{name}` cannot be set by a call", hint=f"edit `{self._loaded.file.name}` by hand")
+        await self._thread(partial(self._write, only_check=True), name, value)
 
     @asynccontextmanager
     async def _turn(self) -> AsyncGenerator[None]:
@@ -81,7 +89,7 @@ class SettingsFile:
         finally:
             os.close(folder)
 
-    def _write(self, name: str, value: Any) -> None:
+    def _write(self, name: str, value: Any, *, only_check: bool = False) -> None:
         import tomlkit.exceptions  # slow to load, and settings are rarely written
 
         section, field = _known(name)
@@ -105,7 +113,8 @@ class SettingsFile:
                 file.flush()
                 os.fsync(file.fileno())
             load(self._loaded.data, environ={}, file=fresh)  # refuses before anything is replaced
-            os.replace(fresh, path)
+            if not only_check:
+                os.replace(fresh, path)
         finally:
             fresh.unlink(missing_ok=True)
 

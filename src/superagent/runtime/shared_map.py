@@ -7,6 +7,7 @@ import mmap
 import os
 import secrets
 import struct
+from collections.abc import Callable
 from fcntl import F_OFD_SETLK, F_OFD_SETLKW, F_UNLCK, F_WRLCK, fcntl
 from functools import lru_cache
 from pathlib import Path
@@ -30,12 +31,17 @@ _FREES = [byte_lock(F_UNLCK, at) for at in range(_STRIPES + 1)]
 class Epoch:
     """A counter that only grows and that every process sees at once."""
 
-    __slots__ = ("_at", "_file", "_words")
+    __slots__ = ("_at", "_file", "_tell", "_words")
 
-    def __init__(self, words: memoryview[int], at: int, file: int) -> None:
+    def __init__(self, words: memoryview[int], at: int, file: int, tell: Callable[[], None] | None = None) -> None:
         self._words = words
         self._at = at
         self._file = file
+        self._tell = tell
+
+    def telling(self, tell: Callable[[], None]) -> Epoch:
+        """Give this same counter, for somebody whose changes are to be told further."""
+        return Epoch(self._words, self._at, self._file, tell)
 
     def read(self) -> int:
         """Give the present value."""
@@ -46,13 +52,16 @@ class Epoch:
         fcntl(self._file, F_OFD_SETLKW, _LOCKS[_STRIPES])
         try:
             self._words[self._at] += 1
-            return self._words[self._at]
+            value = self._words[self._at]
         finally:
             fcntl(self._file, F_OFD_SETLK, _FREES[_STRIPES])
+        if self._tell is not None:
+            self._tell()
+        return value
 
 
 class SharedMap:
-    """Memory in a file: the epochs `policy` and `identity`, and buckets by the generic cell rate algorithm.
+    """Memory in a file: the epochs `policy`, `identity` and `taint`, and buckets by the generic cell rate algorithm.
 
     A bucket is 16 bytes (a keyed digest of its key, its theoretical arrival time) in one of 8,192 sets of 8. When a set
     is full, the bucket that has been idle longest is forgotten; an idle one is full, so nothing is lost by that. Byte
@@ -73,6 +82,7 @@ class SharedMap:
         self._words = memoryview(self._memory).cast("Q")
         self.policy = Epoch(self._words, _FIRST_EPOCH, self._file)
         self.identity = Epoch(self._words, _FIRST_EPOCH + 1, self._file)
+        self.taint = Epoch(self._words, _FIRST_EPOCH + 2, self._file)
         self._times = memoryview(self._memory).cast("d")
         self._place = lru_cache(maxsize=8192)(self._place_of)
 

@@ -11,7 +11,8 @@ from superagent.core.invocation import Call, EffectNote, Invocation, Outcome, St
 from superagent.core.policy import Decision
 from superagent.core.ports import Held
 from superagent.core.principal import Principal
-from superagent.core.problems import Changed, Fault, Fix, Internal, Problem, every_problem
+from superagent.core.problems import Changed, Fault, Fix, Internal, NeedsClient, NeedsInput, Problem, every_problem
+from superagent.core.questions import Question
 
 _KINDS: dict[str, type[Problem]] = {kind.slug: kind for kind in every_problem()}
 
@@ -42,6 +43,8 @@ class _Problem(msgspec.Struct, array_like=True):
     fix: Fix | None
     errors: list[Fault]
     retry_after_s: float | None
+    asks: tuple[Question, ...] = ()
+    needs: tuple[str, ...] = ()
 
 
 class _Outcome(msgspec.Struct):
@@ -57,6 +60,7 @@ class _Outcome(msgspec.Struct):
     seconds: float
     extra: dict[str, Any]
     isolation: Isolation | None = None
+    source: str = ""
 
 
 class _Invocation(msgspec.Struct):
@@ -71,6 +75,9 @@ class _Invocation(msgspec.Struct):
     trace: str
     batch: str
     callers: tuple[str, ...] = ()
+    tainted: str = ""
+    task: str = ""
+    able: tuple[str, ...] = ()
 
 
 class _Held(msgspec.Struct):
@@ -81,6 +88,10 @@ class _Held(msgspec.Struct):
     preview: dict[str, Any] | None
     resources: tuple[str, ...]
     sealed: dict[str, bytes] = {}
+    ahead: bool = False
+    inside: Call | None = None
+    input_digest: str = ""
+    tainted: str = ""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -100,6 +111,8 @@ def pack_outcome(outcome: Outcome) -> bytes:
         fault.fix,
         list(fault.errors),
         fault.retry_after_s,
+        getattr(fault, "asks", ()),
+        getattr(fault, "needs", ()),
     )
     return _encode(
         _Outcome(
@@ -115,6 +128,7 @@ def pack_outcome(outcome: Outcome) -> bytes:
             outcome.seconds,
             outcome.extra,
             outcome.isolation,
+            outcome.source,
         )
     )
 
@@ -137,6 +151,7 @@ def _problem(stored: _Problem) -> Problem:
         fix=stored.fix,
         errors=stored.errors,
         retry_after_s=stored.retry_after_s,
+        **({"asks": stored.asks} if kind is NeedsInput else {"needs": stored.needs} if kind is NeedsClient else {}),
     )
 
 
@@ -155,9 +170,24 @@ def pack_held(held: Held) -> bytes:
         one.trace,
         one.batch,
         one.callers,
+        one.tainted,
+        one.task,
+        one.able,
     )
     return _encode(
-        _Held(invocation, held.hash, held.decision_digest, held.by, held.preview, held.resources, held.sealed)
+        _Held(
+            invocation,
+            held.hash,
+            held.decision_digest,
+            held.by,
+            held.preview,
+            held.resources,
+            held.sealed,
+            held.ahead,
+            held.inside,
+            held.input_digest,
+            held.tainted,
+        )
     )
 
 
@@ -182,6 +212,15 @@ def unpack_held(data: bytes, row: Any, approved_by: tuple[str, ...], asked: int 
         stored.resources,
         stored.sealed,
         asked,
+        row.name or "",
+        row.retry_of or "",
+        row.schedule or "",
+        stored.ahead,
+        stored.inside,
+        stored.input_digest,
+        stored.tainted,
+        row.started,
+        row.ended,
     )
 
 

@@ -39,7 +39,7 @@ MOST_ENTRIES = 1_000_000  # of what did not exist before nothing is kept, and a 
 KEEP_S = 7 * 86_400.0
 _GRACE_S = 86_400.0  # content outlives its entries: it is put before they are, and the clock may step
 _AT_ONCE = 500
-AREA = Area("undo", "undo_0002", Path(__file__).parent / "migrations" / "versions")
+AREA = Area("undo", "undo_0003", Path(__file__).parent / "migrations" / "versions")
 ENTRIES = AREA.table(
     "undo_entries",
     Column("id", NUMBER, primary_key=True, autoincrement=True),
@@ -59,6 +59,7 @@ ENTRIES = AREA.table(
     Column("closed", Boolean, nullable=False),
     Column("undone_by", String(26), nullable=False),
     Column("bytes", BigInteger, nullable=False),
+    Column("account", String(255), nullable=False, server_default=""),  # against whose share it counts
     Index(None, "tenant", "invocation"),
     Index(None, "tenant", "parent"),
     Index(None, "tenant", "session"),
@@ -79,7 +80,7 @@ CALLERS = AREA.table(  # the invocations that led to the one that changed someth
     Index(None, "tenant", "invocation", "entry"),
 )
 USAGE = AREA.table("undo_usage", Column("bytes", BigInteger, nullable=False))
-SHARES = AREA.table(  # the same, by who acted
+SHARES = AREA.table(  # the same, by account: of an agent, with all it lent its rights to
     "undo_shares",
     Column("principal", String(255), primary_key=True),
     Column("bytes", BigInteger, nullable=False),
@@ -148,6 +149,7 @@ class SqlUndo:
                 closed=kept.closed,
                 undone_by=kept.undone_by,
                 bytes=kept.bytes,
+                account=_account(kept),
             )
             chain = kept.chain or (kept.principal,)
             tx.insert_many(ACTORS, [{"entry": entry, "place": at, "principal": one} for at, one in enumerate(chain)])
@@ -227,7 +229,7 @@ class SqlUndo:
         return removed
 
     def _use(self, tx: Transaction, kept: Kept) -> None:
-        used, (mine, entries) = tx.sum(USAGE, USAGE.c.bytes), _share_of(tx, kept.principal)
+        used, (mine, entries) = tx.sum(USAGE, USAGE.c.bytes), _share_of(tx, account := _account(kept))
         if used + kept.bytes > self._quota:
             raise TooLarge(
                 f"what is kept for undo would be more than the {self._quota} bytes of this tenant",
@@ -235,15 +237,15 @@ class SqlUndo:
             )
         if len(kept.chain) > 1 and (mine + kept.bytes > self._share or entries >= self._most_entries):
             raise TooLarge(
-                f"what is kept for undo of what `{kept.principal}` does would be more than its share of "
+                f"what is kept for undo of what `{account}` does would be more than its share of "
                 f"{self._share} bytes and {self._most_entries} changes",
                 hint="change less, wait until older entries expire (`undo.list`), or have `limits.agent_share` raised",
             )
         if not tx.update(USAGE, bytes=USAGE.c.bytes + kept.bytes):
             tx.insert(USAGE, bytes=kept.bytes)
         more = {"bytes": SHARES.c.bytes + kept.bytes, "entries": SHARES.c.entries + 1}
-        if not tx.update(SHARES, SHARES.c.principal == kept.principal, **more):
-            tx.insert(SHARES, principal=kept.principal, bytes=kept.bytes, entries=1)
+        if not tx.update(SHARES, SHARES.c.principal == account, **more):
+            tx.insert(SHARES, principal=account, bytes=kept.bytes, entries=1)
 
     def _seal(self, tenant: str, invocation: str, data: dict[str, Any]) -> bytes:
         return self._seals.seal("undo", place(tenant, invocation), msgspec.json.encode(data))
@@ -266,6 +268,10 @@ def _listed(tx: Transaction, column: Column[Any], rows: Sequence[Row[Any]]) -> d
     return {entry: tuple(listed) for entry, listed in found.items()}
 
 
+def _account(kept: Kept) -> str:
+    return kept.account or kept.principal
+
+
 def _share_of(tx: Transaction, principal: str) -> tuple[int, int]:
     row = tx.first(SHARES, SHARES.c.principal == principal)
     return (0, 0) if row is None else (row.bytes, row.entries)
@@ -274,7 +280,7 @@ def _share_of(tx: Transaction, principal: str) -> tuple[int, int]:
 def _remove(tx: InstanceTransaction, rows: Sequence[Row[Any]]) -> int:
     freed: dict[tuple[str, str], list[int]] = {}
     for row in rows:
-        freed.setdefault((row.tenant, row.principal), []).append(row.bytes)
+        freed.setdefault((row.tenant, row.account), []).append(row.bytes)
     for (tenant, principal), sizes in freed.items():
         size = sum(sizes)
         theirs = (SHARES.c.tenant == tenant, SHARES.c.principal == principal)

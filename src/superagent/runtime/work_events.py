@@ -53,6 +53,14 @@ class StoredEvents:
         )
         return [(row.number, self._seals.open("events", place(tenant, id), row.body)) for row in rows]
 
+    async def newest(self, tenant: str, id: str, limit: int) -> list[bytes]:
+        """Give the last stored events, the newest first."""
+        rows = await self._database.read(
+            tenant,
+            lambda tx: tx.select(EVENTS, EVENTS.c.invocation == id, order=[EVENTS.c.number.desc()], limit=limit),
+        )
+        return [self._seals.open("events", place(tenant, id), row.body) for row in rows]
+
 
 def forget_events(tx: Transaction, id: str) -> None:
     """Remove a stream with its events."""

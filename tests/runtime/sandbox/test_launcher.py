@@ -96,7 +96,7 @@ def left(name: str) -> list[object]:
 async def test_what_was_used_so_far_can_be_asked_and_not_of_what_has_ended(tmp_path: Path) -> None:
     async with here(tmp_path) as one:
         run = await one.start("sleep", "60")
-        child = run._child  # pyright: ignore[reportPrivateUsage] - the client is what is tested here
+        child = run.child
 
         stats = await one.launcher.stats(child)
 

@@ -320,10 +320,9 @@ async def test_what_no_system_could_execute_is_refused(
         await native.start(*argv, env=env)
 
 
-@pytest.mark.parametrize("name", ["net-allowlist", "build", "danger-none"])
-async def test_a_profile_that_cannot_be_had_yet_is_refused_and_not_weakened(native: Here, name: str) -> None:
-    with pytest.raises(SandboxUnavailable, match=name):
-        await native.start("true", profile=PROFILES[name])
+async def test_a_profile_that_cannot_be_had_is_refused_and_not_weakened(native: Here) -> None:
+    with pytest.raises(SandboxUnavailable, match="danger-none"):
+        await native.start("true", profile=PROFILES["danger-none"])
 
 
 async def test_root_runs_nothing_without_a_user_for_it(native: Here) -> None:

@@ -33,6 +33,13 @@ class BareRun:
         self._process = process
         self.isolation = Isolation("none", "bare", {"memory": "none"})
 
+    @property
+    def ended(self) -> bool:
+        return self._process.poll() is not None
+
+    def memory(self) -> int:
+        return -1
+
     async def wait(self) -> Ended:
         return Ended(await asyncio.to_thread(self._process.wait, 60))
 

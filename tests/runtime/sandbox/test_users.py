@@ -13,12 +13,15 @@ from superagent.data.database import open_database
 from superagent.runtime.sandbox.users import AREA, TenantUsers
 from tests.needs import missing
 from tests.ordinary_user import open_folder, ordinary_user
+from tests.where import where
+
+pytestmark = pytest.mark.usefixtures("each_database")
 
 
 async def test_tenants_get_different_users_that_they_keep(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         missing("only root can change users")
-    database = await open_database(tmp_path / "db", (AREA,))
+    database = await open_database(where(tmp_path / "db"), (AREA,))
     users = TenantUsers(database, 5000, 10)
 
     found = {tenant: await users.of(tenant) for tenant in ("a", "b", "c")}
@@ -33,8 +36,8 @@ async def test_tenants_get_different_users_that_they_keep(tmp_path: Path) -> Non
 async def test_two_workers_that_ask_at_once_give_no_user_twice(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         missing("only root can change users")
-    one = await open_database(tmp_path / "db", (AREA,))
-    other = await open_database(tmp_path / "db", (AREA,))
+    one = await open_database(where(tmp_path / "db"), (AREA,))
+    other = await open_database(where(tmp_path / "db"), (AREA,))
     users = [TenantUsers(one, 5000, 100), TenantUsers(other, 5000, 100)]
 
     found = await asyncio.gather(*(users[at % 2].of(f"t{at // 2}") for at in range(20)))
@@ -48,7 +51,7 @@ async def test_two_workers_that_ask_at_once_give_no_user_twice(tmp_path: Path) -
 async def test_when_the_range_is_used_up_it_says_so_and_another_range_goes_on(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         missing("only root can change users")
-    database = await open_database(tmp_path / "db", (AREA,))
+    database = await open_database(where(tmp_path / "db"), (AREA,))
     small = TenantUsers(database, 5000, 2)
     assert await small.of("a") == 5001
 

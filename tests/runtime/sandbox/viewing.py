@@ -25,7 +25,6 @@ from superagent.runtime.files_reach import FilesReach
 from superagent.runtime.kept_content import KeptContent
 from superagent.runtime.path_keeper import PathKeeper
 from superagent.runtime.protected import Protected
-from superagent.runtime.sandbox.overlay_mount import enter
 from superagent.runtime.sandbox.view import OVERLAY_SINCE, Mounting, View
 from superagent.runtime.sandbox.view_copy import CopyBounds
 from superagent.runtime.sandbox.view_diff import Diff, Difference, read_diff
@@ -34,6 +33,7 @@ from superagent.runtime.sandbox.view_sides import Bounds
 from superagent.runtime.sandbox.views import Use, Views
 from superagent.sdk import Plugin
 from superagent.testing import World
+from superagent_launcher.overlay_mount import enter
 from tests.needs import missing, program
 from tests.ordinary_user import NOBODY, open_folder
 
@@ -102,7 +102,7 @@ def options() -> list[str]:
 
 
 def inside(
-    bwrap: str, seen: Iterable[str], command: list[str], before: Callable[[], None] | None = None
+    bwrap: str, seen: Iterable[str], command: list[str], before: Callable[[], object] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a command in bubblewrap as an unprivileged user, in `/workspace`."""
     argv = [bwrap, *options(), *seen, "--chdir", "/workspace", "--", *command]

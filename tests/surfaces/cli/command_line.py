@@ -80,10 +80,10 @@ def _dies_with_us() -> list[str]:
 
 
 @contextmanager
-def serving(data: Path, *flags: str) -> Generator[Server]:
-    """Serve a data folder on a free port by `superagent up`, and stop it cleanly."""
+def serving(data: Path, *flags: str, **env: str) -> Generator[Server]:
+    """Serve a data folder on a free port by `superagent up`, with more in its environment, and stop it cleanly."""
     command = [*_dies_with_us(), *ENTRY, "up", "--data", str(data), "--port", "0", *flags]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(**env)) as process:
         assert process.stdout is not None
         try:
             said = next((line for line in process.stdout if line.startswith("serving http")), "")

@@ -28,7 +28,7 @@ Opener = Callable[[Path], AbstractAsyncContextManager[Installation]]
 
 
 def launch(opener: Opener) -> Launch:
-    return Launch(LAUNCH.data_folder, opener, LAUNCH.serve)
+    return Launch(LAUNCH.data_folder, opener, LAUNCH.serve, LAUNCH.mcp)
 
 
 def is_free(data: Path) -> bool:

@@ -91,9 +91,7 @@ def test_a_wrong_command_line_is_told_what_is_wrong_with_code_2(
     assert (told.code, told.document["type"], told.document["changed"]) == (2, "/problems/usage", "nothing")
 
 
-@pytest.mark.parametrize(
-    "command", ["worker", "node", "login", "mcp", "connect", "backup", "restore", "recover", "ask", "bench"]
-)
+@pytest.mark.parametrize("command", ["worker", "node", "backup", "restore", "ask", "bench"])
 def test_what_no_version_has_brought_yet_says_so_with_code_5(run_here: Cli, command: str) -> None:
     ran = run_here(command, "anything", "--json")
     assert (ran.code, ran.document["type"], ran.document["changed"]) == (5, "/problems/unavailable", "nothing")
@@ -173,7 +171,10 @@ def launch(serve: Callable[[], int] = lambda: 0) -> Launch:
         say(json.dumps([str(data), dict(flags)]))
         return serve()
 
-    return Launch(Path, open_installation, serve_)
+    def mcp(*_: object) -> None:
+        serve()
+
+    return Launch(Path, open_installation, serve_, mcp)
 
 
 def test_a_fault_of_ours_is_a_problem_with_its_trace(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -67,11 +67,20 @@ def test_an_outcome_is_shown_with_its_effects_and_how_to_take_it_back() -> None:
         ({"undo": {"possible": False, "why": "it is sent"}}, "no undo  it is sent"),
         ({"status": "waiting"}, "somebody else must approve it: superagent approvals approve 01X"),
         ({"status": "queued"}, "see how it goes: superagent watch 01X"),
+        ({"output": {"handle": "res_1", "records": 3}}, "read it: superagent result read res_1"),
+        (
+            {"output": {"changes": {"applied": False, "view": "b3"}}},
+            "its changes wait: superagent sandbox accept b3, or diff, or discard",
+        ),
         ({"handle": "res_1"}, "the result is large: superagent result read res_1 (or call with --save FILE)"),
     ],
 )
 def test_an_outcome_names_the_next_step(more: dict[str, Any], line: str) -> None:
     assert line in shown(OUTCOME | more).splitlines()
+
+
+def test_a_resource_that_was_changed_several_times_is_named_once() -> None:
+    assert shown(OUTCOME | {"effects": OUTCOME["effects"] * 2}).count("CHANGE") == 1
 
 
 def test_a_problem_is_shown_with_what_changed_the_hint_and_the_cure_as_a_command() -> None:
@@ -118,6 +127,21 @@ def test_tables_show_only_columns_that_say_something() -> None:
     assert [line.split() for line in out.getvalue().splitlines()] == [["id", "n"], ["a", "0"], ["b", "1"], ["x"], ["-"]]
 
 
+def test_what_a_command_changed_is_a_section_with_its_diff() -> None:
+    out = io.StringIO()
+    changes = {
+        "applied": True,
+        "paths": [{"path": "a", "kind": "modified"}],
+        "diff": "--- a/a\n+++ b/a\n",
+        "view": None,
+    }
+    show_output(Screen(out=out), {"exit_code": 0, "changes": changes})
+    assert [line.split() for line in out.getvalue().splitlines()] == [
+        ["exit_code", "0"], ["changes:"], ["applied", "yes"], ["view", "-"], ["path", "kind"],
+        ["a", "modified"], ["diff:"], ["---", "a/a"], ["+++", "b/a"],
+    ]  # fmt: skip
+
+
 def test_long_texts_stand_as_they_are_and_empty_ones_not_at_all() -> None:
     out = io.StringIO()
     show_output(Screen(out=out), {"content": "one\n  two\n", "diff": ""})
@@ -134,6 +158,8 @@ def test_long_texts_stand_as_they_are_and_empty_ones_not_at_all() -> None:
         ("at", 0, "0"),
         ("size", 2_000_000_000, "2000000000"),
         ("created_at", 1_800_000_000, "2027-01-15 08:00:00Z"),
+        ("started", 1_800_000_000, "2027-01-15 08:00:00Z"),
+        ("due", [1_800_000_000.0, 1_800_000_060.0], "2027-01-15 08:00:00Z, 2027-01-15 08:01:00Z"),
         ("overlap_until", 1_800_000_000.5, "2027-01-15 08:00:00Z"),
         ("a", ["x", 1], "x, 1"),
         ("a", {"b": 1}, '{"b": 1}'),

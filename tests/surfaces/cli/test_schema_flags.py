@@ -164,6 +164,12 @@ def test_what_does_not_fit_is_refused_by_name(arguments: list[str], fault: str) 
     assert fault in wrong.value.detail
 
 
+def test_what_is_one_too_many_is_told_where_values_go() -> None:
+    with pytest.raises(Usage) as wrong:
+        read("a", "1", "2")
+    assert wrong.value.hint.startswith("without a flag it takes PATH COUNT; put the flag (--")
+
+
 class Yes(BaseModel):
     sure: bool
     kinds: list[str]
@@ -199,7 +205,7 @@ def test_help_shows_what_it_does_its_flags_defaults_and_examples() -> None:
     for part in (
         "usage: superagent test it PATH COUNT [flags]",
         "Do 100 % of it",
-        "test.it · CHANGE · risk LOW · taken back by irreversible: it is gone",
+        "test.it · CHANGE · risk LOW · cannot be taken back: it is gone",
         "--share X",
         "(default 0.5)",
         "--recursive, --no-recursive",

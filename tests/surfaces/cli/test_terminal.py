@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from superagent.core.neutral import neutral, neutral_line
 from superagent.surfaces.cli import terminal
-from superagent.surfaces.cli.terminal import Screen, json_text, neutral, neutral_line
+from superagent.surfaces.cli.terminal import Screen, json_text
 from tests.until import until
 
 ACTING = "\x1b]0;title\x07\x1b[2J\r\x08\x7f\x9b31m\u202e\u2066\u200f\u2028\ufeff\udc9b"

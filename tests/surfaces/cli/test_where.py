@@ -49,6 +49,16 @@ def test_a_folder_that_nobody_holds_is_opened_by_the_command(run_here: Cli, alon
     assert calls["detail"].startswith("answered as owner by this very process")
 
 
+def test_a_folder_that_a_command_sets_up_is_named(run_here: Cli, tmp_path: Path) -> None:
+    first, second = (
+        run_here("--data", str(tmp_path / "new"), "version"),
+        run_here("--data", str(tmp_path / "new"), "ops"),
+    )
+    third = run_here("--data", str(tmp_path / "new"), "ops")
+    assert (first.err, third.err) == ("", "")
+    assert second.err == f"no server runs on `{tmp_path / 'new'}`, and nothing was set up there yet: it is now\n"
+
+
 def test_the_folder_is_free_again_after_the_call(run_here: Cli, alone: Path) -> None:
     assert run_here("--data", str(alone), "call", "access.whoami").code == 0
     taken(alone).release()

@@ -15,6 +15,7 @@ import httpx
 
 from superagent.app import Installation, open_installation
 from superagent.asgi import address_of, answer, application, listen
+from superagent.runtime.net.resolver import Resolve
 from superagent.sdk import Plugin
 from superagent.settings import load
 from superagent.surfaces.http.door import Door
@@ -101,13 +102,17 @@ class House:
 
 
 @asynccontextmanager
-async def house_in(data: Path, extra: tuple[Plugin, ...] = (), **flags: Any) -> AsyncGenerator[House]:
+async def house_in(
+    data: Path, extra: tuple[Plugin, ...] = (), resolve: Resolve | None = None, port: int = 0, **flags: Any
+) -> AsyncGenerator[House]:
     """Open an installation in a folder and serve it; flags as `server__max_body_bytes=…`."""
     named = {name.replace("__", "."): value for name, value in flags.items()}
-    async with open_installation(load(data, named, environ={}), extra=(probe, *extra)) as installation:
+    loaded = load(data, named, environ={})
+    async with open_installation(loaded, extra=(probe, *extra), resolve=resolve) as installation:
         door = application(installation)
-        listening = listen("127.0.0.1", 0)
+        listening = listen("127.0.0.1", port)
         address, stop = address_of(listening), asyncio.Event()
+        installation.authorization.site.served_at(address)
         installation.network.guard.declare("127.0.0.1", 0)  # the clients of the tests are in this process as well
         serving = asyncio.create_task(answer(door, listening, stop))
         stranger = httpx.AsyncClient(base_url=address, timeout=PATIENCE_S)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 from superagent.sdk import Context, Effect, Nothing, Output, Plugin, Preview, Risk
 
@@ -28,9 +29,21 @@ async def wait(ctx: Context, seconds: float, mark: str = "") -> Said:
 
 
 @probe.operation(risk=Risk.LOW, effect=Effect.READ)
+async def deputy(ctx: Context, operation: str, input: dict[str, Any]) -> Said:
+    """Call something else for whoever calls, as a careless operation would."""
+    return Said(text=str(await ctx.call(operation, input)))
+
+
+@probe.operation(risk=Risk.LOW, effect=Effect.READ)
 async def large(ctx: Context, size: int, word: str = "x") -> Said:
     """Give a long text."""
     return Said(text=(word * (size // len(word) + 1))[:size])
+
+
+@probe.operation(risk=Risk.CRITICAL, effect=Effect.READ)
+async def critical(ctx: Context) -> Said:
+    """Say that something critical was let through."""
+    return Said(text="done")
 
 
 @probe.operation(risk=Risk.LOW, effect=Effect.READ)

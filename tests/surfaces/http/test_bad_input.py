@@ -190,10 +190,10 @@ async def test_an_upload_that_breaks_off_leaves_nothing(house: House) -> None:
 @pytest.mark.parametrize("declared", [b"+5", b"five", b""])
 async def test_a_length_that_is_no_number_is_refused(house: House, declared: bytes) -> None:
     from superagent.core.problems import Malformed
-    from superagent.surfaces.http.body import check_declared
+    from superagent.surfaces.http.body import check_head
 
     with pytest.raises(Malformed):
-        check_declared({b"content-length": declared}, 100)
+        check_head({b"content-length": declared}, 100)
 
 
 @promise("1.6")

@@ -104,7 +104,9 @@ async def test_the_stream_of_what_was_cancelled_while_it_waited_ends_with_that(h
 
 
 async def feed_outcome(id: str) -> dict[str, Any]:
-    return {"invocation": id, "status": "cancelled", "output": None, "effects": [], "seconds": 0.0}
+    label = {"trust": "trusted", "source": "platform"}
+    told: dict[str, Any] = {"invocation": id, "status": "cancelled", "output": None, "effects": [], "provenance": label}
+    return told | {"seconds": 0.0}
 
 
 async def test_the_stream_of_what_ended_within_its_request_says_so(house: House) -> None:
@@ -206,6 +208,27 @@ async def test_the_feed_shows_an_agent_its_own_and_the_owner_everything(house: H
     assert {record["who"] for record in seen} == {one.name}
     assert "secret-name" not in json.dumps(seen)
     assert hidden not in json.dumps(seen)
+
+
+async def test_the_feed_shows_a_narrow_key_what_was_done_by_it_alone(house: House) -> None:
+    wide = await house.agent()
+    only = [{"effect": "allow", "operations": ["files.read"], "where": {"paths": ["{workspace}/pub/**"]}}]
+    made = await house.owner.done("access.keys.create", {"name": f"{wide.name}-n", "agent": wide.name, "only": only})
+    narrow = house.caller(wide.name, made["key"])
+    async with AsyncExitStack() as stack:
+        feed = await follow(stack, narrow, "/v1/events", "0")
+        own = await follow(stack, wide, "/v1/events")
+        hidden = (await wide.call("files.write", {"path": "hidden-name", "content": "x"})).headers["x-invocation-id"]
+        await own.until(hidden)  # the wide key sees what it did
+        last = (await narrow.call("access.whoami")).headers["x-invocation-id"]
+
+        seen: list[Any] = []
+        while not seen or seen[-1].get("invocation") != last:
+            seen.append((await feed.next())[2])
+
+    assert "hidden-name" not in json.dumps(seen)
+    assert hidden not in json.dumps(seen)
+    assert {record["key"] for record in seen} == {made["id"]}
 
 
 async def test_following_the_feed_stands_in_the_audit(house: House) -> None:

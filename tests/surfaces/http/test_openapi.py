@@ -23,7 +23,11 @@ from tests.promise import promise
 from tests.surfaces.cli.command_line import Server, serving
 
 EVERYDAY_S, SOAK_S = 25.0, 1800.0
-STREAMS = ("/v1/events", "/v1/invocations/{id}/events", "/v1/stream")  # what has no end, or no one type
+# what has no end, or no one type, or waits for a process that does not end
+STREAMS = (
+    "/v1/events", "/v1/invocations/{id}/events", "/v1/invocations/{id}/logs", "/v1/stream",
+    "/v1/operations/processes.wait",
+)  # fmt: skip
 DOCUMENTED = {"unavailable", "overloaded", "audit-unavailable", "deadline", "sandbox-unavailable"}
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
+import subprocess
+import sys
+from contextlib import AsyncExitStack
 
 import pytest
 
 from superagent.surfaces.http.protocol import Protocol
 from tests.promise import promise
-from tests.surfaces.http.house import House
+from tests.surfaces.http.house import Caller, House
 from tests.surfaces.http.raw import chunk, head, wire
 from tests.until import until_async
 
@@ -71,6 +74,47 @@ async def test_a_head_that_does_not_arrive_ends_the_connection(house: House, mon
         assert await quiet.rest() == b""
         assert b"did not arrive in time" in await slow.rest()
         assert b"did not arrive in time" in await second.rest()
+
+
+async def test_silent_connections_make_room_for_those_who_come_to_say_something(
+    house: House, agent: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await agent.done("access.whoami")  # its client keeps a connection, which is in use
+    async with wire(house) as speaking, AsyncExitStack() as stack:
+        heard = bytearray()
+        receive = Protocol.data_received
+
+        def hear(self: Protocol, data: bytes) -> None:
+            heard.extend(data)
+            receive(self, data)
+
+        monkeypatch.setattr(Protocol, "data_received", hear)
+        await speaking.send(b"GET /health/live HTT")
+        await speaking.send(b"P/1.1\r\nHost: x\r\n")
+        # not before: what has not been heard yet is silent as well
+        await until_async(lambda: heard.endswith(b"Host: x\r\n"), "its beginning was heard")
+        monkeypatch.setattr(Protocol, "most_connections", 8)
+        silent = [await stack.enter_async_context(wire(house)) for _ in range(20)]
+
+        assert (await agent.done("access.whoami"))["id"] == agent.name
+        async with wire(house) as late:
+            await late.send(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b"200 OK" in await late.until(b"}")
+        await speaking.send(b"\r\n")
+        assert b"200 OK" in await speaking.until(b"}")
+        assert await silent[0].rest() == b""
+
+
+async def test_a_process_takes_the_open_files_that_it_may_have_and_leaves_some_to_other_things() -> None:
+    code = (
+        "import resource as r; r.setrlimit(r.RLIMIT_NOFILE, (1024, min(4096, r.getrlimit(r.RLIMIT_NOFILE)[1])))\n"
+        "from superagent.surfaces.http.protocol import Protocol, limit_connections\n"
+        "limit_connections(); print(*r.getrlimit(r.RLIMIT_NOFILE), Protocol.most_connections)"
+    )
+    done = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", code], capture_output=True, timeout=60)
+    soft, most, connections = map(int, done.stdout.split())
+
+    assert soft == most > connections >= most // 2
 
 
 @pytest.fixture
@@ -207,3 +251,39 @@ async def test_a_body_in_tiny_pieces_is_put_together(house: House) -> None:
             await it.send(chunk(bytes([byte])))
         await it.send(b"0\r\n\r\n")
         assert b'{"text":"xxx"}' in await it.until(b'"seconds":')
+
+
+@pytest.mark.parametrize("split", [False, True])
+@pytest.mark.parametrize("path", ["access.whoami", "access.whoami?dry_run=false", "shell.explain"])
+async def test_the_body_of_who_asks_for_another_protocol_is_its_body_and_not_the_next_request(
+    house: House, agent: Caller, path: str, split: bool
+) -> None:
+    operation = "/v1/operations/access.whoami"
+    inner = head("POST", operation, house.owner.key, "Content-Length: 2") + b"{}"
+    asks = "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA"
+    async with wire(house) as line:
+        await line.send(head("POST", f"/v1/operations/{path}", agent.key, *asks, f"Content-Length: {len(inner)}"))
+        if split:
+            await asyncio.sleep(0.05)
+        await line.send(inner + head("POST", operation, agent.key, "Connection: close", "Content-Length: 2") + b"{}")
+
+        answers = await line.rest()
+
+    assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"400", b"200"], answers
+    assert b'"id":"owner"' not in answers
+    assert answers.count(f'"id":"{agent.name}"'.encode()) == 1
+
+
+async def test_who_asks_for_another_protocol_is_answered_like_everybody(house: House, agent: Caller) -> None:
+    asks = "Connection: upgrade", "Upgrade: websocket"
+    async with wire(house) as line:
+        body = b'{"command":"ls a"}'
+        said = head("POST", "/v1/operations/shell.explain", agent.key, *asks, f"Content-Length: {len(body)}") + body
+        chunked = head("POST", "/v1/operations/shell.explain", agent.key, *asks, "Transfer-Encoding: chunked")
+        last = head("GET", "/health/live", agent.key, "Upgrade: h2c", "Connection: upgrade, close")
+        await line.send(said + chunked + chunk(body) + b"0\r\n\r\n" + last)
+
+        answers = await line.rest()
+
+    assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"200"] * 3, answers
+    assert answers.count(b'"programs":["ls"]') == 2

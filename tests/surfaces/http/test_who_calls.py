@@ -41,7 +41,9 @@ async def test_whoever_shows_no_valid_key_is_refused_and_recorded(house: House, 
     response = await house.stranger.post("/v1/operations/access.whoami", json={}, headers=headers)
 
     problem_of(response, 401, "unauthenticated")
-    assert response.headers["www-authenticate"] == "Bearer"
+    metadata = f'resource_metadata="{house.address}/.well-known/oauth-protected-resource"'
+    assert response.headers["www-authenticate"].startswith("Bearer ")
+    assert metadata in response.headers["www-authenticate"]
     found = await strangers(house)
     assert len(found) > before or len(found) >= 20  # the first twenty in ten seconds are listed, then they are counted
 
@@ -109,8 +111,10 @@ PUBLIC = [
     "/problems/denied",
     "/",
     "/ui/",
-    "/oauth/token",
+    "/sign-in",
+    "/sign-in/static/sign-in.js",
     "/.well-known/jwks.json",
+    "/.well-known/oauth-authorization-server",
 ]
 CLOSED = [
     "/openapi.json", "/metrics", "/llms.txt", "/openapi/actions.json", "/mcp", "/a2a", "/compat/shell", "/nothing",

@@ -1,160 +1,104 @@
-"""Access: who you are, and keys for agents."""
+"""Access: who you are, and who else there is: people, groups, agents, keys, tenants."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from functools import lru_cache
 from typing import Any, Protocol
 
-from superagent.sdk import (
-    Context,
-    Effect,
-    Grant,
-    InvalidInput,
-    Kept,
-    Nothing,
-    Output,
-    Plugin,
-    Preview,
-    Principal,
-    Resource,
-    Risk,
-)
+from superagent.features.access import agents, groups, keys, people, tenants
+from superagent.features.access.shapes import Spending, Who
+from superagent.sdk import Context, Effect, Plugin, Principal, Risk
 
 
-class Keys(Protocol):
-    """Where keys are kept; only public halves of them."""
+class Ledger(Protocol):
+    """What keys may use and have used (`runtime.budgets.Budgets`)."""
 
-    def create(
-        self,
-        ctx: Context,
-        name: str,
-        role: str | None,
-        grants: list[Grant],
-        expires_s: int | None,
-        workspace: str | None,
-    ) -> Awaitable[dict[str, Any]]:
-        """Make a key for a new agent: id, key (shown once), agent, workspace, expires_at."""
+    @property
+    def of_key(self) -> Any:
+        """Give the accounts of each key that has any."""
         ...
 
-    def revoke(self, tenant: str, id: str) -> Awaitable[None]:
-        """End a key now. Raises `NotFound`."""
-        ...
-
-    def listed(self, tenant: str) -> Awaitable[list[dict[str, Any]]]:
-        """Give the keys of a tenant, without anything secret."""
+    def shown(self, principal: Principal) -> list[dict[str, Any]]:
+        """Give the lines of a principal's budgets."""
         ...
 
 
-class Who(Output):
-    """The acting principal and the chain it acts for."""
+class Room(Protocol):
+    """The stores behind all of it (`runtime.access_room.AccessRoom`)."""
 
-    id: str
-    kind: str
-    tenant: str
-    roles: list[str]
-    on_behalf_of: list[str]
-    workspace: str
-    key: str
+    @property
+    def people(self) -> people.Store:
+        """Give the people."""
+        ...
+
+    @property
+    def tenants(self) -> tenants.Store:
+        """Give the tenants."""
+        ...
+
+    @property
+    def groups(self) -> groups.GroupStore:
+        """Give the groups."""
+        ...
+
+    @property
+    def roles(self) -> groups.RoleStore:
+        """Give the roles."""
+        ...
+
+    @property
+    def agents(self) -> agents.Store:
+        """Give the agents."""
+        ...
+
+    @property
+    def stops(self) -> agents.Switch:
+        """Give the switch."""
+        ...
+
+    @property
+    def keys(self) -> keys.Keys:
+        """Give the keys."""
+        ...
+
+    @property
+    def budgets(self) -> Ledger:
+        """Give the budgets."""
+        ...
+
+    @property
+    def keepers(self) -> dict[str, Any]:
+        """Give how each kind of thing is kept for undo."""
+        ...
 
 
-class Made(Output):
-    """A new key; `key` is shown this once."""
-
-    id: str
-    key: str
-    agent: str
-    workspace: str
-    expires_at: float | None
-
-
-class Key(Output):
-    """One key, without its secret."""
-
-    id: str
-    name: str
-    kind: str
-    role: str | None
-    created_by: str
-    created_at: float
-    expires_at: float | None
-    revoked_at: float | None
-    last_used_at: float | None
-    hint: str
-
-
-class Listed(Output):
-    """The keys of the tenant."""
-
-    keys: list[Key]
-
-
-def plugin(keys: Keys) -> Plugin:
-    """Make the plugin over the store of keys."""
+def plugin(room: Room) -> Plugin:
+    """Make the plugin over the stores of identities."""
     access = Plugin("access")
+    budgeted = room.budgets.of_key
     known = lru_cache(1024)(_who)  # a principal never changes, so neither does the answer
 
     @access.operation(risk=Risk.LOW, effect=Effect.READ, inline=True)
     async def whoami(ctx: Context) -> Who:
-        """Say who acts, in which tenant, with which roles, and on whose behalf."""
-        return known(ctx.principal)
+        """Say who acts, in which tenant, with which roles, on whose behalf, and what is left of its budgets."""
+        principal = ctx.principal
+        if principal.key not in budgeted:
+            return known(principal)
+        lines = [Spending(**line) for line in room.budgets.shown(principal)]
+        return known(principal).model_copy(update={"budgets": lines})
 
-    async def end(ctx: Context, kept: Kept) -> None:
-        await keys.revoke(ctx.tenant, kept.data["id"])
-
-    @access.operation(name="access.keys.create", risk=Risk.HIGH, effect=Effect.CHANGE, undo=end, compensate=True)
-    async def create(
-        ctx: Context,
-        name: str,
-        role: str | None = None,
-        grants: list[Grant] | None = None,
-        expires_s: int | None = None,
-        workspace: str | None = None,
-    ) -> Made:
-        """Make a key for an agent; without role and grants it is a fresh `agent`. It never can do more than you can."""
-        _check(grants or [], expires_s)
-        made = await keys.create(ctx, name, role, grants or [], expires_s, workspace)
-        await ctx.keep(Resource("key", "-", made["id"], Effect.CHANGE), {"id": made["id"]})
-        return Made(**made)
-
-    @create.preview
-    async def _(
-        ctx: Context,
-        name: str,
-        role: str | None = None,
-        grants: list[Grant] | None = None,
-        expires_s: int | None = None,
-        workspace: str | None = None,
-    ) -> Preview:
-        _check(grants or [], expires_s)
-        return Preview(
-            summary=f"would make a key for `{name}` with {role or ('its own grants' if grants else 'the role agent')}"
-        )
-
-    @access.operation(
-        name="access.keys.revoke",
-        risk=Risk.HIGH,
-        effect=Effect.DESTROY,
-        irreversible="a revoked key stays revoked; make a new one",
-    )
-    async def revoke(ctx: Context, id: str) -> Nothing:
-        """End a key now; every worker refuses it within a second."""
-        await keys.revoke(ctx.tenant, id)
-        return Nothing()
-
-    @revoke.preview
-    async def _(ctx: Context, id: str) -> Preview:
-        return Preview(summary=f"would end the key `{id}` for good")
-
-    @access.operation(name="access.keys.list", risk=Risk.LOW, effect=Effect.READ)
-    async def list_(ctx: Context) -> Listed:
-        """List the keys of the tenant with who made them and when they were last used."""
-        return Listed(keys=[Key(**one) for one in await keys.listed(ctx.tenant)])
-
+    people.add_to(access, room.people)
+    tenants.add_to(access, room.tenants)
+    groups.add_to(access, room.groups, room.roles)
+    agents.add_to(access, room.agents, room.stops)
+    keys.add_to(access, room.keys)
+    for kind, keeper in room.keepers.items():
+        access.resource(kind, keeper)
     return access
 
 
 def _who(principal: Principal) -> Who:
+    bounds = [grant for hop in principal.chain() if hop.bounds for grant in hop.bounds.document()]
     return Who(
         id=principal.id,
         kind=principal.kind,
@@ -163,11 +107,6 @@ def _who(principal: Principal) -> Who:
         on_behalf_of=list(principal.ids[1:]),
         workspace=principal.workspace,
         key=principal.key,
+        groups=list(principal.groups),
+        within=bounds,
     )
-
-
-def _check(grants: list[Grant], expires_s: int | None) -> None:
-    if any(one.subject or one.id for one in grants):
-        raise InvalidInput("the grants of a key have no `subject` and no `id`: they are the key's own")
-    if expires_s is not None and not 0 < expires_s <= 10 * 365 * 86_400:
-        raise InvalidInput("`expires_s` must be above 0 and up to ten years")

@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
-from superagent.sdk import Context, Effect, NotFound, Output, Plugin, Preview, Risk
+from pydantic import Field
+
+from superagent.sdk import Call, Context, Effect, NotFound, Outcome, Output, Plugin, Preview, Risk
 
 PAGE = 200
+Signature = Annotated[
+    dict[str, Any] | None,
+    Field(description="a passkey's over the request, its hash and the decision: its `response`, and the `origin`"),
+]
+
+Hash = Annotated[str, Field(max_length=64, description="of the request as it was read; another one decides nothing")]
 
 
 class Desk(Protocol):
     """Where tickets wait (`core.approvals.ApprovalDesk`)."""
 
-    def decide(self, ctx: Context, id: str, approve: bool, reason: str) -> Awaitable[Any]:
+    def decide(
+        self, ctx: Context, id: str, approve: bool, reason: str, signature: dict[str, Any] | None, hash: str
+    ) -> Awaitable[Any]:
         """Approve or deny a waiting ticket."""
+        ...
+
+    def challenge(self, ctx: Context, id: str, approve: bool, origin: str) -> Awaitable[dict[str, Any]]:
+        """Give what a browser needs so that a passkey signs a decision."""
+        ...
+
+    def ahead(self, ctx: Context, call: Call) -> Awaitable[Outcome]:
+        """Ask for an approval of a call before it is made."""
         ...
 
 
@@ -30,10 +48,19 @@ class Waiting(Protocol):
         ...
 
 
+class Inside(Output):
+    """The call within another that needs the approval."""
+
+    operation: str
+    input: dict[str, Any]
+
+
 class Request(Output):
     """One call that waits. `reason` is what the caller said, unverified; `preview` and `hash` are for deciders.
 
-    `asked` is how often the same was asked for while it waited.
+    `asked` is how often the same was asked for while it waited. `ahead`: the call is not made yet, and its caller can
+    make it once it is approved. `inside` is the call within it that needs the approval. `untrusted` says what the
+    caller had read: whoever wrote that may be asking.
     """
 
     id: str
@@ -50,6 +77,9 @@ class Request(Output):
     asked_at: float
     until: float
     asked: int = 1
+    ahead: bool = False
+    inside: Inside | None = None
+    untrusted: str = ""
 
 
 class Requests(Output):
@@ -57,6 +87,21 @@ class Requests(Output):
 
     waiting: list[Request]
     cursor: str | None
+
+
+class Asked(Output):
+    """A request ahead of its call; `until` in epoch seconds."""
+
+    id: str
+    state: str
+    approvals_needed: int
+    until: float
+
+
+class ToSign(Output):
+    """What `navigator.credentials.get` takes so that a passkey signs a decision."""
+
+    options: dict[str, Any]
 
 
 class Decided(Output):
@@ -73,7 +118,9 @@ def plugin(desk: Desk, store: Waiting) -> Plugin:
     approvals = Plugin("approvals")
 
     @approvals.operation(name="approvals.list", risk=Risk.LOW, effect=Effect.READ)
-    async def list_(ctx: Context, limit: int = 50, cursor: str | None = None) -> Requests:
+    async def list_(
+        ctx: Context, limit: int = 50, cursor: str | None = None, state: Literal["waiting", "approved"] = "waiting"
+    ) -> Requests:
         """List calls that wait for approval: your own, those made on your behalf, and all of them if you may decide."""
         page = max(1, min(limit, 200))
         decides = may_decide(ctx)
@@ -81,7 +128,12 @@ def plugin(desk: Desk, store: Waiting) -> Plugin:
         after, more = cursor or "", True
         while more and len(mine) <= page:
             held = await store.waiting(ctx.tenant, PAGE, after)
-            mine += [one for one in held if decides or ctx.principal.id in one.invocation.principal.ids]
+            mine += [
+                one
+                for one in held
+                if (decides or ctx.principal.id in one.invocation.principal.ids)
+                and (len(one.approved_by) >= one.approvals_needed) is (state == "approved")
+            ]
             more = len(held) == PAGE
             after = held[-1].id if more else ""
         # the cursor is one of the caller's own: others' calls are not told by it either
@@ -107,14 +159,46 @@ def plugin(desk: Desk, store: Waiting) -> Plugin:
     @approvals.operation(
         risk=Risk.HIGH, effect=Effect.CHANGE, irreversible="an approved call may run at once; undo that call instead"
     )
-    async def decide(ctx: Context, id: str, decision: Literal["approve", "deny"], reason: str = "") -> Decided:
-        """Approve or deny a waiting call; never one's own, and only by a person."""
-        held = await desk.decide(ctx, id, decision == "approve", reason)
+    async def decide(
+        ctx: Context,
+        id: str,
+        decision: Literal["approve", "deny"],
+        reason: str = "",
+        signature: Signature = None,
+        hash: Hash = "",
+    ) -> Decided:
+        """Approve or deny a waiting call; never one's own, and only by a person, who may sign with a passkey."""
+        held = await desk.decide(ctx, id, decision == "approve", reason, signature, hash)
         return Decided(id=id, state=held.state.value, approvals=len(held.approved_by), needed=held.approvals_needed)
 
+    @approvals.operation(risk=Risk.LOW, effect=Effect.READ)
+    async def challenge(ctx: Context, id: str, decision: Literal["approve", "deny"], origin: str) -> ToSign:
+        """Give what a browser at our `origin` needs so that your passkey signs a decision about a waiting call."""
+        return ToSign(options=await desk.challenge(ctx, id, decision == "approve", origin))
+
     @decide.preview
-    async def _(ctx: Context, id: str, decision: Literal["approve", "deny"], reason: str = "") -> Preview:
+    async def _(ctx: Context, id: str, decision: Literal["approve", "deny"], **_: Any) -> Preview:
         return Preview(summary=f"would {decision} `{id}`", exact=False)
+
+    @approvals.operation(
+        risk=Risk.LOW, effect=Effect.CHANGE, irreversible="who has seen it has seen it; take it back with `jobs.cancel`"
+    )
+    async def request(ctx: Context, operation: str, input: dict[str, Any] | None = None, reason: str = "") -> Asked:
+        """Ask for an approval before making a call: it can be used once, by that very call, if nothing has changed."""
+        outcome = await desk.ahead(
+            ctx, Call(operation, input or {}, reason=reason, session=ctx.invocation.call.session)
+        )
+        assert outcome.decision is not None  # what waits was judged
+        return Asked(
+            id=outcome.invocation,
+            state=outcome.status.value,
+            approvals_needed=outcome.decision.approvals,
+            until=outcome.extra["until"],
+        )
+
+    @request.preview
+    async def _(ctx: Context, operation: str, **_: Any) -> Preview:
+        return Preview(summary=f"would ask for an approval of `{operation[:100]}`", exact=False)
 
     return approvals
 
@@ -141,4 +225,7 @@ def _request(one: Any, *, shown: bool) -> Request:
         asked_at=one.at,
         until=one.until,
         asked=one.asked,
+        ahead=one.ahead,
+        inside=one.inside and Inside(operation=one.inside.operation, input=one.inside.input),
+        untrusted=one.tainted,
     )

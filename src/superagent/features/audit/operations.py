@@ -15,8 +15,8 @@ class Trail(Protocol):
         """Give (records, cursor of the next page)."""
         ...
 
-    def verify(self) -> Awaitable[dict[str, Any]]:
-        """Check every chain and checkpoint."""
+    def verify(self, tenant: str, *, whole: bool) -> Awaitable[dict[str, Any]]:
+        """Check every chain and checkpoint; unless `whole`, tell only what concerns the tenant."""
         ...
 
     def export(self, tenant: str, **filters: Any) -> Awaitable[tuple[AsyncIterator[bytes], int]]:
@@ -28,7 +28,14 @@ class Handles(Protocol):
     """Where an export is put."""
 
     def put(
-        self, tenant: str, principal: str, chunks: AsyncIterator[bytes], *, what: str = "blob", shares: bool = False
+        self,
+        tenant: str,
+        principal: str,
+        chunks: AsyncIterator[bytes],
+        *,
+        what: str = "blob",
+        shares: bool = False,
+        account: str = "",
     ) -> Awaitable[str]:
         """Store bytes and give their handle."""
         ...
@@ -42,12 +49,16 @@ class Records(Output):
 
 
 class Verified(Output):
-    """What verification found: `ok` when nothing was changed, removed, reordered or cut."""
+    """What verification found: `ok` when nothing was changed, removed, reordered or cut.
+
+    The whole installation is checked. Whoever may not read what belongs to no tenant (`audit.installation`) is told
+    the verdict, the kinds of faults and the number of its tenant's own records.
+    """
 
     ok: bool
     records: int
-    checkpoints: int
-    chains: int
+    checkpoints: int | None
+    chains: int | None
     faults: list[dict[str, Any]]
 
 
@@ -62,7 +73,7 @@ def plugin(trail: Trail, handles: Handles) -> Plugin:
     """Make the plugin over the audit log and its index."""
     audit = Plugin("audit")
 
-    @audit.operation(risk=Risk.LOW, effect=Effect.READ)
+    @audit.operation(risk=Risk.LOW, effect=Effect.READ, returns_untrusted="always")
     async def query(
         ctx: Context,
         actor: str | None = None,
@@ -82,7 +93,7 @@ def plugin(trail: Trail, handles: Handles) -> Plugin:
         )  # fmt: skip
         return Records(records=records, cursor=following)
 
-    @audit.operation(risk=Risk.LOW, effect=Effect.READ, scope="instance")
+    @audit.operation(risk=Risk.LOW, effect=Effect.READ, scope="instance", returns_untrusted="always")
     async def installation(
         ctx: Context,
         since: float | None = None,
@@ -99,8 +110,11 @@ def plugin(trail: Trail, handles: Handles) -> Plugin:
 
     @audit.operation(risk=Risk.LOW, effect=Effect.READ, timeout_s=3600.0)
     async def verify(ctx: Context) -> Verified:
-        """Check the hash chains and signed checkpoints of the whole installation; each fault is located."""
-        return Verified(**await trail.verify())
+        """Check the hash chains and signed checkpoints of the whole installation; each fault is located.
+
+        A tenant is told the verdict, and counts of its own records alone.
+        """
+        return Verified(**await trail.verify(ctx.tenant, whole=ctx.could("audit.installation")))
 
     @audit.operation(risk=Risk.LOW, effect=Effect.READ, timeout_s=3600.0)
     async def export(
@@ -113,7 +127,7 @@ def plugin(trail: Trail, handles: Handles) -> Plugin:
         """Export records of your tenant as JSON lines under a handle; `since` and `until` are epoch seconds."""
         chunks, count = await trail.export(ctx.tenant, actor=actor, operation=operation, since=since, until=until)
         who = ctx.principal
-        handle = await handles.put(who.tenant, who.id, chunks, what="result", shares=who.shares)
+        handle = await handles.put(who.tenant, who.id, chunks, what="result", shares=who.shares, account=who.account)
         return Exported(handle=handle, records=count)
 
     return audit

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal, Protocol
 
-from superagent.sdk import Context, Effect, InvalidInput, NotFound, Output, Plugin, Risk
+from superagent.sdk import Context, Effect, Face, InvalidInput, NotFound, Output, Plugin, Risk
 
 
 class Shelf(Protocol):
@@ -58,6 +58,7 @@ class Full(Output):
     why: str
     idempotent: bool
     stream: bool
+    background: bool
     timeout_s: float
     reaches: list[str]
     touches: list[dict[str, str]]
@@ -110,7 +111,7 @@ def plugin(shelf: Shelf, probes: Callable[[], Awaitable[list[tuple[str, bool, st
             operations=[_line(one) for one in page], total=len(fitting), cursor=str(end) if end < len(fitting) else None
         )
 
-    @catalogue.operation(risk=Risk.LOW, effect=Effect.READ)
+    @catalogue.operation(risk=Risk.LOW, effect=Effect.READ, face=Face(uri="op://{name}"))
     async def describe(ctx: Context, name: str) -> Full:
         """Describe one operation in full: schemas, effect, risk, how it is taken back, examples."""
         among = shelf.visible(ctx)
@@ -162,6 +163,7 @@ def _full(one: Any) -> Full:
         why=one.why,
         idempotent=one.idempotent,
         stream=one.stream,
+        background=one.background,
         timeout_s=one.timeout_s,
         reaches=sorted(one.reaches),
         touches=[

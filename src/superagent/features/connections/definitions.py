@@ -9,9 +9,19 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from superagent.sdk import ConnectionType, Fault, InvalidInput, Unavailable, canonical_host, faults_of, redact
+from superagent.sdk import (
+    ConnectionType,
+    Fault,
+    InvalidInput,
+    Unavailable,
+    canonical_host,
+    canonical_path,
+    faults_of,
+    redact,
+)
 
 LONGEST_ENDPOINT = 2048
+FILES = frozenset({"sqlite"})  # schemes whose endpoints are files and no hosts
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
 _LOOPBACK = re.compile(r"(?:localhost|127\.[0-9.]+|\[::1\]):[0-9]+")
 
@@ -36,7 +46,7 @@ def type_of(types: Mapping[str, ConnectionType], name: str) -> ConnectionType:
 
 
 def host_of(endpoint: str) -> str:
-    """Give the canonical `host:port` of an endpoint.
+    """Give the canonical `host:port` of an endpoint; empty for one that is a file (`sqlite:///srv/orders.db`).
 
     Raises `InvalidInput`, which never repeats the endpoint: people write passwords and tokens into addresses.
     """
@@ -47,6 +57,9 @@ def host_of(endpoint: str) -> str:
         )
     if len(endpoint) > LONGEST_ENDPOINT or not endpoint.isprintable() or "://" not in endpoint:
         raise InvalidInput("an endpoint is a URL", hint="for example `https://api.example.org`")
+    scheme, _, rest = endpoint.partition("://")
+    if scheme in FILES and rest.startswith("/"):
+        return ""
     try:
         return canonical_host(endpoint)
     except InvalidInput as bad:
@@ -58,6 +71,8 @@ def endpoint_of(kind: ConnectionType, endpoint: str, secret: str) -> str:
     host, (scheme, _, path, _, _) = host_of(endpoint), urlsplit(endpoint)
     if scheme not in kind.schemes:
         raise InvalidInput(f"a connection of the type `{kind.name}` begins with {' or '.join(kind.schemes)}")
+    if scheme in FILES:
+        return f"{scheme}://{canonical_path(path, '')}"
     if secret and scheme == "http" and not _LOOPBACK.fullmatch(host):
         raise InvalidInput("a secret must not travel in clear", hint="use an `https` endpoint")
     return f"{scheme}://{host}{path.rstrip('/')}"

@@ -26,6 +26,7 @@ from superagent.sdk import (
     Risk,
     SecretName,
     Touches,
+    place_of,
     put_back,
 )
 
@@ -105,14 +106,14 @@ class Tested(Output):
 
 def plugin(store: Store, types: Mapping[str, ConnectionType], chosen: Chosen) -> Plugin:
     """Make the plugin over the store; `chosen` names the secret that bears a name in a tenant, or raises `NotFound`."""
-    connections = Plugin("connections", reaches=("secret", "net"))
+    connections = Plugin("connections", reaches=("secret", "net", "files"))
     http.provide(connections)
 
     async def keep(ctx: Context, connected: Connected, secret_entry: str) -> Shown:
         """Keep a connection; whoever joins a secret and a host needs leave to use both."""
         if connected.secret:
             ctx.require(Resource("secret", "-", connected.secret))
-        ctx.require(Resource("host", "-", connected.host))
+        ctx.require(place_of(connected.endpoint, connected.host))
         await store.write(ctx.tenant, connected, secret_entry, ctx.principal.id)
         return _shown(connected)
 
@@ -132,6 +133,7 @@ def plugin(store: Store, types: Mapping[str, ConnectionType], chosen: Chosen) ->
                 {"name": "github", "type": "http", "endpoint": "https://api.github.com", "secret": "github-token"},
             ),
         ),
+        returns_untrusted="never",
     )
     async def create(
         ctx: Context,
@@ -150,7 +152,7 @@ def plugin(store: Store, types: Mapping[str, ConnectionType], chosen: Chosen) ->
 
     @create.touches
     def _(values: dict[str, Any], workspace: str) -> list[Resource]:
-        return [Resource("host", "-", host_of(values["endpoint"]))]
+        return [named_place(values["endpoint"])]
 
     @create.preview
     async def _(
@@ -180,7 +182,7 @@ def plugin(store: Store, types: Mapping[str, ConnectionType], chosen: Chosen) ->
             was.options if options is None else options,
         )
 
-    @connections.operation(risk=Risk.MEDIUM, undo=put_back, reaches=())
+    @connections.operation(risk=Risk.MEDIUM, undo=put_back, reaches=(), returns_untrusted="never")
     async def update(
         ctx: Context,
         name: Changed,
@@ -201,7 +203,7 @@ def plugin(store: Store, types: Mapping[str, ConnectionType], chosen: Chosen) ->
 
     @update.touches
     def _(values: dict[str, Any], workspace: str) -> list[Resource]:
-        return [] if values["endpoint"] is None else [Resource("host", "-", host_of(values["endpoint"]))]
+        return [] if values["endpoint"] is None else [named_place(values["endpoint"])]
 
     @update.preview
     async def _(
@@ -221,7 +223,7 @@ def plugin(store: Store, types: Mapping[str, ConnectionType], chosen: Chosen) ->
             diff=f"--- {name}\n+++ {name}\n-{told[0]}\n+{told[1]}\n",
         )
 
-    @connections.operation(risk=Risk.HIGH, undo=put_back, reaches=())
+    @connections.operation(risk=Risk.HIGH, undo=put_back, reaches=(), returns_untrusted="never")
     async def delete(ctx: Context, name: Dropped) -> Nothing:
         """Delete a connection; its secret stays. It can be put back for a week."""
         async with ctx.changing(Resource("connection", "-", name, Effect.DESTROY), Effect.DESTROY):
@@ -234,7 +236,9 @@ def plugin(store: Store, types: Mapping[str, ConnectionType], chosen: Chosen) ->
         await store.get(ctx.tenant, name)
         return Preview(summary=f"would delete the connection `{name}`", changes=[Resource("connection", "-", name).id])
 
-    @connections.operation(name="connections.list", risk=Risk.LOW, effect=Effect.READ, reaches=())
+    @connections.operation(
+        name="connections.list", risk=Risk.LOW, effect=Effect.READ, reaches=(), returns_untrusted="never"
+    )
     async def list_(
         ctx: Context, prefix: str = "", limit: Annotated[int, Field(ge=1, le=200)] = 100, cursor: str | None = None
     ) -> Listed:
@@ -253,10 +257,15 @@ def plugin(store: Store, types: Mapping[str, ConnectionType], chosen: Chosen) ->
     async def test(ctx: Context, name: Connection) -> Tested:
         """Try a connection with its secret, and say what answered."""
         connected = (await store.get(ctx.tenant, name)).connected()
-        ctx.require(Resource("host", "-", connected.host))
+        ctx.require(place_of(connected.endpoint, connected.host))
         return Tested(name=name, said=await type_of(types, connected.type).test(ctx, connected))
 
     return connections
+
+
+def named_place(endpoint: str) -> Resource:
+    """Give the host or file that an endpoint names. Raises `InvalidInput`."""
+    return place_of(endpoint, host_of(endpoint))
 
 
 def _shown(one: Connected) -> Shown:

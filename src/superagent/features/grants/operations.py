@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import Any, Protocol
+from collections.abc import Awaitable, Sequence
+from typing import Annotated, Any, Protocol
 
-from superagent.sdk import Context, Effect, Grant, InvalidInput, Kept, Output, Plugin, Preview, Resource, Risk
+from pydantic import Field, ValidationError
+
+from superagent.sdk import (
+    Context,
+    Effect,
+    Grant,
+    InvalidInput,
+    Kept,
+    Output,
+    Plugin,
+    Preview,
+    Principal,
+    Resource,
+    Risk,
+    StepUpRequired,
+    When,
+    Where,
+    faults_of,
+)
+
+FRESH_S = 900.0
+"""How long a second factor counts, as in the built-in roles."""
 
 
 class Store(Protocol):
@@ -15,11 +36,17 @@ class Store(Protocol):
         """Give the grants in force, built-in roles included."""
         ...
 
+    def require_may_change(
+        self, giver: Principal, added: Sequence[Grant], removed: Sequence[Grant] = ()
+    ) -> Awaitable[None]:
+        """Go on only if the giver gains nothing by a change. Raises `Denied`."""
+        ...
+
     def create(self, tenant: str, grant: Grant, by: str) -> Awaitable[Grant]:
         """Keep a grant under a fresh id; in force everywhere within a second."""
         ...
 
-    def revoke(self, tenant: str, id: str) -> Awaitable[Grant]:
+    def revoke(self, tenant: str, id: str, by: str) -> Awaitable[Grant]:
         """End a grant now. Raises `NotFound`."""
         ...
 
@@ -41,6 +68,14 @@ class Grants(Output):
     grants: list[Granted]
 
 
+Minutes = Annotated[int, Field(ge=1, le=24 * 60)]
+Operations = Annotated[list[str], Field(min_length=1, max_length=50)]
+Resources = Annotated[
+    list[str],
+    Field(max_length=50, description="paths (`/srv/**`), hosts (`example.org:443`) or names of connections; none: all"),
+]
+
+
 def plugin(store: Store) -> Plugin:
     """Make the plugin over the store of grants."""
     grants = Plugin("grants")
@@ -55,38 +90,115 @@ def plugin(store: Store) -> Plugin:
         mine = {subject for hop in ctx.principal.chain() for subject in hop.subjects}
         return Grants(grants=[shown(one) for one in store.listed(ctx.tenant) if every or one.subject in mine])
 
+    def in_force(ctx: Context, id: str) -> Grant | None:
+        return next((one for one in store.listed(ctx.tenant) if one.id == id), None)
+
+    async def end(ctx: Context, id: str) -> Grant:
+        """End a grant; what ends a `deny` widens rights, whichever way it comes."""
+        found = in_force(ctx, id)
+        if found is not None and found.effect == "deny":
+            _require_fresh(ctx, "ending a grant that forbids something")
+            await store.require_may_change(ctx.principal, (), [found])
+        return await store.revoke(ctx.tenant, id, ctx.principal.id)
+
     async def unmake(ctx: Context, kept: Kept) -> None:
-        await store.revoke(ctx.tenant, kept.data["id"])
+        await end(ctx, kept.data["id"])
 
     @grants.operation(risk=Risk.HIGH, effect=Effect.CHANGE, undo=unmake, compensate=True)
     async def create(ctx: Context, grant: Grant) -> Granted:
-        """Add a grant; it needs a subject such as `agent:…`, `user:…` or `role:…`, and is in force within a second."""
+        """Add a grant; it needs a subject such as `agent:…`, `user:…` or `role:…`, and is in force within a second.
+
+        Only people may; what allows something needs a fresh second factor, a `deny` does not.
+        """
         _check(grant)
+        await store.require_may_change(ctx.principal, [grant])
         made = await store.create(ctx.tenant, grant, ctx.principal.id)
         await ctx.keep(Resource("grant", "-", made.id, Effect.CHANGE), {"id": made.id})
         return shown(made)
+
+    @create.assess
+    def _(values: dict[str, Any]) -> Risk:
+        # what widens rights, as `policy.apply` does: a stolen key alone must not free anybody of a demand
+        grant = values["grant"]
+        return Risk.HIGH if grant.effect == "deny" and not grant.frees_people else Risk.CRITICAL
 
     @create.preview
     async def _(ctx: Context, grant: Grant) -> Preview:
         _check(grant)
         return Preview(summary=f"would {grant.effect} {', '.join(grant.operations)} for {grant.subject}")
 
+    @grants.operation(risk=Risk.HIGH, effect=Effect.CHANGE, undo=unmake, compensate=True)
+    async def request(
+        ctx: Context, operations: Operations, minutes: Minutes, reason: str, resources: Resources | None = None
+    ) -> Granted:
+        """Ask a person for rights that end by themselves; the minutes begin with the approval."""
+        asked = _asked(ctx, operations, minutes, resources)
+        if not ctx.invocation.approvals:  # whoever may grant need not ask, and gives nothing to themselves
+            await store.require_may_change(ctx.principal, [asked])
+        made = await store.create(ctx.tenant, asked, ctx.principal.id)
+        await ctx.keep(Resource("grant", "-", made.id, Effect.CHANGE), {"id": made.id})
+        return shown(made)
+
+    @request.preview
+    async def _(
+        ctx: Context, operations: Operations, minutes: Minutes, reason: str, resources: Resources | None = None
+    ) -> Preview:
+        asked = _asked(ctx, operations, minutes, resources)
+        on = f" on {', '.join(resources)}" if resources else ""
+        return Preview(
+            summary=f"would allow {', '.join(operations)}{on} to {asked.subject} for {minutes} minutes after approval",
+            exact=False,
+        )
+
     async def remake(ctx: Context, kept: Kept) -> None:
-        await store.restore(ctx.tenant, Grant(**kept.data["grant"]), ctx.principal.id)
+        grant = Grant(**kept.data["grant"])
+        if grant.effect != "deny":
+            _require_fresh(ctx, "putting back a grant that permits something")
+        await store.require_may_change(ctx.principal, [grant])
+        await store.restore(ctx.tenant, grant, ctx.principal.id)
 
     @grants.operation(risk=Risk.HIGH, effect=Effect.DESTROY, undo=remake, compensate=True)
     async def revoke(ctx: Context, id: str) -> Granted:
-        """End a grant now; the built-in ones of the roles stay."""
-        gone = await store.revoke(ctx.tenant, id)
+        """End a grant now; the built-in ones of the roles stay.
+
+        To end a `deny` widens rights, so that needs a fresh second factor.
+        """
+        gone = await end(ctx, id)
         await ctx.keep(Resource("grant", "-", id, Effect.DESTROY), {"grant": gone.model_dump(exclude_defaults=True)})
         return shown(gone)
 
     @revoke.preview
     async def _(ctx: Context, id: str) -> Preview:
-        found = next((one for one in store.listed(ctx.tenant) if one.id == id), None)
-        return Preview(summary=f"would end `{id}`" if found else f"there is no grant `{id}`")
+        return Preview(summary=f"would end `{id}`" if in_force(ctx, id) else f"there is no grant `{id}`")
 
     return grants
+
+
+def _asked(ctx: Context, operations: list[str], minutes: int, resources: list[str] | None) -> Grant:
+    """Make the grant that is asked for: to whoever asks, and to nobody on whose behalf that is."""
+    acting = ctx.principal
+    kind = {"human": "user"}.get(acting.kind, acting.kind)
+    paths = [one for one in resources or [] if one.startswith(("/", "{"))]
+    hosts = [one for one in resources or [] if ":" in one and one not in paths and not one.startswith("secret:")]
+    names = [one for one in resources or [] if one not in paths and one not in hosts]
+    try:
+        return Grant(
+            effect="allow",
+            subject=f"{kind}:{acting.id}",
+            operations=operations,
+            where=Where(paths=paths, hosts=hosts, connections=names),
+            max_risk="HIGH",
+            when=When(until=int(ctx.now) + 60 * minutes),
+        )
+    except ValidationError as bad:
+        raise InvalidInput("this is no grant that could be made", errors=faults_of(bad)) from None
+
+
+def _require_fresh(ctx: Context, what: str) -> None:
+    """Go on only for a person with a fresh second factor. Raises `StepUpRequired`."""
+    at = ctx.principal.second_factor_at
+    if not ctx.principal.trusted_local and (at is None or ctx.now - at > FRESH_S):
+        raise StepUpRequired(f"{what} needs a fresh second factor")
 
 
 def _check(grant: Grant) -> None:

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Awaitable, Sequence
 from typing import Any, Protocol
 
-from superagent.sdk import Context, Effect, InvalidInput, Nothing, Output, Plugin, Risk
+from superagent.sdk import Context, Effect, Face, InvalidInput, Nothing, Output, Plugin, Risk
 
 MOST_MATCHES = 1000
 
@@ -54,9 +54,11 @@ def plugin(store: Store) -> Plugin:
     """Make the plugin over a store of results."""
     result = Plugin("result")
 
-    @result.operation(risk=Risk.LOW, effect=Effect.READ)
+    @result.operation(risk=Risk.LOW, effect=Effect.READ, face=Face(uri="result://{handle}"))
     async def read(ctx: Context, handle: str, offset: int = 0, limit: int = 65_536, grep: str | None = None) -> Page:
         """Read a page of a stored result by byte offset, or its lines that match a pattern (RE2)."""
+        if not handle.startswith("blob_"):  # what one uploaded oneself says nothing new
+            ctx.source = "a stored result"
         if offset < 0 or not 0 < limit <= 1024 * 1024:
             raise InvalidInput("`offset` must not be negative and `limit` lie between 1 and 1048576")
         if grep is not None:

@@ -101,6 +101,7 @@ def plugin(store: Store) -> Plugin:
         risk=Risk.MEDIUM,
         undo=put_back,
         examples=(Example("Put a token away", {"name": "github-token", "value": "…"}),),
+        returns_untrusted="never",
     )
     async def put(ctx: Context, name: PutName, value: SecretText, policy: Policy | None = None) -> Put:
         """Put a secret away under a name, or give it a new value; what it was before can be put back for a week.
@@ -118,7 +119,7 @@ def plugin(store: Store) -> Plugin:
         what = f"would give the secret `{name}` a new value" if there else f"would put a secret away as `{name}`"
         return Preview(summary=what, changes=[Resource("secret", "-", name).id])
 
-    @secrets.operation(risk=Risk.MEDIUM, undo=put_back)
+    @secrets.operation(risk=Risk.MEDIUM, undo=put_back, returns_untrusted="never")
     async def rotate(ctx: Context, name: PutName, value: SecretText, overlap_s: Overlap = 3600) -> Put:
         """Give a secret a new value, while the one before stays good for some time for what still holds it."""
         async with ctx.changing(Resource("secret", "-", name, Effect.CHANGE)):
@@ -134,7 +135,7 @@ def plugin(store: Store) -> Plugin:
             changes=[Resource("secret", "-", name).id],
         )
 
-    @secrets.operation(risk=Risk.HIGH, undo=put_back)
+    @secrets.operation(risk=Risk.HIGH, undo=put_back, returns_untrusted="never")
     async def delete(ctx: Context, name: DropName) -> Nothing:
         """Delete a secret; it can be put back for a week. A new one of that name is another secret to connections."""
         async with ctx.changing(Resource("secret", "-", name, Effect.DESTROY), Effect.DESTROY):

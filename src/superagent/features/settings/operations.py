@@ -19,6 +19,10 @@ class Store(Protocol):
         """Give what the settings file says, None for nothing. Raises `NotFound`."""
         ...
 
+    def check(self, name: str, value: Any) -> Awaitable[None]:
+        """Refuse what `write` would refuse, and change nothing."""
+        ...
+
     def write(self, name: str, value: Any, keep: Callable[[Any], Awaitable[None]] | None = None) -> Awaitable[None]:
         """Write one setting to the file, None to take it out; `keep` is given before that what it replaces.
 
@@ -75,6 +79,12 @@ def plugin(store: Store) -> Plugin:
 
     @set_.preview
     async def _(ctx: Context, name: str, value: Any) -> Preview:
-        return Preview(summary=f"would set {name} from {store.current(name)!r} to {value!r} at the next start")
+        await store.check(name, value)
+        before = store.current(name)
+        was = "its default" if before is None else repr(before)
+        new = "its default" if value is None else repr(value)
+        return Preview(
+            summary=f"would set {name} from {was} to {new} at the next start", changes=[f"setting://-/{name}"]
+        )
 
     return settings

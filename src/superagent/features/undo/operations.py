@@ -23,6 +23,7 @@ from superagent.sdk import (
 )
 
 CHANGED_SINCE = "somebody changed it since"
+MADE_ANEW = "an undo of it cannot be undone: make the call again"
 LOOK = "a dry run of the undo shows what stands against it; undo the later change first, or put it right by hand"
 
 Undoer = Callable[[str, int], Callable[..., Awaitable[Any]] | None]
@@ -99,9 +100,11 @@ class Undone(Output):
 
 def plugin(store: Store, undoer: Undoer) -> Plugin:
     """Make the plugin over the undo store; `undoer` gives an operation's own undo function."""
-    undo = Plugin("undo", reaches=("files",))
+    undo = Plugin("undo", reaches=("files", "processes", "net", "secret"))
 
-    @undo.operation(name="undo.list", risk=Risk.LOW, effect=Effect.READ)
+    @undo.operation(
+        name="undo.list", risk=Risk.LOW, effect=Effect.READ, reaches=("files", "processes"), returns_untrusted="never"
+    )
     async def list_(ctx: Context, session: str = "", since: float = 0.0, limit: int = 100) -> Entries:
         """List changes that can be taken back: your own and those made on your behalf."""
         kept = await store.of(
@@ -110,17 +113,20 @@ def plugin(store: Store, undoer: Undoer) -> Plugin:
         seen = [one for one in kept if _visible(ctx, one)]
         return Entries(entries=[_entry(one) for one in reversed(seen)])
 
-    @undo.operation(risk=Risk.LOW, effect=Effect.READ)
+    @undo.operation(risk=Risk.LOW, effect=Effect.READ, reaches=("files", "processes"))
     async def plan(ctx: Context, ids: list[str] | None = None, session: str = "", since: float = 0.0) -> Plan:
         """Say what undo would do with invocations, a session or everything since a time, and what stands against it."""
         steps = await plan_of(ctx, await chosen(ctx, ids, session, since))
         return Plan(possible=not any(step.conflict for step in steps), steps=steps)
 
-    @undo.operation(risk=Risk.MEDIUM, effect=Effect.CHANGE, undo=put_back, atomic=True, timeout_s=600.0)
+    @undo.operation(
+        risk=Risk.MEDIUM, effect=Effect.CHANGE, undo=put_back, atomic=True, timeout_s=600.0, returns_untrusted="never"
+    )
     async def apply(ctx: Context, ids: list[str] | None = None, session: str = "", since: float = 0.0) -> Undone:
         """Take back invocations, a whole session or everything since a time, newest first.
 
-        All of it or nothing: refuses where somebody changed a resource since.
+        All of it or nothing: refuses where somebody changed a resource since. In a session or since a time, what was
+        taken back already stays so.
         """
         entries = await chosen(ctx, ids, session, since)
         steps = await plan_of(ctx, entries)
@@ -132,7 +138,7 @@ def plugin(store: Store, undoer: Undoer) -> Plugin:
         await store.mark_undone([one.id for one in entries], ctx.invocation.id)
         return Undone(
             invocations=list(dict.fromkeys(one.invocation for one in entries)),
-            resources=[one.resource for one in entries],
+            resources=list(dict.fromkeys(one.resource for one in entries)),
         )
 
     @apply.preview
@@ -140,7 +146,7 @@ def plugin(store: Store, undoer: Undoer) -> Plugin:
         steps = await plan_of(ctx, await chosen(ctx, ids, session, since))
         return Preview(
             summary=f"would take back {len(steps)} change(s)",
-            changes=[step.resource for step in steps],
+            changes=list(dict.fromkeys(step.resource for step in steps)),
             diff="".join(step.diff for step in steps),
             conflicts=[f"{step.resource}: {step.conflict}" for step in steps if step.conflict],
         )
@@ -148,10 +154,12 @@ def plugin(store: Store, undoer: Undoer) -> Plugin:
     async def chosen(ctx: Context, ids: list[str] | None, session: str, since: float) -> list[Kept]:
         """Give the entries that are meant, newest first. Raises `NotFound` when the caller may see none."""
         if sum([bool(ids), bool(session), bool(since)]) != 1:
-            raise InvalidInput("say exactly one of `ids`, `session` and `since`")
+            raise InvalidInput(
+                "say exactly one of `ids`, `session` and `since`", hint="`undo.list` shows what can be taken back"
+            )
         if not ids:
             kept = await store.of(ctx.tenant, session=session, principal=ctx.principal.id, since=since)
-            return _open(ctx, kept, "this")
+            return _open(ctx, kept, "this", settled=True)
         found: dict[int, Kept] = {}
         for id in ids:
             found |= {one.id: one for one in _open(ctx, await store.of(ctx.tenant, ids=[id]), f"`{id[:100]}`")}
@@ -204,10 +212,12 @@ def _visible(ctx: Context, kept: Kept) -> bool:
         return False  # its plugin is gone
 
 
-def _open(ctx: Context, kept: list[Kept], what: str) -> list[Kept]:
+def _open(ctx: Context, kept: list[Kept], what: str, *, settled: bool = False) -> list[Kept]:
     """Give what can still be taken back, newest first. Raises `NotFound`, `Conflict` for what was already."""
     seen = [one for one in kept if _visible(ctx, one)]
     found = [one for one in reversed(seen) if not one.undone_by]
+    if settled:
+        found = _settled(seen)
     if not found:
         if seen:
             raise Conflict(f"{what} was taken back already", hint="undo that undo to have it again")
@@ -217,12 +227,31 @@ def _open(ctx: Context, kept: list[Kept], what: str) -> list[Kept]:
     return found
 
 
+def _settled(seen: list[Kept]) -> list[Kept]:
+    """Give what leads back to the state before all of these, newest first, where undos are among them.
+
+    An undo and what it took back settle each other. One that took back earlier changes as well is itself taken back,
+    and then those of its changes that are among these.
+    """
+    meant = {one.id for one in seen if not one.undone_by}
+    for by in {one.invocation for one in seen if one.operation == "undo.apply" and not one.undone_by}:
+        own = [one for one in seen if one.invocation == by or by in one.callers]
+        taken = [one for one in seen if one.undone_by == by]
+        if taken and sorted(one.resource for one in own) == sorted(one.resource for one in taken):
+            meant -= {one.id for one in own}
+        else:
+            meant |= {one.id for one in taken}
+    return [one for one in reversed(seen) if one.id in meant]
+
+
 def _related(one: str, other: str) -> bool:
     return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
 
 
 async def _step(ctx: Context, kept: Kept, present: str | None, *, checked_later: bool) -> Step:
     step = Step(invocation=kept.invocation, resource=kept.resource, does="put back what stood there")
+    if kept.before is None and "undid" in kept.data:  # what was kept of it says that it happened, and no more
+        return step.model_copy(update={"does": "undo an undo", "conflict": MADE_ANEW})
     if kept.before is None:
         return step.model_copy(update={"does": f"take back `{kept.operation}`"})
     if checked_later:

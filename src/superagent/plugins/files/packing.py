@@ -28,7 +28,7 @@ class Packed(Output):
     sha256: str
 
 
-@files.operation(risk=Risk.MEDIUM, undo=put_back, timeout_s=600.0)
+@files.operation(risk=Risk.MEDIUM, undo=put_back, timeout_s=600.0, returns_untrusted="never")
 async def archive(
     ctx: Context,
     paths: Annotated[list[ReadPath], Field(min_length=1, max_length=1000)],

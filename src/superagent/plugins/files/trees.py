@@ -32,7 +32,7 @@ class Copied(Output):
     bytes: int
 
 
-@files.operation(risk=Risk.MEDIUM, undo=put_back, atomic=True, timeout_s=600.0)
+@files.operation(risk=Risk.MEDIUM, undo=put_back, atomic=True, timeout_s=600.0, returns_untrusted="never")
 async def copy(ctx: Context, source: ReadPath, target: WritePath, overwrite: bool = False) -> Copied:
     """Copy a file or a folder, verified by checksum; links in a folder stay links, modes and times are kept.
 
@@ -76,7 +76,7 @@ class Moved(Output):
     copied: bool
 
 
-@files.operation(risk=Risk.MEDIUM, undo=put_back, atomic=True, timeout_s=600.0)
+@files.operation(risk=Risk.MEDIUM, undo=put_back, atomic=True, timeout_s=600.0, returns_untrusted="never")
 async def move(ctx: Context, source: ReadWritePath, target: WritePath, overwrite: bool = False) -> Moved:
     """Move or rename a file, a link itself or a folder; to another filesystem it is copied, verified, then deleted.
 

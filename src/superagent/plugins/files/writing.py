@@ -177,7 +177,7 @@ class Made(Output):
     created: bool
 
 
-@files.operation(risk=Risk.MEDIUM, undo=put_back)
+@files.operation(risk=Risk.MEDIUM, undo=put_back, returns_untrusted="never")
 async def mkdir(ctx: Context, path: WritePath, parents: bool = False, mode: Mode | None = None) -> Made:
     """Make a folder; with `parents`, also the folders above it, and one that exists is fine."""
     first = await ctx.thread(topmost_missing, ctx, path) if parents else path
@@ -216,7 +216,7 @@ class Deleted(Output):
     entries: int
 
 
-@files.operation(risk=Risk.HIGH, undo=put_back, timeout_s=600.0)
+@files.operation(risk=Risk.HIGH, undo=put_back, timeout_s=600.0, returns_untrusted="never")
 async def delete(ctx: Context, path: DestroyPath, recursive: bool = False) -> Deleted:
     """Delete a file, a link itself, or with `recursive` a folder; it is kept for undo first."""
     at = await ctx.thread(lambda: reach(ctx).at(path, effect=Effect.DESTROY, follow=False))
@@ -340,7 +340,7 @@ def _edited(ctx: Context, at: Place, old: str, new: str, count: int, expected_ha
     if expected_hash is not None and digest != expected_hash.lower():
         raise Conflict(f"`{listing.shown(at.path)}` changed: its SHA-256 is now {digest}", hint="read it again")
     text, encoding = found
-    after = edits.replace(text, old, new, count)
+    after = edits.replace(text, old, new, count, MOST_EDITED)
     shown = differences.of_texts(text, after, listing.shown(at.real), listing.shown(at.real))
     return _Edit(digest, encoding.encode(after), shown)
 

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import quote, urljoin, urlsplit
 
+from superagent.core.carried import Answer
 from superagent.core.endpoints import Endpoint
 from superagent.core.problems import Deadline, Denied, InvalidInput, TooLarge
 from superagent.runtime.net.upstream import Headers, Upstream
@@ -31,20 +32,6 @@ _OWN = {
 }  # fmt: skip
 # what may follow to another host: anything else may be a credential, whatever its name
 _HARMLESS = {"accept", "accept-language", "user-agent", "content-type", "range", "if-none-match", "if-modified-since"}
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back: the status, headers in lower case, and the body as sent. `url` is where the last hop led."""
-
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    url: str
-    body: bytes = b""
-
-    def header(self, name: str) -> str | None:
-        """Give the first value of a header, None when there is none."""
-        return next((value for key, value in self.headers if key == name.lower()), None)
 
 
 @dataclass(frozen=True, slots=True)

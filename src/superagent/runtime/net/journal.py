@@ -35,7 +35,7 @@ class Whose:
         if call is None:
             return cls()
         who = call.principal
-        return cls(call.id, who.tenant, who.id, who.ids, call.channel, call.call.session, call.call.operation)
+        return cls(call.id, who.recorded_in, who.id, who.ids, call.channel, call.call.session, call.call.operation)
 
 
 @dataclass(frozen=True, slots=True)

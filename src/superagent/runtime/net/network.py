@@ -15,7 +15,7 @@ from functools import cached_property
 from superagent.core.audit import AuditRecord
 from superagent.core.context import Context
 from superagent.core.endpoints import public_or
-from superagent.core.ports import NetReach
+from superagent.core.reached import NetReach
 from superagent.runtime.net.guard import Guard
 from superagent.runtime.net.journal import Journal, Whose
 from superagent.runtime.net.resolver import Resolve, system_resolver
@@ -49,7 +49,7 @@ class Network:
         from superagent.runtime.net.dialer import Dialer
         from superagent.runtime.net.reach import CallNet
 
-        return CallNet(ctx, Dialer(self.resolve, self.public), lambda: self.trust, self.journal)
+        return CallNet(ctx, Dialer(self.resolve, self.public), lambda: self.trust, self.journal, self._ca_file)
 
 
 @contextmanager

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from superagent.core.commands import Ended
 from superagent.core.containment import Enforcement, Isolation, Profile
 from superagent.core.grants import IsolationLevel
+from superagent.runtime.sandbox.view import View
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +21,29 @@ class Bind:
     writable: bool = False
 
 
+class Ahead(Protocol):
+    """A view that was made before it is needed."""
+
+    @property
+    def view(self) -> View:
+        """Give the view."""
+        ...
+
+    def drop(self) -> None:
+        """Remove it, when nobody needs it; blocks."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Start:
     """What to run and where.
 
-    `workspace` is the real folder of this machine that becomes `/workspace`, empty for none; `upper` and `work` make a
-    copy-on-write view of it. `user` is the tenant's own user on this machine, None where everything runs as this
-    process's. `local_sockets` allows Unix sockets: for a workspace that nothing but the platform's own work lies in.
+    `workspace` is the real folder of this machine that becomes `/workspace`, empty for none; with `view`, that view of
+    it does, and with `view_bytes` and `view_files` what is written to it stays in memory, at most so much. `user` is
+    the tenant's own user on this machine, None where everything runs as this process's. `local_sockets` allows Unix
+    sockets: for a workspace that nothing but the platform's own work lies in. `first` makes the program process 1 of
+    its sandbox, which has to end what others leave: only for the platform's own.
+    `another` makes one more view like it for a command that comes later; it blocks.
     The descriptors stay the caller's; `fds` are further ones by the number under which they are seen.
     """
 
@@ -37,10 +54,13 @@ class Start:
     cwd: str = "/workspace"
     workspace: str = ""
     user: int | None = None
-    upper: str = ""
-    work: str = ""
+    view: View | None = None
+    view_bytes: int = 0
+    view_files: int = 0
+    another: Callable[[], Ahead] | None = None
     binds: tuple[Bind, ...] = ()
     local_sockets: bool = False
+    first: bool = False
     stdin: int = -1
     stdout: int = -1
     stderr: int = -1
@@ -83,6 +103,15 @@ class Running(Protocol):
     @property
     def isolation(self) -> Isolation:
         """Say how it is contained."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """Tell whether nothing of it is left."""
+        ...
+
+    def memory(self) -> int:
+        """Give a descriptor of the memory that holds what it wrote to its view, the caller's to close; -1 for none."""
         ...
 
     async def wait(self) -> Ended:

@@ -55,21 +55,24 @@ def find_bubblewrap(places: Iterable[str] = PLACES) -> str | None:
 def options(
     root: str,
     mounts: Iterable[Mount],
+    view: Iterable[str] = (),
     *,
     cwd: str,
     env: Mapping[str, str],
     scratch_bytes: int,
     seccomp: int | None,
+    first: bool = False,
 ) -> list[str]:
     """Give bubblewrap's options: a new namespace of every kind, an empty environment, and only these folders.
 
-    `root` becomes `/` and `seccomp` is the number of the descriptor that holds the filter. `scratch_bytes` is what
-    `/tmp` and `/dev/shm` may hold each.
+    `view` are the options that show a view. `root` becomes `/` and `seccomp` is the number of the descriptor that holds
+    the filter. `scratch_bytes` is what `/tmp` and `/dev/shm` may hold each. With `first`, the command is process 1.
     """
     size = str(scratch_bytes)
     given = [
         *NAMESPACES,
         *("--die-with-parent", "--new-session", "--cap-drop", "ALL", "--hostname", "sandbox"),
+        *(("--as-pid-1",) if first else ()),
         *("--uid", str(USER), "--gid", str(GROUP), "--clearenv"),
     ]
     for name, value in {**ENVIRONMENT, **env}.items():
@@ -77,6 +80,7 @@ def options(
     given += ["--ro-bind", root, "/"]
     for one in mounts:
         given += ["--bind" if one.writable else "--ro-bind", one.source, one.inside]
+    given += view
     given += [
         *("--dev", "/dev", "--size", size, "--tmpfs", "/dev/shm", "--remount-ro", "/dev"),  # noqa: S108
         *("--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys"),

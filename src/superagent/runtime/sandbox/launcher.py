@@ -52,7 +52,10 @@ class Launcher:
     the end of its socket and ends all that it started. When it dies itself, the next start makes a new one.
     """
 
-    def __init__(self, first_user: int, users: int, program: str = sys.executable) -> None:
+    def __init__(
+        self, first_user: int, users: int, program: str = sys.executable, *, uncontained: bool = False
+    ) -> None:
+        self._uncontained = uncontained
         self._users = (first_user, users)
         self._program = program
         self._process: subprocess.Popen[bytes] | None = None
@@ -74,6 +77,8 @@ class Launcher:
         """Give what the launcher can do; starts one if none runs. Raises `SandboxUnavailable`."""
         if self._closed:
             raise SandboxUnavailable("the platform is stopping")
+        if self._hello is not None and self._hello.done():
+            return self._hello.result()
         async with self._starting:
             if self._hello is None:
                 self._hello = self._begin()
@@ -99,6 +104,15 @@ class Launcher:
             self._children.pop(child.number, None)
             raise
         return child
+
+    def begin(self, child: Child, wall_s: float, since_s: float = 0.0) -> None:
+        """Let the time and the usage of a run count from now on. Raises `Conflict` when it has ended.
+
+        With `since_s` only the time, and from so long ago on: the usage counts since this was said without.
+        """
+        if child.ended.done():
+            raise Conflict("the command has ended")
+        self._send({"do": "begin", "run": child.number, "wall_s": wall_s, "since_s": since_s})
 
     def signal(self, child: Child, number: int) -> None:
         """Send a signal to the command of a run. Raises `Conflict` when it has ended."""
@@ -143,6 +157,7 @@ class Launcher:
         with theirs:
             # Popen without `preexec_fn` or `user` starts by vfork: as quick and as small from a large process
             command = [self._program, "-I", "-S", str(ENTRY), str(theirs.fileno()), *map(str, self._users)]
+            command += ["uncontained"] if self._uncontained else []
             try:
                 self._process = subprocess.Popen(
                     command, pass_fds=[theirs.fileno()], env={}, stdin=subprocess.DEVNULL, cwd="/"

@@ -14,14 +14,19 @@ SOON_S = 5.0
 
 
 class Levels:
-    """The back ends, the strongest of which that works is taken; none below `minimum` ever is.
+    """The back ends, the weakest of which that is strong enough and works is taken; none below `minimum` ever is.
+
+    What shares the host's namespaces comes last, however weak it is enough to be: it is for hosts without them, where
+    the settings say so.
 
     Each is probed when it is first needed and again every ten minutes; one that did not work is tried again after a few
     seconds, since its cure may have been applied.
     """
 
     def __init__(self, backends: Sequence[Backend], minimum: IsolationLevel, monotonic: Callable[[], float]) -> None:
-        self._backends = sorted(backends, key=lambda one: ISOLATION[one.level])
+        self._backends = sorted(
+            backends, key=lambda one: (ISOLATION[one.level] < ISOLATION["native"], ISOLATION[one.level])
+        )
         self._minimum: IsolationLevel = minimum
         self._monotonic = monotonic
         self._probed: dict[str, tuple[Probe, float]] = {}
@@ -44,7 +49,7 @@ class Levels:
         return 0
 
     async def backend(self, level: int) -> Backend:
-        """Give the weakest back end that works and has at least this level. Raises `SandboxUnavailable`."""
+        """Give the first back end that works and has at least this level. Raises `SandboxUnavailable`."""
         least = max(level, ISOLATION[self._minimum])
         failed: list[Probe] = []
         for one in self._backends:
@@ -81,3 +86,14 @@ def unavailable(level: int, failed: Sequence[Probe]) -> SandboxUnavailable:
     return SandboxUnavailable(
         f"commands cannot be contained at the level `{name}`: {part.name}: {part.seen}", hint=part.cure
     )
+
+
+def told(probe: Probe) -> tuple[str, bool, str, str]:
+    """Say in one line whether a back end works: (what, whether, what was seen, cure)."""
+    name = f"sandbox.{probe.backend}"
+    if probe.failed is not None:
+        return name, False, f"{probe.failed.name}: {probe.failed.seen}", probe.failed.cure
+    weak = [f"{limit} {how}" for limit, how in probe.limits.items() if how != "enforced"]
+    notes = [part.seen.removeprefix("held; ") for part in probe.parts if part.seen != "held"]
+    said = "; ".join([f"level {probe.level}", *notes, f"not fully limited: {', '.join(weak)}" if weak else ""])
+    return name, True, said.removesuffix("; "), ""

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
 from superagent.core.commands import Captured, Encoding
 from superagent.core.problems import Problem
+from superagent.core.redactor import Redactor
 
 CHUNK = 64 * 1024
 QUEUED = 16
@@ -33,9 +34,16 @@ class Budget:
 
 
 class Stream:
-    """The reading end of one pipe. Give `writing` to the command, then close it here."""
+    """The reading end of one pipe. Give `writing` to the command, then close it here. `tap` gets all bytes as well."""
 
-    def __init__(self, most_inline: int, store: Store) -> None:
+    def __init__(
+        self,
+        most_inline: int,
+        store: Store,
+        redactor: Redactor | None = None,
+        tap: Callable[[bytes], None] | None = None,
+    ) -> None:
+        self._tap = tap
         self._reading, self.writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         os.set_blocking(self.writing, True)
         self._most = most_inline
@@ -43,27 +51,30 @@ class Stream:
         self._head = bytearray()
         self._size = 0
         self._lost = ""
-        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(QUEUED)
+        self._clean = redactor.stream() if redactor else None
+        self._queue: asyncio.Queue[bytes | None]  # there is one once there is more than fits
 
     async def captured(self, budget: Budget) -> Captured:
         """Read until everybody who could write has closed the pipe, and give what was read."""
         storing: asyncio.Task[str] | None = None
         try:
-            while data := await self._next():
+            async for data in self._cleaned(budget):
                 self._size += len(data)
-                if not budget.take(len(data)):
-                    self._lost = "the command wrote more than it may"
-                    continue  # it is being ended; what is still in the pipe is dropped
+                if self._tap is not None:
+                    self._tap(data)
                 if self._size <= self._most:
                     self._head += data
                     continue
                 if storing is None:
+                    self._queue = asyncio.Queue(QUEUED)
                     storing = asyncio.ensure_future(self._stored())
                     await self._queue.put(bytes(self._head))
                     self._head += data[: self._most - len(self._head)]
                 await self._queue.put(data)
-            await self._queue.put(None)
-            handle = await storing if storing is not None else ""
+            handle = ""
+            if storing is not None:
+                await self._queue.put(None)
+                handle = await storing
         finally:
             self.discard()
             if storing is not None:
@@ -85,6 +96,19 @@ class Stream:
             os.close(self._reading)
             self._reading = -1
 
+    async def _cleaned(self, budget: Budget) -> AsyncGenerator[bytes]:
+        """Give what may be kept, without the secret values that the call knows, over the borders of chunks."""
+        while data := await self._next():
+            if not budget.take(len(data)):
+                self._lost, self._size = "the command wrote more than it may", self._size + len(data)
+                continue  # it is being ended; what is still in the pipe is dropped
+            if self._clean is not None:
+                data = self._clean.feed(data)
+            if data:
+                yield data
+        if self._clean is not None and (data := self._clean.close()):
+            yield data
+
     async def _next(self) -> bytes:
         """Give the next bytes, empty at the end."""
         while True:
@@ -93,7 +117,8 @@ class Stream:
             except BlockingIOError:
                 await readable(self._reading)
                 continue
-            await asyncio.sleep(0)  # a command that never stops writing must not keep this from hearing others
+            if data:
+                await asyncio.sleep(0)  # a command that never stops writing must not keep this from hearing others
             return data
 
     async def _stored(self) -> str:

@@ -30,6 +30,10 @@ class Owners:
         """Give the tenant's user, None where everything is this server's own."""
         return await self._users.of(tenant)
 
+    def known(self, tenant: str) -> int | None:
+        """Give the user of a tenant that has run something since this process began, None where it has none."""
+        return self._users.known(tenant)
+
     def owns(self, tenant: str, path: str) -> bool:
         """Tell whether a real path is, or lies in, a workspace of the tenant."""
         own = f"{self._workspaces}/{tenant}"

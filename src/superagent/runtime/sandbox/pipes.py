@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 from superagent.core.commands import Captured, Ended
 from superagent.core.problems import Problem
+from superagent.core.redactor import Redactor
 from superagent.runtime.sandbox.backend import Running
 from superagent.runtime.sandbox.output import Budget, Store, Stream
 
 GONE_S = 15.0
 
+Tap = Callable[[bytes], None] | None
+"""Gets the bytes of a stream as they come."""
+
 
 class Pipes:
     """What a command is handed: its input, two streams to write to, and further descriptors by number.
 
+    What it writes is kept without the values that a `redactor` knows by then.
+
     `handed_over` comes once the command has them, `carry` waits for its end; `discard` is for one that never started.
     """
 
-    def __init__(self, inline_bytes: int, store: Store) -> None:
-        self.stdout = Stream(inline_bytes, store)
-        self.stderr = Stream(inline_bytes, store)
+    def __init__(
+        self, inline_bytes: int, store: Store, redactor: Redactor | None = None, stdout: Tap = None, stderr: Tap = None
+    ) -> None:
+        self.stdout = Stream(inline_bytes, store, redactor, stdout)
+        self.stderr = Stream(inline_bytes, store, redactor, stderr)
         self.stdin = -1
         self.further: dict[int, int] = {}
         self._input: tuple[int, AsyncIterator[bytes]] | None = None
@@ -80,13 +89,17 @@ class Pipes:
             return ended, stdout, stderr
         finally:
             await _gone(running)
-            for task in (*tasks, *feeding, *ending):
+            left: list[asyncio.Task[Any]] = [task for task in (*tasks, *feeding, *ending) if not task.done()]
+            for task in left:
                 task.cancel()
-            await asyncio.gather(*tasks, *feeding, *ending, return_exceptions=True)
+            if left:
+                await asyncio.gather(*left, return_exceptions=True)
 
 
 async def _gone(running: Running) -> None:
     """End what still runs and wait until nothing of it is left, also when whoever waits is cancelled meanwhile."""
+    if running.ended:
+        return
     killing = asyncio.ensure_future(running.kill())
     until = asyncio.get_running_loop().time() + GONE_S
     while not killing.done() and asyncio.get_running_loop().time() < until:

@@ -23,6 +23,7 @@ from superagent.runtime.sandbox.pipes import Pipes
 
 _PREFIX = "superagent-probe-"
 _NAME = re.compile(re.escape(_PREFIX) + r"(\d+)-(\d+)-\w+")
+_TOLD_BY_PROC = ("namespaces", "no new privileges", "capabilities", "system calls")
 KINDS = ("user", "mnt", "pid", "net", "ipc", "uts")
 PROBE_S = 30.0
 MEMORY_BYTES = 32 * MIB
@@ -38,7 +39,7 @@ if cat "$CANARY" >/dev/null 2>&1; then echo "canary readable"; else echo "canary
 for place in / /usr /etc /dev /proc/sys/kernel /proc/sys/vm; do
     if (: >"$place/superagent-probe") 2>/dev/null; then rm -f "$place/superagent-probe"; echo "outside $place"; fi
 done
-if (: >/workspace/superagent-probe) 2>/dev/null; then rm -f /workspace/superagent-probe; echo "inside writable"; fi
+if (: >superagent-probe) 2>/dev/null; then rm -f superagent-probe; echo "inside writable"; fi
 if command -v bash >/dev/null; then
     if bash -c "exec 3<>/dev/tcp/127.0.0.1/$PORT" 2>/dev/null; then echo "connect open"; else echo "connect refused"; fi
 fi
@@ -97,8 +98,11 @@ def sweep() -> None:
                 shutil.rmtree(place)
 
 
-async def examine(backend: Backend, user: int | None, *, filtered: bool) -> Probe:
-    """Run the real profile of a back end on canaries; `filtered` says that a system call filter belongs to it."""
+async def examine(backend: Backend, user: int | None, *, filtered: bool, alone: bool = True) -> Probe:
+    """Run the real profile of a back end on canaries; `filtered` says that a system call filter belongs to it.
+
+    `alone` says that it must have namespaces of its own.
+    """
     profile = PROFILES["workspace-write"]
     parts: list[Part] = []
     held: dict[str, Enforcement] = {}
@@ -107,7 +111,8 @@ async def examine(backend: Backend, user: int | None, *, filtered: bool) -> Prob
             ended, said, wrong = await _run(backend, LOOK, profile, bird, user, held)
             if not ended.ran or ended.code != 0:
                 return Probe(backend.level, backend.name, (_not_started(ended, wrong),))
-            parts += parts_of(said, {kind: os.readlink(f"/proc/self/ns/{kind}") for kind in KINDS}, filtered=filtered)
+            outside = {kind: os.readlink(f"/proc/self/ns/{kind}") for kind in KINDS} if alone else {}
+            parts += parts_of(said, outside, filtered=filtered)
             small = replace(profile, limits=replace(profile.limits, memory_bytes=MEMORY_BYTES))
             _, hog, _ = await _run(backend, HOG, small, bird, user, held)
             parts.append(_bites(hog))
@@ -160,6 +165,8 @@ def parts_of(said: str, outside: Mapping[str, str], *, filtered: bool) -> list[P
     ]
     if filtered:
         wanted.append(("system calls", seen.get("Seccomp") == "2", f"Seccomp is {seen.get('Seccomp')}", upgrade))
+    # without namespaces there is no /proc inside that could tell
+    wanted = [one for one in wanted if outside or one[0] not in _TOLD_BY_PROC]
     return [
         Part(name, holds, "held" if holds else trouble, "" if holds else cure) for name, holds, trouble, cure in wanted
     ]

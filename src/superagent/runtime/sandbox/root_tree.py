@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import shutil
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +27,11 @@ EMPTY = ("dev", "home", "opt", "proc", "run", "tmp", "usr", "var/tmp", "workspac
 # what programs look for in /etc and what tells nothing of this machine's people, secrets or services
 COPIED = (
     "alternatives", "ca-certificates.conf", "crypto-policies", "debian_version", "fonts", "gai.conf", "group.conf",
-    "inputrc", "java", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "locale.alias", "locale.conf",
-    "lsb-release", "magic", "magic.mime", "mailcap", "mime.types", "npmrc", "os-release", "pki/ca-trust/extracted",
-    "pki/tls/cert.pem", "pki/tls/certs", "pki/tls/openssl.cnf", "protocols", "python3", "python3.11", "python3.12",
-    "python3.13", "redhat-release", "rpc", "services", "ssl/cert.pem", "ssl/certs", "ssl/openssl.cnf", "terminfo",
-    "timezone",
+    "inputrc", "java", "java-17-openjdk", "java-21-openjdk", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime",
+    "locale.alias", "locale.conf", "lsb-release", "magic", "magic.mime", "mailcap", "mime.types", "npmrc",
+    "os-release", "pki/ca-trust/extracted", "pki/tls/cert.pem", "pki/tls/certs", "pki/tls/openssl.cnf", "protocols",
+    "python3", "python3.11", "python3.12", "python3.13", "redhat-release", "rpc", "services", "ssl/cert.pem",
+    "ssl/certs", "ssl/openssl.cnf", "terminfo", "timezone",
 )  # fmt: skip
 WRITTEN = {
     "passwd": f"root:x:0:0:root:/:/bin/false\nsandbox:x:{USER}:{GROUP}:sandbox:/tmp:/bin/sh\n"
@@ -43,6 +45,8 @@ WRITTEN = {
 }
 MOST_COPIED = 64 * 1024 * 1024
 MOST_KEPT = 4
+RECENT_S = 1.0
+"""How long a look at this machine's `/etc` is good for: a hundred files and a thread cost as much as a program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,12 @@ class RootTrees:
         self._host = host
         self._lock = threading.Lock()
         self._known: tuple[str, RootTree] | None = None
+        self._looked = -math.inf
+
+    def recent(self) -> RootTree | None:
+        """Give the tree without waiting if it was looked at a moment ago, else None: then `current` has to look."""
+        known = self._known
+        return known[1] if known is not None and time.monotonic() - self._looked < RECENT_S else None
 
     def current(self) -> RootTree:
         """Give the tree for this machine as it is now; blocks while one is made. Raises `OSError`.
@@ -72,9 +82,10 @@ class RootTrees:
         What was installed since is noticed by the times of the folders and files that are copied.
         """
         with self._lock:
-            name = self._digest()
+            looked, name = time.monotonic(), self._digest()
             if self._known is None or self._known[0] != name:
                 self._known = name, self._prepared(name)
+            self._looked = looked
             return self._known[1]
 
     def _digest(self) -> str:

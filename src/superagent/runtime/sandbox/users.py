@@ -38,6 +38,10 @@ class TenantUsers:
         """Give the user that stands for nobody: what a probe runs as."""
         return self._first if os.geteuid() == 0 else None
 
+    def known(self, tenant: str) -> int | None:
+        """Give the user of a tenant that has run something since this process began, None where it has none."""
+        return self._known.get(tenant)
+
     async def of(self, tenant: str) -> int | None:
         """Give the tenant's user, None where nobody can be changed. Raises `SandboxUnavailable` when none is left."""
         if os.geteuid() != 0:

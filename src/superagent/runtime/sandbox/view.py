@@ -15,8 +15,8 @@ Mounting = Literal["bwrap", "before", "copy"]
 """How a view comes to be seen at its place.
 
 `before`: the process that becomes bubblewrap mounts the overlay first, in a user namespace of its own
-(`overlay_mount.py`; any bubblewrap). `bwrap`: bubblewrap mounts it (its version 0.11 or newer). `copy`: `upper` holds a
-whole copy.
+(the launcher's `overlay_mount`; any bubblewrap). `bwrap`: bubblewrap mounts it (its version 0.11 or newer). `copy`:
+`upper` holds a whole copy.
 """
 
 OVERLAY_SINCE = (0, 11)  # the first bubblewrap with --overlay

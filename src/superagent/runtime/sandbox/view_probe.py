@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from superagent.core.problems import Problem, Unavailable
+from superagent.runtime.instance_lock import started
 from superagent.runtime.sandbox.view import Mounting, View
 from superagent.runtime.sandbox.view_diff import read_diff
 from superagent.runtime.sandbox.views import Use, Views
@@ -48,7 +49,8 @@ async def find_mounting(views: Views, candidates: Sequence[Mounting], attempt: A
 
 
 async def _try(views: Views, mounting: Mounting, attempt: Attempt, uid: int, gid: int) -> str:
-    with tempfile.TemporaryDirectory(prefix="superagent-view-") as name:
+    # named as the probe's own folders are, so that one of a process that was killed is swept with those
+    with tempfile.TemporaryDirectory(prefix=f"superagent-probe-{os.getpid()}-{started(os.getpid())}-") as name:
         lower = Path(name)
         (lower / "gone").write_text("x")
         for path in (lower, lower / "gone"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
@@ -12,6 +13,7 @@ from superagent.core.problems import Conflict, Deadline, InvalidInput, NotFound
 from superagent.core.resources import Effect
 from superagent.runtime.files_reach import FilesReach
 from superagent.runtime.os_problems import os_errors_about, printable
+from superagent.runtime.sandbox.sessions import Session, Sessions
 from superagent.runtime.sandbox.view_accept import accept, judge, resource_of
 from superagent.runtime.sandbox.view_choice import Choice, choose
 from superagent.runtime.sandbox.view_diff import Diff, Difference, read_diff
@@ -51,9 +53,12 @@ class Accepted:
 class ViewsReach:
     """The views of one call's principal."""
 
-    __slots__ = ("_bounds", "_ctx", "_views")
+    __slots__ = ("_bounds", "_ctx", "_sessions", "_views")
 
-    def __init__(self, ctx: Context, views: Views, bounds: Bounds | None = None) -> None:
+    def __init__(
+        self, ctx: Context, views: Views, bounds: Bounds | None = None, sessions: Sessions | None = None
+    ) -> None:
+        self._sessions = sessions
         self._ctx = ctx
         self._views = views
         self._bounds = bounds
@@ -103,8 +108,16 @@ class ViewsReach:
 
         With `digest`, only if the whole diff is still that one. A view that rests and of which nothing is left is
         discarded.
+        Of a session that goes on, what it has changed by now can be brought in.
         Raises `Conflict`, `Denied`, `NotFound`, `InvalidInput`, `TooLarge`.
         """
+        await self._ctx.thread(self._require_own, view)
+        session = self._session(view)
+        held = session.ground.held if session is not None else None
+        async with held.apart() if held is not None else nullcontext():
+            return await self._accept(view, folder, paths, digest)
+
+    async def _accept(self, view: str, folder: str, paths: Sequence[str] | None, digest: str) -> Accepted:
         use = await self._lend(view, folder, alone=True)
         try:
             diff, choice = await self._ctx.thread(self._choose, use, paths, digest)
@@ -122,8 +135,20 @@ class ViewsReach:
             use.close()
 
     async def discard(self, view: str, folder: str) -> None:
-        """Remove a view with all it holds. Raises `NotFound`, `Conflict` while a command runs on it."""
+        """Remove a view with all it holds; a session that works on it ends, for it would have nothing to stand on.
+
+        Raises `NotFound`, `Conflict` while a command runs on it, or a session in another process.
+        """
+        (await self._lend(view, folder, alone=False)).close()  # judged before anything is ended for it
+        session = self._session(view)
+        if session is not None and self._sessions is not None:
+            await self._sessions.end(session, "discarded")
+            if not session.view:  # nothing was in it, so it is gone with the session
+                return
         await self._with(view, folder, self._views.discard, alone=True)
+
+    def _session(self, view: str) -> Session | None:
+        return self._sessions.holding(view) if self._sessions is not None else None
 
     def _choose(self, use: Use, paths: Sequence[str] | None, digest: str) -> tuple[Diff, Choice]:
         diff = self._read(use)

@@ -29,7 +29,7 @@ class Record(msgspec.Struct, frozen=True):
 
     `open`: a command runs on it; without a holder of its lock it is nobody's. `paused`: its session stopped for the
     moment, so that it can be accepted. `resting`: its command has ended; it waits to be accepted or discarded, until
-    `until`.
+    `until`. `bytes` is what it held when that was measured last.
     """
 
     id: str
@@ -44,6 +44,7 @@ class Record(msgspec.Struct, frozen=True):
     at: float
     until: float
     state: Literal["open", "paused", "resting"] = "open"
+    bytes: int = 0
 
 
 class Records:
@@ -67,9 +68,9 @@ class Records:
             f"there is no view `{id[:100]}`", hint="a view is kept until it is accepted, discarded or expired"
         )
 
-    def write(self, record: Record) -> None:
-        """Write a record in one step."""
-        self._put(record.id, "json", msgspec.json.encode(record))
+    def write(self, record: Record, *, durable: bool = True) -> None:
+        """Write a record in one step; one that a cut of power may take away need not be `durable`."""
+        self._put(record.id, "json", msgspec.json.encode(record), durable=durable)
 
     def write_marks(self, id: str, marks: Marks) -> None:
         """Note what a copy held; names are kept as bytes, for not all are text."""
@@ -140,12 +141,17 @@ class Records:
     def _path(self, id: str, suffix: str) -> Path:
         return self._folder / f"{id}.{suffix}"
 
-    def _put(self, id: str, suffix: str, data: bytes) -> None:
+    def _put(self, id: str, suffix: str, data: bytes, *, durable: bool = True) -> None:
         fresh = self._path(id, f"{suffix}-new")
         fresh.unlink(missing_ok=True)
-        write_new(fresh, data)
+        if durable:
+            write_new(fresh, data)
+        else:
+            with open(fresh, "xb", opener=lambda path, flags: os.open(path, flags | os.O_NOFOLLOW, 0o600)) as file:
+                file.write(data)
         os.rename(fresh, self._path(id, suffix))
-        sync_folder(self._folder)
+        if durable:
+            sync_folder(self._folder)
 
 
 def view_of(record: Record, folder: Path) -> View:

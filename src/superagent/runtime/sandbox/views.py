@@ -12,7 +12,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -43,21 +43,33 @@ class Use:
         self.view: View = view_of(record, views.folder)
         self._views = views
 
-    def rest(self, kept_s: float = KEPT_S) -> None:
-        """Say that the command has ended: the view now waits to be accepted or discarded."""
-        self._note(replace(self.record, state="resting", until=self._views.now() + kept_s))
+    def rest(self, kept_s: float = KEPT_S, *, held: int = 0, durable: bool = True) -> None:
+        """Say that the command has ended: the view now waits to be accepted or discarded, with so many bytes."""
+        until = self._views.now() + kept_s
+        self._note(replace(self.record, state="resting", until=until, bytes=held), durable=durable)
+
+    def hold(self, held: int) -> None:
+        """Say how many bytes it will hold, before they come."""
+        self._note(replace(self.record, bytes=held), durable=False)
 
     def pause(self) -> None:
         """Give the view back for the moment: its processes are stopped, and it may be accepted meanwhile."""
         self._note(replace(self.record, state="paused"))
         self.close()
 
+    def belong(self, chain: tuple[str, ...], began_ns: int, kept_s: float) -> None:
+        """Say that one which was made ahead is of this principal, and is as old as this."""
+        now = self._views.now()
+        record = replace(self.record, chain=chain, began_ns=began_ns, at=now, until=now + kept_s)
+        self._note(record, durable=False)
+        self.view = view_of(record, self._views.folder)
+
     def go_on(self) -> None:
         """Say that a command runs on it again."""
         self._note(replace(self.record, state="open"))
 
-    def _note(self, record: Record) -> None:
-        self._views.records.write(record)
+    def _note(self, record: Record, *, durable: bool = True) -> None:
+        self._views.records.write(record, durable=durable)
         self.record = record
 
     def close(self) -> None:
@@ -136,7 +148,7 @@ class Views:
                 )
                 use = Use(self, record, self.records.lock(record.id, alone=False, new=True))
                 try:
-                    self.records.write(record)
+                    self.records.write(record, durable=False)  # whatever a cut of power leaves of it is swept
                     marks = self._fill(use.view, fd, bounds, tick)
                     if marks is not None:
                         self.records.write_marks(record.id, marks)
@@ -147,6 +159,18 @@ class Views:
                 return use
             finally:
                 os.close(fd)
+
+    def adopt(self, use: Use, *, chain: tuple[str, ...], kept_s: float = KEPT_S) -> None:
+        """Let a view that was made ahead, and on which nothing has run, be as if it were made now by a principal.
+
+        Raises `TooLarge` when the principal holds too many, `Conflict` when its folder is not what it was.
+        """
+        self._require_room(use.record.tenant, chain[0])
+        with os_errors_about(use.view.lower):
+            info, shown = os.lstat(use.view.lower), os.lstat(use.view.upper)
+        if inode_of(info) != use.record.inode or info.st_mode != shown.st_mode or _owner(info) != _owner(shown):
+            raise Conflict(f"`{use.view.lower}` is not what it was", hint="make a view anew")
+        use.belong(chain, dividing_moment(), kept_s)
 
     def use(self, id: str) -> Use:
         """Lend a view that is there. Raises `NotFound`, `Conflict` while it is being accepted or discarded."""
@@ -222,12 +246,23 @@ class Views:
             self._remove(id)
         return 1
 
-    def _require_room(self, tenant: str, principal: str) -> None:
-        held = 0
+    def held(self, tenant: str, account: str = "") -> tuple[int, int]:
+        """Give the bytes that the views of a tenant hold, and how many of them those that an agent or its own made."""
+        in_all = theirs = 0
+        for record in self._of(tenant):
+            in_all += record.bytes
+            theirs += record.bytes if account in record.chain else 0
+        return in_all, theirs
+
+    def _of(self, tenant: str) -> Iterator[Record]:
         for id in self.records.ids():
             with contextlib.suppress(NotFound):
                 record = self.records.read(id)
-                held += record.tenant == tenant and record.chain[:1] == (principal,)
+                if record.tenant == tenant:
+                    yield record
+
+    def _require_room(self, tenant: str, principal: str) -> None:
+        held = sum(record.chain[0] == principal for record in self._of(tenant))
         if held >= MOST_PER_PRINCIPAL:
             raise TooLarge(
                 f"`{principal}` holds {held} views already",
@@ -272,6 +307,10 @@ class Views:
             finally:
                 os.close(fd)
         self.records.forget(id)
+
+
+def _owner(info: os.stat_result) -> tuple[int, int]:
+    return (info.st_uid, info.st_gid) if os.geteuid() == 0 else (0, 0)
 
 
 def _holds_mounts(folder: str) -> bool:

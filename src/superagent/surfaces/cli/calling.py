@@ -9,12 +9,14 @@ from typing import Any
 
 from superagent.core.problems import Problem
 from superagent.surfaces.cli.following import follow
+from superagent.surfaces.cli.hidden import hidden_input
 from superagent.surfaces.cli.options import Parser, Usage, add_call_flags, request_of
 from superagent.surfaces.cli.render import show_answer
 from superagent.surfaces.cli.session import Session
-from superagent.surfaces.cli.target import DONE, Answer, Request, Target
+from superagent.surfaces.cli.target import DONE, Answer, Request, Target, output_of
 
 _STDIN = "-"
+STEP_UP = 428
 
 
 def call(session: Session, arguments: Sequence[str]) -> int:
@@ -37,15 +39,30 @@ def call(session: Session, arguments: Sequence[str]) -> int:
 
 def perform(session: Session, target: Target, request: Request) -> int:
     """Run a call, follow it if it is a stream, show what came of it, and give the exit code that says the same."""
-    with session.screen.waiting(request.operation):
-        answer = target.call(request)
-    if answer.document.get("status") == "queued" and not request.queued:
+    answer = _called(session, target, request)
+    if answer.status == STEP_UP and session.asks:
+        target.prove(proof_for(session, target, request.operation))
+        answer = _called(session, target, request)
+    if answer.document.get("status") == "queued" and not (request.queued or answer.document.get("background")):
         return follow(session, target, answer.document["invocation"])
     if session.given.call_save and answer.exit_code == DONE:
         _save(session, target, answer)
     else:
         show_answer(session.screen, answer)
     return answer.exit_code
+
+
+def proof_for(session: Session, target: Target, operation: str) -> str:
+    """Ask who sits at the terminal for a second factor; gives the token of the key with it, which nothing keeps."""
+    session.screen.note(f"`{operation}` needs a second factor")
+    code = hidden_input("one-time code or recovery code")
+    proof: str = output_of(target, "signin.prove", code=code)["proof"]
+    return proof
+
+
+def _called(session: Session, target: Target, request: Request) -> Answer:
+    with session.screen.waiting(request.operation):
+        return target.call(request)
 
 
 def _save(session: Session, target: Target, answer: Answer) -> None:

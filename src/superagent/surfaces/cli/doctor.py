@@ -14,11 +14,11 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any, Literal
 
+from superagent.core.neutral import neutral_line
 from superagent.core.problems import Problem
 from superagent.surfaces.cli.options import Parser
 from superagent.surfaces.cli.session import Session
 from superagent.surfaces.cli.target import DONE, FAILED, Answer, Refused, Request, output_of
-from superagent.surfaces.cli.terminal import neutral_line
 
 Standing = Literal["ok", "note", "wrong"]
 OLDEST_PYTHON = (3, 11)

@@ -59,7 +59,8 @@ class Embedded:
 
     def call(self, request: Request) -> Answer:
         """Run one call; ctrl-C cancels it, and what became of it is recorded before this raises."""
-        if request.queued:
+        found = self._kernel.find(request.operation)
+        if request.queued or (found is not None and found.background and not request.dry_run):
             raise Unavailable(
                 "work in the background needs a running server", hint="start one with `superagent up`, then call again"
             )
@@ -73,6 +74,10 @@ class Embedded:
             session=request.session,
         )
         return _answer(self._ask(self._kernel.run(call, self._principal, CHANNEL)))
+
+    def prove(self, proof: str) -> None:
+        """Act by a proof from now on."""
+        self._principal = self._ask(self._kernel.identify(Credential("local", Secret(proof), Facts(channel=CHANNEL))))
 
     def follow(self, invocation: str) -> Iterator[Event]:
         """Give stored events until the invocation has ended, or cannot go on without a decision or a server."""
@@ -89,6 +94,8 @@ class Embedded:
             if not found:
                 time.sleep(STEP_S)
         outcome = self._ask(work.outcome(held.tenant, held.id))
+        if outcome is not None:
+            self._ask(self._kernel.pipeline.seen(self._principal, outcome))
         yield Event("outcome", _document(outcome) if outcome else _standing(present))
 
     def feed(self) -> Iterator[Event]:

@@ -32,6 +32,8 @@ class Launch:
     data_folder: Callable[[str], Path]
     open_installation: Callable[[Path], AbstractAsyncContextManager[Installation]]
     serve: Callable[[Path, Mapping[str, object], Callable[[str], None]], int]
+    mcp: Callable[[Path, str, Any, str], None]  # its third is a `Secret` or None, which to name would load the kernel
+    """Speak MCP on standard input and output: folder, server (empty: the folder's), key (None: the owner's), tools."""
 
 
 def bare(fault: BaseException) -> BaseException:

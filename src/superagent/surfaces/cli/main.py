@@ -24,19 +24,22 @@ _COMMANDS: dict[str, str] = {
     "ops": "operations:ops",
     "describe": "operations:describe",
     "watch": "following:watch",
+    "logs": "logs:logs",
     "events": "following:events",
     "doctor": "doctor:doctor",
+    "mcp": "agents:mcp",
+    "connect": "connecting:connect",
+    "recover": "recovering:recover",
+    "login": "signing_in:login",
+    "logout": "signing_in:logout",
+    "migrate-to": "moving:migrate_to",
     "version": "versions:version",
 }
 _NOT_YET: dict[str, str] = {
     "worker": "the queue to other processes",
     "node": "nodes on other machines",
-    "login": "sign-in",
-    "mcp": "the MCP server",
-    "connect": "the set-up of agents, which comes with the MCP server,",
     "backup": "backup",
     "restore": "restore from a backup",
-    "recover": "recovery from a backup",
     "ask": "the planning of plain words",
     "bench": "the benchmark on an installation",
 }
@@ -54,15 +57,24 @@ usage: superagent [--data FOLDER | --server URL --api-key-file FILE] [--json] CO
                               --dry-run shows the plan
   approvals                   what waits for a decision; approvals show ID, approvals approve ID, approvals deny ID
   audit query|verify|export   what happened, and the proof that nobody rewrote it
-  keys                        the keys of agents; keys create NAME, keys revoke ID
+  keys                        the keys of agents; keys create NAME, keys revoke ID; keys attenuate NAME makes a weaker
+                              one of yours for a sub-agent, without asking anybody
   settings                    what is set and where that comes from; settings set NAME VALUE
   watch ID                    follow a call that runs in the background
+  logs ID                     what the command of a job has written; --follow stays with it
   events                      what happens, as it does
+  login --server URL          let the command line act for you at a server, by a browser; logout ends that
+  mcp                         speak the Model Context Protocol on standard input and output, for an agent's program
+  connect CLIENT              let Claude Code, Cursor, VS Code and others use this, with a key of their own; --dry-run
+                              shows what would be written, --remove takes it back
+  recover [PERSON]            a link that lets in whoever has lost a second factor; only for who owns the data folder
   doctor                      what works here, and the cure for what does not
+  migrate-to URL              move the tables of the data folder into a PostgreSQL database
   version                     the version
 
 Without --server a command goes to the server that holds the data folder, and where none runs it does the work itself.
-It acts as the owner of the folder, or by the key in --api-key-file or SUPERAGENT_API_KEY.
+It acts as the owner of the folder, or by the key in --api-key-file or SUPERAGENT_API_KEY; at a --server where you
+logged in, for you.
 
 exit codes: 0 done · 1 failed · 2 wrong usage · 3 denied · 4 waits for approval · 5 unavailable
 """
@@ -124,6 +136,8 @@ def _run(arguments: list[str], launch: Launch, screen: Screen) -> int:
             f"`superagent {command}` needs {_NOT_YET[command]} which this version does not have",
             hint="`superagent --help` lists what it has",
         )
+    if (command, *rest[:1]) == ("keys", "attenuate"):
+        return _load("lending:attenuate")(session, rest[1:])
     if command in _COMMANDS:
         return _load(_COMMANDS[command])(session, rest)
     return _load("operations:run")(session, arguments[at:])

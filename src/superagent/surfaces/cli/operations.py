@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from superagent.core.portable import PROVIDERS, tool_for
 from superagent.surfaces.cli.calling import perform
 from superagent.surfaces.cli.options import Parser, Usage, request_of
 from superagent.surfaces.cli.render import show_output
@@ -77,15 +78,38 @@ def ops(session: Session, arguments: Sequence[str]) -> int:
 def describe(session: Session, arguments: Sequence[str]) -> int:
     """Describe one operation: what it does, its flags, and how it is taken back."""
     parser = Parser("describe", "Describe one operation; with --json also its schemas.")
-    parser.add_argument("name", help="for example files.read")
+    parser.add_argument(
+        "names", nargs="+", metavar="name", help="for example files.read; with --for also whole domains"
+    )
+    parser.add_argument("--for", dest="provider", choices=PROVIDERS, help="as tools for the API of these models")
+    parser.add_argument("--strict", action="store_true", help="OpenAI: strict; arguments that are null mean: left out")
     session.read(parser, arguments)
-    name: str = session.given.name
+    names: list[str] = session.given.names
+    if session.given.provider:
+        return _tools(session, names)
+    if len(names) > 1:
+        raise Usage("one operation at a time", "`--for` takes several")
+    name = names[0]
     with session.target() as target:
         described = output_of(target, "catalogue.describe", name=name)
     if session.screen.json:
         session.screen.document(described)
     else:
         session.screen.line(parser_of(described, name.replace(".", " "))[0].format_help())
+    return DONE
+
+
+def _tools(session: Session, names: list[str]) -> int:
+    """Print operations as a list of tools for a provider's API; a domain stands for all of its operations."""
+    given = session.given
+    tools: list[dict[str, Any]] = []
+    with session.target() as target:
+        for name in names:
+            for one in [name] if "." in name else sorted(_names_in(target, name)) or [name]:
+                found = output_of(target, "catalogue.describe", name=one)
+                text, schema = found["description"], found["input_schema"]
+                tools.append(tool_for(given.provider, one, text, schema, strict=given.strict))
+    session.screen.document(tools)
     return DONE
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
+from pathlib import Path
 from typing import Any, cast
-from urllib.parse import SplitResult, quote, urlsplit
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from superagent.core.principal import Secret
 from superagent.core.problems import InvalidInput, Unavailable
@@ -19,6 +20,7 @@ LONGEST_S = 3600.0
 """How long an operation may take that says nothing of a deadline."""
 QUIET_S = 60.0  # a stream sends a sign of life each 15 s
 TRIES = 3
+_MOST_FORM = 65_536
 _MOST = 256 * 1024 * 1024
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -32,9 +34,14 @@ class Remote:
 
     lasting = True
 
-    def __init__(self, url: str, key: Secret) -> None:
+    def __init__(self, url: str, key: Secret | Callable[[], Secret] | None, pinned: Path | None = None) -> None:
+        """Take what to act by: a key, what gives one that is good now, or None to ask as a stranger.
+
+        Over TLS the server shows the certificate in the file `pinned`, or one that this machine trusts.
+        """
+        self._pinned = pinned
         self._url = checked(url)
-        self._key = key
+        self._key = (lambda: key) if isinstance(key, Secret) else key
 
     @property
     def in_the_clear(self) -> bool:
@@ -48,6 +55,23 @@ class Remote:
         body = json.dumps(request.input).encode()
         with self._ask("POST", path, body, _headers_of(request), wait_s) as response:
             return self._answer(response)
+
+    def prove(self, proof: str) -> None:
+        """Act by a proof from now on: what `signin.prove` gave for the key."""
+        secret = Secret(proof)
+        self._key = lambda: secret
+
+    def form(self, path: str, fields: dict[str, str]) -> tuple[int, dict[str, Any]]:
+        """Post a form as a stranger and give (status, the JSON object that came), empty for none."""
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        with Remote(self._place, None, self._pinned)._ask(
+            "POST", path, urlencode(fields).encode(), kind, QUIET_S
+        ) as response:
+            try:
+                found: Any = json.loads(response.read(_MOST_FORM) or b"{}")
+            except (ValueError, RecursionError):
+                found = None
+            return response.status, cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
     def follow(self, invocation: str) -> Iterator[Event]:
         """Follow `GET /v1/invocations/{id}/events`, from where it broke off if it does."""
@@ -101,18 +125,27 @@ class Remote:
     def _place(self) -> str:
         return self._url.geturl()
 
+    def _connection(self, host: str) -> HTTPConnection:
+        if self._url.scheme != "https":
+            return HTTPConnection(host, self._url.port, timeout=CONNECT_S)
+        if self._pinned is None:
+            return HTTPSConnection(host, self._url.port, timeout=CONNECT_S)
+        from superagent.runtime.tls import trusting  # a command over plain HTTP has no time for it
+
+        return HTTPSConnection(host, self._url.port, timeout=CONNECT_S, context=trusting(self._pinned))
+
     @contextmanager
     def _ask(
         self, method: str, path: str, body: bytes | None, headers: dict[str, str], wait_s: float
     ) -> Generator[HTTPResponse]:
         url = self._url
-        kind = HTTPSConnection if url.scheme == "https" else HTTPConnection
-        connection = kind(cast(str, url.hostname), url.port, timeout=CONNECT_S)
+        shown = {"Authorization": f"Bearer {self._key().reveal()}"} if self._key is not None else {}
+        connection = self._connection(cast(str, url.hostname))
         sent = False
         try:
             connection.connect()
             connection.sock.settimeout(wait_s)
-            headers = {"Authorization": f"Bearer {self._key.reveal()}", "Content-Type": "application/json", **headers}
+            headers = {"Content-Type": "application/json", **shown, **headers}
             sent = True
             connection.request(method, url.path + path, body, headers)
             yield connection.getresponse()

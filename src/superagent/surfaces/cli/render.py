@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
+from superagent.core.neutral import neutral, neutral_line
 from superagent.surfaces.cli.target import Answer, Event
-from superagent.surfaces.cli.terminal import Screen, neutral, neutral_line
+from superagent.surfaces.cli.terminal import Screen
 
 _COLOURS = {"done": "green", "undone": "green", "previewed": "cyan"} | dict.fromkeys(
     ("waiting", "queued", "running"), "yellow"
@@ -27,9 +28,10 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
     "waiting": ("id", "operation", "requester", "resources", "reason", "approvals_needed", "until"),
 }
 """What a list of this name shows; every other list shows all that its entries have."""
-_SECTIONS = ("preview",)
+_SECTIONS = ("preview", "changes", "network", "contained", "outcome", "output")
 """Objects of these names are shown like an output of their own; every other one as JSON."""
 _LONGEST_CELL = 2000
+_TIMES = frozenset({"at", "since", "until", "started", "ended", "due"})
 _BLANK: tuple[Any, ...] = (None, "", [], {})
 
 
@@ -84,7 +86,7 @@ def cell(name: str, value: Any) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, int | float) and value > 1e8 and name.rpartition("_")[2] in ("at", "since", "until"):
+    if isinstance(value, int | float) and value > 1e8 and name.rpartition("_")[2] in _TIMES:
         return f"{datetime.fromtimestamp(value, UTC):%Y-%m-%d %H:%M:%S}Z"
     if isinstance(value, list):
         return ", ".join(cell(name, _resource(one)) for one in cast("list[Any]", value))
@@ -117,9 +119,10 @@ def _outcome(screen: Screen, document: Mapping[str, Any]) -> None:
     _print(screen, (neutral_line(status), f"bold {_COLOURS.get(status, 'red')}"), head, (f"  {id}", "dim"))
     if document.get("output"):
         show_output(screen, document["output"])
-    for one in document.get("effects", ()):
-        effect, resource = neutral_line(str(one["effect"])), neutral_line(str(one["resource"]))
-        _print(screen, (f"{effect:<8}", "yellow"), resource)
+    touched = dict.fromkeys((str(one["effect"]), str(one["resource"])) for one in document.get("effects", ()))
+    for effect, resource in touched:  # an undo changes the same one several times
+        _print(screen, (f"{neutral_line(effect):<8}", "yellow"), neutral_line(resource))
+    _next_of_output(screen, document.get("output") or {})
     if document.get("handle"):
         handle = neutral_line(str(document["handle"]))
         _print(
@@ -136,6 +139,16 @@ def _outcome(screen: Screen, document: Mapping[str, Any]) -> None:
         _print(screen, "somebody else must approve it: ", (f"superagent approvals approve {id}", "bold"))
     elif status in ("queued", "running"):
         _print(screen, "see how it goes: ", (f"superagent watch {id}", "bold"))
+
+
+def _next_of_output(screen: Screen, output: Mapping[str, Any]) -> None:
+    changes = output.get("changes")
+    view = cast("dict[str, Any]", changes).get("view") if isinstance(changes, dict) else None
+    if view:
+        command = neutral_line(shlex.quote(str(view)))
+        _print(screen, "its changes wait: ", (f"superagent sandbox accept {command}", "bold"), ", or diff, or discard")
+    if handle := output.get("handle"):
+        _print(screen, "read it: ", (f"superagent result read {neutral_line(shlex.quote(str(handle)))}", "bold"))
 
 
 def _problem(screen: Screen, document: Mapping[str, Any]) -> None:

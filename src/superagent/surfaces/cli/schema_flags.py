@@ -19,6 +19,7 @@ _METAVARS: dict[Kind, str] = {
     "text": "TEXT", "integer": "N", "number": "X", "time": "TIME", "duration": "TIME", "flag": "yes|no", "json": "JSON",
     "either": "VALUE", "secret": "-",
 }  # fmt: skip
+_NOT_TAKEN_BACK = {"irreversible": "cannot be taken back", "ephemeral": "leaves nothing to take back"}
 STDIN = "-"
 SEEN = "a secret on the command line is seen by every program on this machine, and kept by the shell"
 ELSEWHERE = "take another value; then leave it out to be asked for it, or send it to standard input"
@@ -123,8 +124,19 @@ def input_of(
         elif one.required:
             raise Usage(f"`{one.name}` is missing", f"give {one.flag} {one.metavar}")
     if values:
-        raise Usage(f"`{values[0]}` is one value too many", "flags stand before their values; quote what has spaces")
+        raise Usage(f"`{values[0]}` is one value too many", _without_flags(wanted))
     return found
+
+
+def _without_flags(wanted: list[Parameter]) -> str:
+    """Say which values can stand without a flag, and by which flags the others are given."""
+    places = " ".join(one.name.upper() for one in wanted if one.positional)
+    flags = [one.flag for one in wanted if not one.positional]
+    named = f" ({', '.join(flags[:4])}{' …' if len(flags) > 4 else ''})" if flags else ""
+    return (
+        f"without a flag it takes {places or 'nothing'}; put the flag{named} before every other value, "
+        f"and quote what has spaces"
+    )
 
 
 def _refuse_typed_secrets(given: argparse.Namespace, wanted: list[Parameter]) -> None:
@@ -229,7 +241,8 @@ def _about(described: Mapping[str, Any]) -> str:
     lines.append(f"{described['name']} · {described['effect']} · risk {described['risk']}")
     if described["effect"] != "READ":
         why = f": {described['why']}" if described["why"] else ""
-        lines[-1] += f" · taken back by {described['takes_back']}{why}"
+        how = str(described["takes_back"])
+        lines[-1] += f" · {_NOT_TAKEN_BACK.get(how, f'taken back by {how}')}{why}"
     return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,11 @@ class Session:
             yield target
         finally:
             target.close()
+
+    @property
+    def asks(self) -> bool:
+        """Tell whether somebody sits there who can be asked: programs want an answer, not a question."""
+        return not self.screen.json and sys.stdin.isatty()
 
     @property
     def folder(self) -> Path:

@@ -73,6 +73,10 @@ class Target(Protocol):
         """Run one call."""
         ...
 
+    def prove(self, proof: str) -> None:
+        """Act by a proof from now on: what `signin.prove` gave for the key that it acted by."""
+        ...
+
     def follow(self, invocation: str) -> Iterator[Event]:
         """Give an invocation's events from its first, then its outcome. Raises `Refused` or a problem."""
         ...

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 import threading
 import time
@@ -11,32 +10,15 @@ from functools import cached_property
 from types import TracebackType
 from typing import Any, Protocol, Self, TextIO
 
-# C0 and C1 controls (ECMA-48), which move the cursor or change the terminal; the marks that turn the direction of text
-# around (Unicode UAX 9) or separate lines; halves of surrogate pairs, which are bytes that were no text
-_ACTS = r"\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff"
-_BLOCK = re.compile(f"[{_ACTS}]")
-_LINE = re.compile(f"[{_ACTS}\t\n]")
+from superagent.core.neutral import ACTS, neutral, neutral_line
+
 QUIET_S = 1.0
 STEP_S = 0.5
 
 
-def neutral(text: str) -> str:
-    r"""Give text that came from outside so that it can only be read: whatever acts on a terminal becomes `\x1b`."""
-    return _BLOCK.sub(_shown, text)
-
-
-def neutral_line(text: str) -> str:
-    r"""Do the same for a name: line feeds and tabs become `\n` and `\t` too, so that it cannot pretend to be two."""
-    return _LINE.sub(_shown, text)
-
-
 def json_text(document: Any) -> str:
     """Give a document as JSON on one line, with everything escaped that acts on a terminal."""
-    return _BLOCK.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(document, ensure_ascii=False))
-
-
-def _shown(found: re.Match[str]) -> str:
-    return found[0].encode("unicode_escape").decode("ascii")
+    return ACTS.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(document, ensure_ascii=False))
 
 
 class _Prints(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from superagent.core.principal import Secret
@@ -29,13 +30,24 @@ def reach(given: argparse.Namespace, launch: Launch, screen: Screen) -> Target:
     if server:
         from superagent.surfaces.cli.remote import Remote
 
-        if key is None:
-            raise Usage("`--server` needs a key", "give `--api-key-file FILE`, or set SUPERAGENT_API_KEY")
-        remote = Remote(server, key)
+        remote = Remote(server, key or _login(given, launch, server))
         if remote.in_the_clear:
             screen.note("warning: this key travels unencrypted; use https, or an SSH tunnel")
         return remote
-    return _at(folder(given, launch), key, launch)
+    return _at(folder(given, launch), key, launch, screen)
+
+
+def _login(given: argparse.Namespace, launch: Launch, server: str) -> Callable[[], Secret]:
+    """Give what keeps the token of who logged in at a server. Raises `Usage` where nobody did."""
+    from superagent.surfaces.cli.logins import Login
+
+    login = Login(folder(given, launch), server)
+    if not login.known:
+        raise Usage(
+            "`--server` needs somebody to act for",
+            f"log in by `superagent login --server {server}`, give `--api-key-file FILE`, or set SUPERAGENT_API_KEY",
+        )
+    return login.token
 
 
 def folder(given: argparse.Namespace, launch: Launch) -> Path:
@@ -65,7 +77,7 @@ def explicit_key(file: str) -> Secret | None:
     return Secret(key)
 
 
-def _at(data: Path, key: Secret | None, launch: Launch) -> Target:
+def _at(data: Path, key: Secret | None, launch: Launch, screen: Screen) -> Target:
     from superagent.runtime.instance_lock import Holder, claim, held_by
     from superagent.runtime.places import prepare
 
@@ -75,9 +87,10 @@ def _at(data: Path, key: Secret | None, launch: Launch) -> Target:
         found = claim(places.state, time.time(), max(0.0, until - time.monotonic()))
         if not isinstance(found, Holder):
             break
+        from superagent.runtime.tls import PINNED
         from superagent.surfaces.cli.remote import Remote
 
-        remote = Remote(found.address, key or _owner_key(places.owner_key))
+        remote = Remote(found.address, key or _owner_key(places.owner_key), places.state / PINNED)
         if remote.answers():
             return remote
         if time.monotonic() >= until:  # it holds the folder, and has long stopped to listen
@@ -85,6 +98,8 @@ def _at(data: Path, key: Secret | None, launch: Launch) -> Target:
         time.sleep(STEP_S)
     from superagent.surfaces.cli.embedded import Embedded
 
+    if not (screen.json or places.owner_key.exists()):  # perhaps a folder that was not meant
+        screen.note(f"no server runs on `{places.data}`, and nothing was set up there yet: it is now")
     return Embedded(launch, places.data, key, found)
 
 

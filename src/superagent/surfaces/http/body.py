@@ -14,20 +14,14 @@ async def read_body(receive: Receive, headers: Headers, most: int) -> bytes:
     Raises `TooLarge`, before anything is read where the length is declared, and `Malformed` when it breaks off or is
     not sent at a pace.
     """
-    check_plain(headers)
-    check_declared(headers, most)
-    message = await receive()
-    if message.get("more_body", False):
-        return await _read_on(message, receive, most)
+    check_head(headers, most)
+    return await read_on(await receive(), receive, most)
+
+
+async def read_on(message: Message, receive: Receive, most: int) -> bytes:
+    """Read the rest of a body whose first message is here. Raises as `read_body` does."""
     if message["type"] == "http.disconnect":
         raise _broken_off()
-    body: bytes = message["body"]
-    if len(body) > most:
-        raise too_large(most)
-    return body
-
-
-async def _read_on(message: Message, receive: Receive, most: int) -> bytes:
     parts: list[bytes] = [message["body"]]
     size = len(parts[0])
     while message.get("more_body", False):
@@ -47,8 +41,7 @@ async def _read_on(message: Message, receive: Receive, most: int) -> bytes:
 
 async def pieces(receive: Receive, headers: Headers, most: int) -> AsyncGenerator[bytes]:
     """Give a body piece by piece as it arrives. Raises as `read_body` does."""
-    check_plain(headers)
-    check_declared(headers, most)
+    check_head(headers, most)
     size, more = 0, True
     while more:
         message = await receive()
@@ -102,8 +95,10 @@ def check_plain(headers: Headers) -> None:
         raise Malformed("compressed bodies are not taken", hint="send it as it is")
 
 
-def check_declared(headers: Headers, most: int) -> None:
-    """Refuse a body by what it says of its length. Raises `TooLarge`."""
+def check_head(headers: Headers, most: int) -> None:
+    """Refuse a body by what is said of it: compressed, or longer than so much. Raises `Malformed`, `TooLarge`."""
+    if b"content-encoding" in headers:
+        check_plain(headers)
     declared = headers.get(b"content-length")
     if declared is not None and not declared.isdigit():
         raise Malformed("`Content-Length` is not a number of bytes")

@@ -13,14 +13,16 @@ from contextlib import aclosing
 from superagent.core.invocation import Call, Outcome
 from superagent.core.kernel import Kernel
 from superagent.core.limits import Slots
+from superagent.core.mounts import Mount, mount_of
 from superagent.core.principal import Principal
 from superagent.core.problems import Internal, Problem, RateLimited, Unauthenticated
 from superagent.core.strict_json import parse_object
-from superagent.surfaces.http.body import read_body
+from superagent.surfaces.http.body import check_head, read_on
 from superagent.surfaces.http.events import OPEN, EventStreams, until_gone
 from superagent.surfaces.http.feed import Feed
 from superagent.surfaces.http.gate import Gate
-from superagent.surfaces.http.reply import Reply, of_outcome, of_problem, preflight, send_reply, shared_with
+from superagent.surfaces.http.mounted import Mounted
+from superagent.surfaces.http.reply import Reply, challenged, of_outcome, of_problem, preflight, send_reply, shared_with
 from superagent.surfaces.http.request import (
     App,
     Headers,
@@ -38,7 +40,7 @@ OPERATIONS = "/v1/operations/"
 
 
 class Door:
-    """Operations enter here; everything below `/v1/` that is none goes to `routes`, the rest to `behind`."""
+    """Operations enter here; what else lies below `/v1/` goes to `routes`, the rest to mounts, or to `behind`."""
 
     def __init__(
         self,
@@ -51,7 +53,10 @@ class Door:
         max_body_bytes: int = 1024 * 1024,
         max_blob_bytes: int = 1024**3,
         cors_origins: Sequence[str] = (),
+        mounts: tuple[Mount, ...] = (),
+        closers: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
+        """Make it; `mounts` are other surfaces' ways in, and `closers` end what they hold open."""
         self.kernel = kernel
         self.gate = gate
         self.feed = feed
@@ -60,8 +65,21 @@ class Door:
         self.streams = EventStreams(kernel)
         self.slots = Slots(per_key=64, in_all=2048)  # uploads, downloads and streams at a time: they hold a connection
         self._behind = behind
+        self._mounts = mounts
+        self._closers = closers
+        self._mounted = Mounted(kernel, gate, max_body_bytes)
         self._routes = routes
         self._origins = frozenset(origin.encode() for origin in cors_origins)
+
+    async def close(self) -> None:
+        """End what other surfaces hold open."""
+        for close in self._closers:
+            await close()
+
+    @property
+    def shares(self) -> bool:
+        """Tell whether pages of other origins may call (CORS)."""
+        return bool(self._origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request; the server speaks no websockets and runs no lifespan."""
@@ -73,7 +91,11 @@ class Door:
                     return
                 send = shared_with(send, origin)
         if not scope["path"].startswith("/v1/"):
-            await self._behind(scope, receive, send)
+            mount = mount_of((*self._mounts, *self.kernel.mounts), scope["path"])
+            if mount is not None:
+                await self._mounted(mount, scope, receive, send)
+            else:
+                await self._behind(scope, receive, send)
             return
         reply = await self.answer(scope, receive)
         if reply.stream is None:
@@ -97,15 +119,30 @@ class Door:
         path: str = scope["path"]
         try:
             headers = headers_of(scope)
-            principal = await self.gate.identify(scope, headers)
-            refuse_doubled(scope, headers)
+            if self.gate.closed:
+                await self.gate.require_set_up()
+            if b"cookie" in headers and (session := self.gate.session(headers)):
+                principal = self.gate.known(scope, headers, session)
+                principal = principal or await self.gate.identify(scope, headers, session)
+                self.gate.refuse_forged(scope, headers, session, principal)
+            else:
+                principal = self.gate.known(scope, headers) or await self.gate.identify(scope, headers)
+            if len(headers) != len(scope["headers"]):
+                refuse_doubled(scope)
             if scope["method"] != "POST" or not path.startswith(OPERATIONS):
                 return await self._routes(self, scope, receive, headers, principal)
-            body = await read_body(receive, headers, self.max_body_bytes)
+            most = self.max_body_bytes
+            check_head(headers, most)
+            message = await receive()
+            body = message.get("body")
+            if body is None or message.get("more_body") or len(body) > most:
+                body = await read_on(message, receive, most)
             call = call_of(path[len(OPERATIONS) :], parse_object(body), headers, scope["query_string"])
             if b"prefer" in headers:
                 return self.reply(await self.run(call, principal, headers, receive), principal)
-            return self.reply(await self.kernel.run(call, principal, "http", trace=trace_of(headers)), principal)
+            trace = trace_of(headers) if b"traceparent" in headers else ""
+            outcome = await self.kernel.run(call, principal, "http", trace=trace)
+            return of_outcome(outcome) if outcome.problem is None else self.reply(outcome, principal)
         except Problem as problem:
             return self._refused(scope, principal, problem)
         except Exception as bug:
@@ -131,7 +168,7 @@ class Door:
     async def _wait(self, outcome: Outcome, principal: Principal, wait_s: float, receive: Receive) -> Outcome:
         """Give what came of a call if it ends within the wait, else the present state; stops when the caller goes."""
         until = asyncio.get_running_loop().time() + wait_s
-        async with aclosing(self.streams.states(principal.tenant, outcome.invocation)) as states:
+        async with aclosing(self.streams.states(principal, outcome.invocation)) as states:
             async for ended in until_gone(states, receive):
                 if ended is not None:
                     return ended
@@ -142,7 +179,8 @@ class Door:
     def _refused(self, scope: Scope, principal: Principal | None, problem: Problem) -> Reply:
         """Reply to what never reached the line, and record it: strangers were recorded at the gate."""
         if principal is None or isinstance(problem, Unauthenticated):
-            return of_problem(problem)
+            headers = headers_of(scope)
+            return challenged(problem, self.gate.browser.origin(headers), "", b"authorization" in headers)
         path: str = scope["path"]
         name = path.removeprefix(OPERATIONS) if scope["method"] == "POST" else ""
         call = Call(name if name and name != path else f"{scope['method']} {path}"[:200], {})

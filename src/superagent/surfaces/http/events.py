@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -18,7 +18,7 @@ from superagent.surfaces.http.reply import SAFE, Reply, Write
 from superagent.surfaces.http.request import Receive
 
 T = TypeVar("T")
-OPEN = frozenset({Status.WAITING, Status.QUEUED, Status.RUNNING})
+OPEN = frozenset({Status.WAITING, Status.QUEUED, Status.RUNNING, Status.ASKING})
 _HEADERS = [(b"content-type", b"text/event-stream"), (b"x-accel-buffering", b"no"), *SAFE]
 
 
@@ -31,11 +31,11 @@ class EventStreams:
         self.heartbeat_s = heartbeat_s
         self.closing = False
 
-    async def states(self, tenant: str, id: str) -> AsyncGenerator[Outcome | None]:
+    async def states(self, principal: Principal, id: str) -> AsyncGenerator[Outcome | None]:
         """Give None at every look at a stored invocation that is under way, and at last what came of it."""
         ended = None
         while ended is None and not self.closing:
-            ended = await self._ended(tenant, id)
+            ended = await self._ended(principal, id)
             yield ended
             if ended is None:
                 await asyncio.sleep(self._poll_s)
@@ -57,7 +57,7 @@ class EventStreams:
             if ended is not None:
                 break
             # after the end was seen events are looked for once more: the last may have come in between
-            ended = await self._ended(tenant, id, known)
+            ended = await self._ended(principal, id, known)
             if ended is None:
                 yield b""
                 if not self._goes_on(principal):
@@ -72,12 +72,23 @@ class EventStreams:
             found = await feed.after(principal.tenant, at, 200)
             for item in found:
                 at = item.number
-                ids = (item.record.get("who", ""), *item.record.get("chain_of", ()))
-                if self._kernel.may_look(principal, ids, principal.tenant):
+                if self._shows(principal, item.record):
                     yield event(str(at), item.record.get("kind", "record"), msgspec.json.encode(item.record))
             if not found:
                 yield b""
                 await asyncio.sleep(self._poll_s)
+
+    def _shows(self, principal: Principal, record: dict[str, Any]) -> bool:
+        """Tell whether a principal may see a record as it comes in.
+
+        A credential with bounds sees what was done by itself: what its owner does by others is none of its business,
+        unless it may read the audit.
+        """
+        ids = (record.get("who", ""), *record.get("chain_of", ()))
+        if not self._kernel.may_look(principal, ids, principal.tenant):
+            return False
+        own = principal.bounds is None or (principal.key != "" and record.get("key") == principal.key)
+        return own or self._kernel.may_audit(principal)
 
     def reply(self, events: AsyncGenerator[bytes], receive: Receive, over: Callable[[], None]) -> Reply:
         """Send events until the source ends or the client goes, then call `over`; a quiet stream gets a heartbeat."""
@@ -98,13 +109,16 @@ class EventStreams:
 
         return Reply(200, b": stream\n\n", _HEADERS[:], run)
 
-    async def _ended(self, tenant: str, id: str, known: Outcome | None = None) -> Outcome | None:
+    async def _ended(self, principal: Principal, id: str, known: Outcome | None = None) -> Outcome | None:
+        tenant = principal.tenant
         held = await self._kernel.hands.work.get(tenant, id)
         if held is None:
             return known
         if held.state in OPEN:
             return None
         stored = await self._kernel.hands.work.outcome(tenant, id)
+        if stored is not None:
+            await self._kernel.pipeline.seen(principal, stored)
         return stored or Outcome(id, held.invocation.call.operation, held.state)
 
     def _goes_on(self, principal: Principal) -> bool:

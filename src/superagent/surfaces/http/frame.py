@@ -12,6 +12,7 @@ from superagent.core.kernel import Kernel
 from superagent.core.operation import Operation
 from superagent.core.principal import Principal
 from superagent.core.problems import Internal, NotFound, Problem, Unavailable, every_problem
+from superagent.surfaces.http.actions import actions
 from superagent.surfaces.http.gate import Gate
 from superagent.surfaces.http.metrics import Metrics
 from superagent.surfaces.http.openapi import document
@@ -21,13 +22,7 @@ Readiness = Callable[[], dict[str, str]]
 
 # what the contract promises and no issue has brought yet: what will serve it, and whether it needs no key
 COMING = {
-    "/mcp": ("the Model Context Protocol door", False),
-    "/a2a": ("the Agent2Agent door", False),
     "/compat": ("the endpoints of GPT-API 4.0", False),
-    "/openapi/actions.json": ("the slices for GPT actions", False),
-    "/ui": ("the console", True),
-    "/oauth": ("OAuth 2.1 authorization", True),
-    "/.well-known": ("authorization metadata and the agent card", True),
 }
 _SAFE = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 _DOCS = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Super-Agent API</title>
@@ -40,8 +35,19 @@ each shows what your key may use.</p>
 <p>On this machine: <code>superagent ops</code> and <code>superagent describe NAME</code>.</p></html>"""
 _FOR_MODELS = """# Super-Agent
 
-POST /v1/operations/{name} with the input as JSON. GET /v1/operations/{name} describes one.
-X-Dry-Run: true shows what a call would do.
+> One API through which AI agents safely operate computers: every call is judged and recorded, many are undone.
+
+POST /v1/operations/{name} with the input as JSON and `Authorization: Bearer KEY`. GET /v1/operations/{name} describes
+one, GET /v1/operations?q=WORDS finds some. X-Dry-Run: true shows what a call would do. A status `waiting` needs a
+person; GET /v1/invocations/{id} says what became of it, POST /v1/invocations/{id}/undo takes it back.
+
+## Doors
+
+- [OpenAPI 3.1](/openapi.json): all that this key may use
+- [GPT Actions](/openapi/actions.json): at most 30 operations, chosen by `?toolsets=files,shell.run`
+- [MCP](/mcp): the Model Context Protocol over Streamable HTTP
+
+## Operations
 
 """
 
@@ -111,6 +117,12 @@ def frame(kernel: Kernel, gate: Gate, readiness: Readiness, metrics: Metrics, ve
     async def openapi(request: Request) -> Response:
         _, seen = await seen_by(request)
         return JSONResponse(document(seen, version, str(request.base_url).rstrip("/")), headers=_SAFE)
+
+    @app.get("/openapi/actions.json", include_in_schema=False)
+    async def for_actions(request: Request, toolsets: str = "") -> Response:
+        _, seen = await seen_by(request)
+        wanted = [one.strip() for one in toolsets[:2000].split(",") if one.strip()]
+        return JSONResponse(actions(seen, wanted, version, str(request.base_url).rstrip("/")), headers=_SAFE)
 
     @app.get("/metrics", include_in_schema=False)
     async def numbers(request: Request) -> Response:

@@ -103,7 +103,9 @@ async def upload(request: Request) -> Reply:
     over = request.hold()
     try:
         blobs = door.kernel.hands.blobs
-        handle = await blobs.put(principal.tenant, principal.id, counted(), shares=principal.shares)
+        handle = await blobs.put(
+            principal.tenant, principal.id, counted(), shares=principal.shares, account=principal.account
+        )
     finally:
         over()
     return of_data({"handle": handle, "bytes": size}, status=201)

@@ -184,6 +184,9 @@ def _fixed_paths() -> dict[str, Any]:
         },
         "/v1/invocations/{id}": {"get": get("What became of a call", [_text("id")])},
         "/v1/invocations/{id}/events": {"get": events("A call's own events", [_text("id")])},
+        "/v1/invocations/{id}/logs": {
+            "get": events("What a job writes, as it does", [_text("id"), _text("stream", "query"), _number("since")])
+        },
         "/v1/invocations/{id}/undo": {"post": post("Take a call back", [_text("id")])},
         "/v1/invocations/{id}/cancel": {"post": post("Stop a call", [_text("id")])},
         "/v1/results/{handle}": {
@@ -261,6 +264,11 @@ def outcome_schema() -> dict[str, Any]:
             "effects": {"type": "array", "items": {"type": "object"}},
             "undo": {"type": "object", "required": ["possible"]},
             "decision": {"type": "object", "required": ["verdict", "reason", "grants", "policy_version"]},
+            "provenance": {
+                "type": "object",
+                "required": ["trust", "source"],
+                "properties": {"trust": {"enum": ["trusted", "untrusted"]}, "source": {"type": "string"}},
+            },
             "handle": {"type": "string"},
             "problem": _ref("Problem"),
             "seconds": {"type": "number"},

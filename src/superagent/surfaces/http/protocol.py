@@ -7,6 +7,8 @@ makes a problem of that, which is recorded and answered like every other.
 from __future__ import annotations
 
 import asyncio
+import resource
+from contextlib import suppress
 from typing import cast
 
 import msgspec
@@ -21,13 +23,18 @@ LEAST_PER_S = 1024
 CONVERSATION = "/v1/stream"
 """A body in which pauses are meant: its lines are calls, sent when the caller has something to call."""
 _AGAIN_S = 0.05
+_SPARE_FILES = 256
+"""Descriptors that connections leave to everything else: commands, the database, the audit."""
 
 
 class Protocol(HttpToolsProtocol):
     """One connection. A head that is too large, or takes too long to arrive, ends it; so does a body without haste.
 
     `patience_s` is how long a head may take. A body has to bring `least_per_s` bytes a second, looked at as often.
+    Beyond `most_connections` one that has said nothing yet makes room for the next.
     """
+
+    most_connections = 1 << 30
 
     patience_s = PATIENCE_S
     least_per_s = LEAST_PER_S
@@ -36,6 +43,7 @@ class Protocol(HttpToolsProtocol):
     _told = False
     _head_bytes = 0
     _heads_here = 0
+    _again = b""
     _body_bytes = 0  # since its pace was looked at
     _deadline: asyncio.TimerHandle | None = None
     _look: asyncio.TimerHandle | None = None
@@ -47,6 +55,8 @@ class Protocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.access_log = False  # an address can hold a key, and uvicorn tells it as soon as anything listens
         self._deadline = self.loop.call_later(self.patience_s, self._too_slow)
+        if len(self.connections) > self.most_connections:
+            self._make_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
@@ -57,13 +67,18 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, and look at how much of it is still a head, or a body that goes on."""
-        self._heads_here = 0
-        try:
-            cast("HttpRequestParser", self.parser).feed_data(data)
-        except HttpParserUpgrade:
-            pass  # nothing is spoken here but HTTP: the request is answered as any other
-        except HttpParserError:
-            self.send_400_response("this is not a valid HTTP request")
+        self._heads_here, rest = 0, data
+        while rest:
+            try:
+                self.parser.feed_data(rest)
+            except HttpParserUpgrade as found:
+                rest, self._again = self._again + rest[found.args[0] :], b""
+                self.parser = HttpRequestParser(self)  # after `Connection: close` the old one takes nothing more
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+                continue
+            except HttpParserError:
+                self.send_400_response("this is not a valid HTTP request")
+            break
         if self._in_body:
             self._body_bytes += len(data)
             if self._look is None and not self.transport.is_closing():
@@ -82,12 +97,25 @@ class Protocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Note that the head is there, and what follows is its body."""
+        """Note that the head is there, and what follows is its body.
+
+        Nothing is spoken here but HTTP/1.1, so who asks for another protocol is answered as if it had not (RFC 9110,
+        7.8). The parser would take the body for something of that protocol, and then for the next request: it is given
+        the same head again, without that wish.
+        """
+        parser = self.parser
+        if parser.should_upgrade() and parser.get_method() != b"CONNECT":
+            lines = [b"%b %b HTTP/%b" % (parser.get_method(), self.url, parser.get_http_version().encode())]
+            lines += [name + b": " + value for name, value in self.headers if name != b"upgrade"]
+            self._again = b"\r\n".join([*lines, b"", b""])
+            return
         self._head_is_here()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """Note that the body is there."""
+        if self._again:  # the head comes once more
+            return
         self._body_is_here()
         super().on_message_complete()
 
@@ -126,6 +154,16 @@ class Protocol(HttpToolsProtocol):
         head = "HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\nconnection: close\r\n"
         self.transport.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
         self.transport.close()
+
+    def _make_room(self) -> None:
+        """Close a connection that has said nothing, else this one: whoever opens many must not shut others out."""
+        everyone = cast("set[Protocol]", self.connections)
+        next((one for one in everyone if one is not self and one.silent), self).transport.close()
+
+    @property
+    def silent(self) -> bool:
+        """Tell whether nothing has been heard here so far."""
+        return self._in_head and not self._head_bytes and not self.transport.is_closing()
 
     def _head_begins(self) -> None:
         self._in_head, self._head_bytes = True, 0
@@ -169,3 +207,13 @@ class Protocol(HttpToolsProtocol):
             if timer is not None:
                 timer.cancel()
         self._deadline = self._look = None
+
+
+def limit_connections() -> None:
+    """Let this process have as many open files as it may, and connections no more than leave some of them."""
+    soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        soft = most
+    if soft != resource.RLIM_INFINITY:
+        Protocol.most_connections = max(soft - _SPARE_FILES, soft // 2)

@@ -65,6 +65,29 @@ def of_problem(problem: Problem, invocation: str = "", rate: Rate | None = None)
     return Reply(problem.status, _encode(problem.document(invocation or None)), headers)
 
 
+def challenged(problem: Problem, origin: str, path: str, shown: bool) -> Reply:
+    """Give the reply to who is not known, with the way to a token for the door at a path (RFC 6750, 3; RFC 9728, 5.1).
+
+    `origin` is our own address as the caller used it, empty when it is none of ours; `shown` says that it showed one.
+    """
+    reply = of_problem(problem)
+    error = 'error="invalid_token", ' if shown else ""
+    metadata = f"{origin}/.well-known/oauth-protected-resource{path}"
+    told = f'Bearer {error}resource_metadata="{metadata}", scope="*:read"' if origin else "Bearer"
+    reply.headers = [one for one in reply.headers if one[0] != b"www-authenticate"]
+    reply.headers.append((b"www-authenticate", told.encode()))
+    return reply
+
+
+def short_of_scope(problem: Problem, origin: str, path: str, scope: str, invocation: str = "") -> Reply:
+    """Give the 403 to a token that lacks a scope (`core.scopes.lacking`), with what to ask for (RFC 6750, 3.1)."""
+    reply = of_problem(problem, invocation)
+    metadata = f"{origin}/.well-known/oauth-protected-resource{path}"
+    told = f'Bearer error="insufficient_scope", scope="{scope}", resource_metadata="{metadata}"'
+    reply.headers.append((b"www-authenticate", told.encode()))
+    return reply
+
+
 def of_data(data: Any, status: int = 200) -> Reply:
     """Give plain data as JSON."""
     return Reply(status, _encode(data), _JSON[:])

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl
 
-from superagent.core.grants import ISOLATION
+from superagent.core.calls import isolation_of
 from superagent.core.invocation import Call
 from superagent.core.problems import InvalidInput, Malformed, Unauthenticated
 
@@ -45,27 +45,26 @@ def headers_of(scope: Scope) -> Headers:
     return headers
 
 
-def refuse_doubled(scope: Scope, headers: Headers) -> None:
+def refuse_doubled(scope: Scope) -> None:
     """Refuse a request that says twice what can only be said once. Raises `Malformed`."""
-    if len(headers) != len(scope["headers"]):
-        names = [name for name, _ in scope["headers"]]
-        for name in _ONCE:
-            if names.count(name) > 1:
-                raise Malformed(f"`{name.decode()}` came twice", hint="send it once")
+    names = [name for name, _ in scope["headers"]]
+    for name in _ONCE:
+        if names.count(name) > 1:
+            raise Malformed(f"`{name.decode()}` came twice", hint="send it once")
 
 
-def token_of(headers: Headers) -> str:
+def token_of(headers: Headers) -> bytes:
     """Find the key in `Authorization: Bearer` or `X-API-Key`. Raises `Unauthenticated` when it is not exactly one."""
     value, other = headers.get(b"authorization"), headers.get(b"x-api-key")
     if value is None:
         if other is None:
             raise Unauthenticated("the request has no key")
-        return other.strip().decode("latin-1")
+        return other.strip()
     if other is not None:
         raise Unauthenticated("the request has two keys", hint="send `Authorization` or `X-API-Key`, not both")
     if value[:7].lower() != b"bearer ":
         raise Unauthenticated("only `Bearer` authorization is known here")
-    return value[7:].strip().decode("latin-1")
+    return value[7:].strip()
 
 
 def remote_of(scope: Scope, headers: Headers) -> str:
@@ -113,13 +112,6 @@ def trace_of(headers: Headers) -> str:
     value = headers.get(b"traceparent")
     found = _TRACE.fullmatch(value) if value else None
     return found[1].decode() if found else ""
-
-
-def isolation_of(text: str) -> str:
-    """Give a demanded isolation level. Raises `InvalidInput` for one that nobody knows."""
-    if text and text not in ISOLATION:
-        raise InvalidInput(f"there is no isolation level `{text[:60]}`", hint=f"they are {', '.join(ISOLATION)}")
-    return text
 
 
 def whole(name: str, text: str) -> int:

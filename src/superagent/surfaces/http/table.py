@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from superagent.core.principal import Principal
-from superagent.surfaces.http import large, many, routes
+from superagent.surfaces.http import large, logs, many, routes
 from superagent.surfaces.http.door import Door
 from superagent.surfaces.http.reply import Reply
 from superagent.surfaces.http.request import Headers, Receive, Scope
@@ -16,6 +16,7 @@ _ROUTES: dict[tuple[str, str, int, str], routes.Handler] = {
     ("POST", "stream", 1, ""): many.lines,
     ("GET", "invocations", 2, ""): routes.invocation,
     ("GET", "invocations", 3, "events"): routes.events_of,
+    ("GET", "invocations", 3, "logs"): logs.logs_of,
     ("POST", "invocations", 3, "undo"): routes.undo,
     ("POST", "invocations", 3, "cancel"): routes.cancel,
     ("GET", "results", 2, ""): large.result,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from .places import Differs, Unfit
+from .places import Differs, TooMuch, Unfit
 from .texts import newline_of
 
 
-def replace(text: str, old: str, new: str, count: int = 1) -> str:
-    """Replace each occurrence of `old`; there must be exactly `count`.
+def replace(text: str, old: str, new: str, count: int, most: int) -> str:
+    """Replace each occurrence of `old`; there must be exactly `count`, and the text may become `most` characters long.
 
     In a file whose lines all end in CRLF, plain newlines in `old` and `new` mean CRLF too.
-    Raises `Unfit` when it matches another number of times, saying where.
+    Raises `Unfit` when it matches another number of times, saying where, and `TooMuch` when it would become longer.
     """
     if not old:
         raise Unfit("`old` must not be empty", "to create or fill a file use `files.write`")
@@ -18,6 +18,9 @@ def replace(text: str, old: str, new: str, count: int = 1) -> str:
         old, new = old.replace("\n", "\r\n"), new.replace("\n", "\r\n")
     found = text.count(old)
     if found == count:
+        size = len(text) + count * (len(new) - len(old))
+        if size > most:  # before anything is made of that size
+            raise TooMuch(f"the text would have {size} characters, more than {most}", "replace less at once")
         return text.replace(old, new)
     if found == 0:
         raise Differs("`old` does not occur in the file", _nearly(text, old))
@@ -39,9 +42,11 @@ def _lines_of(text: str, old: str, most: int = 20) -> list[int]:
 
 def _nearly(text: str, old: str) -> str:
     """Say what to look at when nothing matches: most often it is white space."""
-    wanted = [line.strip() for line in old.strip().splitlines()]
-    lines = [line.strip() for line in text.splitlines()]
-    for number in range(len(lines) - len(wanted) + 1):
-        if wanted and lines[number : number + len(wanted)] == wanted:
-            return f"the lines from {number + 1} are the same but for white space: copy them exactly"
+    wanted = "\n".join(line.strip() for line in old.strip().splitlines())
+    lines = "\n".join(line.strip() for line in text.splitlines())
+    # between line ends on both sides; `str.find` is linear (two-way matching in CPython)
+    at = f"\n{lines}\n".find(f"\n{wanted}\n") if wanted else -1
+    if at >= 0:
+        number = lines.count("\n", 0, at) + 1
+        return f"the lines from {number} are the same but for white space: copy them exactly"
     return "read the file and copy the part exactly"

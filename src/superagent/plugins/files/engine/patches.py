@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from .places import Differs, Unfit
 from .texts import newline_of
 
 _HUNK = re.compile(r"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@")
 _NOTHING = "/dev/null"
+_MOST_SEARCHED = 256 * 1024 * 1024  # characters, for all hunks that are not where they say
 _ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\", "a": "\a", "b": "\b", "f": "\f", "r": "\r", "v": "\v"}
 
 
@@ -61,13 +64,14 @@ def apply(text: str, hunks: list[Hunk]) -> str:
     Raises `Differs` naming the hunk that does not fit.
     """
     lines = _split(text)
+    search = _Search(lines)
     crlf = newline_of(text) == "crlf" and not any(line.endswith("\r\n") for hunk in hunks for line in hunk.before)
     out: list[str] = []
     done, shift = 0, 0
     for number, hunk in enumerate(hunks, 1):
         before = [_as_crlf(line) for line in hunk.before] if crlf else hunk.before
         after = [_as_crlf(line) for line in hunk.after] if crlf else hunk.after
-        at = _find(lines, before, done, hunk.start - (1 if before else 0) + shift, number)
+        at = search.find(before, done, hunk.start - (1 if before else 0) + shift, number)
         shift = at - (hunk.start - (1 if before else 0))
         out += lines[done:at] + after
         done = at + len(before)
@@ -77,24 +81,55 @@ def apply(text: str, hunks: list[Hunk]) -> str:
     return "".join(out + rest)
 
 
-def _find(lines: list[str], before: list[str], done: int, expected: int, number: int) -> int:
-    def fits(at: int) -> bool:
-        return at >= done and lines[at : at + len(before)] == before
+class _Search:
+    """Where hunks fit: where they say, else at the one other place; what is read for that has an end."""
 
-    if not before:
-        if done <= expected <= len(lines):
+    def __init__(self, lines: list[str]) -> None:
+        self._lines = lines
+        self._left = _MOST_SEARCHED
+        self._text = ""
+        self._starts: list[int] = []
+
+    def find(self, before: list[str], done: int, expected: int, number: int) -> int:
+        """Give the line at which a hunk fits. Raises `Differs`."""
+        lines = self._lines
+        if not before:
+            if done <= expected <= len(lines):
+                return expected
+        elif expected >= done and lines[expected : expected + len(before)] == before:
             return expected
-    elif fits(expected):
-        return expected
-    else:
-        others = [at for at in range(done, len(lines) - len(before) + 1) if lines[at] == before[0] and fits(at)]
-        if len(others) == 1:
-            return others[0]
-        if others:
-            raise Differs(f"hunk {number} fits {len(others)} places, and none is the one it names", "give more context")
-    raise Differs(
-        f"hunk {number}, at line {expected + 1}, does not fit the file", "read the file and make the patch anew"
-    )
+        else:
+            others = self._others(before, done)
+            if len(others) == 1:
+                return others[0]
+            if others:
+                raise Differs(f"hunk {number} fits 2 places or more, and none is the one it names", "give more context")
+        raise Differs(
+            f"hunk {number}, at line {expected + 1}, does not fit the file", "read the file and make the patch anew"
+        )
+
+    def _others(self, before: list[str], done: int) -> list[int]:
+        """Give the first two lines from `done` on at which it fits."""
+        if done >= len(self._lines):
+            return []
+        if not self._starts:
+            self._text = "\n" + "".join(self._lines)  # so that every line has a line end before it
+            self._starts = [0, *accumulate(len(line) for line in self._lines)]
+        if not before[-1].endswith("\n"):  # the last line of a file without a line end fits nowhere else
+            at = len(self._lines) - len(before)
+            return [at] if at >= done and self._lines[at:] == before else []
+        found: list[int] = []
+        wanted, start = "\n" + "".join(before), self._starts[done]
+        while len(found) < 2:
+            at = self._text.find(wanted, start)
+            self._left -= (len(self._text) if at < 0 else at) - start + len(wanted)
+            if self._left < 0:
+                raise Differs("too many hunks are not where they say", "read the file and make the patch anew")
+            if at < 0:
+                break
+            found.append(bisect_left(self._starts, at))
+            start = at + 1
+        return found
 
 
 def _split(text: str) -> list[str]:

@@ -35,6 +35,7 @@ def compile_(pattern: str, *, literal: bool = False, ignore_case: bool = False) 
     """Compile a pattern; `^` and `$` match at lines. Raises `Unfit` saying what is not understood."""
     options = _re2.Options()
     options.log_errors = False
+    options.max_mem = 2 * 1024 * 1024  # the library keeps the last 128 patterns with what they grew
     options.case_sensitive = not ignore_case
     try:
         return _re2.compile("(?m)" + (_re2.escape(pattern) if literal else pattern), options)

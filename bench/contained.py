@@ -1,0 +1,188 @@
+"""Contained: the sandbox back ends of this machine as the platform opens them, and one command run in each."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from superagent.core.containment import PROFILES
+from superagent.core.sessions import Opening
+from superagent.runtime.interpreter_reach import kernel_program
+from superagent.runtime.sandbox.backend import Backend, Start
+from superagent.runtime.sandbox.bubblewrap import find_bubblewrap
+from superagent.runtime.sandbox.filters.shipped import filter_for
+from superagent.runtime.sandbox.interpreter import Interpreter
+from superagent.runtime.sandbox.landlocked import Landlocked
+from superagent.runtime.sandbox.launcher import Launcher
+from superagent.runtime.sandbox.native import Native
+from superagent.runtime.sandbox.pipes import Pipes
+from superagent.runtime.sandbox.pool import Pooled
+from superagent.runtime.sandbox.root_tree import RootTrees
+from superagent.runtime.sandbox.terminal import Terminal, set_up
+from superagent.runtime.terminal_reach import handed_out, shell_program
+
+COMMAND = "/bin/true"
+FIRST_USER = 1_900_000_000
+OUTPUT_BYTES = 1_000_000
+PATIENCE_S = 20.0
+_PROFILE = PROFILES["workspace-write"]
+LASTING = replace(_PROFILE, limits=replace(_PROFILE.limits, wall_s=3600.0))
+"""For sessions, which are open as long as it takes to measure them."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Back ends by the names that rows have, over one launcher and one workspace."""
+
+    launcher: Launcher
+    backends: Mapping[str, Backend]
+    pool: Pooled
+    workspace: Path
+    user: int | None
+
+    async def run(self, name: str, *argv: str) -> float:
+        """Run a command in a back end and give the seconds from asking to knowing how it ended.
+
+        Raises `RuntimeError` when it failed: a figure of something that did not happen is none.
+        """
+        begun = time.perf_counter()
+        pipes = Pipes(65_536, _nowhere)
+        pipes.give(b"")
+        start = Start(
+            argv or (COMMAND,), PROFILES["workspace-write"], "bench", workspace=str(self.workspace), user=self.user,
+            stdin=pipes.stdin, stdout=pipes.stdout.writing, stderr=pipes.stderr.writing,
+        )  # fmt: skip
+        try:
+            running = await self.backends[name].start(start)
+        except BaseException:
+            pipes.discard()
+            raise
+        ended, _, stderr = await pipes.carry(running, OUTPUT_BYTES)
+        if ended.code != 0:
+            raise RuntimeError(f"`{' '.join(start.argv)}` in {name} ended with {ended}: {stderr.text[:300]}")
+        return time.perf_counter() - begun
+
+    async def from_pool(self) -> float:
+        """Run the command in a sandbox that waits for it, once there is one; gives the seconds.
+
+        Raises `RuntimeError` when it got a fresh one after all: that is another figure.
+        """
+        until = asyncio.get_running_loop().time() + PATIENCE_S
+        while self.pool.filling or not self.pool.waiting:
+            if asyncio.get_running_loop().time() > until:
+                raise RuntimeError("no sandbox waits in the pool: /usr/bin/python3 is needed")
+            await asyncio.sleep(0.01)
+        served = self.pool.served
+        seconds = await self.run("pooled")
+        if self.pool.served == served:
+            raise RuntimeError("a command did not come from the pool")
+        return seconds
+
+    @asynccontextmanager
+    async def session(self, shell: str) -> AsyncGenerator[Terminal]:
+        """Open a shell at a terminal while the body runs."""
+        with ExitStack() as stack:
+            ours, theirs = (stack.enter_context(one) for one in socket.socketpair())
+            program = shell_program(Opening(shell), set_up(shell, "marker"), theirs.fileno(), stack)
+            stdin, stdout, stderr = program.streams
+            running = await self.backends["native"].start(
+                Start(
+                    program.argv, LASTING, "bench", program.env, workspace=str(self.workspace),
+                    user=self.user, stdin=stdin, stdout=stdout, stderr=stderr, fds=program.fds,
+                )
+            )  # fmt: skip
+            theirs.close()
+            terminal = Terminal(await handed_out(ours, running), "marker", OUTPUT_BYTES)
+        await terminal.prompted(0, 0, asyncio.get_running_loop().time() + PATIENCE_S, settle=False)
+        try:
+            yield terminal
+        finally:
+            await running.kill()
+            terminal.close()
+
+    @asynccontextmanager
+    async def interpreter(self) -> AsyncGenerator[Interpreter]:
+        """Open a Python that runs snippets while the body runs."""
+        with ExitStack() as stack:
+            program, interpreter = kernel_program("python", stack)
+            stdin, stdout, stderr = program.streams
+            running = await self.backends["native"].start(
+                Start(
+                    program.argv, LASTING, "bench", program.env, workspace=str(self.workspace),
+                    user=self.user, stdin=stdin, stdout=stdout, stderr=stderr, fds=program.fds,
+                )
+            )  # fmt: skip
+        await interpreter.evaluate("first", "1")
+        try:
+            yield interpreter
+        finally:
+            await running.kill()
+            interpreter.close()
+
+
+async def evaluated(interpreter: Interpreter) -> float:
+    """Run a snippet and give the seconds until its value is there. Raises `RuntimeError`."""
+    begun = time.perf_counter()
+    answer = await interpreter.evaluate("one", "1 + 1")
+    interpreter.taken()
+    if answer.value is None or answer.value.repr != "2":
+        raise RuntimeError(f"`1 + 1` gave {answer}")
+    return time.perf_counter() - begun
+
+
+async def typed(terminal: Terminal) -> float:
+    """Run the command in a session and give the seconds until its shell says how it ended. Raises `RuntimeError`."""
+    begun = time.perf_counter()
+    until = asyncio.get_running_loop().time() + PATIENCE_S
+    since, prompts = terminal.end, terminal.prompts
+    await terminal.write(f"{COMMAND}\n".encode(), until)
+    if not await terminal.prompted(prompts, since, until, settle=False) or terminal.exit_code:
+        raise RuntimeError(f"`{COMMAND}` in a session ended with {terminal.exit_code}")
+    return time.perf_counter() - begun
+
+
+def plain() -> float:
+    """Run the same command by `posix_spawn` and give the seconds that it took."""
+    begun = time.perf_counter()
+    _, status = os.waitpid(os.posix_spawn(COMMAND, [COMMAND], {}), 0)
+    if status:
+        raise RuntimeError(f"{COMMAND} ended with {status}")
+    return time.perf_counter() - begun
+
+
+@asynccontextmanager
+async def world(folder: Path) -> AsyncGenerator[World]:
+    """Open the back ends while the body runs. Raises `RuntimeError` when something that they need is missing."""
+    if find_bubblewrap() is None:
+        raise RuntimeError("bubblewrap is not installed: apt install bubblewrap")
+    user = FIRST_USER + 1 if os.geteuid() == 0 else None
+    workspace = folder / "workspace"
+    workspace.mkdir()
+    if user is not None:
+        os.chown(workspace, user, user)
+    launcher = Launcher(FIRST_USER, 2)
+    native = Native(
+        launcher,
+        RootTrees(folder / "roots"),
+        lambda machine, sockets: filter_for(machine, unix=sockets),
+        probe_user=user,
+    )
+    pooled = Pooled(native)
+    try:
+        backends: dict[str, Backend] = {"native": native, "pooled": pooled, "landlock": Landlocked(launcher)}
+        yield World(launcher, backends, pooled, workspace, user)
+    finally:
+        await pooled.close()
+        await launcher.close()
+
+
+async def _nowhere(chunks: AsyncIterator[bytes]) -> str:
+    async for _ in chunks:
+        pass
+    return ""

@@ -1,0 +1,193 @@
+"""Sandboxes: what it costs to contain a command, beside a plain spawn of the same one in the same moment."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import mmap
+import select
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import uvloop
+
+from bench.contained import World, evaluated, plain, typed, world
+from bench.figures import median, percentile
+from bench.plan import Plan
+from bench.rows import Row
+from bench.servers import KEY_HEADER, Server, superagent
+from bench.wrk import Request
+
+SOURCE = "commands run contained"
+TIMES_A_ROUND = 12
+AT_ONCE = 32
+BALLAST = 470 * 1024 * 1024
+CALLS_A_ROUND = 150
+PAUSE_S = 0.1
+"""Between two commands: what is prepared for the next one is not what a caller waits for."""
+
+Way = Callable[[], Awaitable[float]]
+Times = dict[str, list[float]]
+
+
+def rows(plan: Plan) -> list[Row]:
+    """Measure every way in turn, from a small and from a large process, and what a command does to others."""
+    alone, large, crowd = uvloop.run(measured(plan, plan.place("sandbox")))
+    with superagent(plan.place("sandbox_server")) as server:
+        idle, beside = beside_a_sleeper(server, plan)
+    plan.raw["sandbox"] = {"alone": alone, "large": large, "crowd": crowd, "idle": idle, "beside": beside}
+    return [
+        *one_shot(alone),
+        Row(
+            "sandbox.large_over_small",
+            over(large, "native") / over(alone, "native"),
+            at_most=1.3,
+            source=SOURCE,
+            note="the same ratio from a process with 500 MB resident",
+        ),
+        Row("sandbox.crowd_errors", float(crowd.pop("errors")[0]), at_most=0, source=SOURCE, note=f"{AT_ONCE} at once"),
+        Row("sandbox.crowd_share", median(crowd["share"]), note="of the rate of plain spawns, each half by itself"),
+        Row(
+            "sandbox.beside_a_sleeper",
+            percentile(beside, 0.99) / percentile(idle, 0.99),
+            at_most=2,
+            source=SOURCE,
+            note="p99 of access.whoami while somebody's `sleep` runs, over the idle server's",
+        ),
+    ]
+
+
+def one_shot(times: Times) -> list[Row]:
+    """Give the rows of single commands."""
+    ranked = ratios(times, "native")
+    return [
+        Row("sandbox.plain", median(times["plain"]) * 1000, "ms", note="posix_spawn of /bin/true to its end"),
+        Row("sandbox.one_shot", median(ranked), at_most=12, source=SOURCE, note="started, run, and nothing left of it"),
+        Row("sandbox.one_shot_p90", over_p90(times, "native"), at_most=25, source=SOURCE),
+        Row("sandbox.pooled", over(times, "pooled"), at_most=2, source=SOURCE, note="in a sandbox that waited for it"),
+        Row(
+            "sandbox.landlock", over(times, "landlock"), at_most=4, source=SOURCE, note="held by Landlock, no namespace"
+        ),
+        Row("sandbox.session", over(times, "session"), at_most=1, source=SOURCE, note="typed into `sh` that is open"),
+        Row("sandbox.session_bash", over(times, "session_bash"), note="typed into bash, which edits lines"),
+        Row("sandbox.snippet", over(times, "snippet"), at_most=0.25, source=SOURCE, note="`1 + 1` in a Python session"),
+    ]
+
+
+def ratios(times: Times, name: str) -> list[float]:
+    """Give each measured time over the plain spawn beside it."""
+    return [ours / theirs for ours, theirs in zip(times[name], times["plain"], strict=True)]
+
+
+def over(times: Times, name: str) -> float:
+    """Give the median of the ratios to the plain spawn of the same moment."""
+    return median(ratios(times, name))
+
+
+def over_p90(times: Times, name: str) -> float:
+    """Give the time that nine of ten commands keep, over the median of a plain spawn."""
+    return percentile(times[name], 0.9) / median(times["plain"])
+
+
+async def measured(plan: Plan, folder: Path) -> tuple[Times, Times, Times]:
+    """Run commands one by one from this process as it is and with ballast, then many at once."""
+    async with (
+        world(folder) as opened,
+        opened.session("sh") as sh,
+        opened.session("bash") as bash,
+        opened.interpreter() as python,
+    ):
+        ways: dict[str, Way] = {
+            "native": lambda: opened.run("native"),
+            "pooled": opened.from_pool,
+            "landlock": lambda: opened.run("landlock"),
+            "session": lambda: typed(sh),
+            "session_bash": lambda: typed(bash),
+            "snippet": lambda: evaluated(python),
+        }
+        await opened.run("pooled")  # from now on one is made ahead
+        for way in ways.values():
+            await way()
+        alone: Times = {name: [] for name in ("plain", *ways)}
+        large: Times = {name: [] for name in ("plain", "native")}
+        for number in range(1, plan.rounds + 1):
+            await in_turn(ways, alone, plan)
+            with mmap.mmap(-1, BALLAST) as ballast:
+                for at in range(0, BALLAST, mmap.PAGESIZE):
+                    ballast[at] = 1
+                await in_turn({"native": ways["native"]}, large, plan)
+            plan.say(f"round {number}/{plan.rounds} sandbox: one-shot {over(alone, 'native'):.1f} × a plain spawn")
+        return alone, large, await crowd(opened, plan)
+
+
+async def in_turn(ways: dict[str, Way], times: Times, plan: Plan) -> None:
+    """Run each way and a plain spawn in an order drawn anew each time."""
+    for _ in range(TIMES_A_ROUND):
+        order: list[str] = ["plain", *ways]
+        plan.draw.shuffle(order)
+        for name in order:
+            times[name].append(await ways[name]() if name in ways else plain())
+            await asyncio.sleep(PAUSE_S)
+
+
+async def crowd(opened: World, plan: Plan) -> Times:
+    """Run many commands at once; gives their rate over that of plain spawns, and how many failed."""
+    found: Times = {"share": [], "errors": [0.0]}
+    for _ in range(plan.few):
+        begun = time.perf_counter()
+        ended = await asyncio.gather(*(opened.run("native") for _ in range(AT_ONCE)), return_exceptions=True)
+        ours = time.perf_counter() - begun
+        begun = time.perf_counter()
+        for _ in range(AT_ONCE):
+            plain()
+        found["share"].append((time.perf_counter() - begun) / ours)
+        failed = [one for one in ended if isinstance(one, BaseException)]
+        found["errors"][0] += len(failed)
+        for one in failed[:3]:
+            plan.say(f"sandbox: one of {AT_ONCE} at once failed: {one}")
+    return found
+
+
+def beside_a_sleeper(server: Server, plan: Plan) -> tuple[list[float], list[float]]:
+    """Time the trivial operation on an idle server, and on one where somebody's command sleeps, in turn."""
+    _, answer = server.ask(
+        Request("/v1/operations/access.keys.create", json.dumps({"name": "sleeper"}), headers(server))
+    )
+    key = json.loads(answer)["output"]["key"]
+    idle: list[float] = []
+    beside: list[float] = []
+    for _ in range(plan.rounds):
+        idle += latencies(server)
+        sleeper = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        body = json.dumps({"argv": ["sleep", "30"], "timeout_s": 20})
+        sleeper.request("POST", "/v1/operations/shell.exec", body, {**headers(server), KEY_HEADER: f"Bearer {key}"})
+        latencies(server)  # until it has started
+        beside += latencies(server)
+        if select.select([sleeper.sock], [], [], 0)[0]:
+            raise RuntimeError(f"`sleep` did not run: {sleeper.getresponse().read()[:300]!r}")
+        sleeper.close()
+    return idle, beside
+
+
+def headers(server: Server) -> dict[str, str]:
+    """Give the headers that the server is measured with."""
+    return dict(server.request.headers)
+
+
+def latencies(server: Server) -> list[float]:
+    """Time calls over one connection, in seconds. Raises `RuntimeError` when one fails."""
+    line = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    wanted: Request = server.request
+    found: list[float] = []
+    for _ in range(CALLS_A_ROUND):
+        begun = time.perf_counter()
+        line.request(wanted.method, wanted.path, wanted.body, headers(server))
+        answer = line.getresponse()
+        answer.read()
+        if answer.status != 200:
+            raise RuntimeError(f"{server.name} answers {answer.status}")
+        found.append(time.perf_counter() - begun)
+    line.close()
+    return found

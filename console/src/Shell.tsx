@@ -1,0 +1,115 @@
+import { useQuery } from "@tanstack/react-query";
+import { Link, Outlet, useNavigate, useRouterState } from "@tanstack/react-router";
+import { useEffect, useState, useSyncExternalStore } from "react";
+import { ask, session } from "./api";
+import { current, start, subscribe } from "./feed";
+import type { Waiting } from "./pages/Approvals";
+import { Failure } from "./parts/Failure";
+import { Palette, Shortcuts } from "./parts/Palette";
+import { theme, type Theme } from "./theme";
+
+const PAGES = [
+  { group: "Work", links: [{ to: "/activity", name: "Activity", key: "a" }, { to: "/approvals", name: "Approvals", key: "p" }] },
+  { group: "Build", links: [{ to: "/operations", name: "Operations", key: "o" }] },
+  { group: "Watch", links: [{ to: "/audit", name: "Audit", key: "u" }] },
+  { group: "Admin", links: [{ to: "/access", name: "Access", key: "c" }] },
+] as const;
+export const LINKS = PAGES.flatMap((one) => [...one.links]);
+
+const STATES = { live: "Live", connecting: "Reconnecting…", ended: "Not live: sign in again" } as const;
+
+/** The frame of every page: who is signed in, where one can go, and whether what one sees is live. */
+export function Shell() {
+  const me = useQuery({ queryKey: ["session"], queryFn: session, staleTime: 60_000 });
+  const path = useRouterState({ select: (state) => state.location.pathname });
+  if (me.isError) return <main className="alone"><Failure of={me.error} retry={() => void me.refetch()} /></main>;
+  if (me.data === undefined) return null;
+  if (me.data === null) {
+    location.assign(`/sign-in?next=${encodeURIComponent(`/ui${path.replace(/^\/ui/, "")}`)}`);
+    return null;
+  }
+  return <Frame person={me.data.person} />;
+}
+
+function Frame({ person }: { person: string }) {
+  useEffect(start, []);
+  const feed = useSyncExternalStore(subscribe, current);
+  const [shown, show] = useState<"" | "palette" | "keys">("");
+  const waiting = useQuery({ queryKey: ["approvals"], queryFn: ({ signal }) => ask<Waiting>("approvals.list", {}, signal), refetchInterval: 15_000 });
+  const count = waiting.data?.waiting.length ?? 0;
+  useKeys(show);
+  const path = useRouterState({ select: (state) => state.location.pathname });
+  const here = LINKS.find((one) => path.startsWith(one.to))?.name ?? "Super-Agent";
+  useEffect(() => { document.title = `${here} · Super-Agent`; }, [here]);
+  return (
+    <div className="app">
+      <a className="skip" href="#main">Skip to the page</a>
+      <nav className="rail" aria-label="Main">
+        <div className="brand"><span aria-hidden="true">S</span>Super-Agent</div>
+        {PAGES.map((group) => (
+          <div key={group.group}>
+            <h2>{group.group}</h2>
+            {group.links.map((one) => (
+              <Link key={one.to} to={one.to} activeProps={{ "aria-current": "page" }}>
+                {one.name}
+                {one.to === "/approvals" && count > 0 && <b>{count}<span className="unseen"> waiting</span></b>}
+              </Link>
+            ))}
+          </div>
+        ))}
+        <div className="me"><strong>{person}</strong><a href="/sign-in/you">Account and sessions</a></div>
+      </nav>
+      <div className="page">
+        <header className="top">
+          <h1>{here}</h1>
+          <span className={`state ${feed.state}`} role="status">{STATES[feed.state]}</span>
+          <span className="spring" />
+          <button type="button" onClick={() => show("palette")}>Search or jump to… <kbd>Ctrl K</kbd></button>
+          <button type="button" onClick={() => show("keys")} aria-label="Keyboard shortcuts"><kbd>?</kbd></button>
+          <ThemeChoice />
+        </header>
+        <main id="main" tabIndex={-1}><Outlet /></main>
+      </div>
+      <Palette open={shown === "palette"} close={() => show("")} />
+      <Shortcuts open={shown === "keys"} close={() => show("")} />
+    </div>
+  );
+}
+
+function ThemeChoice() {
+  const [chosen, choose] = useState<Theme>(theme.chosen());
+  return (
+    <label>
+      <span className="unseen">Theme</span>
+      <select value={chosen} onChange={(event) => { const one = event.target.value as Theme; theme.choose(one); choose(one); }}>
+        <option value="auto">As the system</option><option value="light">Light</option><option value="dark">Dark</option>
+      </select>
+    </label>
+  );
+}
+
+/** Ctrl K, ?, and g with a letter; single keys only outside of fields (WCAG 2.1.4). */
+function useKeys(show: (what: "palette" | "keys") => void): void {
+  const navigate = useNavigate();
+  useEffect(() => {
+    let going = -Infinity;
+    const pressed = (event: KeyboardEvent) => {
+      if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") {
+        event.preventDefault();
+        show("palette");
+        return;
+      }
+      if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
+      if (event.key === "?") show("keys");
+      const link = event.timeStamp - going < 1000 ? LINKS.find((one) => one.key === event.key) : undefined;
+      going = event.key === "g" ? event.timeStamp : -Infinity;
+      if (link) void navigate({ to: link.to });
+    };
+    addEventListener("keydown", pressed);
+    return () => removeEventListener("keydown", pressed);
+  }, [navigate, show]);
+}
+
+export function typing(target: EventTarget | null): boolean {
+  return target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName) || target.closest("[role=dialog]") !== null);
+}

@@ -1,0 +1,58 @@
+import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { createRootRoute, createRoute, createRouter, redirect, RouterProvider } from "@tanstack/react-router";
+import { setNonce } from "get-nonce";
+import { StrictMode } from "react";
+import { createRoot } from "react-dom/client";
+import { Problem } from "./api";
+import { Failure } from "./parts/Failure";
+import { Access } from "./pages/Access";
+import { Activity } from "./pages/Activity";
+import { Approvals } from "./pages/Approvals";
+import { Audit } from "./pages/Audit";
+import { Invocation } from "./pages/Invocation";
+import { Operation, Operations } from "./pages/Operations";
+import { Shell } from "./Shell";
+import "./look.css";
+
+const root = createRootRoute({ component: Shell, notFoundComponent: () => <p className="empty">There is no such page.</p> });
+const page = <Path extends string>(path: Path, component: () => React.ReactNode) =>
+  createRoute({ getParentRoute: () => root, path, component });
+
+const routeTree = root.addChildren([
+  createRoute({ getParentRoute: () => root, path: "/", beforeLoad: () => { throw redirect({ to: "/activity" }); } }),
+  page("/activity", Activity),
+  page("/invocations/$id", Invocation),
+  page("/approvals", Approvals),
+  page("/approvals/$id", Approvals),
+  page("/operations", Operations),
+  page("/operations/$name", Operation),
+  page("/audit", Audit),
+  page("/access", Access),
+]);
+
+const router = createRouter({ routeTree, basepath: "/ui", defaultPreload: false, defaultErrorComponent: ({ error }) => <Failure of={error} /> });
+
+declare module "@tanstack/react-router" {
+  interface Register {
+    router: typeof router;
+  }
+}
+
+const queries = new QueryClient({
+  defaultOptions: {
+    queries: { staleTime: 5_000, retry: (count, fault) => count < 2 && !(fault instanceof Problem && fault.status < 500) },
+  },
+});
+
+// what locks the page behind a dialog adds a style of its own
+setNonce(document.querySelector<HTMLMetaElement>("meta[property=csp-nonce]")?.nonce ?? "");
+
+const place = document.getElementById("root");
+if (!place) throw new Error("the page has no place for the console");
+createRoot(place).render(
+  <StrictMode>
+    <QueryClientProvider client={queries}>
+      <RouterProvider router={router} />
+    </QueryClientProvider>
+  </StrictMode>,
+);

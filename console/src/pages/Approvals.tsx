@@ -1,0 +1,173 @@
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { Link, useNavigate, useParams } from "@tanstack/react-router";
+import { Dialog } from "radix-ui";
+import { useCallback, useEffect, useMemo, useState } from "react";
+import { ask, call, Problem, session, type Json } from "../api";
+import { sign } from "../passkey";
+import { Diff } from "../parts/Diff";
+import { Failure } from "../parts/Failure";
+import { Text } from "../parts/Text";
+import { useList } from "../parts/useList";
+import { typing } from "../Shell";
+import { ago, left, place, title } from "../parts/words";
+
+interface Request {
+  id: string;
+  operation: string;
+  input: { [name: string]: Json };
+  requester: string;
+  on_behalf_of: string[];
+  reason: string;
+  resources: string[];
+  preview: { summary: string; changes: string[]; diff: string; exact: boolean; conflicts: string[] } | null;
+  hash: string;
+  approvals_needed: number;
+  approved_by: string[];
+  asked_at: number;
+  until: number;
+  asked: number;
+  ahead: boolean;
+  inside: { operation: string; input: Json } | null;
+  untrusted: string;
+}
+
+export interface Waiting {
+  waiting: Request[];
+  cursor: string | null;
+}
+
+/** What waits for a person: the list, and the request that is open. */
+export function Approvals() {
+  const { id } = useParams({ strict: false });
+  const navigate = useNavigate();
+  const found = useQuery({ queryKey: ["approvals"], queryFn: ({ signal }) => ask<Waiting>("approvals.list", {}, signal), refetchInterval: 5_000 });
+  const waiting = useMemo(() => found.data?.waiting ?? [], [found.data]);
+  const open = useCallback((at: number) => { const one = waiting[at]; if (one) void navigate({ to: "/approvals/$id", params: { id: one.id } }); }, [navigate, waiting]);
+  useList(waiting.length, open);
+  const chosen = waiting.find((one) => one.id === id);
+  if (found.isError && !found.data) return <Failure of={found.error} retry={() => void found.refetch()} />;
+  if (!found.data) return null;
+  return (
+    <div className="split">
+      <section className="list" aria-label="Waiting requests">
+        {!waiting.length && <p className="empty">Nothing waits for you.</p>}
+        <ol>
+          {waiting.map((one) => (
+            <li key={one.id}>
+              <Link to="/approvals/$id" params={{ id: one.id }} activeProps={{ "aria-current": "true" }}>
+                <strong><Text of={title(one.operation, one.resources)} /></strong>
+                <span className="meta"><Text of={[one.requester, ...one.on_behalf_of].join(" for ")} /> · {left(one.until)}{one.asked > 1 ? ` · asked × ${one.asked}` : ""}</span>
+              </Link>
+            </li>
+          ))}
+        </ol>
+      </section>
+      {chosen ? <Detail key={`${chosen.id}${chosen.hash}`} of={chosen} stale={found.isError} /> : <Gone id={id} />}
+    </div>
+  );
+}
+
+function Gone({ id }: { id: string | undefined }) {
+  if (!id) return <p className="empty">Choose a request to see what it would do.</p>;
+  return <p className="empty">This request does not wait any more. <Link to="/invocations/$id" params={{ id }}>See what became of it</Link>.</p>;
+}
+
+function Detail({ of, stale }: { of: Request; stale: boolean }) {
+  const client = useQueryClient();
+  const me = useQuery({ queryKey: ["session"], queryFn: session, staleTime: 60_000 });
+  const [asking, ask_] = useState<"" | "approve" | "deny">("");
+  const own = me.data?.person === of.requester;
+  const decide = useMutation({
+    mutationFn: (input: Said) => decided(of.id, of.hash, input),
+    onSuccess: () => ask_(""),
+    onSettled: () => client.invalidateQueries({ queryKey: ["approvals"] }),
+  });
+  useEffect(() => {
+    const pressed = (event: KeyboardEvent) => {
+      if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target) || own || stale) return;
+      if (event.key.toLowerCase() === "a") ask_("approve");
+      if (event.key.toLowerCase() === "d") ask_("deny");
+    };
+    addEventListener("keydown", pressed);
+    return () => removeEventListener("keydown", pressed);
+  }, [own, stale]);
+  const kinds = blast(of.resources);
+  return (
+    <section className="detail" aria-label="The request">
+      <div className="inside">
+        <h2><Text of={of.preview?.summary || title(of.operation, of.resources)} /></h2>
+        <p className="meta">Asked {ago(of.asked_at)} by <strong><Text of={of.requester} /></strong>{of.on_behalf_of.length > 0 && <>, for <Text of={of.on_behalf_of.join(", ")} /></>}</p>
+        <p>
+          <span className="chip warn">◷ {left(of.until)}, then denied</span> <span className="chip">{of.approved_by.length} of {of.approvals_needed} approvals</span>
+          {of.ahead && <span className="chip">asked ahead</span>} {of.preview && !of.preview.exact && <span className="chip warn">preview is not exact</span>}
+        </p>
+        {of.untrusted && <p className="warning">The caller had read text that is not trusted: <Text of={of.untrusted} />. Whoever wrote that may be asking.</p>}
+        <dl className="blast" aria-label="What it reaches">{kinds.map(([kind, names]) => <div key={kind}><dt>{kind}</dt><dd><strong>{names.length}</strong> <span className="meta"><Text of={names.slice(0, 3).join(", ")} /></span></dd></div>)}</dl>
+        {of.preview?.diff && <Diff of={of.preview.diff} label={of.preview.changes[0] ?? of.operation} />}
+        {of.preview?.conflicts.map((one) => <p key={one} className="warning"><Text of={one} /></p>)}
+        {!of.preview && <p className="meta">Nothing is shown ahead: this operation only looks, or you may not see what it would do.</p>}
+        <dl className="pairs card">
+          <div><dt>The agent says</dt><dd>{of.reason ? <><q><Text of={of.reason} /></q> <span className="chip warn">unverified</span></> : <span className="meta">nothing</span>}</dd></div>
+          <div><dt>It touches</dt><dd><ul>{of.resources.map((one) => <li key={one}><Text of={one} /></li>)}</ul></dd></div>
+          <div><dt>Input</dt><dd><pre tabIndex={0}><Text of={JSON.stringify(of.inside ? of.inside.input : of.input, null, 2).slice(0, 20_000)} /></pre></dd></div>
+        </dl>
+      </div>
+      <div className="bar">
+        {own ? <span>This is your own request: somebody else decides it.</span> : <>
+          <button type="button" className="primary" disabled={stale} onClick={() => ask_("approve")}>Approve once… <kbd>A</kbd></button>
+          <button type="button" className="danger" disabled={stale} onClick={() => ask_("deny")}>Deny… <kbd>D</kbd></button>
+        </>}
+        <span className="spring" />
+        <span className="meta">effect <code>{of.hash.slice(0, 12)}…</code>. If anything differs when it runs, approval is void.</span>
+      </div>
+      <Confirm what={asking} busy={decide.isPending} fault={decide.error} close={() => ask_("")} go={(reason) => { if (asking) decide.mutate({ decision: asking, reason }); }} />
+    </section>
+  );
+}
+
+interface Said {
+  decision: "approve" | "deny";
+  reason: string;
+}
+
+/** Decide what was read; where a passkey is wanted, it signs and the decision is sent again. */
+async function decided(id: string, hash: string, said: Said): Promise<void> {
+  const input = { id, hash, ...said };
+  try {
+    await call("approvals.decide", input);
+  } catch (fault) {
+    if (!(fault instanceof Problem && fault.status === 403 && fault.hint.includes("`signature`"))) throw fault;
+    await call("approvals.decide", { ...input, signature: await sign(id, said.decision) });
+  }
+}
+
+function Confirm({ what, busy, fault, close, go }: { what: "" | "approve" | "deny"; busy: boolean; fault: unknown; close: () => void; go: (reason: string) => void }) {
+  const [reason, say] = useState("");
+  return (
+    <Dialog.Root open={what !== ""} onOpenChange={(on) => { if (!on) close(); }}>
+      <Dialog.Portal>
+        <Dialog.Overlay className="overlay" />
+        <Dialog.Content className="dialog" aria-describedby={undefined}>
+          <Dialog.Title>{what === "approve" ? "Approve this once?" : "Deny this?"}</Dialog.Title>
+          <form onSubmit={(event) => { event.preventDefault(); go(reason); }}>
+            <label>Reason <input value={reason} maxLength={500} onChange={(event) => say(event.target.value)} placeholder={what === "deny" ? "the agent reads this" : "optional"} /></label>
+            {fault !== null && fault !== undefined && <Failure of={fault} />}
+            <div className="buttons">
+              <Dialog.Close asChild><button type="button" autoFocus>Cancel</button></Dialog.Close>
+              <button type="submit" className={what === "approve" ? "primary" : "danger"} disabled={busy}>{what === "approve" ? "Approve" : "Deny"}</button>
+            </div>
+          </form>
+        </Dialog.Content>
+      </Dialog.Portal>
+    </Dialog.Root>
+  );
+}
+
+function blast(resources: string[]): [string, string[]][] {
+  const found = new Map<string, string[]>();
+  for (const one of resources) {
+    const kind = /^(?:[A-Z]+ )?([a-z]+):\/\//.exec(one)?.[1] ?? "other";
+    found.set(kind, [...(found.get(kind) ?? []), place(one)]);
+  }
+  return [...found];
+}

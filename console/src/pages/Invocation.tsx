@@ -1,0 +1,76 @@
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { Link, useParams } from "@tanstack/react-router";
+import { ask, call, type Json, type Outcome, Problem } from "../api";
+import { search } from "../records";
+import { State } from "../parts/Chips";
+import { Diff } from "../parts/Diff";
+import { Failure } from "../parts/Failure";
+import { Text } from "../parts/Text";
+import { moment, place, title } from "../parts/words";
+
+interface Plan {
+  possible: boolean;
+  steps: { invocation: string; resource: string; does: string; diff: string; conflict: string }[];
+}
+
+/** One call: who, the decision, what it touched, how it was contained, its records, and how to take it back. */
+export function Invocation() {
+  const { id } = useParams({ from: "/invocations/$id" });
+  const records = useQuery({ queryKey: ["audit", id], queryFn: ({ signal }) => search({ invocation: id, limit: 50 }, signal) });
+  const stored = useQuery({ queryKey: ["job", id], retry: false, queryFn: ({ signal }) => optional(ask<{ outcome: Partial<Outcome> | null }>("jobs.status", { id }, signal)) });
+  const last = records.data?.records[0];
+  if (records.isError) return <Failure of={records.error} retry={() => void records.refetch()} />;
+  if (!records.data) return null;
+  if (!last) return <p className="empty">No record names the call <code>{id}</code>, or you may not see it.</p>;
+  const outcome = stored.data?.outcome;
+  return (
+    <article className="detail">
+      <h2><Text of={title(last.operation, last.resources.map((one) => one[0]))} /></h2>
+      <p className="meta">{moment(last.at)} by <strong><Text of={last.by} /></strong> over {last.channel}</p>
+      <p><State of={last.state} /> {last.decision && <span className="chip">decision: {last.decision}</span>}
+        {outcome?.isolation && <span className="chip">contained: {outcome.isolation.level} ({outcome.isolation.backend})</span>}</p>
+      <Back id={id} />
+      <h3>What it touched</h3>
+      {last.resources.length ? <ul>{last.resources.map(([one, effect]) => <li key={one}><code>{effect}</code> <Text of={place(one)} /></li>)}</ul> : <p className="meta">Nothing.</p>}
+      {outcome?.decision && <><h3>Why it was decided so</h3><p><Text of={outcome.decision.reason} />; by {outcome.decision.grants.join(", ") || "no grant"}</p></>}
+      <h3>Records</h3>
+      <table className="plain"><thead><tr><th>When</th><th>Kind</th><th>Chain and number</th><th>Hash</th></tr></thead>
+        <tbody>{records.data.records.map((one) => (
+          <tr key={one.hash}><td>{moment(one.at)}</td><td>{one.kind} {one.state === one.kind ? "" : one.state}</td><td><code>{one.chain} {one.seq}</code></td><td><code title={one.hash}>{one.hash.slice(0, 16)}…</code></td></tr>
+        ))}</tbody></table>
+      <p className="meta"><Link to="/audit">Verify the audit</Link> to prove that nobody rewrote these.</p>
+    </article>
+  );
+}
+
+async function optional<T>(asked: Promise<T>): Promise<T | null> {
+  try {
+    return await asked;
+  } catch (fault) {
+    if (fault instanceof Problem && fault.status === 404) return null; // a short call is not stored
+    throw fault;
+  }
+}
+
+/** What taking a call back would do, and the button that does it. */
+function Back({ id }: { id: string }) {
+  const client = useQueryClient();
+  const plan = useQuery({ queryKey: ["plan", id], retry: false, queryFn: ({ signal }) => optional(ask<Plan>("undo.plan", { ids: [id] }, signal)) });
+  const undo = useMutation({
+    mutationFn: () => call<Json>("undo.apply", { ids: [id] }),
+    onSettled: () => Promise.all([client.invalidateQueries({ queryKey: ["plan", id] }), client.invalidateQueries({ queryKey: ["audit", id] }), client.invalidateQueries({ queryKey: ["undo"] })]),
+  });
+  if (undo.isSuccess) return <p role="status">Taken back by <Link to="/invocations/$id" params={{ id: undo.data.invocation }}>this call</Link>.</p>;
+  if (plan.isError) return <Failure of={plan.error} />;
+  if (!plan.data?.steps.length) return null;
+  return (
+    <section aria-label="Take it back">
+      {plan.data.steps.map((one) => one.diff
+        ? <Diff key={one.resource} of={one.diff} label={`undo of ${place(one.resource)}`} />
+        : <p key={one.resource}><Text of={`${one.does} ${place(one.resource)} ${one.conflict}`} /></p>)}
+      <button type="button" className="primary" disabled={!plan.data.possible || undo.isPending} onClick={() => undo.mutate()}>Undo</button>
+      {!plan.data.possible && <span className="meta"> Somebody changed it since: undo would lose that.</span>}
+      {undo.isError && <Failure of={undo.error} />}
+    </section>
+  );
+}

@@ -1,0 +1,103 @@
+import { useMutation, useQuery } from "@tanstack/react-query";
+import { Link, useParams } from "@tanstack/react-router";
+import { useDeferredValue, useState } from "react";
+import { ask, call, type Json } from "../api";
+import { Risk, State } from "../parts/Chips";
+import { Diff } from "../parts/Diff";
+import { Failure } from "../parts/Failure";
+import { fieldsOf, Form, type Schema } from "../parts/Form";
+import type { Found } from "../parts/Palette";
+import { Text } from "../parts/Text";
+
+/** Every operation that one may use, by words. */
+export function Operations() {
+  const [typed, type] = useState("");
+  const query = useDeferredValue(typed.trim());
+  const found = useQuery({ queryKey: ["operations", query], queryFn: ({ signal }) => ask<Found>("catalogue.search", { query, limit: 100 }, signal), placeholderData: (old) => old });
+  return (
+    <section>
+      <div className="tools"><label>Find <input type="search" value={typed} onChange={(event) => type(event.target.value)} placeholder="write a file" /></label>
+        <span className="meta" role="status">{found.data ? `${found.data.total} operation(s)` : ""}</span></div>
+      {found.isError && <Failure of={found.error} retry={() => void found.refetch()} />}
+      {found.data?.total === 0 && <p className="empty">No operation fits these words, or none that you may use.</p>}
+      <ol className="rows">
+        {found.data?.operations.map((one) => (
+          <li key={one.name}>
+            <Link to="/operations/$name" params={{ name: one.name }}><code>{one.name}</code></Link>
+            <span className="meta wide">{one.summary}</span><span className="chip">{one.effect.toLowerCase()}</span><Risk of={one.risk} />
+          </li>
+        ))}
+      </ol>
+    </section>
+  );
+}
+
+interface Described {
+  name: string;
+  summary: string;
+  description: string;
+  effect: string;
+  risk: string;
+  takes_back: string;
+  preview: boolean;
+  stream: boolean;
+  input_schema: Schema;
+}
+
+/** One operation: its form, a dry run, the run, and the same call for programs. */
+export function Operation() {
+  const { name } = useParams({ from: "/operations/$name" });
+  const found = useQuery({ queryKey: ["operation", name], queryFn: ({ signal }) => ask<Described>("catalogue.describe", { name }, signal), staleTime: 300_000 });
+  if (found.isError) return <Failure of={found.error} retry={() => void found.refetch()} />;
+  return found.data ? <Ready key={name} of={found.data} /> : null;
+}
+
+function Ready({ of }: { of: Described }) {
+  const [input, give] = useState<{ [name: string]: Json }>({});
+  const run = useMutation({ mutationFn: (dryRun: boolean) => call<Json>(of.name, input, { dryRun }) });
+  const shown = run.data;
+  const preview = shown && (shown as { preview?: { summary?: string; diff?: string } }).preview;
+  return (
+    <article className="detail">
+      <h2><code>{of.name}</code></h2>
+      <p>{of.summary}</p>
+      <p><span className="chip">{of.effect.toLowerCase()}</span> <Risk of={of.risk} /> <span className="chip">{of.takes_back === "undo" ? "↶ can be taken back" : of.takes_back === "nothing" ? "changes nothing" : "cannot be taken back"}</span></p>
+      {of.description !== of.summary && <p className="description">{of.description}</p>}
+      <form onSubmit={(event) => { event.preventDefault(); run.mutate(false); }}>
+        <Form of={of.input_schema} value={input} set={give} />
+        <div className="buttons">
+          {of.effect !== "READ" && <button type="button" disabled={!of.preview || run.isPending} title={of.preview ? "" : "this operation cannot be rehearsed"} onClick={() => run.mutate(true)}>Dry run</button>}
+          <button type="submit" className="primary" disabled={run.isPending || of.stream}>Run</button>
+          {of.stream && <span className="meta">A stream: use the command line.</span>}
+        </div>
+      </form>
+      {run.isError && <Failure of={run.error} />}
+      {shown && (
+        <section aria-label="The answer" aria-live="polite">
+          <p><State of={shown.status} /> <Link to="/invocations/$id" params={{ id: shown.invocation }}>the call</Link>{shown.status === "waiting" && " A person must approve it."}</p>
+          {preview?.summary && <p><Text of={preview.summary} /></p>}
+          {preview?.diff && <Diff of={preview.diff} label={of.name} />}
+          {shown.output !== null && <pre tabIndex={0}><Text of={JSON.stringify(shown.output, null, 2).slice(0, 200_000)} /></pre>}
+        </section>
+      )}
+      <Same name={of.name} input={input} known={fieldsOf(of.input_schema).length > 0} />
+    </article>
+  );
+}
+
+/** The same call as programs make it. */
+function Same({ name, input, known }: { name: string; input: object; known: boolean }) {
+  const json = JSON.stringify(input);
+  const quoted = json.replaceAll("'", "'\\''");
+  return (
+    <details>
+      <summary>The same call for programs</summary>
+      <h3>curl</h3>
+      <pre tabIndex={0}>{`curl -s ${location.origin}/v1/operations/${name} -H "Authorization: Bearer $SUPERAGENT_API_KEY" -d '${quoted}'`}</pre>
+      <h3>Command line</h3>
+      <pre tabIndex={0}>{`superagent --server ${location.origin} call ${name}${known ? ` --input '${quoted}'` : ""}`}</pre>
+      <h3>Python</h3>
+      <pre tabIndex={0}>{`import json, os, urllib.request\n\nasked = urllib.request.Request(\n    ${JSON.stringify(`${location.origin}/v1/operations/${name}`)},\n    json.dumps(json.loads(${JSON.stringify(json)})).encode(),\n    {"Authorization": "Bearer " + os.environ["SUPERAGENT_API_KEY"]},\n)\nprint(urllib.request.urlopen(asked, timeout=60).read().decode())`}</pre>
+    </details>
+  );
+}

@@ -1,0 +1,18 @@
+import { Problem } from "../api";
+import { Text } from "./Text";
+
+/** What failed, what did not happen, and the next step. */
+export function Failure({ of, retry }: { of: unknown; retry?: () => void }) {
+  const known = of instanceof Problem ? of : null;
+  const said = known ? known.message : of instanceof Error && of.name !== "TypeError" ? of.message : "The server does not answer.";
+  return (
+    <div className="failure" role="alert">
+      <strong><Text of={said} /></strong>
+      {known?.hint && <p><Text of={known.hint} /></p>}
+      {known?.changed === "nothing" && <p className="meta">Nothing was changed.</p>}
+      {known?.slug === "step-up-required" && <p><a href={`/sign-in/step-up?next=${encodeURIComponent(location.pathname)}`}>Show your second factor</a>, then do it again.</p>}
+      {known?.invocation && <p className="meta">Call <code>{known.invocation}</code></p>}
+      {retry && <button type="button" onClick={retry}>Try again</button>}
+    </div>
+  );
+}

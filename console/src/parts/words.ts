@@ -1,0 +1,32 @@
+// Words and times as people read them.
+
+export function ago(at: number, now = Date.now() / 1000): string {
+  return `${span(Math.max(0, now - at))} ago`;
+}
+
+export function left(until: number, now = Date.now() / 1000): string {
+  return until <= now ? "over" : `${span(until - now)} left`;
+}
+
+export function span(seconds: number): string {
+  if (seconds < 60) return `${Math.floor(seconds)} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 172_800) return `${Math.floor(seconds / 3600)} h`;
+  return `${Math.floor(seconds / 86_400)} days`;
+}
+
+export function moment(at: number): string {
+  return new Date(at * 1000).toLocaleString();
+}
+
+/** `path://local/etc/hostname` as `/etc/hostname`. */
+export function place(resource: string): string {
+  return resource.replace(/^(?:[A-Z]+ )?path:\/\/local/, "").replace(/^[A-Z]+ /, "");
+}
+
+/** What a call does, in words: its operation and the first thing that it touches. */
+export function title(operation: string, resources: string[]): string {
+  const first = resources[0];
+  if (!first) return operation;
+  return `${operation} · ${place(first)}${resources.length > 1 ? ` and ${resources.length - 1} more` : ""}`;
+}

@@ -1,0 +1,47 @@
+// Audit records as the pages use them: what a record leaves out is filled in here, and nowhere else.
+
+import { ask } from "./api";
+
+export interface AuditRecord {
+  kind: string;
+  at: number;
+  invocation: string;
+  /** who acted, and for whom */
+  who: string;
+  by: string;
+  operation: string;
+  resources: [string, string][];
+  decision: string;
+  /** what came of it: `done`, `waiting`, `refused`… */
+  state: string;
+  channel: string;
+  hash: string;
+  chain: string;
+  seq: number;
+}
+
+/** Read one record as the audit gives it (docs: audit format). */
+export function recordOf(raw: unknown): AuditRecord {
+  const said = (typeof raw === "object" && raw !== null ? raw : {}) as Record<string, unknown>;
+  const text = (name: string): string => (typeof said[name] === "string" ? said[name] : "");
+  const number = (name: string): number => (typeof said[name] === "number" ? said[name] : 0);
+  const chain = Array.isArray(said.chain_of) ? said.chain_of.map(String) : [];
+  const resources = Array.isArray(said.resources) ? said.resources.filter((one): one is [string, string] => Array.isArray(one) && one.length === 2) : [];
+  const kind = text("kind");
+  return {
+    kind, at: number("at"), invocation: text("invocation"), who: text("who"), by: chain.join(" for ") || text("who") || "the platform",
+    operation: text("operation") || text("event") || kind, resources, decision: text("decision"),
+    state: text("status") || kind, channel: text("channel"), hash: text("hash"), chain: text("chain"), seq: number("seq"),
+  };
+}
+
+export interface Page {
+  records: AuditRecord[];
+  cursor: string | null;
+}
+
+/** Search the audit. */
+export async function search(filters: object, signal?: AbortSignal): Promise<Page> {
+  const found = await ask<{ records: unknown[]; cursor: string | null }>("audit.query", filters, signal);
+  return { records: found.records.map(recordOf), cursor: found.cursor };
+}

@@ -1,0 +1,61 @@
+"""Calls as they are written in JSON: in a batch, in a line of a stream, in what a message says beside its input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from superagent.core.grants import ISOLATION
+from superagent.core.invocation import Call
+from superagent.core.problems import Fault, InvalidInput
+from superagent.core.questions import MOST_ANSWERS, MOST_BYTES
+
+
+class _Call(msgspec.Struct, forbid_unknown_fields=True):
+    """A call as it is written in a batch or a line (rules.md 4)."""
+
+    operation: str
+    input: dict[str, Any] = {}
+    key: str = ""
+    dry_run: bool = False
+    deadline_s: float | None = None
+    reason: str = ""
+    max_bytes: int | None = None
+    isolation: str = ""
+    session: str = ""
+    answers: dict[str, Any] = {}
+
+
+def call_from(value: Any, path: str) -> Call:
+    """Make a call of its JSON object. Raises `InvalidInput` with the path of what is wrong."""
+    try:
+        said = msgspec.convert(value, _Call, strict=True)
+    except msgspec.ValidationError as bad:
+        what, _, where = str(bad).rpartition(" - at `$")
+        raise faulty(f"{path}{where.rstrip('`')}" if what else path, (what or str(bad))[:300]) from None
+    if said.deadline_s is not None and not 0 < said.deadline_s <= 86_400:
+        raise faulty(f"{path}.deadline_s", "must be above 0 and up to 86400")
+    if said.max_bytes is not None and said.max_bytes < 0:
+        raise faulty(f"{path}.max_bytes", "must not be negative")
+    for name, most in (("key", 200), ("session", 200), ("reason", 2000)):
+        if len(getattr(said, name)) > most:
+            raise faulty(f"{path}.{name}", f"is longer than {most} characters")
+    if len(said.answers) > MOST_ANSWERS or (said.answers and len(msgspec.json.encode(said.answers)) > MOST_BYTES):
+        raise faulty(f"{path}.answers", f"holds more than {MOST_ANSWERS} answers, or {MOST_BYTES} bytes")
+    return Call(
+        said.operation, said.input, said.key, said.dry_run, said.deadline_s, said.reason, said.max_bytes,
+        isolation_of(said.isolation), said.session, answers=said.answers,
+    )  # fmt: skip
+
+
+def isolation_of(text: str) -> str:
+    """Give a demanded isolation level. Raises `InvalidInput` for one that nobody knows."""
+    if text and text not in ISOLATION:
+        raise InvalidInput(f"there is no isolation level `{text[:60]}`", hint=f"they are {', '.join(ISOLATION)}")
+    return text
+
+
+def faulty(path: str, message: str, hint: str | None = None) -> InvalidInput:
+    """Give the problem of one fault in a written call."""
+    return InvalidInput(f"{path}: {message}", errors=[Fault(path, message)], hint=hint)

@@ -1,0 +1,85 @@
+"""The pages of whoever decides: what waits, one of them as it would happen, and the decision, signed by a passkey."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+from urllib.parse import quote
+
+from superagent.core.mounts import Visit
+from superagent.core.problems import Problem
+from superagent.features.sign_in.html import Page, deciding, form, hidden, text, trouble
+from superagent.features.sign_in.own_pages import own, when
+from superagent.features.sign_in.pieces import output
+
+APPROVALS = "/sign-in/approvals"
+
+
+@own
+async def approvals(visit: Visit) -> Page:
+    """`GET /sign-in/approvals`: what waits; with `id`, one of them."""
+    id = visit.query.get("id", "")
+    return await _one(visit, id, None) if id else await _all(visit, None)
+
+
+async def _all(visit: Visit, problem: Problem | None) -> Page:
+    waiting: list[dict[str, Any]] = output(await visit.call("approvals.list", {"limit": 200}))["waiting"]
+    rows = "".join(
+        f'<tr><td><a href="{APPROVALS}?id={quote(one["id"])}">{escape(one["operation"])}</a></td>'
+        f"<td>{escape(one['requester'])}</td><td>{when(one['asked_at'])}</td></tr>"
+        for one in waiting
+    )
+    body = f"<table>{rows}</table>" if rows else "<p>Nothing waits.</p>"
+    return Page("What waits for you", trouble(problem) + body, problem.status if problem else 200)
+
+
+async def _one(visit: Visit, id: str, problem: Problem | None) -> Page:
+    shown: dict[str, Any] = output(await visit.call("approvals.show", {"id": id}))
+    behind: list[str] = shown["on_behalf_of"]
+    facts = {
+        "Operation": shown["operation"],
+        "Asked by": " for ".join([shown["requester"], *behind]),
+        "Reason given (nobody checked it)": shown["reason"] or "none",
+        "Touches": ", ".join(shown["resources"]) or "nothing named",
+        "Had read": shown["untrusted"],
+        "Approvals": f"{len(shown['approved_by'])} of {shown['approvals_needed']}",
+        "Hash": shown["hash"],
+    }
+    preview: dict[str, Any] = shown["preview"] or {}
+    if shown["inside"]:
+        facts["Because of"] = shown["inside"]["operation"]
+    body = trouble(problem)
+    body += "".join(f"<p>{escape(name)}: <code>{escape(value)}</code></p>" for name, value in facts.items() if value)
+    body += f"<h2>What would happen</h2><p>{escape(str(preview.get('summary', 'there is no preview')))}</p>"
+    if preview.get("diff"):
+        body += f"<pre>{escape(str(preview['diff']))}</pre>"
+    have = output(await visit.call("signin.factors.list", {}))["factors"]
+    if any(one["kind"] == "passkey" for one in have):
+        body += deciding(id, "approve", "Approve with a passkey", APPROVALS, visit.csrf)
+        body += deciding(id, "deny", "Deny with a passkey", APPROVALS, visit.csrf)
+    reason = text("reason", "Why (optional)", needed=False)
+    for word, label in (("approve", "Approve"), ("deny", "Deny")):
+        fields = hidden("id", id) + hidden("decision", word) + reason
+        body += form(APPROVALS, fields, f"{label} without a signature", visit.csrf, quiet=True)
+    return Page(
+        "A call that waits", body + f'<p><a href="{APPROVALS}">Back</a></p>', problem.status if problem else 200
+    )
+
+
+@own
+async def decided(visit: Visit) -> Page:
+    """`POST /sign-in/approvals`: a decision without a signature."""
+    fields = await visit.form()
+    given = {name: fields.get(name, "") for name in ("id", "decision", "reason")}
+    try:
+        output(await visit.call("approvals.decide", given))
+    except Problem as problem:
+        if problem.slug == "denied":
+            return await _one(visit, given["id"], problem)
+        if problem.slug in ("conflict", "not-found"):
+            return await _all(visit, problem)
+        raise
+    return Page(to=APPROVALS)
+
+
+ROUTES = {("GET", "/approvals"): approvals, ("POST", "/approvals"): decided}

@@ -1,0 +1,1 @@
+"""Processes of this machine: look at them, wait for them, end exactly one."""

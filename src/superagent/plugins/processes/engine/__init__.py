@@ -1,0 +1,1 @@
+"""Processes as the kernel shows them; knows nothing of the platform."""

@@ -1,0 +1,59 @@
+"""Names and statements, apart from the parser, which is loaded when a statement comes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import quote
+
+Kind = Literal["select", "insert", "update", "delete"]
+
+
+class Refused(Exception):
+    """A statement that does not run here; `hint` says what would."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class TooMuch(Refused):
+    """A statement or a value that takes more than it may; `hint` names the bound."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Named:
+    """A table by schema and name, both as the server keeps them."""
+
+    schema: str
+    name: str
+
+    @property
+    def path(self) -> str:
+        """Give the one spelling that grants and records use: what is not plain in a name is percent-encoded."""
+        return f"{_spelled(self.schema)}.{_spelled(self.name)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement, ready to be judged and sent. `reads` leaves out the target of a change."""
+
+    kind: Kind
+    dialect: str
+    tree: Any  # sqlglot's
+    target: Named | None
+    reads: frozenset[Named]
+    functions: frozenset[str]
+    unknown: frozenset[str]  # functions that the parser does not know
+    names: frozenset[str]  # of parameters
+    columns: tuple[str, ...] = field(default=())  # that an update sets
+
+    @property
+    def named(self) -> frozenset[Named]:
+        """Give every table that it names."""
+        return self.reads if self.target is None else self.reads | {self.target}
+
+
+def _spelled(name: str) -> str:
+    return quote(name, safe="", encoding="utf-8").replace(".", "%2E")

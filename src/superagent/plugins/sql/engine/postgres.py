@@ -1,0 +1,243 @@
+"""PostgreSQL by psycopg: the search path is pinned, and what a statement uses is asked of the server's catalogue."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, LiteralString, cast
+
+import psycopg
+from psycopg import errors, sql
+
+from .names import Named, Refused, Statement
+from .parsing import called, text_of
+from .postgres_received import ROOM, Bounded
+from .postgres_shape import shape
+from .session import Failed, Found, Lost, Params, Place, Shape, bounded
+
+SYSTEM = ("pg_catalog", "information_schema", "pg_toast")
+_NEVER = re.compile(
+    r"^(pg_(?!typeof$)|has_|txid_|lo_|ts_stat|ts_rewrite|to_reg|current_setting|set_config|binary_upgrade|row_security"
+    r"|inet_|obj_desc|col_desc|shobj_desc|format_type$|current_quer|version$|dblink)|_to_xml|currtid"
+)
+_HARMLESS = frozenset({
+    "random", "clock_timestamp", "timeofday", "gen_random_uuid", "statement_timestamp", "now", "generate_series",
+})  # fmt: skip
+_VOLATILE = """SELECT proname FROM pg_catalog.pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace
+    AND proname = ANY(%s) AND (provolatile = 'v')"""
+_BENEATH = """WITH RECURSIVE need(oid) AS (SELECT unnest(%s::oid[]) UNION
+    SELECT d.refobjid FROM need n JOIN pg_catalog.pg_rewrite r ON r.ev_class = n.oid
+    JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = r.oid
+    AND d.refclassid = 'pg_catalog.pg_class'::regclass)
+    SELECT DISTINCT s.nspname, c.relname, c.relkind::text, c.oid FROM need JOIN pg_catalog.pg_class c USING (oid)
+    JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace"""
+_CALLED = """SELECT p.proname FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_depend d
+    ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = r.oid
+    AND d.refclassid = 'pg_catalog.pg_proc'::regclass
+    JOIN pg_catalog.pg_proc p ON p.oid = d.refobjid WHERE r.ev_class = ANY(%s)
+    AND p.pronamespace <> 'pg_catalog'::regnamespace LIMIT 1"""
+_ALL = """SELECT n.nspname, c.relname, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod)
+    FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'v', 'm', 'p', 'f') AND a.attnum > 0 AND NOT a.attisdropped AND n.nspname <> ALL(%s)
+    ORDER BY 1, 2, a.attnum"""
+_LOCKS = """SELECT a.pid, b.pid, GREATEST(0, extract(epoch FROM clock_timestamp() - a.query_start))
+    FROM pg_catalog.pg_stat_activity a CROSS JOIN LATERAL unnest(pg_catalog.pg_blocking_pids(a.pid)) b(pid)
+    WHERE a.datname = current_database()"""
+_PINNED = {
+    "search_path": "pg_catalog", "timezone": "UTC", "datestyle": "ISO, YMD", "intervalstyle": "postgres",
+    "bytea_output": "hex", "extra_float_digits": "1", "standard_conforming_strings": "on", "xmlbinary": "base64",
+    "default_transaction_isolation": "read\\ committed", "client_encoding": "UTF8", "lc_monetary": "C",
+}  # fmt: skip
+
+
+class Postgres:
+    """A session with PostgreSQL."""
+
+    dialect = "postgres"
+
+    def __init__(self, place: Place, schema: str) -> None:
+        self.schema = schema
+        ms = max(1, int(place.timeout_s * 1000))
+        pinned = _PINNED | {"statement_timeout": str(ms), "lock_timeout": str(ms), "datestyle": "ISO,YMD"}
+        pinned |= {"idle_in_transaction_session_timeout": str(ms + 60_000)}
+        with _told():
+            self._connection = Bounded.connect(
+                host=place.host,
+                hostaddr=place.address,
+                port=place.port,
+                dbname=place.database,
+                user=place.user or None,
+                password=place.password or None,
+                sslmode="verify-full" if place.tls else "disable",
+                sslrootcert=(place.ca_file or "system") if place.tls else None,
+                gssencmode="disable",
+                passfile="/dev/null",
+                connect_timeout=max(2, min(10, int(place.timeout_s))),
+                application_name="superagent",
+                options=" ".join(f"-c {name}={value}" for name, value in pinned.items()),
+                autocommit=True,
+            )
+
+    def begin(self, *, writes: bool) -> None:
+        """Begin; without `writes` the server holds the transaction to reading."""
+        self._plain(f"BEGIN ISOLATION LEVEL {'REPEATABLE READ' if writes else 'REPEATABLE READ READ ONLY'}")
+
+    def relations(self, statement: Statement, params: Params) -> frozenset[Named]:
+        """Ask for the relations of the plan and of all views beneath, and refuse functions that do more than reckon."""
+        text = text_of(statement.tree, self.dialect)
+        self._functions(called(text, self.dialect))
+        named = set(statement.named)
+        plan = self._explained(text, params)
+        named |= {Named(schema, name) for schema, name in _scanned(plan)}
+        oids = [self._oid(one) for one in named]
+        beneath = self._rows(_BENEATH, (oids,))
+        found = frozenset(Named(row[0], row[1]) for row in beneath)
+        views = [row[3] for row in beneath if row[2] in "vm"]
+        foreign = self._rows(_CALLED, (views,))
+        if foreign:
+            raise Refused(f"a view in it calls the function `{foreign[0][0]}`", "what that reads cannot be known")
+        for one in found:
+            if one.schema in SYSTEM:
+                raise Refused("the server's own tables are not read here", "`sql.schema` tells of tables and columns")
+        return found
+
+    def permit(self, statement: Statement, relations: frozenset[Named]) -> None:
+        """Do nothing: what was judged is sent, and names mean the same throughout the transaction."""
+
+    def fetch(self, statement: Statement, params: Params, skip: int, rows: int, size: int) -> Found:
+        """Take rows from a cursor of the server."""
+        with _told(), self._connection.cursor("rows") as cursor:
+            cursor.execute(_trusted(text_of(statement.tree, self.dialect)), params)
+            if skip:
+                cursor.scroll(skip)
+            columns = [one.name for one in cursor.description or ()]
+            return bounded(columns, self._taken(cursor, rows + 1), rows, size)
+
+    def stream(self, statement: Statement, params: Params) -> Generator[list[Any]]:
+        """Take rows from a cursor of the server, some hundreds at a time."""
+        with _told(), self._connection.cursor("rows") as cursor:
+            cursor.execute(_trusted(text_of(statement.tree, self.dialect)), params)
+            yield [one.name for one in cursor.description or ()]
+            yield from map(list, self._taken(cursor, sys.maxsize))
+
+    def explain(self, statement: Statement, params: Params) -> str:
+        """Give the plan as the server writes it."""
+        found = self._rows("EXPLAIN " + text_of(statement.tree, self.dialect), params)
+        return "\n".join(str(row[0]) for row in found)
+
+    def columns(self) -> list[tuple[Named, str, str]]:
+        """Read the catalogue."""
+        return [(Named(row[0], row[1]), row[2], row[3]) for row in self._rows(_ALL, (list(SYSTEM),))]
+
+    def locks(self) -> list[tuple[str, str, float]]:
+        """Ask who blocks whom."""
+        return [(str(row[0]), str(row[1]), float(row[2])) for row in self._rows(_LOCKS)]
+
+    def shape(self, table: Named) -> Shape:
+        """Read the catalogue."""
+        return shape(self._rows, table)
+
+    def run(self, text: str, values: Params | Sequence[Any] = ()) -> tuple[int, list[list[Any]]]:
+        """Run a statement and give its rows."""
+        with _told():
+            done = self._connection.execute(_trusted(text), values)
+            return done.rowcount, [list(row) for row in done.fetchall()] if done.description else []
+
+    def apply(self, text: str, params: Params) -> tuple[int, list[list[Any]]]:
+        """Run a change."""
+        return self.run(text, params)
+
+    def settle(self) -> None:
+        """Check deferred constraints."""
+        self._plain("SET CONSTRAINTS ALL IMMEDIATE")
+
+    def commit(self) -> None:
+        """Commit; a connection that breaks meanwhile leaves it open whether that happened."""
+        self._plain("COMMIT")
+
+    def cancel(self) -> None:
+        """Ask the server to stop, by a connection of its own to the same address."""
+        self._connection.cancel_safe(timeout=5.0)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.close()
+
+    def _taken(self, cursor: Any, most: int) -> Iterator[Any]:
+        """Take few rows first, and then as many at once as fit by what those took."""
+        count = 4
+        while most > 0:
+            rows = cursor.fetchmany(min(count, most))
+            yield from rows
+            if len(rows) < min(count, most):
+                return
+            most -= len(rows)
+            count = max(1, min(500, ROOM // 4 // (1 + self._connection.came // len(rows))))
+
+    def _functions(self, names: frozenset[str]) -> None:
+        bad = {one for one in names if _NEVER.search(one)}
+        bad |= {row[0] for row in self._rows(_VOLATILE, (sorted(names),))} - _HARMLESS
+        if bad:
+            raise Refused(f"the function `{min(bad)}` does not run here", "it does more than reckon with its arguments")
+
+    def _oid(self, one: Named) -> int:
+        found = self._rows(
+            "SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE n.nspname = %s AND c.relname = %s",
+            (one.schema, one.name),
+        )
+        if not found:
+            raise Refused(f"there is no table `{one.path}`", "`sql.schema` shows those that you may use")
+        return int(found[0][0])
+
+    def _explained(self, text: str, params: Params) -> Any:
+        found = self._rows("EXPLAIN (VERBOSE, FORMAT JSON) " + text, params)[0][0]
+        return json.loads(found) if isinstance(found, str) else found
+
+    def _rows(self, text: str, values: Params | Sequence[Any] = ()) -> list[list[Any]]:
+        return self.run(text, values)[1]
+
+    def _plain(self, text: str) -> None:
+        with _told():
+            self._connection.execute(_trusted(text))
+
+
+def _scanned(plan: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(plan, list):
+        for one in cast("list[Any]", plan):
+            yield from _scanned(one)
+    elif isinstance(plan, dict):
+        node = cast("dict[str, Any]", plan)
+        if "Relation Name" in node:
+            yield node["Schema"], node["Relation Name"]
+        for one in node.values():
+            if isinstance(one, list | dict):
+                yield from _scanned(one)
+
+
+def _trusted(text: str) -> sql.SQL:
+    return sql.SQL(cast("LiteralString", text))  # made by this plugin from what it parsed
+
+
+@contextmanager
+def _told() -> Generator[None]:
+    try:
+        yield
+    except (errors.QueryCanceled, errors.LockNotAvailable) as late:
+        raise Failed(_said(late), timely=False) from None
+    except (errors.AdminShutdown, errors.CrashShutdown, errors.IdleInTransactionSessionTimeout) as lost:
+        raise Lost(_said(lost)) from None
+    except psycopg.OperationalError as bad:
+        if bad.sqlstate is None or bad.sqlstate.startswith(("08", "57P")):
+            raise Lost(_said(bad)) from None
+        raise Failed(_said(bad)) from None
+    except psycopg.Error as bad:
+        raise Failed(_said(bad)) from None
+
+
+def _said(bad: psycopg.Error) -> str:
+    return (bad.diag.message_primary or str(bad).split("\n", 1)[0])[:500]

@@ -1,0 +1,184 @@
+"""The plugin's own end of the line: its `Plugin`, the types of connections, and sessions that are judged."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import unquote, urlsplit
+
+from pydantic import Field
+
+from superagent.sdk import (
+    Conflict,
+    Connected,
+    Context,
+    Deadline,
+    Denied,
+    Effect,
+    Input,
+    InvalidInput,
+    Plugin,
+    Resource,
+    TooLarge,
+    Unavailable,
+    canonical_path,
+)
+
+from .engine.lacking import Lacking
+from .engine.names import Named, Refused, TooMuch
+from .engine.session import Failed, Lost, Place, Session
+
+T = TypeVar("T")
+Params = dict[str, str | int | float | bool | None]
+Sql = Annotated[str, Field(min_length=1, max_length=100_000)]
+TIMEOUT_S = 60.0
+TYPES = ("postgresql", "mariadb", "sqlite")
+
+sql = Plugin("sql", reaches=("files", "net", "secret", "clients"))
+_running: dict[tuple[str, str, str, str], list[Session]] = {}
+
+
+class ServerOptions(Input):
+    """Who opens it, the schema that is meant where none is named, and TLS: off only within this machine."""
+
+    user: Annotated[str, Field(max_length=128)] = ""
+    default_schema: Annotated[str, Field(max_length=128)] = ""
+    tls: Literal["verify", "off"] = "verify"
+
+
+@asynccontextmanager
+async def opened(
+    ctx: Context, name: str, *, most_s: float = TIMEOUT_S, effect: Effect | None = None
+) -> AsyncGenerator[Session]:
+    """Open a session with the database behind a connection; its end is the end of the block.
+
+    `effect` is what a file of SQLite is opened for, if not what the operation does.
+    """
+    connected = await ctx.secret.connection(name)
+    if connected.type not in TYPES:
+        raise InvalidInput(f"`{name}` is no database", hint=f"sql works with connections of {', '.join(TYPES)}")
+    async with places(ctx, connected, most_s, effect) as place:
+        session = await told(ctx, ctx.thread(open_at, connected, place))
+        own = (ctx.tenant, ctx.principal.id, name, ctx.invocation.id)
+        _running.setdefault(own, []).append(session)
+        try:
+            yield session
+        finally:
+            _running[own].remove(session)
+            if not _running[own]:
+                del _running[own]
+            await ctx.thread(session.close)
+
+
+def running(ctx: Context, name: str, invocation: str) -> list[Session]:
+    """Give the open sessions of a call that the same caller made, in this process."""
+    return list(_running.get((ctx.tenant, ctx.principal.id, name, invocation), ()))
+
+
+async def working(ctx: Context, session: Session, work: Callable[[], T]) -> T:
+    """Do something with a session in a thread; whoever is cancelled meanwhile stops the server's work as well."""
+    task = asyncio.ensure_future(ctx.thread(work))
+    try:
+        return await told(ctx, asyncio.shield(task))
+    except asyncio.CancelledError:
+        while not task.done():
+            with suppress(Exception, asyncio.CancelledError):
+                await ctx.thread(session.cancel)
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([task], timeout=1.0)
+        with suppress(BaseException):
+            task.result()
+        raise
+
+
+async def told(ctx: Context, work: Any) -> Any:
+    """Let what a driver says be a problem."""
+    try:
+        return await work
+    except TooMuch as much:
+        raise TooLarge(much.message, hint=much.hint or None) from None
+    except Refused as refused:
+        raise Denied(refused.message, hint=refused.hint or None) from None
+    except Lacking as lacking:
+        raise Unavailable(lacking.message, hint=lacking.cure) from None
+    except Failed as failed:
+        if not failed.timely:
+            raise Deadline(f"the database stopped it: {failed.message}") from None
+        raise Conflict(f"the database refuses it: {failed.message}") from None
+    except Lost as lost:
+        raise Unavailable(f"the connection to the database was lost: {lost}", hint="look, then try again") from None
+
+
+def judge(ctx: Context, name: str, tables: frozenset[Named], effect: Effect = Effect.READ) -> list[str]:
+    """Go on only if each table may be used so, and give their ids. Raises `Denied`, `NotFound`."""
+    found = sorted((resource_of(name, one, effect) for one in tables), key=lambda one: one.id)
+    for one in found:
+        ctx.require(one)
+    return [one.id for one in found]
+
+
+def resource_of(name: str, table: Named, effect: Effect = Effect.READ) -> Resource:
+    """Name a table of a connection."""
+    return Resource("sql", name.replace("/", "%2F"), table.path, effect)
+
+
+def database_of(name: str, effect: Effect) -> Resource:
+    """Name the database of a connection: what people approve when they approve a call on it."""
+    return Resource("sql", name.replace("/", "%2F"), "", effect)
+
+
+@asynccontextmanager
+async def places(
+    ctx: Context, connected: Connected, most_s: float = TIMEOUT_S, effect: Effect | None = None
+) -> AsyncGenerator[Place]:
+    """Let the driver of a connection connect within a block: gives where, and the password. Raises as `vetted` does."""
+    timeout_s = most_s if ctx.remaining_s is None else max(0.05, min(most_s, ctx.remaining_s))
+    parts = urlsplit(connected.endpoint)
+    if connected.type == "sqlite":
+        path = canonical_path(connected.endpoint.partition("://")[2], "")
+        wanted = ctx.operation.effect if effect is None else effect
+        at = await ctx.thread(lambda: ctx.reach("files").at(path, effect=wanted))
+        with at:
+            at.found()  # a file that is not there is not made
+            yield Place(file=at.real, timeout_s=timeout_s)
+        return
+    options = ServerOptions.model_validate(connected.options)
+    host, _, port = connected.host.rpartition(":")
+    local = host == "localhost" or _loopback(host)
+    if options.tls == "off" and not local:
+        raise Denied(f"`{connected.name}` would speak in clear over a network", hint="set `tls` to `verify`")
+    async with ctx.net.vetted(host, int(port)) as (address, ca_file):
+        password = (await ctx.secret.resolve(connected.name)).reveal() if connected.secret else ""
+        yield Place(
+            host.strip("[]"), address, int(port), unquote(parts.path.strip("/")), options.user, password,
+            options.tls == "verify", ca_file, timeout_s=timeout_s,
+        )  # fmt: skip
+
+
+def open_at(connected: Connected, place: Place) -> Session:
+    """Load the driver, which is an extra, and connect. Raises `Unavailable`, `Lost`, `Failed`."""
+    try:
+        if connected.type == "sqlite":
+            from .engine.sqlite import Sqlite
+
+            return Sqlite(place)
+        schema = ServerOptions.model_validate(connected.options).default_schema
+        if connected.type == "postgresql":
+            from .engine.postgres import Postgres
+
+            return Postgres(place, schema or "public")
+        from .engine.mariadb import MariaDB
+
+        return MariaDB(place, schema or place.database)
+    except ImportError as missing:
+        raise Unavailable(f"the library `{missing.name}` is not installed", hint="install the extra `sql`") from None
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

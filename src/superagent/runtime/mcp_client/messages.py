@@ -1,0 +1,114 @@
+"""Messages: JSON-RPC as MCP servers speak it (MCP 2025-11-25, basic), read without believing anything."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, cast
+
+import msgspec
+
+from superagent.core.problems import Unavailable
+from superagent.runtime.hosted.call import shown
+
+MOST_BYTES = 4 * 1024 * 1024
+"""The longest message that a server may send, bytes."""
+METHOD_NOT_FOUND = -32601
+
+Document = dict[str, Any]
+
+
+class Refused(Exception):
+    """The server answered a request with an error; the text is its own, made fit to be shown."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Broken(Exception):
+    """The server is gone, or did what no server does; the text says what, in our words."""
+
+
+class Expired(Broken):
+    """The server has ended the session, so it has not done what was asked."""
+
+
+class Wire(Protocol):
+    """A way to one server for one caller."""
+
+    @property
+    def changed(self) -> bool:
+        """Tell whether the server announced other tools."""
+        ...
+
+    def looked(self) -> None:
+        """Take note that the tools are looked at now."""
+        ...
+
+    async def ask(self, method: str, params: Document, timeout_s: float) -> Document:
+        """Send a request and give its result. Raises `Refused`, `Broken`, `TimeoutError`, problems of the network."""
+        ...
+
+    async def tell(self, method: str, params: Document) -> None:
+        """Send a notification."""
+        ...
+
+    def speak(self, revision: str, stateless: bool) -> None:
+        """Say which revision of the protocol both sides speak from now on."""
+        ...
+
+
+def request(number: int | None, method: str, params: Document) -> bytes:
+    """Write a request, or with no number a notification."""
+    message: Document = {"jsonrpc": "2.0", "method": method, "params": params}
+    return msgspec.json.encode(message if number is None else {**message, "id": number})
+
+
+def declined(number: Any) -> bytes:
+    """Write the answer to whatever a server asks of us: nothing is offered to it, so nothing is given."""
+    error = {"code": METHOD_NOT_FOUND, "message": "this client offers nothing to servers"}
+    return msgspec.json.encode({"jsonrpc": "2.0", "id": number, "error": error})
+
+
+def pong(number: Any) -> bytes:
+    """Write the answer to a ping."""
+    return msgspec.json.encode({"jsonrpc": "2.0", "id": number, "result": {}})
+
+
+def reply(message: Document) -> bytes | None:
+    """Give the answer to a request of a server's, None for what is none."""
+    number = message.get("id")
+    if "method" not in message or not isinstance(number, int | str):
+        return None
+    return pong(number) if message["method"] == "ping" else declined(number)
+
+
+def read(data: bytes) -> Document:
+    """Read one message. Raises `Broken` for what is none."""
+    try:
+        found: Any = msgspec.json.decode(data)
+    except (ValueError, RecursionError):
+        raise Broken("it sent something that is no message") from None
+    if not isinstance(found, dict) or found.get("jsonrpc") != "2.0":  # pyright: ignore[reportUnknownMemberType]
+        raise Broken("it sent something that is no message")
+    return cast(Document, found)
+
+
+def result_of(message: Document) -> Document:
+    """Give the result of an answer. Raises `Refused`, `Broken`."""
+    if "error" in message:
+        said = cast(Document, message["error"]) if isinstance(message["error"], dict) else {}
+        code = said.get("code")
+        raise Refused(code if isinstance(code, int) else 0, shown(str(said.get("message", "")), 300))
+    result = message.get("result")
+    if not isinstance(result, dict):
+        raise Broken("it answered with something that is no result")
+    return cast(Document, result)
+
+
+def unavailable(server: str, what: str, *, hint: str = "", changed: bool = False) -> Unavailable:
+    """Give the problem of a server that did not do its part; `changed` says that it may have done something."""
+    return Unavailable(
+        f"the MCP server `{server}` {what}",
+        hint=hint or "`plugins.review` asks it anew what it offers",
+        changed="unknown" if changed else "nothing",
+    )

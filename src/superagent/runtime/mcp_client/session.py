@@ -1,0 +1,157 @@
+"""Session: what a client does with a server: open, list the tools, call one; nothing that a server says is believed."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, cast
+
+import msgspec
+from pydantic import TypeAdapter
+from pydantic_core import PydanticSerializationError
+
+from superagent.core.problems import Unavailable
+from superagent.runtime.hosted.call import shown
+from superagent.runtime.mcp_client.messages import Broken, Document, Refused, Wire
+from superagent.runtime.mcp_client.stdio import CLIENT
+
+NEWEST = "2026-07-28"
+WITH_SESSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
+OPEN_S, LIST_S = 20.0, 20.0
+MOST_TOOLS, MOST_PAGES, MOST_SAID = 200, 20, 1024 * 1024
+"""How many tools a server may have, in how many pages, and how much they may say of themselves in all, bytes."""
+MOST_PARTS = 100
+PARTS = ("text", "image", "audio", "resource", "resource_link")
+
+# whatever of a tool a model or a person is shown, or a client acts on: all of it is pinned
+SAID = ("title", "description", "inputSchema", "outputSchema", "annotations")
+
+_anything: TypeAdapter[Any] = TypeAdapter(Any)
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A tool as its server describes it; `said` holds what is pinned."""
+
+    name: str
+    said: Document
+
+    @property
+    def digest(self) -> str:
+        """Give the SHA-256 (hex) over name and description."""
+        return hashlib.sha256(msgspec.json.encode([self.name, self.said], order="deterministic")).hexdigest()
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What a tool gave: its texts, one per part; what it structured; other parts; whether it says that it failed."""
+
+    text: str
+    structured: Any = None
+    parts: list[Document] = []
+    failed: bool = False
+
+
+async def begin(wire: Wire) -> str:
+    """Open a session, and give the name and version that the server bears. Raises as `Wire.ask`."""
+    asked = {"protocolVersion": WITH_SESSIONS[0], "capabilities": {}, "clientInfo": CLIENT}
+    try:
+        said = await wire.ask("initialize", asked, OPEN_S)
+    except Refused:  # one that only speaks the revision without sessions knows no such request
+        wire.speak(NEWEST, stateless=True)
+        said = await wire.ask("server/discover", {}, OPEN_S)
+        spoken = said.get("supportedVersions")
+        if not isinstance(spoken, list) or NEWEST not in spoken:
+            raise Broken("it speaks no revision of the protocol that is spoken here") from None
+        return _named(said)
+    revision = said.get("protocolVersion")
+    if revision not in WITH_SESSIONS:
+        raise Broken("it speaks no revision of the protocol that is spoken here")
+    wire.speak(revision, stateless=False)
+    await wire.tell("notifications/initialized", {})
+    return _named(said)
+
+
+async def tools(wire: Wire) -> list[Offered]:
+    """Give all tools of a server, in its order. Raises as `Wire.ask`."""
+    found: dict[str, Offered] = {}
+    params: Document = {}
+    size = 0
+    for _ in range(MOST_PAGES):
+        wire.looked()
+        said = await wire.ask("tools/list", params, LIST_S)
+        listed = said.get("tools")
+        if not isinstance(listed, list):
+            raise Broken("it answered with something that is no list of tools")
+        for one in cast("list[Any]", listed):
+            offered = _offered(one)
+            size += len(msgspec.json.encode(offered.said))
+            if size > MOST_SAID or len(found) >= MOST_TOOLS:
+                raise Broken(f"it has more than {MOST_TOOLS} tools, or says more than {MOST_SAID} bytes of them")
+            if offered.name in found:
+                raise Broken("two of its tools have one name")
+            found[offered.name] = offered
+        cursor = said.get("nextCursor")
+        if cursor is None:
+            return list(found.values())
+        if not isinstance(cursor, str) or len(cursor) > 4096:
+            raise Broken("it gave a cursor that is none")
+        params = {"cursor": cursor}
+    raise Broken(f"its list of tools has more than {MOST_PAGES} pages")
+
+
+async def call(wire: Wire, name: str, arguments: Document, timeout_s: float) -> Result:
+    """Call a tool. Raises as `Wire.ask`, and `Unavailable` when it wants something of a user."""
+    said = await wire.ask("tools/call", {"name": name, "arguments": arguments}, timeout_s)
+    if said.get("resultType", "complete") != "complete":
+        raise Unavailable("the tool asks for further input, which nobody gives it", changed="unknown")
+    content = said.get("content", [])
+    if not isinstance(content, list) or len(cast("list[Any]", content)) > MOST_PARTS:
+        raise Broken("it answered with something that is no content")
+    texts: list[str] = []
+    parts: list[Document] = []
+    for one in cast("list[Any]", content):
+        part = _part(one)
+        if part["type"] == "text":
+            texts.append(str(part.get("text", "")))
+        else:
+            parts.append(part)
+    structured = _shallow(said.get("structuredContent"), "what it answered")
+    return Result("\n".join(texts), structured, _shallow(parts, "what it answered"), said.get("isError") is True)
+
+
+# ---- inside
+
+
+def _named(said: Document) -> str:
+    info = said.get("serverInfo")
+    about = cast(Document, info) if isinstance(info, dict) else {}
+    text = " ".join(str(about[key]) for key in ("name", "version") if key in about)
+    return shown(text, 120).replace("\n", " ")
+
+
+def _offered(value: Any) -> Offered:
+    if not isinstance(value, dict):
+        raise Broken("it answered with something that is no list of tools")
+    one = cast(Document, value)
+    name = one.get("name")
+    if not isinstance(name, str) or not 0 < len(name) <= 128 or not name.isprintable():
+        raise Broken("one of its tools has no name")
+    return Offered(name, _shallow({key: one[key] for key in SAID if one.get(key) is not None}, "one of its tools"))
+
+
+def _shallow(value: Any, what: str) -> Any:
+    """Give a value that can be written down again. Raises `Broken` for one that nests deeper than our writer goes."""
+    try:
+        _anything.dump_json([[[[[[[[value]]]]]]]])  # as deep as it will lie in an answer of ours, and some more
+    except PydanticSerializationError:
+        raise Broken(f"{what} nests too deeply") from None
+    return value
+
+
+def _part(value: Any) -> Document:
+    if not isinstance(value, dict):
+        raise Broken("it answered with something that is no content")
+    one = cast(Document, value)
+    if one.get("type") not in PARTS:
+        raise Broken("it answered with content of a kind that is not known")
+    return {key: inner for key, inner in one.items() if key not in ("_meta", "annotations")}

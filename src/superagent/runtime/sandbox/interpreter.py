@@ -1,0 +1,240 @@
+"""Interpreter: the outer side of a session that runs snippets, and what its worker says, believed only in its shape."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from typing import Any
+
+import msgspec
+
+MOST_KEPT = 1024 * 1024
+"""Bytes of each output stream that are kept of one snippet; what nobody waits for is read no further than that."""
+
+MOST_ANSWER = 16 * 1024 * 1024
+CHUNK = 65_536
+MOST_AT_ONCE = 4 * CHUNK
+PAUSE_S = 0.02
+
+
+class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a snippet's last expression was: `mime` holds texts, and images as base64, by their types."""
+
+    repr: str
+    type: str
+    json: Any = msgspec.UNSET
+    mime: dict[str, str] = {}
+
+
+class Frame(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One line of a traceback."""
+
+    file: str
+    line: int
+    name: str
+    text: str
+
+
+class Error(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which exception ended a snippet, the innermost frame last, and how the interpreter itself would show it."""
+
+    type: str
+    message: str
+    traceback: list[Frame]
+    text: str
+
+
+class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a worker says of a snippet."""
+
+    id: str
+    value: Value | None
+    error: Error | None
+
+
+_ANSWER = msgspec.json.Decoder(Answer)
+
+
+class Gone(Exception):
+    """The worker has ended, or speaks no protocol that we know."""
+
+
+class Interpreter:
+    """One worker: its socket and its two output streams, which are closed here.
+
+    `left` is how many bytes it may still write; `flooded` says that it wrote more: then nothing more is read.
+    """
+
+    def __init__(self, wire: socket.socket, stdout: int, stderr: int, left: int = 2**62) -> None:
+        self._wire = wire
+        self._streams = {stdout: bytearray(), stderr: bytearray()}
+        self._order = (stdout, stderr)
+        self.left = left
+        self._lost = 0
+        self._burst = (0.0, 0)
+        self._waiting = False
+        self._listening: set[int] = set()
+        self._inside = bytearray()
+        self._came: asyncio.Future[None] | None = None
+        self._hearing = self._over = False
+        self.flooded = False
+        self.closed = False
+        wire.setblocking(False)
+        for one in self._order:
+            os.set_blocking(one, False)
+        self._listen()
+
+    async def evaluate(self, id: str, code: str) -> Answer:
+        """Send a snippet and wait for its answer; cancelled, it goes on inside. Raises `Gone`."""
+        data = msgspec.json.encode({"id": id, "code": code})
+        left = memoryview(len(data).to_bytes(4, "big") + data)
+        before, self._waiting = self._waiting, True
+        self._listen()
+        try:
+            await self._say(left)
+            while True:
+                found = self._whole() or await self._more()
+                if found is not None and found.id == id:  # older ones, which nobody waits for, are passed over
+                    return found
+        finally:
+            self._waiting = before
+
+    def taken(self) -> tuple[bytes, bytes, int]:
+        """Give what was written to both streams since this was asked last, and how many bytes of it are lost."""
+        for one in self._order:
+            while not self.closed and self._read(one):
+                continue
+        stdout, stderr = (bytes(self._streams[one]) for one in self._order)
+        lost, self._lost = self._lost, 0
+        for one in self._order:
+            self._streams[one].clear()
+        if not self.closed:
+            self._listen()
+        return stdout, stderr, lost
+
+    def close(self) -> None:
+        """Close what is open; what was written stays."""
+        if self.closed:
+            return
+        self._rest()
+        self._deaf()
+        for one in self._order:
+            while self._read(one):
+                continue
+            os.close(one)
+        self.closed = True
+        if self._came is not None and not self._came.done():
+            self._over = True
+            self._came.set_result(None)
+        self._wire.close()
+
+    # ---- inside
+
+    async def _say(self, left: memoryview) -> None:
+        try:
+            left = left[self._wire.send(left) :]  # a socket takes it at once, but for what is long
+        except BlockingIOError:
+            pass
+        except OSError:
+            raise Gone from None
+        if left:
+            try:
+                await asyncio.get_running_loop().sock_sendall(self._wire, left)
+            except OSError:
+                raise Gone from None
+
+    def _whole(self) -> Answer | None:
+        """Take an answer out of what has come, None while none is there as a whole. Raises `Gone`."""
+        if len(self._inside) < 4:
+            return None
+        size = int.from_bytes(self._inside[:4], "big")
+        if size > MOST_ANSWER:
+            raise Gone
+        if len(self._inside) < 4 + size:
+            return None
+        try:
+            found = _ANSWER.decode(self._inside[4 : 4 + size])
+        except msgspec.MsgspecError:
+            raise Gone from None
+        del self._inside[: 4 + size]
+        return found
+
+    async def _more(self) -> None:
+        """Wait until more has come. Raises `Gone`."""
+        if self._over:
+            raise Gone
+        self._came = asyncio.get_running_loop().create_future()
+        if not self._hearing and not self.closed:
+            self._hearing = True
+            asyncio.get_running_loop().add_reader(self._wire.fileno(), self._answered)
+        try:
+            await self._came
+        finally:
+            self._came = None
+
+    def _answered(self) -> None:
+        """Read what the worker says, as long as somebody waits for it: what nobody wants fills its socket."""
+        if self._came is None or self._came.done():
+            self._deaf()
+            return
+        try:
+            data = self._wire.recv(CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        self._inside += data
+        self._over = not data
+        self._came.set_result(None)
+
+    def _deaf(self) -> None:
+        if self._hearing:
+            self._hearing = False
+            asyncio.get_running_loop().remove_reader(self._wire.fileno())
+
+    def _listen(self) -> None:
+        for one in self._order if len(self._listening) < len(self._order) else ():
+            if one not in self._listening and not self.closed and not self.flooded:
+                self._listening.add(one)
+                asyncio.get_running_loop().add_reader(one, self._heard, one)
+
+    def _rest(self) -> None:
+        for one in list(self._listening):
+            self._unlisten(one)
+
+    def _unlisten(self, one: int) -> None:
+        if one in self._listening:
+            self._listening.discard(one)
+            asyncio.get_running_loop().remove_reader(one)
+
+    def _heard(self, one: int) -> None:
+        size = self._read(one)
+        if not size:
+            self._unlisten(one)
+            return
+        since, count = self._burst
+        now = time.monotonic()
+        self._burst = (now, size) if now - since > PAUSE_S else (since, count + size)
+        if self.flooded or (not self._waiting and len(self._streams[one]) >= MOST_KEPT):
+            self._unlisten(one)
+        elif self._burst[1] >= MOST_AT_ONCE:
+            self._rest()
+            asyncio.get_running_loop().call_later(PAUSE_S, self._listen)
+
+    def _read(self, one: int) -> int:
+        """Read what is there, give how much it was: 0 for nothing now, or no more."""
+        if self.flooded:
+            return 0
+        try:
+            data = os.read(one, CHUNK)
+        except (BlockingIOError, OSError):
+            return 0
+        self.left -= len(data)
+        self.flooded = self.left < 0
+        held = self._streams[one]
+        fits = data[: max(0, MOST_KEPT - len(held))]
+        held += fits
+        self._lost += len(data) - len(fits)
+        return len(data)

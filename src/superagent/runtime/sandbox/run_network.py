@@ -1,0 +1,133 @@
+"""One command's network: a gate that settings, policy and the call narrow together, credentials added outside of it.
+
+The libraries behind it are loaded with the first command that has a network.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Protocol
+
+from superagent.core.commands import Command
+from superagent.core.containment import Profile
+from superagent.core.context import Context
+from superagent.core.endpoints import Endpoint, HostRule, HostRules, Reach
+from superagent.core.problems import InvalidInput
+from superagent.core.resources import Effect
+from superagent.runtime.instance_lock import started
+from superagent.runtime.net.journal import Whose
+from superagent.runtime.net.network import Network
+from superagent.runtime.sandbox.command_network import NO_NETWORK, RunNetwork
+
+INSIDE = "/run/egress"
+"""Where a sandbox finds what leads it to its gate; `hookup.INSIDE`, known here without loading it."""
+
+LOOK_S = 1.0
+"""How often connections that are open are judged again."""
+
+_NUMBER = 8
+_OWN = re.compile(r"egress-(\d+)-(\d+)")
+
+
+class JudgedRules(HostRules):
+    """Rules that also ask policy, as it stands at each connection: the caller's grants are a layer of their own."""
+
+    __slots__ = ("_ctx",)
+
+    def __init__(self, ctx: Context, *layers: Sequence[HostRule]) -> None:
+        super().__init__(*layers)
+        self._ctx = ctx
+
+    def reach(self, endpoint: Endpoint) -> Reach | None:
+        """Give what is allowed at an endpoint, None when it is not reached at all."""
+        found = super().reach(endpoint)
+        return found if found is not None and self._ctx.may_now(endpoint.resource(Effect.CHANGE)) else None
+
+
+class RunNetworks:
+    """Make the networks of commands. `hosts` are the rules of the settings, `folder` is for what they are shown."""
+
+    def __init__(self, network: Network, hosts: Sequence[str], folder: Path, now: Callable[[], float]) -> None:
+        self._network = network
+        self._server = tuple(HostRule.read(host) for host in hosts)
+        self._now = now
+        self._folder = folder / f"egress-{os.getpid()}-{started(os.getpid())}"
+        _sweep(folder)
+
+    @asynccontextmanager
+    async def of(
+        self, ctx: Context, profile: Profile, command: Command, number: int = _NUMBER
+    ) -> AsyncGenerator[RunNetwork]:
+        """Hold the gate of one command open; inside, what leads to it has this number.
+
+        Raises `InvalidInput`, `SandboxUnavailable`, what secrets raise.
+        """
+        if profile.network != "listed":
+            yield NO_NETWORK
+            return
+        from superagent.runtime.egress.egress import Egress
+        from superagent.runtime.egress.injection import Injection
+        from superagent.runtime.sandbox.gated import Gated
+
+        self._folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        shown = [await ctx.secret.header(name) for name in dict.fromkeys(command.connections)]
+        injections = [Injection.of(one.host, one.header, one.value) for one in shown]
+        layers = [self._server]
+        if command.network is not None:  # whoever names a connection means its host
+            asked = [HostRule.read(rule) for rule in command.network]
+            layers.append((*asked, *(HostRule.of(str(one.endpoint)) for one in injections)))
+        egress = Egress(self._network, self._folder, self._now)
+        opens = [rule.pattern.name.pieces[0] for layer in layers for rule in layer if _readable(rule)]
+        rules = JudgedRules(ctx, *layers)
+        async with egress.gate(rules, Whose.of(ctx.invocation), injections=injections, opens=opens) as way:
+            watching = asyncio.create_task(_watch(way.gate, rules))
+            try:
+                yield Gated.of(way, number)
+            finally:
+                watching.cancel()
+                await asyncio.gather(watching, return_exceptions=True)
+
+    def close(self) -> None:
+        """Remove what commands were shown."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class _Gate(Protocol):
+    def change(self, rules: HostRules) -> None: ...
+
+
+async def _watch(gate: _Gate, rules: HostRules) -> None:
+    """End connections that grants do not allow any more."""
+    while True:
+        await asyncio.sleep(LOOK_S)
+        gate.change(rules)
+
+
+def check_network(profile: Profile, command: Command) -> None:
+    """Refuse a network that the profile has not. Raises `InvalidInput`."""
+    if profile.network != "listed" and (command.network or command.connections):
+        raise InvalidInput(
+            f"the profile `{profile.name}` has no network to narrow",
+            hint="choose `net-allowlist` or `build` as `sandbox`, or leave `network` and `connections` out",
+        )
+
+
+def _readable(rule: HostRule) -> bool:
+    """Tell whether requests to a host must be read to hold a rule: it names methods, and the host by its whole name."""
+    return rule.methods is not None and rule.pattern.name.literal
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes left that were killed."""
+    for place in folder.glob("egress-*"):
+        found = _OWN.fullmatch(place.name)
+        with contextlib.suppress(OSError):
+            if found and started(int(found[1])) != int(found[2]):
+                shutil.rmtree(place)

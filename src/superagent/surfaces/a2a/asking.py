@@ -1,0 +1,114 @@
+"""Asking: what a message wants. It names one operation, or it is told how to; nothing is ever guessed."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, cast
+
+from a2a.types.a2a_pb2 import Message, Part
+from a2a.utils.errors import ContentTypeNotSupportedError
+from google.protobuf.json_format import MessageToDict
+
+from superagent.core.calls import call_from
+from superagent.core.invocation import Call
+from superagent.core.problems import Fault, Fix, InvalidInput
+from superagent.core.strict_json import parse_object
+
+MESSAGE = "a2a.message"
+"""What a message is called in the record when it names no operation."""
+
+STEERS = "superagent/call"
+"""The key of a message's metadata that says how to treat a call: `{"dry_run": true, "key": "…", "reason": "…"}`."""
+
+_JSON = "application/json"
+_MOST_PARTS = 32
+_EXACT = 2.0**53
+"""From here on a number of a data part is no longer the one that was sent: data parts carry doubles."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}(\.[a-z0-9_]{1,40}){1,3}")
+_HOW = 'send one data part: {"operation": "files.read", "input": {"path": "notes.txt"}}'
+
+
+def call_of(message: Message) -> Call:
+    """Give the call that a message asks for. Raises `InvalidInput`, `ContentTypeNotSupportedError`."""
+    if len(message.parts) > _MOST_PARTS:
+        raise InvalidInput(f"a message has at most {_MOST_PARTS} parts", hint=_HOW)
+    asked: list[dict[str, Any]] = []
+    words: list[str] = []
+    for part in message.parts:
+        found = _asked(part)
+        if found is not None:
+            asked.append(found)
+        else:
+            words.append(part.text)
+    if len(asked) > 1:
+        raise InvalidInput("a message asks for one operation", hint="send a message for each")
+    if not asked:
+        asked.append(_named(words))
+        words = []
+    said = _steers(message) | asked[0]
+    if words and "reason" not in said:
+        said["reason"] = "\n".join(words)[:2000]
+    return call_from(said, "$")
+
+
+def _asked(part: Part) -> dict[str, Any] | None:
+    """Give what a part asks for as data; None for plain words."""
+    kind = part.WhichOneof("content")
+    if kind == "data":
+        data = _plain(MessageToDict(part.data), "$")
+        if not isinstance(data, dict):
+            raise InvalidInput("a data part is one object", hint=_HOW)
+        return cast("dict[str, Any]", data)
+    if kind == "text":
+        is_json = part.media_type.partition(";")[0].strip().lower() == _JSON
+        return parse_object(part.text.encode()) if is_json else None
+    raise ContentTypeNotSupportedError(
+        "files are no parts of messages here",
+        {"hint": "store it by `PUT /v1/blobs` and name its handle in the input", "media_type": part.media_type[:100]},
+    )
+
+
+def _named(words: list[str]) -> dict[str, Any]:
+    """Give the call of an operation whose very name the words are; other words are not interpreted.
+
+    Whether there is such an operation is for the line to say: it tells nobody of what is hidden.
+    """
+    text = "\n".join(words).strip()
+    if _NAME.fullmatch(text):
+        return {"operation": text}
+    raise InvalidInput(
+        "this message names no operation, and plain words are not interpreted here",
+        hint=f"{_HOW}; the extended card and `catalogue.search` show what there is",
+        fix=Fix("catalogue.search", {"query": text[:200]}) if text else None,
+    )
+
+
+def _steers(message: Message) -> dict[str, Any]:
+    said = _plain(MessageToDict(message.metadata).get(STEERS, {}), f"$.metadata.{STEERS}")
+    if not isinstance(said, dict):
+        raise InvalidInput(f"`{STEERS}` is an object", errors=[Fault(f"$.metadata.{STEERS}", "not an object")])
+    steers = cast("dict[str, Any]", said)
+    if strange := steers.keys() & {"operation", "input", "session"}:
+        raise InvalidInput(
+            f"`{min(strange)}` is not said there",
+            errors=[Fault(f"$.metadata.{STEERS}.{min(strange)}", "belongs into a part, or is the context")],
+        )
+    return dict(steers)
+
+
+def _plain(value: Any, path: str) -> Any:
+    """Give what was sent: whole numbers as such again, since a data part carries all of them as doubles."""
+    if isinstance(value, dict):
+        return {name: _plain(one, f"{path}.{name}") for name, one in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list):
+        return [_plain(one, f"{path}[{at}]") for at, one in enumerate(cast("list[Any]", value))]
+    if not isinstance(value, float):
+        return value
+    if abs(value) >= _EXACT:
+        raise InvalidInput(
+            "a number this large arrives rounded in a data part",
+            hint="send the same object as text with `mediaType: application/json`",
+            errors=[Fault(path[:200], "2^53 or more")],
+        )
+    return int(value) if value.is_integer() else value

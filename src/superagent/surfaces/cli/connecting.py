@@ -1,0 +1,233 @@
+"""Connecting: `superagent connect CLIENT` gives an agent's program a key of its own and writes how it finds us."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import secrets
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from superagent.core.problems import Conflict, Unavailable
+from superagent.surfaces.cli.clients import CLIENTS, Client
+from superagent.surfaces.cli.config_files import Edit, Entry, Unreadable, edited, entry_in
+from superagent.surfaces.cli.options import Parser, Usage, seconds
+from superagent.surfaces.cli.session import Session
+from superagent.surfaces.cli.target import DONE, Request, output_of
+
+_ABOUT = """\
+Connect an agent's program: make a key for it and nobody else, and write into its configuration how it starts
+`superagent mcp`. The key lies in a file of its own that only you can read; the configuration names that file.
+"""
+_KEYS = ".config/superagent/clients"
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
+_SETS = re.compile(r"[a-z][a-z0-9_.]*(,[a-z][a-z0-9_.]*)*")
+# what the tools that are always listed call, and what an agent needs to wait for and take back what it did
+_ALWAYS = ("access.whoami", "catalogue.*", "result.*", "jobs.*", "undo.*", "approvals.*", "access.taint.*")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is connected: the client, its configuration, the entry's name in it, and where its key lies."""
+
+    name: str
+    client: Client
+    config: Path
+    entry: str
+    key: Path
+
+    @property
+    def about(self) -> Path:
+        """Give the file that says which key lies there."""
+        return self.key.with_suffix(".json")
+
+
+def connect(session: Session, arguments: Sequence[str]) -> int:
+    """Connect an agent's program, or with `--remove` disconnect it."""
+    session.read(_parser(), arguments)
+    given = session.given
+    plan = _plan(given)
+    try:
+        present = entry_in(plan.config, plan.client.kind, plan.client.at, plan.entry)
+        if present is not None and not _ours(present):
+            raise Conflict(
+                f"`{plan.config}` has another server called `{plan.entry}`", hint="choose another name with `--name`"
+            )
+        entry = None if given.remove else _entry(session, plan)
+        change = edited(plan.config, plan.client.kind, plan.client.at, plan.entry, entry)
+    except Unreadable as bad:
+        raise Unavailable(
+            f"`{plan.config}` was left as it is: {bad}",
+            hint=f"put this under `{plan.client.at}` by hand: {json.dumps({plan.entry: _entry(session, plan)})}",
+        ) from None
+    if given.dry_run:
+        return _show(session, plan, change, "", "")
+    if given.remove:
+        return _remove(session, plan, change)
+    return _add(session, plan, change)
+
+
+def _parser() -> Parser:
+    parser = Parser("connect", _ABOUT)
+    parser.add_argument("client", choices=sorted(CLIENTS), help="the program")
+    parser.add_argument("--remove", action="store_true", help="take the entry out, and end the key")
+    parser.add_argument("--dry-run", action="store_true", help="show what would change; change nothing")
+    parser.add_argument("--toolsets", default="files", metavar="NAMES", help="listed and allowed: files,shell; or all")
+    parser.add_argument("--expires", type=seconds, default=90 * 86_400, metavar="TIME", help="of the key; 90d")
+    parser.add_argument("--workspace", default="", metavar="FOLDER", help="the agent's; a fresh one if not said")
+    parser.add_argument("--project", default="", metavar="FOLDER", help="into the project's configuration, not yours")
+    parser.add_argument("--config", default="", metavar="FILE", help="the configuration, where it lies elsewhere")
+    parser.add_argument("--name", default="superagent", help="what the server is called there")
+    parser.add_argument("--new-key", action="store_true", help="make a fresh key, and end the one that is there")
+    return parser
+
+
+def _plan(given: Any) -> Plan:
+    client = CLIENTS[given.client]
+    if not _NAME.fullmatch(given.name):
+        raise Usage("`--name` is up to 40 letters, digits, `-` and `_`")
+    if not _SETS.fullmatch(given.toolsets):
+        raise Usage("`--toolsets` are domains or operations, such as files,shell.run")
+    if given.project and not client.project:
+        raise Usage(f"{client.title} has no configuration of projects", "leave `--project` out")
+    home = Path.home()
+    if given.config:
+        config = Path(given.config).absolute()
+    elif given.project:
+        config = Path(given.project).absolute() / client.project
+    else:
+        config = home / client.user
+    if not (Path(given.project) if given.project else config.parent).is_dir():
+        raise Unavailable(
+            f"{client.title} is not here: there is no folder `{config.parent}`",
+            hint="start it once, or name its file with `--config`",
+        )
+    own = hashlib.sha256(f"{config}\0{given.name}".encode()).hexdigest()[:8]
+    return Plan(given.client, client, config, given.name, home / _KEYS / f"{given.client}-{own}.key")
+
+
+def _entry(session: Session, plan: Plan) -> dict[str, Any]:
+    """Give what the configuration says: a command, and where its key lies; nothing secret."""
+    given = session.given
+    program = Path(sys.executable).with_name("superagent")
+    first = [str(program)] if program.exists() else [sys.executable, "-m", "superagent"]
+    server: str = getattr(given, "server", "")
+    where = ["--server", server] if server else ["--data", str(session.folder.absolute())]
+    rest = [*first[1:], *where, "--api-key-file", str(plan.key), "mcp", "--toolsets", given.toolsets]
+    return {**(plan.client.extra or {}), "command": first[0], "args": rest}
+
+
+def _ours(entry: Entry) -> bool:
+    args: Any = (entry or {}).get("args")
+    given = [str(one) for one in cast("list[Any]", args)] if isinstance(args, list) else []
+    return "mcp" in given and any(_KEYS in one for one in given)
+
+
+def _add(session: Session, plan: Plan, change: Edit) -> int:
+    kept = plan.key.exists() and not session.given.new_key
+    made: dict[str, Any] = {}
+    if not kept:
+        before = _known(plan)
+        made = _key(session, plan)
+        if before:
+            _end(session, before)
+    try:
+        copy = "" if change.same else change.write()
+    except BaseException:
+        if made:
+            _forget(plan)
+            _end(session, made["id"])
+        raise
+    return _show(session, plan, change, copy, made.get("agent", ""))
+
+
+def _remove(session: Session, plan: Plan, change: Edit) -> int:
+    copy = "" if change.same else change.write()
+    id = _known(plan)
+    if id:
+        _end(session, id)
+    _forget(plan)
+    return _show(session, plan, change, copy, "")
+
+
+def _key(session: Session, plan: Plan) -> dict[str, Any]:
+    """Make the agent's key and put it where only this user reads it; gives what is known of it, without the key."""
+    given = session.given
+    input: dict[str, Any] = {
+        "name": f"{plan.name}-{secrets.token_hex(3)}",  # a name is never used twice
+        "expires_s": int(given.expires),
+    }
+    if given.workspace:
+        input["workspace"] = str(Path(given.workspace).absolute())
+    if given.toolsets != "all":
+        wanted = [one if "." in one else f"{one}.*" for one in given.toolsets.split(",")]
+        input["only"] = [{"effect": "allow", "operations": [*wanted, *_ALWAYS]}]
+    with session.target() as target:
+        made = output_of(target, "access.keys.create", **input)
+    try:
+        plan.key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _forget(plan)
+        _private(plan.key, f"{made['key']}\n")
+        _private(plan.about, json.dumps({"id": made["id"], "agent": made["agent"], "config": str(plan.config)}))
+    except BaseException:
+        _end(session, made["id"])
+        raise
+    return {"id": made["id"], "agent": made["agent"]}
+
+
+def _private(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "w", encoding="ascii") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _known(plan: Plan) -> str:
+    try:
+        found: Any = json.loads(plan.about.read_bytes())
+        return str(found["id"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _end(session: Session, id: str) -> None:
+    with session.target() as target:
+        answer = target.call(Request("access.keys.revoke", {"id": id}))
+    if answer.exit_code != DONE:
+        session.screen.note(f"the key `{id}` could not be ended: `superagent keys revoke {id}`")
+
+
+def _forget(plan: Plan) -> None:
+    for path in (plan.key, plan.about):
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+
+
+def _show(session: Session, plan: Plan, change: Edit, copy: str, agent: str) -> int:
+    given, screen = session.given, session.screen
+    diff = change.diff()
+    if screen.json:
+        screen.document(
+            {
+                "client": plan.name, "config": str(change.path), "entry": plan.entry, "diff": diff, "backup": copy,
+                "key_file": str(plan.key), "agent": agent, "dry_run": given.dry_run, "changed": not change.same,
+            }
+        )  # fmt: skip
+        return DONE
+    screen.line(diff.rstrip("\n") if diff else f"`{change.path}` says so already")
+    if given.dry_run:
+        new = not given.remove and (given.new_key or not plan.key.exists())
+        screen.note("this is what would change" + ("; a key would be made for it" if new else ""))
+    elif given.remove:
+        screen.note(f"{plan.client.title} is not connected any more; its key has ended")
+    else:
+        acts = f"it acts as `{agent}`" if agent else "it keeps its key"
+        screen.note(f"{plan.client.title} is connected: {acts}, key in `{plan.key}`; start it anew")
+    return DONE

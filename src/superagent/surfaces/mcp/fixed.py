@@ -1,0 +1,92 @@
+"""The fixed tools: find an operation, read how it is called, call it, read on in a long result."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from mcp_types import Tool, ToolAnnotations
+
+from superagent.core.calls import call_from
+from superagent.core.invocation import Call
+from superagent.core.problems import Fault, InvalidInput
+from superagent.core.registry import Registry
+from superagent.surfaces.mcp.naming import BEHIND, RUN
+from superagent.surfaces.mcp.projection import outcome_schema, tool_of
+
+_SAYS = {
+    "search_operations": "Find operations by words: start here. Everything this installation can do for you is an"
+    " operation; call what you find with `run_operation`.",
+    "describe_operation": "Describe one operation: its input schema, effect, risk, how it is undone, examples."
+    " Read this before you run an operation for the first time.",
+    "read_result": "Read a piece of a long output by the handle that a call gave, or its lines that match a pattern.",
+}
+LASTING = frozenset({"access.whoami", "jobs.wait", "jobs.status", "jobs.cancel", "undo.apply"})
+"""What is always listed beside the fixed tools, where the caller may: who am I, wait, stop, take back."""
+
+_RUN_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "operation": {"type": "string", "description": "its name, as in `files.read`"},
+        "input": {"type": "object", "description": "its input; see `describe_operation`", "additionalProperties": True},
+        "dry_run": {"type": "boolean", "description": "show what it would do, and do nothing"},
+        "reason": {"type": "string", "description": "why, for the record and for whoever approves"},
+        "key": {"type": "string", "description": "a text of yours: the same call with the same key runs once"},
+        "answers": {
+            "type": "object",
+            "description": "what it asked for (`asks` of a problem), by name",
+            "additionalProperties": True,
+        },
+        "deadline_s": {"type": "number", "description": "give up after so many seconds"},
+    },
+    "required": ["operation"],
+    "additionalProperties": False,
+}
+
+
+def fixed_tools(registry: Registry) -> list[Tool]:
+    """Give the tools that are always there."""
+    tools = [
+        tool_of(registry.get(operation)).model_copy(
+            update={"name": name, "title": name.replace("_", " ").capitalize(), "description": _SAYS[name]}
+        )
+        for name, operation in BEHIND.items()
+    ]
+    run = Tool(
+        name=RUN,
+        title="Run operation",
+        description="Run an operation by name. It is judged, recorded and contained like every call; what it changes"
+        " can be undone where the result says so. A call that needs a person's approval waits and says so.",
+        input_schema=_RUN_SCHEMA,
+        output_schema=outcome_schema(),
+        annotations=ToolAnnotations(
+            read_only_hint=False, destructive_hint=True, idempotent_hint=False, open_world_hint=True
+        ),
+    )
+    return [*tools[:2], run, *tools[2:]]
+
+
+def call_of(name: str, arguments: dict[str, Any], steers: object, tools: dict[str, str]) -> Call:
+    """Give the call that a tool means; `steers` is what `_meta` says of how to treat it (rules.md 4).
+
+    A name that means nothing is called as it is: the line refuses it, and records that. Raises `InvalidInput`.
+    """
+    if name == RUN:
+        return _run(arguments)
+    said = cast("dict[str, Any]", steers) if isinstance(steers, dict) else {}
+    if "operation" in said or "input" in said:
+        raise InvalidInput("how to treat a call does not say what is called", errors=[Fault("$._meta", "unknown")])
+    operation = BEHIND.get(name) or tools.get(name, name)
+    return call_from({**said, "operation": operation, "input": arguments}, "$")
+
+
+def _run(arguments: dict[str, Any]) -> Call:
+    allowed = _RUN_SCHEMA["properties"]
+    if unknown := arguments.keys() - allowed.keys():
+        raise InvalidInput(
+            f"`{RUN}` takes no `{min(unknown)[:100]}`",
+            errors=[Fault(f"$.{min(unknown)[:100]}", "unknown field")],
+            hint="what an operation takes stands inside `input`",
+        )
+    if "operation" not in arguments:
+        raise InvalidInput("`operation` is missing", errors=[Fault("$.operation", "required")])
+    return call_from(arguments, "$")

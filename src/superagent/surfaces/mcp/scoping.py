@@ -1,0 +1,66 @@
+"""Scoping: a token that lacks a scope for what a message asks is told which, before anything of the answer is sent."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import msgspec
+
+from superagent.core.invocation import Call
+from superagent.core.kernel import Kernel
+from superagent.core.mounts import Message, Receive, Visit
+from superagent.core.problems import Denied, Problem
+from superagent.core.scopes import ShortOfScope, lacking
+from superagent.surfaces.mcp.callers import CHANNEL
+from superagent.surfaces.mcp.naming import operation_of
+
+
+async def checked(kernel: Kernel, visit: Visit) -> Receive:
+    """Give the body once more, read and looked at. Raises `ShortOfScope`; that is in the audit then.
+
+    Only tokens have scopes: for whoever has a key the body is not read here.
+    """
+    if visit.principal.bounds is None or visit.method != "POST" or not _shows_token(visit):
+        return visit.receive
+    body = await visit.body()
+    _check(kernel, visit, body)
+    given = False
+
+    async def again() -> Message:
+        nonlocal given
+        if given:
+            return await visit.receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
+
+
+def _shows_token(visit: Visit) -> bool:
+    """Tell whether an access token is shown (a JWT, RFC 9068), and not a key with bounds, which has no scopes."""
+    scheme, _, value = visit.headers.get(b"authorization", b"").partition(b" ")
+    return scheme.lower() == b"bearer" and value.lstrip().startswith(b"ey")
+
+
+def _check(kernel: Kernel, visit: Visit, body: bytes) -> None:
+    try:
+        message: Any = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return  # what is no message is refused further in
+    said = cast("dict[str, Any]", message) if isinstance(message, dict) else {}
+    params: Any = said.get("params")
+    method: Any = said.get("method")
+    if not isinstance(method, str) or not isinstance(params, dict):
+        return
+    name = operation_of(kernel.registry, method, cast("dict[str, Any]", params))
+    operation = kernel.find(name)
+    if operation is None:
+        return
+    scope = lacking(visit.principal, operation, kernel.policy_of(visit.principal))
+    if not scope:
+        return
+    problem: Problem = Denied(f"this token lacks the scope `{scope}`")
+    outcome = kernel.refused(Call(name, {}), visit.principal, CHANNEL, problem, visit.trace)
+    if outcome.problem is not None and outcome.problem is not problem:
+        raise outcome.problem  # it asks too often
+    raise ShortOfScope(scope, outcome.invocation)

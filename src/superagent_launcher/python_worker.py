@@ -1,0 +1,217 @@
+"""The program of a Python session: it runs snippets one after the other in one namespace, and says what came of each.
+
+It runs inside, by the sandbox's own Python (3.8 or newer) and nothing but the standard library:
+
+    python3 python_worker.py DESCRIPTOR
+
+Over the Unix socket DESCRIPTOR come messages, each a length of four bytes and JSON: `{"id", "code"}`. Each is answered
+by `{"id", "value", "error"}`: what the last expression was (`repr`, `type`, `json` where it is plain data, `mime` for
+what it can show itself as), or which exception ended it. SIGINT ends the snippet and not the session.
+"""
+
+# the names of `signal` are made anew at each call; those beneath it are plain numbers
+# pyright: reportMissingImports=false, reportUnknownMemberType=false
+import _signal
+import ast
+import base64
+import builtins
+import contextlib
+import json
+import linecache
+import os
+import socket
+import sys
+import traceback
+import types
+from typing import Any, cast
+
+MOST_TEXT = 65_536
+MOST_SHOWN = 8 * 1024 * 1024
+MOST_FRAMES = 50
+_LARGE = 2**63
+_CHUNK = 65_536
+_PLAIN = frozenset({bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset})
+_encode = json.JSONEncoder(allow_nan=False).encode
+SHOWS = {
+    "image/png": "_repr_png_", "image/jpeg": "_repr_jpeg_", "image/svg+xml": "_repr_svg_", "text/html": "_repr_html_",
+    "text/markdown": "_repr_markdown_", "text/latex": "_repr_latex_", "application/json": "_repr_json_",
+}  # fmt: skip
+
+
+def receive(sock: socket.socket, held: bytearray) -> "dict[str, str]":
+    """Wait for a message; `held` is what came beyond the last one. Raises `EOFError` when none will come."""
+    while True:
+        try:
+            size = int.from_bytes(held[:4], "big")
+            if len(held) >= 4 + size > 4:
+                data = bytes(held[4 : 4 + size])
+                del held[: 4 + size]
+                return json.loads(data)
+            more = sock.recv(_CHUNK)
+            if not more:
+                raise EOFError
+            held += more
+        except KeyboardInterrupt:
+            continue  # it was meant for a snippet that had just ended
+
+
+def send(sock: socket.socket, message: "dict[str, object]") -> None:
+    """Send a message whole."""
+    data = _encode(message).encode("utf-8", "replace")
+    sock.sendall(len(data).to_bytes(4, "big") + data)
+
+
+def hold_interrupts() -> None:
+    """Let no interrupt come from now on; one that is on its way is dropped."""
+    while True:
+        try:
+            _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGINT,))
+            return
+        except KeyboardInterrupt:
+            continue
+
+
+def let_interrupts_in() -> None:
+    """Let interrupts come, but none that was meant for what has ended."""
+    while _signal.SIGINT in _signal.sigpending():
+        _signal.sigwait((_signal.SIGINT,))
+    _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (_signal.SIGINT,))
+
+
+def run(code: str, name: str, space: "dict[str, object]") -> object:
+    """Run a snippet and give the value of its last expression, None when it ends with something else."""
+    linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
+    whole = _expression(code, name)
+    if whole is not None:
+        return eval(whole, space)  # noqa: S307 - that is what it is for
+    tree = ast.parse(code, name)
+    last = tree.body[-1] if tree.body else None
+    if not isinstance(last, ast.Expr):
+        exec(compile(tree, name, "exec"), space)  # noqa: S102
+        return None
+    tree.body.pop()
+    exec(compile(tree, name, "exec"), space)  # noqa: S102
+    return eval(compile(ast.Expression(last.value), name, "eval"), space)  # noqa: S307
+
+
+def _expression(code: str, name: str) -> "types.CodeType | None":
+    """Compile a line that is one expression, which needs no tree of it; None for anything else."""
+    if "\n" in code or code[:1].isspace():
+        return None
+    try:
+        return compile(code, name, "eval")
+    except (SyntaxError, ValueError):
+        return None  # the long way says what is wrong
+
+
+def value_of(found: object) -> "dict[str, object]":
+    """Say what a value is; what of this fails is left out."""
+    shown: dict[str, object] = {"repr": _text(found), "type": type(found).__name__[:200], "mime": {}}
+    if type(found) in (bool, int) and abs(cast("int", found)) < _LARGE:
+        shown["json"] = found
+        return shown
+    with contextlib.suppress(Exception):
+        plain = json.dumps(found, allow_nan=False)
+        if len(plain) <= MOST_TEXT:
+            shown["json"] = json.loads(plain)
+    if type(found) not in _PLAIN:
+        shown["mime"] = mime_of(found)
+    return shown
+
+
+def mime_of(found: Any) -> "dict[str, str]":
+    """Say what a value can show itself as: texts, and images as base64, by their types (as IPython asks for them)."""
+    if isinstance(found, type):
+        return {}
+    seen: dict[str, object] = {}
+    with contextlib.suppress(Exception):
+        seen.update(_only(found._repr_mimebundle_()))
+    for kind, method in SHOWS.items():
+        with contextlib.suppress(Exception):
+            seen[kind] = seen.get(kind) or _only(getattr(found, method)())
+    texts: dict[str, str] = {}
+    for kind, one in seen.items():
+        with contextlib.suppress(Exception):
+            text = base64.b64encode(one).decode() if isinstance(one, bytes) else one
+            text = text if isinstance(text, str) else json.dumps(text, allow_nan=False)
+            if one is not None and len(text) + sum(map(len, texts.values())) <= MOST_SHOWN:
+                texts[str(kind)[:100]] = text
+    return texts
+
+
+def _only(given: Any) -> Any:
+    """Give what is shown, without what may be told about it (the second of two)."""
+    return cast("tuple[Any, ...]", given)[0] if isinstance(given, tuple) else given
+
+
+def error_of(bad: BaseException) -> "dict[str, object]":
+    """Say which exception ended a snippet, and where, without this program's own frames."""
+    own = os.path.abspath(__file__)
+    frames = [one for one in traceback.extract_tb(bad.__traceback__) if os.path.abspath(one.filename) != own]
+    try:
+        message = str(bad)
+    except Exception:
+        message = "(the exception cannot be shown)"
+    parts = traceback.format_list(frames) if frames else []
+    words = traceback.format_exception_only(type(bad), bad)
+    return {
+        "type": type(bad).__name__[:200],
+        "message": message[:MOST_TEXT],
+        "traceback": [
+            {
+                "file": one.filename[:1000],
+                "line": one.lineno or 0,
+                "name": one.name[:200],
+                "text": (one.line or "")[:1000],
+            }
+            for one in frames[-MOST_FRAMES:]
+        ],
+        "text": "".join([*(["Traceback (most recent call last):\n"] if parts else []), *parts, *words])[:MOST_TEXT],
+    }
+
+
+def _text(found: object) -> str:
+    try:
+        return repr(found)[:MOST_TEXT]
+    except Exception as bad:
+        return f"({type(bad).__name__} in its own repr)"
+
+
+def main(arguments: "list[str]") -> None:
+    """Serve until nobody asks any more, or until a snippet leaves by `SystemExit`."""
+    given = socket.socket(fileno=int(arguments[0]))
+    sock = given.dup()  # not inheritable, and out of the way of what snippets open
+    given.close()
+    sys.argv, sys.path[0] = [""], ""
+    space: dict[str, object] = {"__name__": "__main__", "__builtins__": builtins, "__doc__": None}
+    count, held = 0, bytearray()
+    hold_interrupts()
+    while True:
+        try:
+            asked = receive(sock, held)
+        except EOFError:
+            return
+        count += bool(asked["code"])  # an empty one asks whether we are there
+        answer: dict[str, object] = {"id": asked["id"], "value": None, "error": None}
+        leaves = False
+        try:
+            let_interrupts_in()
+            found = run(asked["code"], f"<snippet {count}>", space)
+            if found is not None:
+                space["_"] = found
+                answer["value"] = value_of(found)
+            hold_interrupts()
+        except BaseException as bad:
+            hold_interrupts()
+            leaves = isinstance(bad, SystemExit)
+            answer["error"] = error_of(bad)
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        send(sock, answer)
+        if leaves:
+            return
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,28 @@
+"""The figures of contained commands: how they are computed, and that a short run measures all of them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bench.__main__ import main
+from bench.sandbox import over, over_p90
+from tests.needs import program
+
+
+def test_a_time_is_compared_with_the_plain_spawn_of_the_same_moment() -> None:
+    times = {"plain": [0.001, 0.010, 0.002], "native": [0.010, 0.020, 0.030]}
+
+    assert over(times, "native") == 10
+    assert over_p90(times, "native") == 15
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_one_short_round_measures_every_way_without_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    program("bwrap", "bubblewrap")
+    assert main(["--only", "sandbox", "--rounds", "1", "--seconds", "1", "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)["figures"]["sandbox"]
+    assert figures["crowd_errors"] == 0
+    assert all(value > 0 for name, value in figures.items() if name != "crowd_errors")

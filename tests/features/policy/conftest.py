@@ -1,0 +1,5 @@
+"""The house of the HTTP tests, for operations asked through it."""
+
+from tests.surfaces.http.conftest import agent, house
+
+__all__ = ["agent", "house"]

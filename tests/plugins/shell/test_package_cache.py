@@ -1,0 +1,212 @@
+"""What a build has fetched: kept for the next one of the same caller, and poisoned by nobody."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import zipfile
+from collections.abc import AsyncGenerator
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.needs import program
+from tests.promise import promise
+from tests.runtime.net.outside import Asked, Names, Site, ok, site
+from tests.surfaces.http.house import Caller, House, house_in
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+CACHE = "/var/cache/build"
+WHEEL = "demo_1729-1.0-py3-none-any.whl"
+CACHE_BYTES = 2_000_000
+
+
+@pytest.fixture(autouse=True)
+def needed() -> None:
+    program("bwrap", "bubblewrap")
+    program("pip", "python3-pip")
+
+
+def wheel() -> bytes:
+    """Make a package that pip installs."""
+    meta = "demo_1729-1.0.dist-info"
+    files = {
+        "demo_1729.py": b"SAYS = 'hello'\n",
+        f"{meta}/METADATA": b"Metadata-Version: 2.1\nName: demo-1729\nVersion: 1.0\n",
+        f"{meta}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = "".join(
+        f"{name},sha256={base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b'=').decode()},{len(data)}\n"
+        for name, data in files.items()
+    )
+    into = io.BytesIO()
+    with zipfile.ZipFile(into, "w") as archive:
+        for name, data in {**files, f"{meta}/RECORD": f"{record}{meta}/RECORD,,\n".encode()}.items():
+            archive.writestr(name, data)
+    return into.getvalue()
+
+
+def index(asked: Asked) -> bytes:
+    """Answer as an index of packages does."""
+    if WHEEL in asked.line:
+        date = f"Date: {formatdate(usegmt=True)}"  # without one nothing is cached
+        return ok(wheel(), "Content-Type: application/octet-stream", "Cache-Control: max-age=86400", date)
+    page = f'<!DOCTYPE html><html><body><a href="/files/{WHEEL}">{WHEEL}</a></body></html>'
+    return ok(page.encode(), "Content-Type: text/html")
+
+
+def fetched(there: Site) -> int:
+    return sum(WHEEL in one.line for one in there.asked)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def there(tmp_path: Path) -> AsyncGenerator[tuple[House, Site]]:
+    """Give a house whose builds may reach an index, and the index."""
+    data = tmp_path / "data"
+    data.mkdir()
+    async with site(index) as packages:
+        (data / "superagent.toml").write_text(
+            f'[net]\nallow_private = ["127.0.0.1/32"]\n'
+            f'[sandbox]\nhosts = ["index.test:{packages.port}"]\ncache_bytes = {CACHE_BYTES}\n'
+        )
+        async with house_in(data, resolve=Names({"index.test": ["127.0.0.1"]})) as house:
+            yield house, packages
+
+
+async def agent(house: House, packages: Site, folder: str = "") -> Caller:
+    where: dict[str, Any] = {"paths": ["{workspace}/**"], "hosts": [f"index.test:{packages.port}"]}
+    folder = folder or str((await house.agent()).workspace)
+    return await house.agent(workspace=folder, grants=[{"effect": "allow", "operations": ["shell.*"], "where": where}])
+
+
+async def build(caller: Caller, command: str, **input: Any) -> dict[str, Any]:
+    return await caller.done("shell.run", {"command": command, "sandbox": "build", **input})
+
+
+def install(packages: Site) -> str:
+    place = f"index.test:{packages.port}"
+    return (
+        f"rm -rf lib; pip install -q --no-deps --target lib -i http://{place}/simple --trusted-host {place} "
+        "demo-1729 && PYTHONPATH=lib python3 -c 'import demo_1729; print(demo_1729.SAYS)'"
+    )
+
+
+@promise("1.3b")
+async def test_what_was_fetched_once_is_not_fetched_again_by_the_same_caller(there: tuple[House, Site]) -> None:
+    house, packages = there
+    caller = await agent(house, packages)
+
+    first = await build(caller, install(packages))
+    after_first = fetched(packages)
+    second = await build(caller, install(packages))
+
+    assert (first["exit_code"], first["stdout"]) == (0, "hello\n"), first["stderr"]
+    assert (second["exit_code"], second["stdout"]) == (0, "hello\n"), second["stderr"]
+    assert (after_first, fetched(packages)) == (1, 1)
+
+
+@promise("1.3b")
+async def test_nobody_else_gets_it_not_even_in_the_same_folder_of_the_same_tenant(there: tuple[House, Site]) -> None:
+    house, packages = there
+    one = await agent(house, packages)
+    other = await agent(house, packages, str(one.workspace))
+    await build(one, f"{install(packages)}; echo poison > {CACHE}/pip/poison; find {CACHE} -type f | wc -l")
+
+    seen = await build(other, f"find {CACHE} -type f; {install(packages)}")
+
+    assert seen["stdout"] == "hello\n", seen
+    assert fetched(packages) == 2
+    kept = await build(one, f"cat {CACHE}/pip/poison")  # so there was something to be seen
+    assert kept["stdout"] == "poison\n"
+
+
+@promise("1.3b")
+@pytest.mark.parametrize("before", ["true", "echo a > file"], ids=["cache alone", "workspace too"])
+@pytest.mark.parametrize(
+    ("command", "more"),
+    [
+        (f"mkdir {CACHE}/x; exit 3", {}),
+        (f"mkdir {CACHE}/x", {"apply": False}),
+        (f"mkdir {CACHE}/x; sleep 60", {"timeout_s": 1.0}),
+    ],
+)
+async def test_what_a_build_left_there_that_came_to_nothing_goes_with_it(
+    there: tuple[House, Site], command: str, more: dict[str, Any], before: str
+) -> None:
+    house, packages = there
+    caller = await agent(house, packages)
+    await build(caller, f"mkdir {CACHE}/before")
+
+    await build(caller, f"{before}; {command}", **more)
+
+    assert (await build(caller, f"ls {CACHE}"))["stdout"] == "before\n"
+
+
+async def test_a_rehearsed_build_leaves_nothing_there(there: tuple[House, Site]) -> None:
+    house, packages = there
+    caller = await agent(house, packages)
+
+    reply = await caller.call("shell.run", {"command": f"mkdir {CACHE}/x", "sandbox": "build"}, x_dry_run="true")
+
+    assert reply.status_code == 200, reply.text
+    assert (await build(caller, f"ls {CACHE}"))["stdout"] == ""
+
+
+async def test_other_profiles_have_no_cache(there: tuple[House, Site]) -> None:
+    house, packages = there
+    caller = await agent(house, packages)
+    await build(caller, f"mkdir {CACHE}/x")
+
+    for profile in ("workspace-write", "read-only", "net-allowlist"):
+        seen = await build(caller, f"ls -A {CACHE}; echo x > {CACHE}/x; env | grep -c {CACHE}", sandbox=profile)
+        assert (seen["stdout"], "Read-only" in seen["stderr"]) == ("0\n", True), seen
+
+
+async def test_a_cache_that_has_grown_too_large_begins_anew(there: tuple[House, Site]) -> None:
+    house, packages = there
+    caller = await agent(house, packages)
+    await build(caller, f"mkdir {CACHE}/before")
+
+    grown = await build(caller, f"head -c {CACHE_BYTES} /dev/zero | tr '\\0' x > {CACHE}/big")
+
+    assert grown["exit_code"] == 0
+    assert (await build(caller, f"ls {CACHE}"))["stdout"] == ""
+    held = sum(one.stat().st_blocks * 512 for one in caches(house).rglob("*") if one.is_file())
+    assert held < CACHE_BYTES
+
+
+async def test_while_a_build_runs_its_cache_has_an_end_as_well(there: tuple[House, Site]) -> None:
+    house, packages = there
+    caller = await agent(house, packages)
+    limits = {"disk_bytes": 8 << 20, "file_bytes": 1 << 30}
+
+    ended = await build(caller, f"yes | head -c 64M > {CACHE}/big; sleep 60", limits=limits)
+
+    assert (ended["limit"], ended["exit_code"]) == ("disk", None)
+    assert (await build(caller, f"ls {CACHE}"))["stdout"] == ""
+
+
+async def test_what_is_laid_there_as_a_trap_leads_nowhere(there: tuple[House, Site]) -> None:
+    house, packages = there
+    caller = await agent(house, packages)
+    secret = house.data / "superagent.toml"
+    traps = (
+        f"cd {CACHE}; ln -s {secret} pip; ln -s {house.data} npm; mkfifo uv; mkdir -m 0 closed; ln -s .. up; "
+        "chmod u+s,g+s . ; d=d; for i in $(seq 200); do mkdir $d; cd $d; done; echo deep > file"
+    )
+    assert (await build(caller, traps))["exit_code"] == 0
+
+    seen = await build(caller, f"cat {CACHE}/pip; ls {CACHE}/npm/; ls {CACHE}; head -c 50M /dev/zero > {CACHE}/big")
+
+    assert "allow_private" not in seen["stdout"]
+    assert seen["stdout"].split() == ["closed", "d", "npm", "pip", "up", "uv"], seen
+    assert secret.read_text().startswith("[net]")
+    assert [one.stat().st_mode & 0o7777 for place in caches(house).iterdir() for one in place.iterdir()] == []
+
+
+def caches(house: House) -> Path:
+    return house.installation.places.state / "sandbox" / "caches"

@@ -1,0 +1,96 @@
+"""Clients: the official SDK's own, for each version and binding, over a real socket."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from a2a.client.card_resolver import A2ACardResolver
+from a2a.client.client import Client, ClientConfig
+from a2a.client.client_factory import ClientFactory
+from a2a.types.a2a_pb2 import (
+    AgentCard,
+    Message,
+    Part,
+    Role,
+    SendMessageRequest,
+    StreamResponse,
+    Task,
+    TaskState,
+)
+from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.struct_pb2 import Value
+
+from tests.surfaces.http.house import PATIENCE_S, Caller, House
+
+WAYS = [("1.0", "JSONRPC"), ("1.0", "HTTP+JSON"), ("0.3", "JSONRPC"), ("0.3", "HTTP+JSON")]
+
+
+@asynccontextmanager
+async def talking(
+    house: House, caller: Caller, version: str = "1.0", binding: str = "JSONRPC", *, streaming: bool = False
+) -> AsyncGenerator[Client]:
+    """Talk to a house as a caller, by one of the ways that its card declares."""
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {caller.key}"}, timeout=PATIENCE_S) as http:
+        card = await A2ACardResolver(http, house.address).get_agent_card()
+        only = AgentCard()
+        only.CopyFrom(card)
+        del only.supported_interfaces[:]
+        only.supported_interfaces.extend(
+            one
+            for one in card.supported_interfaces
+            if (one.protocol_version, one.protocol_binding) == (version, binding)
+        )
+        assert len(only.supported_interfaces) == 1
+        config = ClientConfig(httpx_client=http, streaming=streaming, supported_protocol_bindings=[binding])
+        yield ClientFactory(config).create(only)
+
+
+def asking(operation: str, input: dict[str, Any] | None = None, **message: Any) -> SendMessageRequest:
+    """Give the request to run an operation."""
+    return sending(Part(data=ParseDict({"operation": operation, "input": input or {}}, Value())), **message)
+
+
+def sending(
+    *parts: Part, at_once: bool = False, steers: dict[str, Any] | None = None, **message: Any
+) -> SendMessageRequest:
+    """Give a request with these parts."""
+    made = Message(message_id="m1", role=Role.ROLE_USER, parts=parts, **message)
+    if steers is not None:
+        made.metadata.update({"superagent/call": steers})
+    request = SendMessageRequest(message=made)
+    request.configuration.return_immediately = at_once
+    return request
+
+
+async def sent(client: Client, request: SendMessageRequest) -> Task:
+    """Send a message and give the one task that comes back."""
+    found = [one async for one in client.send_message(request)]
+    assert len(found) == 1, found
+    assert found[0].HasField("task"), found
+    return found[0].task
+
+
+async def streamed(client: Client, request: SendMessageRequest) -> list[StreamResponse]:
+    """Send a message and give all that is told until the stream ends."""
+    return [one async for one in client.send_message(request)]
+
+
+def state_of(task: Task) -> str:
+    """Give a task's state in words."""
+    return TaskState.Name(task.status.state).removeprefix("TASK_STATE_").lower()
+
+
+def output_of(task: Task) -> Any:
+    """Give the output of a task."""
+    (artifact,) = task.artifacts
+    (part,) = artifact.parts
+    return MessageToDict(part.data)
+
+
+def problem_in(task: Task) -> dict[str, Any]:
+    """Give the problem that a task was refused or failed with."""
+    found = MessageToDict(task.status.message.parts[1].data)
+    return found["problem"]
