@@ -22,6 +22,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "house")
 # starts would inherit that: nothing could be interrupted, and each test of ctrl-C would wait for ever
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)

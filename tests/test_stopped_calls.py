@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -37,6 +38,12 @@ def running() -> int:
         with contextlib.suppress(OSError):
             found += one.read_bytes().split(b"\0")[:2] == [b"sleep", SLEEPS.encode()]
     return found
+
+
+def outcomes(owner: httpx.Client, invocation: str) -> list[dict[str, Any]]:
+    """Give the records of what came of a call."""
+    found = owner.post("/v1/operations/audit.query", json={"invocation": invocation}).json()
+    return [line for line in found["output"]["records"] if line["kind"] == "outcome"]
 
 
 def to_each(server: Server, key: str, stack: contextlib.ExitStack) -> list[httpx.Client]:
@@ -78,8 +85,8 @@ def test_a_running_call_ends_also_when_the_switch_is_thrown_in_the_other_worker(
             for one in ended:
                 problem = one.json()
                 assert (one.status_code, problem["type"]) == (403, "/problems/denied"), one.text
-                found = owners[0].post("/v1/operations/audit.query", json={"invocation": problem["invocation"]}).json()
-                (outcome,) = [line for line in found["output"]["records"] if line["kind"] == "outcome"]
+                until(lambda: outcomes(owners[0], problem["invocation"]), "its record, from either worker")  # noqa: B023
+                (outcome,) = outcomes(owners[0], problem["invocation"])
                 assert (outcome["who"], outcome["problem"]) == (made["agent"], "denied")
             until(lambda: not running(), "the end of the command's own processes", ENDS_WITHIN_S)
             told = [one.post("/v1/operations/access.whoami", json={}).status_code for one in agents]

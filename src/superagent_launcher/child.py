@@ -25,10 +25,12 @@ ENDED = b"\0"
 
 TENANT_PROCESSES = 8192
 _ABOVE = 256  # beyond every number that a descriptor can be given
-# what the launcher hears, and what Python ignores by itself: who executes another program hands such things on
-_FORGET = (
+# what the launcher hears, what Python ignores by itself, and what whoever started the platform had ignored, as `nohup`
+# does: who executes another program hands such things on
+_FORGET = {
     signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ,
-)  # fmt: skip
+    *(one for one in signal.valid_signals() if signal.getsignal(one) is signal.SIG_IGN),
+}  # fmt: skip
 
 
 class Spare:

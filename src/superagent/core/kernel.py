@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from msgspec.structs import replace
@@ -13,7 +12,6 @@ from msgspec.structs import replace
 from superagent.core.answers import Answers
 from superagent.core.approvals import ApprovalDesk
 from superagent.core.events import Bus
-from superagent.core.execution import DEAD
 from superagent.core.invocation import Call, Invocation, Outcome, Status, Ticket, Undo
 from superagent.core.limits import Slots
 from superagent.core.mounts import Mount
@@ -27,22 +25,13 @@ from superagent.core.questions import Question
 from superagent.core.queue import Queue
 from superagent.core.registry import Registry
 from superagent.core.turns import Turns
+from superagent.core.under_way import UnderWay
 
 Mode = Literal["sequential", "parallel", "atomic"]
 MOST_CALLS = 1000
 UNKNOWN = "`jobs.list` shows jobs, and `audit.query` every call"
 MOST_JOBS = 64
-ENDING_S = 10.0
 RESTING = (Status.WAITING, Status.QUEUED, Status.ASKING)
-
-
-@dataclass(slots=True)
-class Running:
-    """A call under way in this process, so that it can be cancelled; one that `finishes` a stop waits for."""
-
-    task: asyncio.Task[Any]
-    principal: Principal
-    finishes: bool = False
 
 
 class Kernel:
@@ -67,7 +56,7 @@ class Kernel:
         slots = slots or Slots(per_key=256, in_all=8192)
         self.pipeline = Pipeline(registry, hands, bus, slots, self._streams)
         self.approvals = ApprovalDesk(self.pipeline, hands, self._later, self._perform_approved, bus.publish)
-        self._running: dict[str, Running] = {}
+        self.under_way = UnderWay(hands.identity.alive)
         self.queue = Queue(
             self.pipeline, hands, self.find, self._streams, Turns(jobs_per_key, MOST_JOBS), self._perform_later
         )
@@ -100,11 +89,7 @@ class Kernel:
             finally:
                 self._group = None
                 self.queue.close()
-                running = [one.task for one in self._running.values() if not one.finishes]
-                for task in running:
-                    task.cancel()
-                if running:
-                    await asyncio.wait(running, timeout=ENDING_S)
+                await self.under_way.end()
 
     def _later(self, work: Coroutine[Any, Any, Any]) -> None:
         if self._group is None:
@@ -224,13 +209,8 @@ class Kernel:
         return outcome
 
     async def _perform(self, ticket: Ticket, *, finishes: bool = False) -> Outcome:
-        task = asyncio.current_task()
-        assert task is not None
-        self._running[ticket.invocation.id] = Running(task, ticket.invocation.principal, finishes)
-        try:
+        with self.under_way.holding(ticket.invocation.id, ticket.invocation.principal, finishes):
             return await self.pipeline.perform(ticket)
-        finally:
-            del self._running[ticket.invocation.id]
 
     async def _perform_approved(self, ticket: Ticket) -> Outcome:
         # what goes on until somebody ends it is not waited for
@@ -337,38 +317,16 @@ class Kernel:
 
     async def cancel(self, principal: Principal, id: str) -> Status:
         """Stop a running, queued or waiting invocation. Raises `NotFound`, or `Conflict` when it has ended."""
-        running = self._running.get(id)
-        if running is not None and self.may_look(principal, running.principal.ids, running.principal.tenant):
-            self.own(principal, running.principal, id)
-            running.task.cancel()
+        caller = self.under_way.caller(id)
+        if caller is not None and self.may_look(principal, caller.ids, caller.tenant):
+            self.own(principal, caller, id)
+            self.under_way.stop(id)
             return Status.CANCELLED
         held = await self.held(principal, id)
         self.own(principal, held.invocation.principal, id)
         if not await self.hands.work.move(principal.tenant, id, RESTING, Status.CANCELLED):
             raise Conflict(f"`{id}` is {held.state.value} and cannot be cancelled here")
         return Status.CANCELLED
-
-    @property
-    def running(self) -> frozenset[str]:
-        """Give the calls that run in this process."""
-        return frozenset(self._running)
-
-    def runs_here(self, id: str) -> bool:
-        """Tell whether a call runs in this process."""
-        return id in self._running
-
-    def stop_here(self, id: str) -> bool:
-        """Cancel a call that runs in this process, whoever wants it; False when none does."""
-        running = self._running.get(id)
-        if running is not None:
-            running.task.cancel()
-        return running is not None
-
-    def end_the_dead(self) -> None:
-        """End what runs in this process for somebody who may act no more."""
-        for one in list(self._running.values()):
-            if not self.hands.identity.alive(one.principal):
-                one.task.cancel(DEAD)
 
     def own(self, principal: Principal, caller: Principal, id: str) -> None:
         """Go on only for the caller, and those on whose behalf it acted. Raises `Denied`.

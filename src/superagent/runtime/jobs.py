@@ -153,7 +153,7 @@ class Jobs(Invocations):
         if held is None or held.state is not Status.RUNNING:
             return await self.cancel(ctx, id)
         await self._own(ctx, id)
-        if self._kernel.runs_here(id):
+        if id in self._kernel.under_way:
             self._begin_stop(id, grace_s)
         else:
             await self._work.order(ctx.tenant, id, "stop", grace_s)
@@ -164,7 +164,7 @@ class Jobs(Invocations):
         held = await self._own(ctx, id)
         if held.state is not Status.RUNNING:
             raise Conflict(f"`{id}` is {state_of(held.state)}, so there is nobody to signal")
-        if not self._kernel.runs_here(id):
+        if id not in self._kernel.under_way:
             await self._work.order(ctx.tenant, id, "signal", number)
         elif not await self._hands.signal(id, number):
             raise Conflict(f"`{id}` runs no command now", hint="stop it with `jobs.cancel`")
@@ -196,15 +196,15 @@ class Jobs(Invocations):
         loop = asyncio.get_running_loop()
         until = loop.time() + grace_s
         if await self._hands.ask_to_stop(id):
-            while self._kernel.runs_here(id) and loop.time() < until:  # noqa: ASYNC110 - a call ends without a bell
+            while id in self._kernel.under_way and loop.time() < until:  # noqa: ASYNC110 - a call ends without a bell
                 await asyncio.sleep(min(LOOK_S, max(0.0, until - loop.time())))
-        self._kernel.stop_here(id)
+        self._kernel.under_way.stop(id)
 
     async def _obey(self) -> None:
         while True:
             await asyncio.sleep(ORDERS_S)
             try:
-                running = self._kernel.running
+                running = self._kernel.under_way.ids
                 if not running:
                     continue
                 for id, kind, value in await self._work.orders(running):

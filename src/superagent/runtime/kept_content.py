@@ -82,16 +82,24 @@ class KeptContent:
         return sum(self._sweep(folder, before) for folder in (self._folder, *self._folder.glob("[0-9a-f][0-9a-f]")))
 
     def _sweep(self, folder: Path, before: float) -> int:
-        with _locked(folder, fcntl.LOCK_EX):
-            old = [one for one in os.scandir(folder) if one.is_file() and one.stat().st_mtime < before]
-            for one in old:
-                os.unlink(one)
-        return len(old)
+        with _locked(folder, fcntl.LOCK_EX), os.scandir(folder) as entries:
+            return sum(_removed(one, before) for one in entries)
 
     def _place(self, digest: str) -> Path:
         if not _DIGEST.fullmatch(digest):
             raise ValueError("not a SHA-256 in hex")
         return self._folder / digest[:2] / digest
+
+
+def _removed(entry: os.DirEntry[str], before: float) -> bool:
+    """Remove a file that is older; one still being written may go, or get its place, while it is looked at."""
+    try:
+        if not entry.is_file() or entry.stat().st_mtime >= before:
+            return False
+        os.unlink(entry)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _sync(path: Path) -> None:

@@ -44,16 +44,15 @@ async def keep_up(
     `follow` takes up what else other workers changed.
     """
     looked = tidied = counted = kernel.hands.clock.monotonic()
-    alive_at = stores.shared.identity.read()
+    alive_at, dying = stores.shared.identity.read(), False
     while True:
         await asyncio.sleep(POLICY_POLL_S)
         now = kernel.hands.clock.monotonic()
         try:
             if stores.policies.stale:
                 await stores.policies.refresh()
-            if (epoch := stores.shared.identity.read()) != alive_at:
-                alive_at = epoch
-                kernel.end_the_dead()
+            if (epoch := stores.shared.identity.read()) != alive_at or dying:
+                alive_at, dying = epoch, kernel.under_way.end_the_dead()
             await stores.access.end_shown(kernel.pipeline.recorder.event, stores.audit.note)
             if now - counted > COUNT_S:
                 counted = now

@@ -158,7 +158,14 @@ def shown(text: str, full: Full, asked: dict[str, Any]) -> str:
     """Give a reply without the one thing that the caller named itself."""
     said = json.dumps(asked)
     for id in sorted(full.ids.values(), key=len, reverse=True):
-        text = text.replace(id, "").replace(id.rpartition("/")[2], "") if id in said else text
+        if id in said:
+            for whole_or_cut in (
+                id,
+                id[:200],
+                id[:100],
+                id.rpartition("/")[2],
+            ):  # long ones are told by their beginning
+                text = text.replace(whole_or_cut, "")
     return text
 
 

@@ -239,7 +239,7 @@ async def test_no_text_of_a_caller_gets_into_the_statement_that_builds(here: Gro
 
 async def test_names_that_need_quoting_get_it(here: Ground, on_maria: OnMariaDB) -> None:
     on_maria.run("CREATE TABLE `a.b%s ``x` (id int PRIMARY KEY, `c %d ``y` int)")
-    on_maria.run("INSERT INTO `a.b%s ``x` SELECT seq, seq FROM seq_1_to_5000")
+    on_maria.run("INSERT INTO `a.b%s ``x` SELECT seq, seq FROM seq_1_to_100000")
     done = await here.do(
         "index_build", "SELECT id FROM `a.b%s ``x` WHERE `c %d ``y` = 17",
         table=f"{on_maria.schema}.a%2Eb%25s%20%60x", columns=["c %d `y"],

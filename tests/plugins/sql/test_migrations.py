@@ -101,7 +101,7 @@ async def test_undo_takes_migrations_out_unless_rows_would_be_lost(here: Ground,
     db.run("INSERT INTO more VALUES (1)")
     refused = await here.call("undo.apply", ids=[done.invocation])
     assert refused.problem is not None
-    assert refused.problem.slug == "conflict"
+    assert refused.problem.slug == "conflict", refused.problem.detail
     assert len(db.run("SELECT * FROM more")) == 1
     if db.kind == "mariadb":
         return

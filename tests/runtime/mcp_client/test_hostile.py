@@ -252,7 +252,7 @@ async def test_one_that_keeps_failing_is_left_alone_longer_each_time(
 async def test_the_core_keeps_serving_while_many_calls_hang(house: House, hostile: tuple[str, Path]) -> None:
     name, _ = hostile
     hanging = [asyncio.ensure_future(house.owner.call(f"{name}.act", {"how": "tight"})) for _ in range(5)]
-    await until_async(lambda: len(house.installation.kernel.running) >= 5, "the calls")
+    await until_async(lambda: len(house.installation.kernel.under_way) >= 5, "the calls")
     async with asyncio.timeout(2.5):
         assert (await house.owner.done("access.whoami"))["id"]
     assert {one.status_code for one in await asyncio.gather(*hanging)} == {503}

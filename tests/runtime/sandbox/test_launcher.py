@@ -60,6 +60,19 @@ def errors() -> str:
     return os.readlink("/proc/self/fd/2")
 
 
+async def test_a_command_hears_what_the_platform_was_started_to_ignore(tmp_path: Path) -> None:
+    deaf = {signal.SIGHUP: signal.SIG_IGN, signal.SIGQUIT: signal.SIG_IGN, signal.SIGUSR1: signal.SIG_IGN}
+    before = {number: signal.signal(number, how) for number, how in deaf.items()}
+    try:
+        async with here(tmp_path) as one:
+            _, out, _ = await one.run("grep", "SigIgn", "/proc/self/status")
+    finally:
+        for number, how in before.items():
+            signal.signal(number, how)
+    # bits 31 and 32 are the two that the C library keeps for itself
+    assert int(out.text.split()[1], 16) & ~(0b11 << 31) == 0, out.text
+
+
 async def test_when_it_is_killed_what_ran_is_told_as_unknown_and_ends_and_the_next_command_works(
     tmp_path: Path,
 ) -> None:
