@@ -117,6 +117,85 @@ async def test_a_thousand_requests_are_answered_and_recorded_alike_by_lane_and_d
     assert {line.split(b" ")[1] for line in seen} >= {b"200", b"400", b"401", b"404", b"422", b"500", b"202"}
 
 
+async def said_on_one_connection(port: int, pieces: list[bytes]) -> list[bytes]:
+    """Send pieces one after the other on one connection, each when the last is answered; gives all that came."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**26)
+    came = list[bytes]()
+    try:
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            top = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE_S)
+            length = int(re.findall(rb"content-length: (\d+)", top)[0])
+            came.append(top.split(b"\r\n")[0] + b" " + await reader.readexactly(length))
+    except asyncio.IncompleteReadError as ended:
+        came.append(b"end " + ended.partial)
+    finally:
+        writer.transport.abort()
+    return came
+
+
+async def test_the_same_head_again_is_answered_like_the_first_whatever_comes_with_it(house: House) -> None:
+    """What is compared instead of parsed must never be taken for anything else than the parser would take it for."""
+
+    def one(name: str, body: bytes, *headers: str, key: str = house.owner.key) -> bytes:
+        return head("POST", f"/v1/operations/{name}", key, f"Content-Length: {len(body)}", *headers) + body
+
+    who, large = one("access.whoami", b"{}"), one("probe.large", b'{"size": 10}')
+    top = who[:-2]
+    scripts = [
+        [who, who, who],
+        [who, who, top + b"[]", top + b"{]", top + b"\xff\xff", who],
+        [large, large, large.replace(b"10}", b"11}"), large, who, large],
+        [who, who, one("access.whoami", b"{}", "X-Dry-Run: true"), who, one("access.whoami", b"{}", "Origin: n"), who],
+        [one("access.whoami", b"{}", "Superagent-Session: s")] * 3,
+        [one("files.list", b'{"path":"."}')] * 3,
+        [who, who, top + b"\r\n", who],
+        [b"\r\n" + who, b"\r\n" + who, who, who],
+        [one("access.whoami", b"\r\n"), one("access.whoami", b"\r\n") , one("access.whoami", b"\r\n")],
+        [one("access.whoami", b"{}\r\n\r\n"), one("access.whoami", b"{}\r\n\r\n"), who, who],
+        [one("access.whoami", b"{}", key="sak_nobody")] * 3 + [who],
+        [one("no.such", b"{}")] * 3,
+        [who, who, who.replace(b"HTTP/1.1", b"HTTP/1.0")],
+        [who, who, who.replace(b"access.whoami", b"access%2Ewhoami", 1), who],
+        [who, who, who.replace(b"\r\n", b"\n"), who],
+        [who.replace(b"\r\n\r\n", b"\r\nX-Long: " + b"y" * 5000 + b"\r\n\r\n")] * 3,
+        [who, who, b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n", who, who],
+    ]  # fmt: skip
+    async with door_of(house) as port:
+        for script in scripts:
+            by_lane = await said_on_one_connection(house.port, script)
+            by_door = await said_on_one_connection(port, script)
+            assert [OWN.sub("", one.decode()) for one in by_lane] == [OWN.sub("", one.decode()) for one in by_door], (
+                script
+            )
+            assert len(by_lane) >= 2
+
+
+async def test_a_key_that_ended_between_two_requests_with_the_same_head_is_refused(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = await house.agent()
+    request = head("POST", "/v1/operations/access.whoami", agent.key, "Content-Length: 2") + b"{}"
+    made, parsed, parse = (await agent.done("access.whoami"))["key"], list[bytes](), Protocol.data_received
+
+    def counted(self: Protocol, data: bytes) -> None:
+        parsed.append(data)
+        parse(self, data)
+
+    monkeypatch.setattr(Protocol, "data_received", counted)
+    async with wire(house) as it:
+        for _ in range(5):
+            await it.send(request)
+            assert await it.until(b"\r\n") == b"HTTP/1.1 200 OK\r\n"
+            await it.until(b'"seconds":')
+            await it.until(b"}")
+        assert parsed.count(request) == 2  # the first on a connection is not kept, and the second is
+        await house.owner.done("access.keys.revoke", {"id": made})
+        await it.send(request)
+        assert await it.until(b"\r\n") == b"HTTP/1.1 401 Unauthorized\r\n"
+
+
 async def test_a_request_that_arrives_in_pieces_is_answered(house: House) -> None:
     body = b'{"size": 10}'
     request = head("POST", "/v1/operations/probe.large", house.owner.key, f"Content-Length: {len(body)}") + body
