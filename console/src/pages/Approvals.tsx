@@ -120,7 +120,7 @@ function Detail({ of, stale }: { of: Request; stale: boolean }) {
         <span className="spring" />
         <span className="meta">effect <code>{of.hash.slice(0, 12)}…</code>. If anything differs when it runs, approval is void.</span>
       </div>
-      <Confirm what={asking} busy={decide.isPending} fault={decide.error} close={() => ask_("")} go={(reason) => { if (asking) decide.mutate({ decision: asking, reason }); }} />
+      <Confirm what={asking} busy={decide.isPending} fault={decide.error} close={() => ask_("")} go={(reason, signed) => { if (asking) decide.mutate({ decision: asking, reason, signed }); }} />
     </section>
   );
 }
@@ -128,11 +128,13 @@ function Detail({ of, stale }: { of: Request; stale: boolean }) {
 interface Said {
   decision: "approve" | "deny";
   reason: string;
+  signed: boolean;
 }
 
 /** Decide what was read; where a passkey is wanted, it signs and the decision is sent again. */
-async function decided(id: string, hash: string, said: Said): Promise<void> {
+async function decided(id: string, hash: string, { signed, ...said }: Said): Promise<void> {
   const input = { id, hash, ...said };
+  if (signed) return void (await call("approvals.decide", { ...input, signature: await sign(id, said.decision) }));
   try {
     await call("approvals.decide", input);
   } catch (fault) {
@@ -141,16 +143,17 @@ async function decided(id: string, hash: string, said: Said): Promise<void> {
   }
 }
 
-function Confirm({ what, busy, fault, close, go }: { what: "" | "approve" | "deny"; busy: boolean; fault: unknown; close: () => void; go: (reason: string) => void }) {
-  const [reason, say] = useState("");
+function Confirm({ what, busy, fault, close, go }: { what: "" | "approve" | "deny"; busy: boolean; fault: unknown; close: () => void; go: (reason: string, signed: boolean) => void }) {
+  const [reason, say] = useState(""), [signed, sign_] = useState(false);
   return (
     <Dialog.Root open={what !== ""} onOpenChange={(on) => { if (!on) close(); }}>
       <Dialog.Portal>
         <Dialog.Overlay className="overlay" />
         <Dialog.Content className="dialog" aria-describedby={undefined}>
           <Dialog.Title>{what === "approve" ? "Approve this once?" : "Deny this?"}</Dialog.Title>
-          <form onSubmit={(event) => { event.preventDefault(); go(reason); }}>
+          <form onSubmit={(event) => { event.preventDefault(); go(reason, signed); }}>
             <label>Reason <input value={reason} maxLength={500} onChange={(event) => say(event.target.value)} placeholder={what === "deny" ? "the agent reads this" : "optional"} /></label>
+            <label><input type="checkbox" checked={signed} onChange={(event) => sign_(event.target.checked)} /> Sign it with my passkey, so that the record proves who decided</label>
             {fault !== null && fault !== undefined && <Failure of={fault} />}
             <div className="buttons">
               <Dialog.Close asChild><button type="button" autoFocus>Cancel</button></Dialog.Close>
