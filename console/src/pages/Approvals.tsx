@@ -19,7 +19,7 @@ interface Request {
   on_behalf_of: string[];
   reason: string;
   resources: string[];
-  preview: { summary: string; changes: string[]; diff: string; exact: boolean; conflicts: string[] } | null;
+  preview: { summary: string; changes?: string[]; diff?: string; exact?: boolean; conflicts?: string[]; failed?: boolean } | null;
   hash: string;
   approvals_needed: number;
   approved_by: string[];
@@ -99,12 +99,13 @@ function Detail({ of, stale }: { of: Request; stale: boolean }) {
         <p className="meta">Asked {ago(of.asked_at)} by <strong><Text of={of.requester} /></strong>{of.on_behalf_of.length > 0 && <>, for <Text of={of.on_behalf_of.join(", ")} /></>}</p>
         <p>
           <span className="chip warn">◷ {left(of.until)}, then denied</span> <span className="chip">{of.approved_by.length} of {of.approvals_needed} approvals</span>
-          {of.ahead && <span className="chip">asked ahead</span>} {of.preview && !of.preview.exact && <span className="chip warn">preview is not exact</span>}
+          {of.ahead && <span className="chip">asked ahead</span>} {of.preview && !of.preview.failed && !of.preview.exact && <span className="chip warn">preview is not exact</span>}
         </p>
         {of.untrusted && <p className="warning">The caller had read text that is not trusted: <Text of={of.untrusted} />. Whoever wrote that may be asking.</p>}
         <dl className="blast" aria-label="What it reaches">{kinds.map(([kind, names]) => <div key={kind}><dt>{kind}</dt><dd><strong>{names.length}</strong> <span className="meta"><Text of={names.slice(0, 3).join(", ")} /></span></dd></div>)}</dl>
-        {of.preview?.diff && <Diff of={of.preview.diff} label={of.preview.changes[0] ?? of.operation} />}
-        {of.preview?.conflicts.map((one) => <p key={one} className="warning"><Text of={one} /></p>)}
+        {of.preview?.failed && <p className="warning">What it would do could not be shown: as things stand it would fail.</p>}
+        {of.preview?.diff && <Diff of={of.preview.diff} label={of.preview.changes?.[0] ?? of.operation} />}
+        {of.preview?.conflicts?.map((one) => <p key={one} className="warning"><Text of={one} /></p>)}
         {!of.preview && <p className="meta">Nothing is shown ahead: this operation only looks, or you may not see what it would do.</p>}
         <dl className="pairs card">
           <div><dt>The agent says</dt><dd>{of.reason ? <><q><Text of={of.reason} /></q> <span className="chip warn">unverified</span></> : <span className="meta">nothing</span>}</dd></div>
