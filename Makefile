@@ -55,7 +55,7 @@ console: $(VENV)/run.stamp ## build the console (`console/`) into the package; d
 	@$(PY) console/build_hook.py
 
 film: $(VENV)/run.stamp ## play the story of the README with real parts: MCP client, PostgreSQL, sandbox, Chromium, passkey
-	@PYTHONPATH=verifier/src $(PY) -m film $(ARGS)
+	@$(PY) -m film $(ARGS)
 
 filters: $(VENV)/dev.stamp ## build the sandbox's system call filters anew from their table
 	@$(PY) -m superagent.runtime.sandbox.filters.build

@@ -64,6 +64,19 @@ class Stage:
         found: dict[str, Any] = json.loads(done.stdout)["output"]
         return found
 
+    def ask(self, operation: str, **input: Any) -> dict[str, Any]:
+        """Call an operation as the owner, unseen."""
+        answer = httpx2.post(
+            f"{self.server.address}/v1/operations/{operation}", json=input, headers=self.owner, timeout=60
+        ).json()
+        found: dict[str, Any] = answer["output"]
+        return found
+
+    @property
+    def owner(self) -> dict[str, str]:
+        """Give what the owner shows."""
+        return {"Authorization": f"Bearer {self.server.owner_key}"}
+
     def order(self) -> object:
         """Look at the row beside the platform."""
         ((cents,),) = self.database.run("SELECT cents FROM orders WHERE id = 2")
@@ -105,7 +118,7 @@ def play(reel: Reel, folder: Path, port: int) -> None:
 
 def _key(stage: Stage, port: int) -> str:
     reel, address = stage.reel, f"127.0.0.1:{port}"
-    reel.say("## A narrow key\n\nThe owner names the database and makes a key that may do five things, one of them by asking.")
+    reel.say("## A narrow key\n\nThe owner names the database and makes a key that may read and edit in one folder, test there, read one table, and change that table by asking.")
     stage.run(
         "connections", "create", "shop", "--type", "postgresql", "--endpoint", f"postgresql://{address}/postgres",
         "--options", json.dumps({"user": "shop", "tls": "off"}),
@@ -194,6 +207,9 @@ def _approve(stage: Stage, id: str) -> None:
     assert stage.order() == 1990
     browser.click("[role=dialog] button[type=submit]")
     browser.until("document.body.innerText.includes('does not wait any more')")
+    records = stage.ask("audit.query", invocation=id)["records"]
+    (approved,) = [one for one in records if one["kind"] == "approved"]
+    assert approved["detail"]["proof"]["signature"]
 
 
 def _take_back(stage: Stage, done: dict[str, str]) -> None:
@@ -217,13 +233,13 @@ def _prove(stage: Stage) -> None:
     )
     (folder / "keys.txt").write_text("\n".join(stage.run("audit", "keys")["keys"]), "utf-8")
     handle = stage.run("audit", "proof")["handle"]
-    headers = {"Authorization": f"Bearer {stage.server.owner_key}"}
-    export = httpx2.get(f"{stage.server.address}/v1/results/{handle}/raw", headers=headers, timeout=60).content
+    raw = f"{stage.server.address}/v1/results/{handle}/raw"
+    export = httpx2.get(raw, headers=stage.owner, timeout=60).content
     (folder / "audit.tar.gz").write_bytes(export)
     whole, said = _verified(stage, "audit.tar.gz")
     assert whole == 0, said
     assert "WHOLE" in said
-    reel.say("In a copy somebody makes the row a cheaper one, by one digit of the digest of what was asked:")
+    reel.say("In a copy, one digit is another: of the digest of what the agent asked PostgreSQL for.")
     (folder / "forged.tar.gz").write_bytes(_forged(export))
     faulty, said = _verified(stage, "forged.tar.gz")
     assert faulty == 1, said

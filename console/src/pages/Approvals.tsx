@@ -154,7 +154,7 @@ function Confirm({ what, busy, fault, close, go }: { what: "" | "approve" | "den
           <Dialog.Title>{what === "approve" ? "Approve this once?" : "Deny this?"}</Dialog.Title>
           <form onSubmit={(event) => { event.preventDefault(); go(reason, signed); }}>
             <label>Reason <input value={reason} maxLength={500} onChange={(event) => say(event.target.value)} placeholder={what === "deny" ? "the agent reads this" : "optional"} /></label>
-            <label><input type="checkbox" checked={signed} onChange={(event) => sign_(event.target.checked)} /> Sign it with my passkey, so that the record proves who decided</label>
+            <p><label><input type="checkbox" checked={signed} onChange={(event) => sign_(event.target.checked)} /> Sign it with my passkey: the record then proves who decided</label></p>
             {fault !== null && fault !== undefined && <Failure of={fault} />}
             <div className="buttons">
               <Dialog.Close asChild><button type="button" autoFocus>Cancel</button></Dialog.Close>
