@@ -12,7 +12,7 @@ from typing import Any
 from tests.chromium import Chromium
 
 WIDTH, HEIGHT = 1180, 640
-MARK = "<!-- written by `make film ARGS=\"--out docs\"`: change film/ instead -->"
+MARK = '<!-- written by `make film ARGS="--out docs"`: change film/ instead -->'
 _ID = re.compile(r"\b[0-7][0-9A-HJKMNP-TV-Z]{25}\b")
 
 

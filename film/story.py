@@ -39,6 +39,34 @@ TABLE = (
     "CREATE ROLE shop LOGIN",
     "GRANT SELECT, INSERT, UPDATE, DELETE ON orders TO shop",
 )
+WHAT = """\
+An agent repairs a program and a row of a table. A person sees the row before it changes, and decides. Both are taken
+back, and the record of it is proven where there is nothing of the platform. `make film` plays it: the MCP client, the
+sandbox, PostgreSQL, Chromium, its passkey and the verifier are real. Ids, places and counts, which differ between two
+runs, are left out."""
+KEY = """\
+## A narrow key
+
+The owner names the database, and makes a key that may read, edit and test in one folder, read one table, and change
+that table by asking."""
+WORK = """\
+## The agent works
+
+Any MCP client will do; this is the official one of the Python SDK, as it is. With this key it sees of files, code and
+databases:"""
+DECIDES = """\
+## A person decides
+
+Nothing is changed yet. In the browser stands what would be, row by row, as PostgreSQL itself rehearsed it:"""
+BACK = """\
+## Both are taken back
+
+What stood there was kept before each change. The person opens the two calls and presses one button."""
+PROOF = """\
+## Proven elsewhere
+
+The whole audit is exported, and verified in a namespace without network in which there are only Python, the export, the
+public keys and [the verifier](../verifier/README.md), which shares no code with the platform."""
 UPDATE = "UPDATE orders SET cents = :cents WHERE id = :id"
 
 
@@ -53,12 +81,12 @@ class Stage:
     project: Path
     folder: Path
 
-    def run(self, *words: str, typed: str = "", shown: str = "") -> dict[str, Any]:
+    def run(self, *words: str, shown: str = "") -> dict[str, Any]:
         """Run the real command line as the owner, show it, and give its output."""
         self.reel.code(f"superagent {shown or ' '.join(words)}", "sh")
         done = subprocess.run(
             [*ENTRY, "--data", str(self.server.data), *words, "--json"],
-            input=typed, capture_output=True, text=True, timeout=60, env=environment(), check=False,
+            capture_output=True, text=True, timeout=60, env=environment(), check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         found: dict[str, Any] = json.loads(done.stdout)["output"]
@@ -105,12 +133,7 @@ def play(reel: Reel, folder: Path, port: int) -> None:
         reel.plain |= {str(folder): "", f":{port}": ":5432"}
         stage = Stage(reel, server, database, someone, project, folder)
         reel.say(f"# The film\n\n{MARK}")
-        reel.say(
-            "An agent repairs a program and a row of a table. A person sees the row before it changes, and decides. Both are "
-            "taken back. The record of it is proven where nothing of the platform is. `make film` plays it: the MCP client, "
-            "PostgreSQL, the sandbox, Chromium, its passkey and the verifier are real. What differs between two runs (ids, "
-            "counts, places) is left out below."
-        )
+        reel.say(WHAT)
         key = _key(stage, port)
         asyncio.run(_work(stage, key))
         _prove(stage)
@@ -118,7 +141,7 @@ def play(reel: Reel, folder: Path, port: int) -> None:
 
 def _key(stage: Stage, port: int) -> str:
     reel, address = stage.reel, f"127.0.0.1:{port}"
-    reel.say("## A narrow key\n\nThe owner names the database and makes a key that may read and edit in one folder, test there, read one table, and change that table by asking.")
+    reel.say(KEY)
     stage.run(
         "connections", "create", "shop", "--type", "postgresql", "--endpoint", f"postgresql://{address}/postgres",
         "--options", json.dumps({"user": "shop", "tls": "off"}),
@@ -140,7 +163,7 @@ def _key(stage: Stage, port: int) -> str:
 
 async def _work(stage: Stage, key: str) -> None:
     async with agent(stage.server.address, key, stage.reel) as client:
-        stage.reel.say("## The agent works\n\nAny MCP client will do; this is the official one of the Python SDK. It sees:")
+        stage.reel.say(WORK)
         stage.reel.code("\n".join(one for one in await client.tools() if one.startswith(("files", "code", "sql"))))
         edited = await _repair(stage, client)
         changed = await _correct(stage, client)
@@ -173,12 +196,15 @@ async def _tested(client: Agent, reel: Reel) -> tuple[int, int]:
 async def _correct(stage: Stage, client: Agent) -> str:
     reel = stage.reel
     reel.say("Bo was charged by the old code, 19.90. The agent may read that table; to change it, it must ask:")
-    asked = await client.call("sql_execute", connection="shop", sql=UPDATE, params={"cents": 1800, "id": 2})
+    asked = await client.call(
+        "sql_execute", reason="Bo paid without the reduction", connection="shop", sql=UPDATE,
+        params={"cents": 1800, "id": 2},
+    )  # fmt: skip
     id = str(asked["invocation"])
     assert asked["status"] == "waiting", asked
     reel.json({name: asked[name] for name in ("status", "invocation")})
     assert stage.order() == 1990
-    waits = asyncio.create_task(client.call("jobs_wait", ids=[id], timeout_s=60))
+    waits = asyncio.create_task(client.call("jobs_wait", ids=[id], timeout_s=120))
     await asyncio.sleep(0)  # it has called, before the person looks
     await asyncio.to_thread(_approve, stage, id)
     assert (await waits)["output"]["done"]
@@ -193,7 +219,7 @@ async def _correct(stage: Stage, client: Agent) -> str:
 
 def _approve(stage: Stage, id: str) -> None:
     reel, someone, browser = stage.reel, stage.person, stage.person.browser
-    reel.say("## A person decides\n\nNothing is changed yet. In the browser stands what would be, row by row, rehearsed in PostgreSQL:")
+    reel.say(DECIDES)
     someone.open(f"/ui/approvals/{id}", "!!document.querySelector('.diff tr.add')")
     shown: str = browser.run("document.querySelector('.diff table').innerText")
     assert "1990" in shown, shown
@@ -214,7 +240,7 @@ def _approve(stage: Stage, id: str) -> None:
 
 def _take_back(stage: Stage, done: dict[str, str]) -> None:
     reel, someone, browser = stage.reel, stage.person, stage.person.browser
-    reel.say("## Both are taken back\n\nEach change was kept before it was made. The person opens the calls and takes them back.")
+    reel.say(BACK)
     for what, id in done.items():
         someone.open(f"/ui/invocations/{id}", "!!document.querySelector('button.primary:not([disabled])')")
         reel.picture(browser, "undo-" + what.split()[-1], f"The call, its records, and what undo would do to {what}")
@@ -227,10 +253,7 @@ def _take_back(stage: Stage, done: dict[str, str]) -> None:
 
 def _prove(stage: Stage) -> None:
     reel, folder = stage.reel, stage.folder
-    reel.say(
-        "## Proven elsewhere\n\nThe whole audit is exported, and verified in a namespace without network in which there are only "
-        "Python, the export, the public keys and [`verifier/`](../verifier/README.md), which shares no code with the platform."
-    )
+    reel.say(PROOF)
     (folder / "keys.txt").write_text("\n".join(stage.run("audit", "keys")["keys"]), "utf-8")
     handle = stage.run("audit", "proof")["handle"]
     raw = f"{stage.server.address}/v1/results/{handle}/raw"
