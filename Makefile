@@ -8,7 +8,7 @@ PY      := $(BIN)/python
 ARGS    ?=
 
 .DELETE_ON_ERROR:
-.PHONY: help run test lint check attack soak bench console filters frameworks docs proof lock clean
+.PHONY: help run test lint check attack soak bench console film filters frameworks docs proof lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ bench: $(VENV)/dev.stamp ## measure against bare servers on this machine; keeps 
 
 console: $(VENV)/run.stamp ## build the console (`console/`) into the package; done by set-up where there is npm
 	@$(PY) console/build_hook.py
+
+film: $(VENV)/run.stamp ## play the story of the README with real parts: MCP client, PostgreSQL, sandbox, Chromium, passkey
+	@$(PY) -m film $(ARGS)
 
 filters: $(VENV)/dev.stamp ## build the sandbox's system call filters anew from their table
 	@$(PY) -m superagent.runtime.sandbox.filters.build

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 
-import pytest
-
 
 def program(name: str, package: str | None = None) -> str:
     """Give the path of an installed program.
@@ -22,6 +20,8 @@ def program(name: str, package: str | None = None) -> str:
 
 def missing(reason: str) -> str:
     """Skip the running test because something real is not here, or fail it where CI should have it."""
+    import pytest  # `make film` uses what is here without the packages of the tests
+
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)

@@ -238,7 +238,7 @@ async def open_installation(
         )
         kernel = Kernel(Registry([]), hands, bus, streams_per_key=limits.streams, jobs_per_key=limits.jobs)
         anchor = Path(loaded.settings.audit.anchor) if loaded.settings.audit.anchor else None
-        trail = Trail(stores.index, state / "audit", keys, LOG_NAME, anchor)
+        trail = Trail(stores.index, state / "audit", keys, LOG_NAME, anchor, audit_log.sign)
 
         def undoer(name: str, version: int) -> Callable[..., Awaitable[Any]] | None:
             found: Operation | None = kernel.registry.find(name)

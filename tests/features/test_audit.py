@@ -85,6 +85,13 @@ async def test_a_tenant_learns_the_verdict_and_how_much_it_did_itself_and_nothin
     assert (after["records"] - before["records"], after["records"]) in {(1, len(own)), (1, len(own) - 1)}
     assert (await house.owner.done("audit.verify"))["records"] > after["records"]
 
+    # the keys may be shown to anybody, the log of all tenants may not
+    assert (await boss.done("audit.keys"))["keys"]
+    refused = await boss.call("audit.proof")
+    problem_of(refused, 404, "not-found")
+    told = (await house.installation.index.query(name, invocation=refused.headers["x-invocation-id"]))[0]
+    assert [one["kind"] for one in told] == ["refused"]
+
 
 @promise("1.1a")
 async def test_a_tenant_is_told_which_faults_there_are_and_not_where(tmp_path: Path) -> None:
@@ -129,7 +136,7 @@ async def test_starts_and_strangers_are_shown_to_whoever_holds_the_installation_
 
 
 async def test_an_agent_without_a_grant_reads_no_audit(house: House, agent: Caller) -> None:
-    for operation in ("audit.query", "audit.verify", "audit.export"):
+    for operation in ("audit.query", "audit.verify", "audit.export", "audit.keys", "audit.proof"):
         response = await agent.call(operation)
         problem_of(response, 404, "not-found")
         assert (await house.refusal(response))["operation"] == operation

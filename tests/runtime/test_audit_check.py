@@ -19,8 +19,9 @@ from superagent.runtime import audit_check
 from superagent.runtime.audit_check import MOST, Fault, Report, verify
 from superagent.runtime.checkpoints import Checkpoint, parse_checkpoint
 from superagent.runtime.keys import FileKeys
+from superagent_verifier.keys import Keys
+from superagent_verifier.verify import verify as by_a_stranger
 from tests.promise import promise
-from tests.runtime import stand_alone_verifier
 from tests.runtime.audit_book import ORIGIN, Book, a_log, check, record, write_book
 
 Files = dict[str, bytes]
@@ -282,15 +283,16 @@ def test_no_garbage_anywhere_goes_unseen_or_breaks_the_check(data: st.DataObject
     with tempfile.TemporaryDirectory() as folder:
         book().lay_out(Path(folder), lambda files: files.update({name: spoilt}))
         assert verify(Path(folder), book().verifiers).ok == harmless
-        assert harmless or not stand_alone_verifier.good(Path(folder), book().verifiers)
+        assert by_a_stranger(Path(folder), Keys(book().verifiers)).ok == harmless
 
 
 @pytest.mark.parametrize("anchor", [None, *book().anchors])
 def test_a_verifier_written_from_the_documentation_alone_agrees(anchor: str | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         book().lay_out(Path(folder), lambda files: None)
-        assert stand_alone_verifier.good(Path(folder), book().verifiers, anchor)
-        assert not stand_alone_verifier.good(Path(folder), book().verifiers, "another")
+        keys = Keys(book().verifiers)
+        assert by_a_stranger(Path(folder), keys, anchor.encode() if anchor else None).ok
+        assert not by_a_stranger(Path(folder), keys, b"another").ok
 
 
 # --- checkpoints -------------------------------------------------------------------------------------------------

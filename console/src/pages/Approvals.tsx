@@ -19,7 +19,7 @@ interface Request {
   on_behalf_of: string[];
   reason: string;
   resources: string[];
-  preview: { summary: string; changes: string[]; diff: string; exact: boolean; conflicts: string[] } | null;
+  preview: { summary: string; changes?: string[]; diff?: string; exact?: boolean; conflicts?: string[]; failed?: boolean } | null;
   hash: string;
   approvals_needed: number;
   approved_by: string[];
@@ -99,12 +99,13 @@ function Detail({ of, stale }: { of: Request; stale: boolean }) {
         <p className="meta">Asked {ago(of.asked_at)} by <strong><Text of={of.requester} /></strong>{of.on_behalf_of.length > 0 && <>, for <Text of={of.on_behalf_of.join(", ")} /></>}</p>
         <p>
           <span className="chip warn">◷ {left(of.until)}, then denied</span> <span className="chip">{of.approved_by.length} of {of.approvals_needed} approvals</span>
-          {of.ahead && <span className="chip">asked ahead</span>} {of.preview && !of.preview.exact && <span className="chip warn">preview is not exact</span>}
+          {of.ahead && <span className="chip">asked ahead</span>} {of.preview && !of.preview.failed && !of.preview.exact && <span className="chip warn">preview is not exact</span>}
         </p>
         {of.untrusted && <p className="warning">The caller had read text that is not trusted: <Text of={of.untrusted} />. Whoever wrote that may be asking.</p>}
         <dl className="blast" aria-label="What it reaches">{kinds.map(([kind, names]) => <div key={kind}><dt>{kind}</dt><dd><strong>{names.length}</strong> <span className="meta"><Text of={names.slice(0, 3).join(", ")} /></span></dd></div>)}</dl>
-        {of.preview?.diff && <Diff of={of.preview.diff} label={of.preview.changes[0] ?? of.operation} />}
-        {of.preview?.conflicts.map((one) => <p key={one} className="warning"><Text of={one} /></p>)}
+        {of.preview?.failed && <p className="warning">What it would do could not be shown: as things stand it would fail.</p>}
+        {of.preview?.diff && <Diff of={of.preview.diff} label={of.preview.changes?.[0] ?? of.operation} />}
+        {of.preview?.conflicts?.map((one) => <p key={one} className="warning"><Text of={one} /></p>)}
         {!of.preview && <p className="meta">Nothing is shown ahead: this operation only looks, or you may not see what it would do.</p>}
         <dl className="pairs card">
           <div><dt>The agent says</dt><dd>{of.reason ? <><q><Text of={of.reason} /></q> <span className="chip warn">unverified</span></> : <span className="meta">nothing</span>}</dd></div>
@@ -120,7 +121,7 @@ function Detail({ of, stale }: { of: Request; stale: boolean }) {
         <span className="spring" />
         <span className="meta">effect <code>{of.hash.slice(0, 12)}…</code>. If anything differs when it runs, approval is void.</span>
       </div>
-      <Confirm what={asking} busy={decide.isPending} fault={decide.error} close={() => ask_("")} go={(reason) => { if (asking) decide.mutate({ decision: asking, reason }); }} />
+      <Confirm what={asking} busy={decide.isPending} fault={decide.error} close={() => ask_("")} go={(reason, signed) => { if (asking) decide.mutate({ decision: asking, reason, signed }); }} />
     </section>
   );
 }
@@ -128,11 +129,13 @@ function Detail({ of, stale }: { of: Request; stale: boolean }) {
 interface Said {
   decision: "approve" | "deny";
   reason: string;
+  signed: boolean;
 }
 
 /** Decide what was read; where a passkey is wanted, it signs and the decision is sent again. */
-async function decided(id: string, hash: string, said: Said): Promise<void> {
+async function decided(id: string, hash: string, { signed, ...said }: Said): Promise<void> {
   const input = { id, hash, ...said };
+  if (signed) return void (await call("approvals.decide", { ...input, signature: await sign(id, said.decision) }));
   try {
     await call("approvals.decide", input);
   } catch (fault) {
@@ -141,16 +144,17 @@ async function decided(id: string, hash: string, said: Said): Promise<void> {
   }
 }
 
-function Confirm({ what, busy, fault, close, go }: { what: "" | "approve" | "deny"; busy: boolean; fault: unknown; close: () => void; go: (reason: string) => void }) {
-  const [reason, say] = useState("");
+function Confirm({ what, busy, fault, close, go }: { what: "" | "approve" | "deny"; busy: boolean; fault: unknown; close: () => void; go: (reason: string, signed: boolean) => void }) {
+  const [reason, say] = useState(""), [signed, sign_] = useState(false);
   return (
     <Dialog.Root open={what !== ""} onOpenChange={(on) => { if (!on) close(); }}>
       <Dialog.Portal>
         <Dialog.Overlay className="overlay" />
         <Dialog.Content className="dialog" aria-describedby={undefined}>
           <Dialog.Title>{what === "approve" ? "Approve this once?" : "Deny this?"}</Dialog.Title>
-          <form onSubmit={(event) => { event.preventDefault(); go(reason); }}>
+          <form onSubmit={(event) => { event.preventDefault(); go(reason, signed); }}>
             <label>Reason <input value={reason} maxLength={500} onChange={(event) => say(event.target.value)} placeholder={what === "deny" ? "the agent reads this" : "optional"} /></label>
+            <p><label><input type="checkbox" checked={signed} onChange={(event) => sign_(event.target.checked)} /> Sign it with my passkey: the record then proves who decided</label></p>
             {fault !== null && fault !== undefined && <Failure of={fault} />}
             <div className="buttons">
               <Dialog.Close asChild><button type="button" autoFocus>Cancel</button></Dialog.Close>

@@ -20,6 +20,8 @@ export function linesOf(diff: string): Line[] {
     }
     if (!within || text.startsWith("--- ") || text.startsWith("\\")) {
       if (text.startsWith("--- ")) within = false;
+      // rows of a table come and go without hunks and numbers
+      if (!within && /^[+-](?!\+\+ |-- )/.test(text)) return { kind: text.startsWith("+") ? "add" : "del", text, before: null, after: null };
       return { kind: "head", text, before: null, after: null };
     }
     if (text.startsWith("+")) return { kind: "add", text, before: null, after: after++ };

@@ -39,8 +39,8 @@ class ChainOnDisk:
         self.at = Chain()
         self.open: dict[str, int] = {}  # intents on the disk without an outcome there, oldest first
         self.unsigned = 0
-        self.sign_at = 0.0  # monotonic, as is the next
-        self._signed_at = 0.0
+        self.sign_at = 0.0  # monotonic: when the next checkpoint is due, and when the last was made
+        self.signed_at = 0.0
         self._directory = directory
         self._folder = directory / self.name
         self._names = names
@@ -114,12 +114,12 @@ class ChainOnDisk:
         if not self.unsigned:
             return False
         now = monotonic()
-        return now >= self.sign_at or (self.unsigned >= records and now >= self._signed_at + least_s)
+        return now >= self.sign_at or (self.unsigned >= records and now >= self.signed_at + least_s)
 
     def sign(self, durable: bool = False) -> None:
         """Write a checkpoint of this chain."""
         self._checkpoints.write([self._head()], self._clock(), durable)
-        self.unsigned, self._signed_at = 0, monotonic()
+        self.unsigned, self.signed_at = 0, monotonic()
 
     def mend(self, why: str) -> None:
         """Make the chain fit to be written again after an error; raises `OSError` while the disk is not right.

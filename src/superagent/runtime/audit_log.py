@@ -151,6 +151,19 @@ class AuditLog:
         with contextlib.suppress(AuditUnavailable, TimeoutError):
             await asyncio.wait_for(waiter, self._limits.stuck_s)
 
+    async def sign(self) -> None:
+        """Return when a checkpoint speaks of all that was taken until now, or when it cannot within `stuck_s`."""
+        await self.flush()
+        began, disk = monotonic(), self._disk
+        while self._down is None and disk.unsigned and disk.signed_at < began:
+            if monotonic() > began + self._limits.stuck_s:
+                return
+            disk.sign_at = 0.0
+            self._awake = True
+            self._urgent.set()
+            self._wake.set()
+            await asyncio.sleep(0.01)
+
     @property
     def trouble(self) -> str:
         """Give why the log takes no records, empty when it does."""

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from superagent.core.problems import Unavailable
 from superagent.runtime.audit_check import verify
+from superagent.runtime.audit_copy import AuditCopy
 from superagent.runtime.audit_index import AuditIndex
 from superagent.runtime.keys import FileKeys
 
 
 class Trail:
-    """Search, verify and export."""
+    """Search, verify and export. `sign` returns when this process's records so far stand under a checkpoint."""
 
-    def __init__(self, index: AuditIndex, directory: Path, keys: FileKeys, name: str, anchor: Path | None) -> None:
+    def __init__(
+        self,
+        index: AuditIndex,
+        directory: Path,
+        keys: FileKeys,
+        name: str,
+        anchor: Path | None,
+        sign: Callable[[], Awaitable[None]],
+    ) -> None:
         self._index = index
+        self._sign = sign
         self._directory = directory
         self._keys = keys
         self._name = name
@@ -64,6 +75,30 @@ class Trail:
             pages.append(b"".join(msgspec.json.encode(one) + b"\n" for one in records))
             if cursor is None:
                 return _given(pages), count
+
+    def keys(self) -> list[str]:
+        """Give the public keys that sign checkpoints, oldest first, each as one line of text."""
+        return list(self._keys.verifiers(self._name))
+
+    async def proof(self) -> tuple[AsyncIterator[bytes], int, int]:
+        """Give the whole log up to its newest checkpoint as a gzipped tar, that checkpoint's number, and its lines.
+
+        Raises `Unavailable` when the log cannot be read.
+        """
+        await self._sign()
+        try:
+            made = await asyncio.to_thread(AuditCopy, self._directory)
+        except (OSError, ValueError) as error:
+            raise Unavailable(f"the audit cannot be read: {error}", hint="look at `audit verify`") from error
+        return _threaded(made.chunks()), made.number, made.lines
+
+
+async def _threaded(chunks: Iterator[bytes]) -> AsyncGenerator[bytes]:
+    try:
+        while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
+            yield chunk
+    except OSError as error:
+        raise Unavailable(f"the audit cannot be read: {error}", hint="look at `audit verify`") from error
 
 
 async def _given(pages: list[bytes]) -> AsyncGenerator[bytes]:

@@ -236,3 +236,11 @@ def test_a_session_that_ended_leads_to_the_sign_in_and_back(tmp_path: Path) -> N
         at.open("/ui/audit", "location.pathname === '/sign-in'")
         at.browser.click("button.passkey")
         at.browser.until("location.pathname === '/ui/audit' && document.querySelectorAll('tbody tr').length > 0")
+
+
+def test_a_request_whose_effect_cannot_be_shown_says_so(tmp_path: Path) -> None:
+    with desk(tmp_path) as at:
+        asked = at.call("files.edit", path=str(tmp_path / "none.txt"), old="a", new="b")
+        assert asked["status"] == "waiting"
+        at.open(f"/ui/approvals/{asked['invocation']}", "!!document.querySelector('.detail .bar')")
+        assert "could not be shown" in at.browser.run("document.querySelector('.detail').innerText")

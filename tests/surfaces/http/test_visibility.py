@@ -95,6 +95,7 @@ async def test_no_get_shows_an_agent_what_only_another_may_see(two: Two, route: 
         ("catalogue.describe", {"name": "probe.count"}), ("access.keys.revoke", {"id": "{key}"}),
         ("approvals.decide", {"id": "{waits}", "decision": "approve"}), ("audit.query", {}), ("settings.list", {}),
         ("audit.installation", {}),
+        ("audit.proof", {}),
     ],
 )  # fmt: skip
 async def test_no_operation_does_either_and_says_the_same_as_for_nothing(

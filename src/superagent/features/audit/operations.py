@@ -23,6 +23,14 @@ class Trail(Protocol):
         """Give matching records as JSON lines, and how many."""
         ...
 
+    def keys(self) -> list[str]:
+        """Give the public keys that sign checkpoints, oldest first."""
+        ...
+
+    def proof(self) -> Awaitable[tuple[AsyncIterator[bytes], int, int]]:
+        """Give the whole log as a gzipped tar, the number of the checkpoint at which it ends, and its lines."""
+        ...
+
 
 class Handles(Protocol):
     """Where an export is put."""
@@ -67,6 +75,23 @@ class Exported(Output):
 
     handle: str
     records: int
+
+
+class Keys(Output):
+    """Public keys, oldest first, each as `<name>+<key id>+<key>`; after a rotation the older ones stay valid."""
+
+    keys: list[str]
+
+
+class Proof(Output):
+    """The whole log as a gzipped tar: download it at `/v1/results/{handle}/raw`.
+
+    It ends with the checkpoint of this number, which signs so many lines of all chains together.
+    """
+
+    handle: str
+    checkpoint: int
+    lines: int
 
 
 def plugin(trail: Trail, handles: Handles) -> Plugin:
@@ -129,5 +154,18 @@ def plugin(trail: Trail, handles: Handles) -> Plugin:
         who = ctx.principal
         handle = await handles.put(who.tenant, who.id, chunks, what="result", shares=who.shares, account=who.account)
         return Exported(handle=handle, records=count)
+
+    @audit.operation(risk=Risk.LOW, effect=Effect.READ)
+    async def keys(ctx: Context) -> Keys:
+        """Show the public keys that sign the audit's checkpoints: note them down where nobody of here can write."""
+        return Keys(keys=trail.keys())
+
+    @audit.operation(risk=Risk.LOW, effect=Effect.READ, scope="instance", timeout_s=3600.0)
+    async def proof(ctx: Context) -> Proof:
+        """Export the whole audit of the installation as it stands, to be verified elsewhere without this server."""
+        chunks, checkpoint, lines = await trail.proof()
+        who = ctx.principal
+        handle = await handles.put(who.tenant, who.id, chunks, what="result", shares=who.shares, account=who.account)
+        return Proof(handle=handle, checkpoint=checkpoint, lines=lines)
 
     return audit
