@@ -9,6 +9,7 @@ from superagent.core.grants import Grant
 from superagent.core.invocation import Outcome
 from superagent.core.ports import Keeper
 from superagent.core.principal import Principal, Secret
+from superagent.features.approvals import operations as approvals
 from superagent.features.connections import operations as connections
 from superagent.features.secrets import operations as secrets
 from superagent.features.undo import operations as undo
@@ -113,7 +114,8 @@ class SecretWorld:
             return found and found.undo
 
         taking_back = undo.plugin(self.world.undo, undoer)
-        self.world.kernel.registry = type(registry)([*registry, *taking_back.compile()])
+        desk = approvals.plugin(self.world.kernel.approvals, self.world.work)
+        self.world.kernel.registry = type(registry)([*registry, *taking_back.compile(), *desk.compile()])
 
     def _reach(self, ctx: Any) -> SqlSecretReach:
         return SqlSecretReach(ctx, self.secrets, self.connections, self.world.audit, self.types)

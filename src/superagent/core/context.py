@@ -68,6 +68,7 @@ class Context(Asking):
         "cost",
         "effects",
         "isolation",
+        "led",
         "operation",
         "source",
         "ticket",
@@ -81,6 +82,7 @@ class Context(Asking):
         self.changed = False  # a call within it has done something
         self.isolation: Isolation | None = None  # how what the operation ran was contained
         self.cost: dict[str, float] | None = None
+        self.led: tuple[Resource, ...] = ()  # where connections that the input names lead by the platform's own record
         self.source = ""  # where the text that it gives came from, if an operation knows that it is untrusted
         self._known_facts = ticket.facts
         self._policy = policy
@@ -146,14 +148,14 @@ class Context(Asking):
 
     def _permits(self, policy: Policy, resource: Resource) -> bool:
         facts = self._facts
-        if facts.approvals and self.ticket.resources and not self._named(resource):
+        if facts.approvals and self.ticket.resources and not self.names(resource):
             facts = replace(facts, approvals=0)  # people approved what was named, not where a link in it leads
         return policy.may(self.principal, self._judged, resource, facts)
 
-    def _named(self, resource: Resource) -> bool:
-        """Tell whether the input named a resource, what it lies in, or a part of it."""
+    def names(self, resource: Resource) -> bool:
+        """Tell whether the input named a resource, what it lies in, a part of it, or a connection that leads to it."""
         here = resource.id.rstrip("/") + "/"
-        named = [one.id.rstrip("/") + "/" for one in self.ticket.resources]
+        named = [one.id.rstrip("/") + "/" for one in (*self.ticket.resources, *self.led)]
         return any(here.startswith(one) or one.startswith(here) for one in named)
 
     def may_all_beneath(self, path: str, effect: Effect = Effect.READ) -> bool:
@@ -311,8 +313,7 @@ class Context(Asking):
 
     async def emit(self, event: dict[str, Any]) -> None:
         """Store one event on this invocation's stream (`GET /v1/invocations/{id}/events`)."""
-        data = cleaned(msgspec.json.encode(event))
-        data = without_keys(data, lambda token: self._hands.leaked(token, self.invocation))
+        data = without_keys(cleaned(msgspec.json.encode(event)), lambda key: self._hands.leaked(key, self.invocation))
         await self._hands.work.append(self.tenant, self.invocation.id, data)
 
     async def log(self, text: str, level: str = "info") -> None:
@@ -383,8 +384,7 @@ class Context(Asking):
         return data if self._judged is self.operation else data | {RIGHTS: self._judged.name}
 
     def _kept(self, resource: Resource, data: dict[str, Any], before: str | None, size: int) -> Kept:
-        now = self.now
-        call = self.invocation
+        now, call = self.now, self.invocation
         return Kept(
             0, self.tenant, call.id, self.operation.name, self.operation.version, self.principal.id, call.call.session,
             resource.id, resource.effect, data, now, now + UNDO_KEPT_S, before,

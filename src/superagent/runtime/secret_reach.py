@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from superagent.core.audit import AuditRecord, Kind
-from superagent.core.connections import Connected, ConnectionType, SecretUse, Shown
+from superagent.core.connections import Connected, ConnectionType, SecretUse, Shown, place_of
 from superagent.core.context import Context
 from superagent.core.patterns import HostPattern
 from superagent.core.ports import Audit
@@ -90,7 +90,10 @@ class SqlSecretReach:
 
     async def _connection(self, asked: Resource) -> Definition:
         self._ctx.require(asked)
-        return await self._connections.get(self._ctx.tenant, asked.path)
+        found = await self._connections.get(self._ctx.tenant, asked.path)
+        if self._ctx.names(asked):  # whoever approved the connection approved where it leads
+            self._ctx.led += (place_of(found.endpoint, found.host),)
+        return found
 
     async def _itself(self, asked: Resource, host: str, job: str) -> _Found:
         self._ctx.require(asked)

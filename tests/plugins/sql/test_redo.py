@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
-from superagent.core.invocation import Status
+from superagent.core.invocation import Outcome, Status
 from superagent.core.taint import Mark
 from superagent.testing import agent
-from tests.plugins.sql.databases import OnSqlite
+from tests.core.operations import person
+from tests.plugins.sql.databases import Database, OnPostgreSQL, OnSqlite
 from tests.plugins.sql.ground import Ground
 
 
@@ -41,3 +43,47 @@ async def test_whoever_read_untrusted_text_needs_a_person_to_change_rows(here: G
     assert stopped.status is Status.WAITING
     assert db.checksum("orders") == before
     assert [one for one in here.records if one.invocation == stopped.invocation]
+
+
+async def approved(here: Ground, waiting: Outcome) -> Outcome:
+    """Let a person approve, and give what came of the call."""
+    async with here.world.world.kernel.serving(), asyncio.timeout(20):
+        asked = {"id": waiting.invocation, "decision": "approve"}
+        decided = await here.world.run("approvals.decide", asked, by=person("bob"))
+        assert decided.problem is None, decided.problem.detail
+        while (ended := await here.world.world.work.outcome("default", waiting.invocation)) is None:
+            await asyncio.sleep(0.01)
+        return ended
+
+
+async def test_what_a_person_approved_reaches_the_server_that_the_named_connection_leads_to(
+    here: Ground, db: Database
+) -> None:
+    before, reader = db.checksum("orders"), agent("reader")
+    assert (await here.call("query", "SELECT who FROM orders", by=reader)).problem is None
+    waiting = await here.call("execute", "INSERT INTO orders (id, who) VALUES (9, 'approved')", by=reader)
+    assert waiting.status is Status.WAITING
+    assert db.checksum("orders") == before
+    shown = (await here.world.run("approvals.show", {"id": waiting.invocation}, by=person("bob"))).result()
+    assert "failed" not in shown["preview"]
+    assert "approved" in repr(shown["preview"])  # the row that would be, and not why it could not be looked at
+
+    done = await approved(here, waiting)
+
+    assert done.problem is None, (done.problem.slug, done.problem.detail)
+    assert db.checksum("orders") != before
+
+
+async def test_an_approval_reaches_no_host_that_the_grants_do_not_allow(here: Ground, on_pg: OnPostgreSQL) -> None:
+    reader = agent("reader")
+    here.grant(
+        {"effect": "ask", "operations": ["sql.execute"], "where": {"connections": ["db", "sql://db/*"]}},
+        {"effect": "allow", "operations": ["approvals.*"]},
+    )
+    before = on_pg.checksum("orders")
+    waiting = await here.call("execute", "INSERT INTO orders (id, who) VALUES (9, 'approved')", by=reader)
+    if waiting.status is Status.WAITING:
+        waiting = await approved(here, waiting)
+    assert waiting.problem is not None
+    assert waiting.problem.slug in ("denied", "not-found")
+    assert on_pg.checksum("orders") == before
