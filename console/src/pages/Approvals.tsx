@@ -1,8 +1,10 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, useNavigate, useParams } from "@tanstack/react-router";
 import { Dialog } from "radix-ui";
-import { useCallback, useEffect, useMemo, useState } from "react";
-import { ask, call, Problem, session, type Json } from "../api";
+import { useCallback, useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
+import { ask, call, Problem, session, type Json, type Outcome } from "../api";
+import { current, subscribe } from "../feed";
+import { State } from "../parts/Chips";
 import { sign } from "../passkey";
 import { Diff } from "../parts/Diff";
 import { Failure } from "../parts/Failure";
@@ -45,6 +47,9 @@ export function Approvals() {
   const open = useCallback((at: number) => { const one = waiting[at]; if (one) void navigate({ to: "/approvals/$id", params: { id: one.id } }); }, [navigate, waiting]);
   useList(waiting.length, open);
   const chosen = waiting.find((one) => one.id === id);
+  const feed = useSyncExternalStore(subscribe, current);
+  const stale = found.isError || feed.state === "lost" || feed.state === "ended";
+  const changed = useChanged(chosen);
   if (found.isError && !found.data) return <Failure of={found.error} retry={() => void found.refetch()} />;
   if (!found.data) return null;
   return (
@@ -62,17 +67,46 @@ export function Approvals() {
           ))}
         </ol>
       </section>
-      {chosen ? <Detail key={`${chosen.id}${chosen.hash}`} of={chosen} stale={found.isError} /> : <Gone id={id} />}
+      {chosen ? <Detail key={`${chosen.id}${chosen.hash}`} of={chosen} stale={stale} changed={changed} /> : <Gone id={id} />}
     </div>
   );
 }
 
-function Gone({ id }: { id: string | undefined }) {
-  if (!id) return <p className="empty">Choose a request to see what it would do.</p>;
-  return <p className="empty">This request does not wait any more. <Link to="/invocations/$id" params={{ id }}>See what became of it</Link>.</p>;
+/** Tell whether what is open is another than it was when it was opened. */
+function useChanged(chosen: Request | undefined): boolean {
+  const read = useRef({ id: "", hash: "" });
+  const [changed, set] = useState(false);
+  useEffect(() => {
+    if (!chosen) return;
+    const before = read.current;
+    if (before.id !== chosen.id) set(false);
+    else if (before.hash !== chosen.hash) set(true);
+    read.current = { id: chosen.id, hash: chosen.hash };
+  }, [chosen]);
+  return changed;
 }
 
-function Detail({ of, stale }: { of: Request; stale: boolean }) {
+const OPEN = new Set(["running", "queued", "waiting"]);
+
+/** What became of a request that does not wait any more: decided, executed, and how it ended. */
+function Gone({ id }: { id: string | undefined }) {
+  const ended = useQuery({
+    queryKey: ["job", id], enabled: id !== undefined, retry: false,
+    queryFn: ({ signal }) => ask<{ status: string; outcome: Partial<Outcome> & { problem?: { detail?: string; hint?: string } } | null }>("jobs.status", { id }, signal),
+    refetchInterval: (query) => (query.state.data && OPEN.has(query.state.data.status) ? 500 : false),
+  });
+  if (!id) return <p className="empty">Choose a request to see what it would do.</p>;
+  const problem = ended.data?.outcome?.problem;
+  return (
+    <div className="empty stack" role="status">
+      <p>This request does not wait any more. <Link to="/invocations/$id" params={{ id }}>See what became of it</Link>.</p>
+      {ended.data && <p><State of={ended.data.status} /> {problem?.detail && <Text of={problem.detail} />}</p>}
+      {problem?.hint && <p className="meta"><Text of={problem.hint} /></p>}
+    </div>
+  );
+}
+
+function Detail({ of, stale, changed }: { of: Request; stale: boolean; changed: boolean }) {
   const client = useQueryClient();
   const me = useQuery({ queryKey: ["session"], queryFn: session, staleTime: 60_000 });
   const [asking, ask_] = useState<"" | "approve" | "deny">("");
@@ -95,6 +129,7 @@ function Detail({ of, stale }: { of: Request; stale: boolean }) {
   return (
     <section className="detail" aria-label="The request">
       <div className="inside">
+        {changed && <p className="warning" role="alert">This is not what you were reading: the request has changed. Read it again.</p>}
         <h2><Text of={of.preview?.summary || title(of.operation, of.resources)} /></h2>
         <p className="meta">Asked {ago(of.asked_at)} by <strong><Text of={of.requester} /></strong>{of.on_behalf_of.length > 0 && <>, for <Text of={of.on_behalf_of.join(", ")} /></>}</p>
         <p>

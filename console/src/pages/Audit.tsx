@@ -49,7 +49,7 @@ export function Audit() {
           <tbody>{records.map((one) => (
             <tr key={one.hash}>
               <td>{moment(one.at)}</td><td><Text of={one.by} /></td>
-              <td><Link to="/invocations/$id" params={{ id: one.invocation }}>{one.operation}</Link></td>
+              <td><Link to="/invocations/$id" params={{ id: one.invocation }}><Text of={one.operation} /></Link></td>
               <td><Text of={one.resources.map((pair) => place(pair[0])).slice(0, 2).join(", ")} /></td>
               <td><State of={one.state} /></td>
             </tr>

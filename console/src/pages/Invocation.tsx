@@ -8,7 +8,7 @@ import { Failure } from "../parts/Failure";
 import { Text } from "../parts/Text";
 import { moment, place, title } from "../parts/words";
 
-interface Plan {
+export interface Plan {
   possible: boolean;
   steps: { invocation: string; resource: string; does: string; diff: string; conflict: string }[];
 }
@@ -26,7 +26,7 @@ export function Invocation() {
   return (
     <article className="detail">
       <h2><Text of={title(last.operation, last.resources.map((one) => one[0]))} /></h2>
-      <p className="meta">{moment(last.at)} by <strong><Text of={last.by} /></strong> over {last.channel}</p>
+      <p className="meta">{moment(last.at)} by <strong><Text of={last.by} /></strong> over {last.channel}{last.session && <>, in the session <Link to="/sessions/$id" params={{ id: last.session }}><Text of={last.session} /></Link></>}</p>
       <p><State of={last.state} /> {last.decision && <span className="chip">decision: {last.decision}</span>}
         {outcome?.isolation && <span className="chip">contained: {outcome.isolation.level} ({outcome.isolation.backend})</span>}</p>
       <Back id={id} />

@@ -32,7 +32,7 @@ export function Operations() {
   );
 }
 
-interface Described {
+export interface Described {
   name: string;
   summary: string;
   description: string;

@@ -10,6 +10,7 @@ export function Failure({ of, retry }: { of: unknown; retry?: () => void }) {
       <strong><Text of={said} /></strong>
       {known?.hint && <p><Text of={known.hint} /></p>}
       {known?.changed === "nothing" && <p className="meta">Nothing was changed.</p>}
+      {known?.status === 401 && <p><a href={`/sign-in?next=${encodeURIComponent(location.pathname)}`}>Sign in again</a>, then do it again.</p>}
       {known?.slug === "step-up-required" && <p><a href={`/sign-in/step-up?next=${encodeURIComponent(location.pathname)}`}>Show your second factor</a>, then do it again.</p>}
       {known?.invocation && <p className="meta">Call <code>{known.invocation}</code></p>}
       {retry && <button type="button" onClick={retry}>Try again</button>}

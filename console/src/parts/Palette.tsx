@@ -63,7 +63,7 @@ export function Palette({ open, close }: { open: boolean; close: () => void }) {
 }
 
 const KEYS = [
-  ["Ctrl K", "go to a page or an operation"], ["g then a, p, o, u, c", "activity, approvals, operations, audit, access"],
+  ["Ctrl K", "go to a page or an operation"], ["g then a, p, o, h, u", "activity, approvals, operations, health, audit"], ["g then c, y, s", "access, policy, settings"],
   ["j, k", "next and previous in a list"], ["Enter", "open"], ["A, D", "approve or deny the request that is open"],
   ["P", "pause the activity"], ["?", "this list"],
 ] as const;

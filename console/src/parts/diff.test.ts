@@ -2,13 +2,21 @@ import { expect, test } from "vitest";
 import { linesOf } from "./diff";
 
 test("lines have their numbers on both sides", () => {
-  const found = linesOf("--- a\n+++ a\n@@ -3,2 +3,2 @@\n same\n-old\n+new\n");
+  const found = linesOf("--- a\n+++ a\n@@ -3,2 +3,2 @@\n same\n-old\n+new\n").lines;
   expect(found.map((one) => [one.kind, one.before, one.after])).toEqual([
     ["head", null, null], ["head", null, null], ["head", null, null], ["same", 3, 3], ["del", 4, null], ["add", null, 4],
   ]);
 });
 
 test("a second file begins anew", () => {
-  const found = linesOf("--- a\n+++ a\n@@ -1 +1 @@\n-x\n+y\n--- b\n+++ b\n@@ -0,0 +1 @@\n+z\n");
+  const found = linesOf("--- a\n+++ a\n@@ -1 +1 @@\n-x\n+y\n--- b\n+++ b\n@@ -0,0 +1 @@\n+z\n").lines;
   expect(found.filter((one) => one.kind === "add").map((one) => one.after)).toEqual([1, 1]);
+});
+
+test("of a long diff only what is wanted is read, and the rest is there when asked for", () => {
+  const long = `--- a\n+++ a\n@@ -0,0 +1,300000 @@\n${"+0123456789012345678901234567890\n".repeat(300_000)}`;
+  const some = linesOf(long, 500);
+  expect([some.lines.length, some.more, some.lines.at(-1)?.after]).toEqual([500, true, 497]);
+  expect(linesOf(long, 300_003).more).toBe(false);
+  expect(linesOf("").lines.length).toBe(1);
 });

@@ -9,10 +9,18 @@ export interface Line {
 
 const HUNK = /^@@ -(\d+)(?:,\d+)? \+(\d+)(?:,\d+)? @@/;
 
-/** Read a unified diff. What is no diff is given as lines that are the same. */
-export function linesOf(diff: string): Line[] {
-  let before = 0, after = 0, within = false;
-  return diff.replace(/\n$/, "").split("\n").map((text): Line => {
+export interface Part {
+  lines: Line[];
+  /** whether there is more behind these lines */
+  more: boolean;
+}
+
+/** Read at most so many lines of a unified diff: of a long one nobody waits for the rest. What is no diff is given as heads. */
+export function linesOf(diff: string, most = Infinity): Part {
+  let before = 0, after = 0, within = false, at = 0;
+  const end = diff.endsWith("\n") ? diff.length - 1 : diff.length;
+  const lines: Line[] = [];
+  const read = (text: string): Line => {
     const hunk = HUNK.exec(text);
     if (hunk) {
       before = Number(hunk[1]); after = Number(hunk[2]); within = true;
@@ -25,5 +33,12 @@ export function linesOf(diff: string): Line[] {
     if (text.startsWith("+")) return { kind: "add", text, before: null, after: after++ };
     if (text.startsWith("-")) return { kind: "del", text, before: before++, after: null };
     return { kind: "same", text, before: before++, after: after++ };
-  });
+  };
+  while (at <= end && lines.length < most) {
+    const found = diff.indexOf("\n", at);
+    const stop = found < 0 || found > end ? end : found;
+    lines.push(read(diff.slice(at, stop)));
+    at = stop + 1;
+  }
+  return { lines, more: at <= end };
 }

@@ -30,3 +30,7 @@ export function title(operation: string, resources: string[]): string {
   if (!first) return operation;
   return `${operation} · ${place(first)}${resources.length > 1 ? ` and ${resources.length - 1} more` : ""}`;
 }
+
+export function bytes(count: number): string {
+  return count < 1024 ? `${count} B` : count < 1024 * 1024 ? `${(count / 1024).toFixed(0)} KiB` : `${(count / 1024 / 1024).toFixed(1)} MiB`;
+}
