@@ -23,8 +23,8 @@ export function Operations() {
       <ol className="rows">
         {found.data?.operations.map((one) => (
           <li key={one.name}>
-            <Link to="/operations/$name" params={{ name: one.name }}><code>{one.name}</code></Link>
-            <span className="meta wide">{one.summary}</span><span className="chip">{one.effect.toLowerCase()}</span><Risk of={one.risk} />
+            <Link to="/operations/$name" params={{ name: one.name }}><code><Text of={one.name} /></code></Link>
+            <span className="meta wide"><Text of={one.summary} /></span><span className="chip">{one.effect.toLowerCase()}</span><Risk of={one.risk} />
           </li>
         ))}
       </ol>
@@ -59,10 +59,10 @@ function Ready({ of }: { of: Described }) {
   const preview = shown && (shown as { preview?: { summary?: string; diff?: string } }).preview;
   return (
     <article className="detail">
-      <h2><code>{of.name}</code></h2>
-      <p>{of.summary}</p>
+      <h2><code><Text of={of.name} /></code></h2>
+      <p><Text of={of.summary} /></p>
       <p><span className="chip">{of.effect.toLowerCase()}</span> <Risk of={of.risk} /> <span className="chip">{of.takes_back === "undo" ? "↶ can be taken back" : of.takes_back === "nothing" ? "changes nothing" : "cannot be taken back"}</span></p>
-      {of.description !== of.summary && <p className="description">{of.description}</p>}
+      {of.description !== of.summary && <p className="description"><Text of={of.description} /></p>}
       <form onSubmit={(event) => { event.preventDefault(); run.mutate(false); }}>
         <Form of={of.input_schema} value={input} set={give} />
         <div className="buttons">

@@ -53,9 +53,14 @@ const shown = (value: Json): string => (value === "" ? '""' : typeof value === "
 /** Give what somebody typed as a value like the one that is there. Throws `Error` for what is none. */
 export function valueOf(text: string, like: Json): Json {
   if (typeof like === "string") return text;
-  const value = JSON.parse(text) as Json;
-  if (like !== null && (typeof value !== typeof like || Array.isArray(value) !== Array.isArray(like))) throw new Error(`this should look like ${JSON.stringify(like)}`);
-  return value;
+  const wrong = new Error(`This should look like ${JSON.stringify(like)}.`);
+  try {
+    const value = JSON.parse(text) as Json;
+    if (like === null || (typeof value === typeof like && Array.isArray(value) === Array.isArray(like))) return value;
+  } catch {
+    throw wrong;
+  }
+  throw wrong;
 }
 
 function Change({ of, close, done }: { of: Setting; close: () => void; done: (invocation: string) => void }) {

@@ -4,6 +4,7 @@ import { Dialog } from "radix-ui";
 import { useDeferredValue, useState } from "react";
 import { ask } from "../api";
 import { LINKS } from "../Shell";
+import { Text } from "./Text";
 
 export interface Found {
   operations: { name: string; summary: string; effect: string; risk: string; undo: string }[];
@@ -51,7 +52,7 @@ export function Palette({ open, close }: { open: boolean; close: () => void }) {
           <ul id="found" role="listbox" aria-label="Found">
             {all.map((one, index) => (
               <li key={one.id} id={`found-${index}`} role="option" aria-selected={index === here} onClick={() => go(index)}>
-                <strong>{one.name}</strong> <span className="meta">{one.what}</span>
+                <strong><Text of={one.name} /></strong> <span className="meta"><Text of={one.what} /></span>
               </li>
             ))}
           </ul>

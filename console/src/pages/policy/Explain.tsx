@@ -6,6 +6,7 @@ import { Form } from "../../parts/Form";
 import type { Found } from "../../parts/Palette";
 import { Text } from "../../parts/Text";
 import { Verdict } from "../../parts/Verdict";
+import { plainly } from "../../parts/visible";
 import { place } from "../../parts/words";
 import type { Described } from "../Operations";
 import { PolicyTabs, Sentence, type Said } from "./model";
@@ -45,7 +46,7 @@ export function Explain() {
         <form className="card" onSubmit={(event) => { event.preventDefault(); explain.mutate(); }}>
           <div className="field"><label htmlFor="of-operation">Operation</label>
             <input id="of-operation" type="text" required list="operations" value={operation} placeholder="files.write" onChange={(event) => { name(event.target.value); give({}); }} />
-            <datalist id="operations">{known.data?.operations.map((one) => <option key={one.name} value={one.name}>{one.summary}</option>)}</datalist></div>
+            <datalist id="operations">{known.data?.operations.map((one) => <option key={one.name} value={one.name}>{plainly(one.summary)}</option>)}</datalist></div>
           <div className="field"><label htmlFor="of-actor">Who calls</label>
             <input id="of-actor" type="text" value={actor} placeholder="you; or agent:builder, user:ann, key:…" onChange={(event) => act(event.target.value)} /></div>
           <details><summary>Suppose something</summary>
