@@ -17,7 +17,7 @@ import { Grants } from "./pages/policy/Grants";
 import { Proposals } from "./pages/policy/Proposals";
 import { Simulate } from "./pages/policy/Simulate";
 import { Versions } from "./pages/policy/Versions";
-import { Session } from "./pages/Session";
+import { Session, Stayed } from "./pages/Session";
 import { Settings } from "./pages/Settings";
 import { Shell } from "./Shell";
 import "./look.css";
@@ -37,6 +37,7 @@ const routeTree = root.addChildren([
   page("/audit", Audit),
   page("/access", Access),
   page("/sessions/$id", Session),
+  page("/stays/$who", Stayed),
   page("/health", Health),
   page("/policy", Grants),
   page("/policy/explain", Explain),

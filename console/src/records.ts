@@ -9,6 +9,8 @@ export interface AuditRecord {
   /** who acted, and for whom */
   who: string;
   by: string;
+  /** whether it was done for somebody else, as agents do */
+  agent: boolean;
   operation: string;
   resources: [string, string][];
   decision: string;
@@ -32,7 +34,7 @@ export function recordOf(raw: unknown): AuditRecord {
   const resources = Array.isArray(said.resources) ? said.resources.filter((one): one is [string, string] => Array.isArray(one) && one.length === 2) : [];
   const kind = text("kind");
   return {
-    kind, at: number("at"), invocation: text("invocation"), who: text("who"), by: chain.join(" for ") || text("who") || "the platform",
+    kind, at: number("at"), invocation: text("invocation"), who: text("who"), by: chain.join(" for ") || text("who") || "the platform", agent: chain.length > 1,
     operation: text("operation") || text("event") || kind, resources, decision: text("decision"),
     state: text("status") || kind, channel: text("channel"), session: text("session"), hash: text("hash"), chain: text("chain"), seq: number("seq"), count: number("count") || 1,
   };

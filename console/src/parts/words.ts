@@ -19,6 +19,14 @@ export function moment(at: number): string {
   return new Date(at * 1000).toLocaleString();
 }
 
+/** A time from and to, the day only where it is not today. */
+export function between(from: number, to: number, now = Date.now()): string {
+  const clock = (at: number) => new Date(at * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  const day = new Date(from * 1000).toLocaleDateString();
+  const span = clock(from) === clock(to) ? clock(from) : `${clock(from)} to ${clock(to)}`;
+  return day === new Date(now).toLocaleDateString() ? span : `${day}, ${span}`;
+}
+
 /** `path://local/etc/hostname` as `/etc/hostname`. */
 export function place(resource: string): string {
   return resource.replace(/^(?:[A-Z]+ )?path:\/\/local/, "").replace(/^[A-Z]+ /, "");
