@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.needs import program
 
-PATIENCE_S = 200.0
+PATIENCE_S = 40.0
 
 
 class _Pipe:
@@ -72,11 +72,13 @@ class Chromium:
         context = self._pipe.ask({"method": "Target.createBrowserContext", "params": {}})["browserContextId"]
         return Chromium(self._pipe, context)
 
-    def traced(self, script: str, then: str) -> list[dict[str, Any]]:
-        """Run a script, wait until something holds, and give what the browser did meanwhile (trace events)."""
-        self.say("Tracing.start", transferMode="ReturnAsStream", traceConfig={"includedCategories": ["toplevel", "devtools.timeline"]})
-        self.run(script)
-        self.until(then)
+    @contextmanager
+    def traced(self) -> Generator[list[dict[str, Any]]]:
+        """Fill a list with what the browser did within the block (trace events)."""
+        events: list[dict[str, Any]] = []
+        wanted = {"includedCategories": ["toplevel", "devtools.timeline"]}
+        self.say("Tracing.start", transferMode="ReturnAsStream", traceConfig=wanted)
+        yield events
         self.say("Tracing.end")
         handle = self._pipe.heard("Tracing.tracingComplete")["stream"]
         text = ""
@@ -84,7 +86,8 @@ class Chromium:
             part = self.say("IO.read", handle=handle)
             text += part["data"]
             if part["eof"]:
-                return json.loads(text)["traceEvents"]
+                events += json.loads(text)["traceEvents"]
+                return
 
     def close(self) -> None:
         """Close this tab."""

@@ -16,6 +16,8 @@ const PAGES = [
 ] as const;
 export const LINKS = PAGES.flatMap((one) => [...one.links]);
 
+const WITHIN = [{ from: "/invocations", name: "One call" }, { from: "/sessions", name: "One session" }, { from: "/stays", name: "One session" }];
+
 const STATES = { live: "Live", connecting: "Connecting…", lost: "Reconnecting…", ended: "Not live" } as const;
 
 /** The frame of every page: who is signed in, where one can go, and whether what one sees is live. */
@@ -40,7 +42,7 @@ function Frame({ person }: { person: string }) {
   const count = waiting.data?.waiting.length ?? 0;
   useKeys(show);
   const path = useRouterState({ select: (state) => state.location.pathname });
-  const here = LINKS.find((one) => path.startsWith(one.to))?.name ?? "Super-Agent";
+  const here = LINKS.find((one) => path.startsWith(one.to))?.name ?? WITHIN.find((one) => path.startsWith(one.from))?.name ?? "Super-Agent";
   useEffect(() => { document.title = `${here} · Super-Agent`; }, [here]);
   return (
     <div className="app">

@@ -22,7 +22,7 @@ type Said =
   | { kind: "who" } // a new tab asks how things stand
   | { kind: "again" }; // somebody looks at this: try at once
 
-const KEPT = 2000;
+const KEPT = 3000;
 const AT_ONCE = 250; // records for each frame: what is more waits for the next, so that no frame takes long
 const SEEN = new Set(["outcome", "refused", "approved", "event"]);
 const WAIT_MS = 250, LONGEST_MS = 5_000;

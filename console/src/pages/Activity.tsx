@@ -17,7 +17,7 @@ interface Group {
   count: number;
 }
 
-const READS = /\.(read|list|show|stat|status|query|search|describe|whoami|exists|find|glob|grep|hash|diff|tree|info|logs|plan|schema)$/;
+const READS = /\.(read|list|show|stat|status|query|search|describe|whoami|exists|find|glob|grep|hash|diff|tree|info|logs|plan|schema|follow)$/;
 const SHOWN = 200;
 
 /** Put what one caller did again and again in one line. */

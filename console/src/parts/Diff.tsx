@@ -12,9 +12,12 @@ export function Diff({ of, label }: { of: string; label: string }) {
   const { lines, more } = useMemo(() => linesOf(of, shown), [of, shown]);
   const counted = useMemo(() => (of.length > LONG ? null : linesOf(of).lines), [of]);
   const count = (kind: string) => counted?.filter((one) => one.kind === kind).length ?? 0;
+  // what is no diff says why there is none: nobody should take it for an effect that is small
+  const said = lines.some((one) => one.kind !== "head") ? [] : lines.map((one) => one.text).filter((one) => one && !/^(?:---|\+\+\+) /.test(one));
   return (
     <section className="diff" aria-label={plainly(label)}>
       <header><code><Text of={label} /></code><span className="spring" /><span className="meta">{counted ? `+${count("add")} −${count("del")} lines` : `${bytes(of.length)} of changes: not all of it is shown at once`}</span></header>
+      {said.length > 0 && <p className="warning"><Text of={said.join(" ")} /></p>}
       <div className="scroll" tabIndex={0} role="region" aria-label="Changed lines">
         <table>
           <tbody>

@@ -10,6 +10,8 @@ interface Asked {
   /** the word on the button that does it */
   yes: string;
   danger?: boolean;
+  /** it is what the page is for */
+  first?: boolean;
   /** a field for the reason */
   why?: string;
   disabled?: boolean;
@@ -17,7 +19,7 @@ interface Asked {
 }
 
 /** A button that asks before it acts. The first focus is on the one that does nothing. */
-export function Sure({ label, title, children, yes, danger, why, disabled, go }: Asked) {
+export function Sure({ label, title, children, yes, danger, first, why, disabled, go }: Asked) {
   const [open, show] = useState(false), [busy, work] = useState(false), [fault, fail] = useState<unknown>(null), [reason, say] = useState("");
   const done = async () => {
     work(true);
@@ -33,7 +35,7 @@ export function Sure({ label, title, children, yes, danger, why, disabled, go }:
   };
   return (
     <Dialog.Root open={open} onOpenChange={(on) => { show(on); fail(null); }}>
-      <Dialog.Trigger asChild><button type="button" className={danger ? "danger" : ""} disabled={disabled}>{label}</button></Dialog.Trigger>
+      <Dialog.Trigger asChild><button type="button" className={danger ? "danger" : first ? "primary" : ""} disabled={disabled}>{label}</button></Dialog.Trigger>
       <Dialog.Portal>
         <Dialog.Overlay className="overlay" />
         <Dialog.Content className="dialog" aria-describedby={undefined}>

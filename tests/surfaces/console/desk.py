@@ -78,12 +78,12 @@ class Desk:
         """Wait until the page says something."""
         self.browser.until(f"document.querySelector({json.dumps(within)})?.innerText.includes({json.dumps(text)})")
 
-    def call(self, operation: str, session: str = "", **input: Any) -> Any:
+    def call(self, operation: str, session: str = "", /, **input: Any) -> Any:
         """Let the agent call, in one of its sessions."""
         headers = {"Superagent-Session": session} if session else {}
         return self.agent.post(f"/v1/operations/{operation}", json=input, headers=headers).json()
 
-    def as_owner(self, operation: str, **input: Any) -> Any:
+    def as_owner(self, operation: str, /, **input: Any) -> Any:
         """Call as the owner, from elsewhere than the browser."""
         with as_holder(self.server, self.server.owner_key) as owner:
             return owner.post(f"/v1/operations/{operation}", json=input).json()
@@ -147,6 +147,7 @@ def desk(folder: Path) -> Generator[Desk]:
         assert server.process.stdout is not None
         lines = (re.search(r"http://localhost:\S+/sign-in/link/\S+", line) for line in server.process.stdout)
         link = next(one for one in lines if one)[0]
+        browser.say("Emulation.setDeviceMetricsOverride", width=1440, height=900, deviceScaleFactor=1, mobile=False)
         browser.say("WebAuthn.enable")
         browser.say(
             "WebAuthn.addVirtualAuthenticator",

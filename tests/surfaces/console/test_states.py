@@ -117,17 +117,19 @@ def test_of_two_who_approve_at_once_one_decides_and_the_other_is_told(at: Desk, 
     assert [one["kind"] for one in records if one["kind"] == "outcome"] == ["outcome"], "it ran once"
 
 
-def test_the_longest_diff_that_the_server_gives_leaves_the_page_usable(at: Desk, tmp_path: Path) -> None:
+def test_a_long_diff_is_shown_in_parts_and_one_of_ten_megabytes_is_said_to_be_too_large(at: Desk, tmp_path: Path) -> None:
     target = tmp_path / "long.txt"
-    target.write_text("".join(f"line {number} of very many\n" for number in range(36_000)), "utf-8")
-    blob = at.agent.put("/v1/blobs", content=b"".join(b"another line %d than was there\n" % n for n in range(28_000)))
-    assert blob.status_code < 300, blob.text
-    asked = at.call("files.write", path=str(target), blob=blob.json()["handle"])
-    assert asked["status"] == "waiting", asked
+    target.write_text("".join(f"line {number} of very many\n" for number in range(4_900)), "utf-8")
+    asked = at.call("files.write", path=str(target), content="".join(f"other {number}\n" for number in range(4_900)))
     at.open(f"/ui/approvals/{asked['invocation']}", "document.querySelectorAll('.diff tr').length === 500")
-    at.says("MiB of changes", ".diff")
+    at.says("9303 more lines", ".diff")
     at.browser.click(".diff footer button")
     at.browser.until("document.querySelectorAll('.diff tr').length === 2000")
+
+    target.write_bytes(b"much\n" * 2_000_000)
+    asked = at.call("files.write", path=str(target), content="little\n")
+    at.open(f"/ui/approvals/{asked['invocation']}", "!!document.querySelector('.diff .warning')")
+    at.says("too large to show", ".diff .warning")
     at.press("d")
     at.browser.until("!!document.querySelector('[role=dialog]')")
     at.press("Escape")

@@ -24,15 +24,17 @@ const PAGES = [
 
 export const PolicyTabs = () => <Tabs label="Policy" links={PAGES} />;
 
-/** A grant as a sentence, with its effect in front. */
+/** A grant as a sentence, with its effect and whom it speaks of in front. */
 export function Sentence({ of }: { of: Said }) {
   const effect = typeof of.grant.effect === "string" ? of.grant.effect : "";
-  return <span className="sentence"><Verdict of={effect} /> <Text of={rest(of.words, effect)} /></span>;
+  const subject = typeof of.grant.subject === "string" ? of.grant.subject : "";
+  return <span className="sentence"><Verdict of={effect} /> <strong><Text of={subject === "*" ? "everybody" : subject} /></strong> <Text of={rest(of.words, subject)} /></span>;
 }
 
-/** The effect stands in the chip already. */
-function rest(words: string, effect: string): string {
-  return words.toLowerCase().startsWith(`${effect} `) ? words.slice(effect.length + 1) : words;
+/** The sentence without its verb and its end, which stand in front already. */
+function rest(words: string, subject: string): string {
+  const end = `, to ${subject}`;
+  return (words.endsWith(end) ? words.slice(0, -end.length) : words).replace(/^(?:allows|asks a person before it allows|denies) /, "");
 }
 
 /** Grants that somebody wrote as JSON: one, or a list. Throws `Error` with what is wrong. */
