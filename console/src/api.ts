@@ -109,3 +109,14 @@ export async function figures(signal: AbortSignal): Promise<Figures> {
   if (!response.ok) throw await problem(response);
   return figuresOf(await response.text());
 }
+
+export interface Preview {
+  summary: string;
+  changes: string[];
+  diff: string;
+  exact: boolean;
+  conflicts: string[];
+}
+
+/** What a dry run says that the call would do; null for a call that was made. */
+export const previewOf = (outcome: Outcome<unknown>): Preview | null => (outcome.status === "previewed" ? (outcome.output as Preview) : null);

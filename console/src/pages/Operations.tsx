@@ -1,7 +1,7 @@
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { Link, useParams } from "@tanstack/react-router";
 import { useDeferredValue, useState } from "react";
-import { ask, call, type Json } from "../api";
+import { ask, call, previewOf, type Json } from "../api";
 import { Risk, State } from "../parts/Chips";
 import { Diff } from "../parts/Diff";
 import { Failure } from "../parts/Failure";
@@ -56,7 +56,7 @@ function Ready({ of }: { of: Described }) {
   const [input, give] = useState<{ [name: string]: Json }>({});
   const run = useMutation({ mutationFn: (dryRun: boolean) => call<Json>(of.name, input, { dryRun }) });
   const shown = run.data;
-  const preview = shown && (shown as { preview?: { summary?: string; diff?: string } }).preview;
+  const preview = shown ? previewOf(shown) : null;
   return (
     <article className="detail">
       <h2><code><Text of={of.name} /></code></h2>
@@ -75,9 +75,10 @@ function Ready({ of }: { of: Described }) {
       {shown && (
         <section aria-label="The answer" aria-live="polite">
           <p><State of={shown.status} /> <Link to="/invocations/$id" params={{ id: shown.invocation }}>the call</Link>{shown.status === "waiting" && " A person must approve it."}</p>
-          {preview?.summary && <p><Text of={preview.summary} /></p>}
-          {preview?.diff && <Diff of={preview.diff} label={of.name} />}
-          {shown.output !== null && <pre tabIndex={0}><Text of={JSON.stringify(shown.output, null, 2).slice(0, 200_000)} /></pre>}
+          {preview?.summary && <p><Text of={preview.summary} />{!preview.exact && <span className="meta"> (not exactly)</span>}</p>}
+          {preview?.conflicts.map((one) => <p key={one} className="warning"><Text of={one} /></p>)}
+          {preview?.diff && <Diff of={preview.diff} label={preview.changes[0] ?? of.name} />}
+          {!preview && shown.output !== null && <pre tabIndex={0}><Text of={JSON.stringify(shown.output, null, 2).slice(0, 200_000)} /></pre>}
         </section>
       )}
       <Same name={of.name} input={input} known={fieldsOf(of.input_schema).length > 0} />

@@ -2,7 +2,7 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { Dialog } from "radix-ui";
 import { useId, useState } from "react";
-import { ask, call, type Json } from "../api";
+import { ask, call, previewOf, type Json } from "../api";
 import { Failure } from "../parts/Failure";
 import { Text } from "../parts/Text";
 
@@ -69,7 +69,7 @@ function Change({ of, close, done }: { of: Setting; close: () => void; done: (in
   const value = () => (away ? null : valueOf(text, of.value));
   const look = useMutation({ mutationFn: async () => call<Json>("settings.set", { name: of.name, value: value() }, { dryRun: true }) });
   const write = useMutation({ mutationFn: async () => call<Json>("settings.set", { name: of.name, value: value() }), onSuccess: (made) => { if (made.status === "done") done(made.invocation); } });
-  const preview = look.data && (look.data as { preview?: { summary?: string } }).preview?.summary;
+  const preview = look.data && previewOf(look.data)?.summary;
   const edit = () => { look.reset(); write.reset(); };
   return (
     <Dialog.Root open onOpenChange={(on) => { if (!on) close(); }}>

@@ -13,7 +13,10 @@ from tests.promise import promise
 from tests.surfaces.console.desk import Desk
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-NEVER = '{"effect": "deny", "subject": "agent:builder", "operations": ["files.delete"], "where": {"paths": ["/srv/never/**"]}}'
+NEVER = (
+    '{"effect": "deny", "subject": "agent:builder", "operations": ["files.delete"],'
+    ' "where": {"paths": ["/srv/never/**"]}}'
+)
 BROAD = '{"effect": "deny", "subject": "agent:builder", "operations": ["files.write"]}'
 
 
@@ -25,12 +28,17 @@ def test_what_an_agent_did_in_a_session_is_taken_back_as_a_whole(at: Desk) -> No
     at.call("files.write", "night-shift", path=str(kept), content="one\nthree\n")
     at.call("files.write", "night-shift", path=str(fresh), content="new\n")
     at.call("files.write", "night-shift", path=str(kept), content="one\nfour\n")
-    assert at.call("files.move", "night-shift", source=str(gone), target=str(at.workspace / "moved.txt"))["status"] == "done"
+    assert (
+        at.call("files.move", "night-shift", source=str(gone), target=str(at.workspace / "moved.txt"))["status"]
+        == "done"
+    )
 
     at.open("/ui/activity", "[...document.querySelectorAll('.stay a')].some((e) => e.innerText === 'night-shift')")
     at.tab_to("e.innerText === 'night-shift'")
     at.press("Enter")
-    at.browser.until("location.pathname === '/ui/sessions/night-shift' && document.querySelectorAll('.rows li').length >= 4")
+    at.browser.until(
+        "location.pathname === '/ui/sessions/night-shift' && document.querySelectorAll('.rows li').length >= 4"
+    )
     shown = at.browser.until("document.querySelector('.back')?.innerText")
     assert "kept.txt" in shown
     assert "fresh.txt" in shown
@@ -49,7 +57,9 @@ def test_what_an_agent_did_in_a_session_is_taken_back_as_a_whole(at: Desk) -> No
     at.call("files.write", "day-shift", path=str(kept), content="one\nfive\n")
     kept.write_text("by hand\n", "utf-8")
     at.open("/ui/sessions/day-shift", "document.querySelector('.warning')?.innerText.includes('changed it since')")
-    assert at.browser.run("[...document.querySelectorAll('button')].find((b) => b.innerText === 'Undo this session').disabled")
+    assert at.browser.run(
+        "[...document.querySelectorAll('button')].find((b) => b.innerText === 'Undo this session').disabled"
+    )
     assert kept.read_text("utf-8") == "by hand\n"
 
 
@@ -69,7 +79,7 @@ def test_policy_is_explained_tried_on_the_past_proposed_and_applied(at: Desk) ->
     answer = at.browser.until("document.querySelector('[aria-label=\"The answer\"]')?.innerText")
     said = at.as_owner("policy.explain", operation="files.delete", actor="agent:builder")["output"]
     assert said["verdict"] in answer
-    assert said["grants"][0]["id"] in answer
+    assert said["reason"] in answer
 
     at.open("/ui/policy/simulate", "!!document.querySelector('#add')")
     at.tab_to("e.id === 'add'")
@@ -138,23 +148,31 @@ def test_a_setting_is_rehearsed_and_then_written(at: Desk) -> None:
 def test_health_shows_what_the_server_counts(at: Desk) -> None:
     for number in range(3):
         at.call("files.write", path=str(at.workspace / f"counted-{number}.txt"), content="x")
-    at.open("/ui/health", "document.querySelectorAll('.plot rect').length > 0 && !!document.querySelector('table.times')")
+    at.open(
+        "/ui/health", "document.querySelectorAll('.plot rect').length > 0 && !!document.querySelector('table.times')"
+    )
     row = at.browser.until(
         "[...document.querySelectorAll('table.times tr')].find((r) => r.innerText.startsWith('files.write'))?.innerText"
     )
     said = at.text_at("/metrics")
-    counted = re.search(r'superagent_call_seconds_count\{operation="files.write",status="done",worker="0"\} (\d+)', said)
+    counted = re.search(
+        r'superagent_call_seconds_count\{operation="files.write",status="done",worker="0"\} (\d+)', said
+    )
     assert counted is not None
     assert counted[1] in row.split()
     at.says("✓ writes", ".tiles")
     bars = at.browser.run(
         "[...document.querySelectorAll('.plot rect title')].map((t) => Number(/: (\\d+)/.exec(t.textContent)[1]))"
     )
-    tile = at.browser.run("[...document.querySelectorAll('.tiles > div')].find((e) => e.innerText.includes('last hour')).innerText")
+    tile = at.browser.run(
+        "[...document.querySelectorAll('.tiles > div')].find((e) => e.innerText.includes('last hour')).innerText"
+    )
     assert sum(bars) == int(re.findall(r"\d+", tile)[0]), "bars and figure say the same"
 
 
-def test_a_connection_is_made_tried_and_deleted_and_all_agents_are_stopped_and_released(at: Desk, tmp_path: Path) -> None:
+def test_a_connection_is_made_tried_and_deleted_and_all_agents_are_stopped_and_released(
+    at: Desk, tmp_path: Path
+) -> None:
     at.open("/ui/access", "document.body.innerText.includes('New connection')")
     at.tab_to("e.innerText === 'New connection…'", 200)
     at.press("Enter")

@@ -1,4 +1,4 @@
-"""What goes wrong on the pages: sessions that end, rights that lack, hostile text, changes under the reader; and axe."""
+"""What goes wrong on the pages: sessions that end, lacking rights, hostile text, changes under the reader; and axe."""
 
 from __future__ import annotations
 
@@ -23,14 +23,28 @@ HIDDEN = ("\u202e", "\u202c", "\u200b")
 def seeded(at: Desk, outside: Path) -> dict[str, str]:
     """Put hostile text wherever an agent can, and give the pages that show it."""
     name = HOSTILE.replace("/", "")
-    assert at.call("files.write", "<b>evil</b>", path=str(at.workspace / f"{name}.txt"), content=HOSTILE)["status"] == "done"
+    assert (
+        at.call("files.write", "<b>evil</b>", path=str(at.workspace / f"{name}.txt"), content=HOSTILE)["status"]
+        == "done"
+    )
     asked = at.agent.post(
         "/v1/operations/files.write",
         json={"path": str(outside / f"{name}.txt"), "content": HOSTILE * 3},
         headers={"Superagent-Reason": "<img src=x onerror=window.hacked=2> please"},
     ).json()
     assert asked["status"] == "waiting"
-    at.call("policy.propose", add=[{"effect": "allow", "subject": "agent:builder", "operations": ["files.*"], "where": {"paths": [f"/srv/{name}/**"]}}], reason=HOSTILE)
+    at.call(
+        "policy.propose",
+        add=[
+            {
+                "effect": "allow",
+                "subject": "agent:builder",
+                "operations": ["files.*"],
+                "where": {"paths": [f"/srv/{name}/**"]},
+            }
+        ],
+        reason=HOSTILE,
+    )
     return {
         "approvals/ID": f"approvals/{asked['invocation']}",
         "invocations/ID": f"invocations/{asked['invocation']}",
@@ -39,12 +53,17 @@ def seeded(at: Desk, outside: Path) -> dict[str, str]:
 
 
 @promise("10.5b")
-def test_every_page_is_free_of_grave_faults_in_both_themes_and_shows_hostile_text_as_text(at: Desk, tmp_path: Path) -> None:
+def test_every_page_is_free_of_grave_faults_in_both_themes_and_shows_hostile_text_as_text(
+    at: Desk, tmp_path: Path
+) -> None:
     pages = {one: one for one in PAGES} | seeded(at, tmp_path)
     faults: dict[str, list[str]] = {}
     pictures = os.environ.get("SUPERAGENT_TEST_PICTURES", "")
     for name, path in pages.items():
-        at.open(f"/ui/{path}", "!!document.querySelector('main')?.innerText.trim() && !document.querySelector('[data-loading]')")
+        at.open(
+            f"/ui/{path}",
+            "!!document.querySelector('main')?.innerText.trim() && !document.querySelector('[data-loading]')",
+        )
         at.browser.until("!!document.querySelector('.state.live')")
         for theme in ("light", "dark"):
             at.browser.run(f"document.documentElement.dataset.theme = {theme!r}")
@@ -105,7 +124,10 @@ def test_of_two_who_approve_at_once_one_decides_and_the_other_is_told(at: Desk, 
     other.until("!!document.querySelector('.diff tr.add')")
     at.press("a")
     at.browser.until("document.activeElement?.innerText === 'Cancel'")
-    other.until("(() => { dispatchEvent(new KeyboardEvent('keydown', { key: 'a' })); return !!document.querySelector('[role=dialog]'); })()")
+    other.until(
+        "(() => { dispatchEvent(new KeyboardEvent('keydown', { key: 'a' }));"
+        " return !!document.querySelector('[role=dialog]'); })()"
+    )
     both = "document.querySelector('[role=dialog] button[type=submit]').click()"
     at.browser.run(both)
     other.run(both)
@@ -117,7 +139,9 @@ def test_of_two_who_approve_at_once_one_decides_and_the_other_is_told(at: Desk, 
     assert [one["kind"] for one in records if one["kind"] == "outcome"] == ["outcome"], "it ran once"
 
 
-def test_a_long_diff_is_shown_in_parts_and_one_of_ten_megabytes_is_said_to_be_too_large(at: Desk, tmp_path: Path) -> None:
+def test_a_long_diff_is_shown_in_parts_and_one_of_ten_megabytes_is_said_to_be_too_large(
+    at: Desk, tmp_path: Path
+) -> None:
     target = tmp_path / "long.txt"
     target.write_text("".join(f"line {number} of very many\n" for number in range(4_900)), "utf-8")
     asked = at.call("files.write", path=str(target), content="".join(f"other {number}\n" for number in range(4_900)))
@@ -155,8 +179,12 @@ def test_a_session_that_is_ended_elsewhere_says_so_and_decides_nothing(at: Desk)
     at.open(f"/ui/approvals/{asked['invocation']}", "document.querySelector('.bar .primary')?.disabled === false")
     for one in at.as_owner("access.sessions.list", user="owner")["output"]["sessions"]:
         at.as_owner("access.sessions.end", id=one["id"], user="owner")
-    at.browser.until("!!document.querySelector('.state.ended') && document.querySelector('.bar .primary')?.disabled === true")
+    at.browser.until(
+        "!!document.querySelector('.state.ended') && document.querySelector('.bar .primary')?.disabled === true"
+    )
     at.browser.click(".banner a")
     at.browser.until("location.pathname === '/sign-in'")
     at.browser.click("button.passkey")
-    at.browser.until(f"location.pathname === '/ui/approvals/{asked['invocation']}' && !!document.querySelector('.state.live')")
+    at.browser.until(
+        f"location.pathname === '/ui/approvals/{asked['invocation']}' && !!document.querySelector('.state.live')"
+    )
