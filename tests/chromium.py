@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.needs import program
 
-PATIENCE_S = 40.0
+PATIENCE_S = 60.0
 
 
 class _Pipe:

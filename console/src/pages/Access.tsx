@@ -5,6 +5,7 @@ import { ask, call, type Json } from "../api";
 import { Failure } from "../parts/Failure";
 import { Form } from "../parts/Form";
 import { Sure } from "../parts/Sure";
+import { Slow } from "../parts/Slow";
 import { Text } from "../parts/Text";
 import { ago, left } from "../parts/words";
 import type { Described } from "./Operations";
@@ -73,6 +74,7 @@ function Part<T>({ title, ask: operation, of, heads, name, row, more }: Table<T>
       <header><h2>{title}</h2>{all.length > 0 && <span className="meta">{all.length}</span>}<span className="spring" />{more}</header>
       {found.isError && <Failure of={found.error} retry={() => void found.refetch()} />}
       {act.isError && <Failure of={act.error} />}
+      {found.isPending && <Slow />}
       {found.isSuccess && !all.length && <p className="meta">None.</p>}
       {all.length > 0 && (
         <div className="scroll-x"><table className="plain">

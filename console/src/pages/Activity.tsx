@@ -8,7 +8,7 @@ import { Failure } from "../parts/Failure";
 import { Text } from "../parts/Text";
 import { typing } from "../Shell";
 import { useList } from "../parts/useList";
-import { ago, moment, title } from "../parts/words";
+import { ago, moment, short, title } from "../parts/words";
 import { plainly } from "../parts/visible";
 import { Away } from "./Away";
 
@@ -76,7 +76,7 @@ export function Activity() {
         <ol className="rows" aria-label="Calls">
           {groups.map(({ first, count }, index) => (
             <li key={first.hash} aria-current={index === at || undefined} onMouseDown={() => set(index)}>
-              <Link to="/invocations/$id" params={{ id: first.invocation }}><Text of={title(first.operation, first.resources.map((one) => one[0]))} /></Link>
+              <Link to="/invocations/$id" params={{ id: first.invocation }}><Text of={title(first.operation, first.resources.map((one) => one[0]), short)} /></Link>
               <span className="meta"><Text of={first.by} /></span>
               {count > 1 && <span className="chip">× {count}</span>}
               <State of={first.state} />

@@ -8,6 +8,8 @@ import { State } from "../parts/Chips";
 import { sign } from "../passkey";
 import { Diff } from "../parts/Diff";
 import { Failure } from "../parts/Failure";
+import { Prose } from "../parts/Prose";
+import { Slow } from "../parts/Slow";
 import { Text } from "../parts/Text";
 import { useList } from "../parts/useList";
 import { typing } from "../Shell";
@@ -51,7 +53,7 @@ export function Approvals() {
   const stale = found.isError || feed.state === "lost" || feed.state === "ended";
   const changed = useChanged(chosen);
   if (found.isError && !found.data) return <Failure of={found.error} retry={() => void found.refetch()} />;
-  if (!found.data) return null;
+  if (!found.data) return <Slow />;
   return (
     <div className="split">
       <section className="list" aria-label="Waiting requests">
@@ -100,8 +102,8 @@ function Gone({ id }: { id: string | undefined }) {
   return (
     <div className="empty stack" role="status">
       <p>This request does not wait any more. <Link to="/invocations/$id" params={{ id }}>See what became of it</Link>.</p>
-      {ended.data && <p><State of={ended.data.status} /> {problem?.detail && <Text of={problem.detail} />}</p>}
-      {problem?.hint && <p className="meta"><Text of={problem.hint} /></p>}
+      {ended.data && <p><State of={ended.data.status} /> {problem?.detail && <Prose of={problem.detail} />}</p>}
+      {problem?.hint && <p className="meta"><Prose of={problem.hint} /></p>}
     </div>
   );
 }
@@ -130,7 +132,7 @@ function Detail({ of, stale, changed }: { of: Request; stale: boolean; changed: 
     <section className="detail" aria-label="The request">
       <div className="inside">
         {changed && <p className="warning" role="alert">This is not what you were reading: the request has changed. Read it again.</p>}
-        <h2><Text of={of.preview?.summary || title(of.operation, of.resources)} /></h2>
+        <h2>{of.preview?.summary ? <Prose of={of.preview.summary} /> : <Text of={title(of.operation, of.resources)} />}</h2>
         <p className="meta">Asked {ago(of.asked_at)} by <strong><Text of={of.requester} /></strong>{of.on_behalf_of.length > 0 && <>, for <Text of={of.on_behalf_of.join(", ")} /></>}</p>
         <p>
           <span className="chip warn">◷ {left(of.until)}, then denied</span> <span className="chip">{of.approved_by.length} of {of.approvals_needed} approvals</span>

@@ -5,6 +5,7 @@ import { ask, figures } from "../api";
 import { below, together, type Figures, type Timed } from "../metrics";
 import { Bars, type Bar } from "../parts/Bars";
 import { Failure } from "../parts/Failure";
+import { Slow } from "../parts/Slow";
 import { Text } from "../parts/Text";
 import { search, type AuditRecord } from "../records";
 import type { Waiting } from "./Approvals";
@@ -12,12 +13,14 @@ import type { Waiting } from "./Approvals";
 const MINUTES = 60, LOOK_MS = 15_000, PAGES = 5, PAGE = 1000;
 const KINDS = [{ name: "done", look: "is-ok" }, { name: "waited", look: "is-warn" }, { name: "refused", look: "is-bad2" }, { name: "failed", look: "is-bad" }];
 
+const FAILED = new Set(["failed", "unknown", "interrupted"]);
+
 /** Count the ends of calls by minute, of the last hour; a record may stand for many like refusals. */
 export function byMinute(records: AuditRecord[], now: number): Bar[] {
   const bars = Array.from({ length: MINUTES }, (_, at): Bar => ({ name: clock(now - (MINUTES - 1 - at) * 60), parts: [0, 0, 0, 0] }));
   for (const one of records) {
     const at = MINUTES - 1 - Math.floor((now - one.at) / 60);
-    const kind = one.state === "done" ? 0 : one.state === "waiting" ? 1 : one.kind === "refused" ? 2 : one.kind === "outcome" ? 3 : -1;
+    const kind = one.state === "done" || one.state === "previewed" ? 0 : one.state === "waiting" ? 1 : one.kind === "refused" ? 2 : FAILED.has(one.state) ? 3 : -1;
     const parts = bars[at]?.parts;
     if (parts && kind >= 0) parts[kind] = (parts[kind] ?? 0) + one.count;
   }
@@ -72,6 +75,7 @@ export function Health() {
         <Tile name="Operations" value={gauges.operations === undefined ? "not told" : String(gauges.operations)} note="installed" />
         <Tile name="This machine" value={able.data ? `${able.data.capabilities.length - missing.length} of ${able.data.capabilities.length}` : "…"} look={missing.length ? "warn" : ""} note="abilities work" />
       </dl>
+      {hour.isPending && <Slow />}
       {hour.isError && <Failure of={hour.error} retry={() => void hour.refetch()} />}
       {hour.data && <Bars label="Calls that ended, by minute" kinds={KINDS} bars={bars} ends={[bars[0]?.name ?? "", bars.at(-1)?.name ?? ""]} />}
       {hour.data && !hour.data.whole && <p className="meta">There were more than {PAGES * PAGE} records: the oldest minutes are not whole.</p>}

@@ -5,6 +5,7 @@ import { search } from "../records";
 import { State } from "../parts/Chips";
 import { Diff } from "../parts/Diff";
 import { Failure } from "../parts/Failure";
+import { Slow } from "../parts/Slow";
 import { Text } from "../parts/Text";
 import { moment, place, title } from "../parts/words";
 
@@ -20,7 +21,7 @@ export function Invocation() {
   const stored = useQuery({ queryKey: ["job", id], retry: false, queryFn: ({ signal }) => optional(ask<{ outcome: Partial<Outcome> | null }>("jobs.status", { id }, signal)) });
   const last = records.data?.records[0];
   if (records.isError) return <Failure of={records.error} retry={() => void records.refetch()} />;
-  if (!records.data) return null;
+  if (!records.data) return <Slow />;
   if (!last) return <p className="empty">No record names the call <code>{id}</code>, or you may not see it.</p>;
   const outcome = stored.data?.outcome;
   return (

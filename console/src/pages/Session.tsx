@@ -5,8 +5,9 @@ import { State } from "../parts/Chips";
 import { Diff } from "../parts/Diff";
 import { Failure } from "../parts/Failure";
 import { Sure } from "../parts/Sure";
+import { Slow } from "../parts/Slow";
 import { Text } from "../parts/Text";
-import { ago, moment, place, title } from "../parts/words";
+import { ago, moment, place, short, title } from "../parts/words";
 import { search, type AuditRecord } from "../records";
 import { undoOf, type Entry } from "./Away";
 import type { Plan } from "./Invocation";
@@ -49,7 +50,7 @@ export function Stayed() {
 function Did({ of, name }: { of: Of; name: string }) {
   const done = useQuery({ queryKey: ["session-records", of], queryFn: ({ signal }) => records(of, signal) });
   if (done.isError) return <Failure of={done.error} retry={() => void done.refetch()} />;
-  if (!done.data) return null;
+  if (!done.data) return <Slow />;
   const all = done.data.found;
   const first = all.at(-1), last = all[0];
   const count = (state: string) => all.filter((one) => one.state === state).length;
@@ -69,7 +70,7 @@ function Did({ of, name }: { of: Of; name: string }) {
       <ol className="rows" aria-label="Calls">
         {all.slice(0, 500).map((one) => (
           <li key={one.hash}>
-            <Link to="/invocations/$id" params={{ id: one.invocation }}><Text of={title(one.operation, one.resources.map((pair) => pair[0]))} /></Link>
+            <Link to="/invocations/$id" params={{ id: one.invocation }}><Text of={title(one.operation, one.resources.map((pair) => pair[0]), short)} /></Link>
             <span className="meta"><Text of={one.by} /></span>
             <State of={one.state} />
             <time dateTime={new Date(one.at * 1000).toISOString()} title={moment(one.at)}>{ago(one.at)}</time>

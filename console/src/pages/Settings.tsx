@@ -4,6 +4,7 @@ import { Dialog } from "radix-ui";
 import { useId, useState } from "react";
 import { ask, call, previewOf, type Json } from "../api";
 import { Failure } from "../parts/Failure";
+import { Slow } from "../parts/Slow";
 import { Text } from "../parts/Text";
 
 interface Setting {
@@ -29,6 +30,7 @@ export function Settings() {
       </div>
       {written && <p role="status" className="good">✓ <code>{written.name}</code> is written and counts from the next start. <Link to="/invocations/$id" params={{ id: written.id }}>Take it back</Link></p>}
       {found.isError && <Failure of={found.error} retry={() => void found.refetch()} />}
+      {found.isPending && <Slow />}
       {found.isSuccess && !all.length && <p className="empty">No setting fits.</p>}
       {groups.map(([group, settings]) => (
         <section key={group} className="part" aria-label={group}>

@@ -1,5 +1,5 @@
 import { Problem } from "../api";
-import { Text } from "./Text";
+import { Prose } from "./Prose";
 
 /** What failed, what did not happen, and the next step. */
 export function Failure({ of, retry }: { of: unknown; retry?: () => void }) {
@@ -7,8 +7,8 @@ export function Failure({ of, retry }: { of: unknown; retry?: () => void }) {
   const said = known ? known.message : of instanceof Error && of.name !== "TypeError" ? of.message : "The server does not answer.";
   return (
     <div className="failure" role="alert">
-      <strong><Text of={said} /></strong>
-      {known?.hint && <p><Text of={known.hint} /></p>}
+      <strong><Prose of={said} /></strong>
+      {known?.hint && <p><Prose of={known.hint} /></p>}
       {known?.changed === "nothing" && <p className="meta">Nothing was changed.</p>}
       {known?.status === 401 && <p><a href={`/sign-in?next=${encodeURIComponent(location.pathname)}`}>Sign in again</a>, then do it again.</p>}
       {known?.slug === "step-up-required" && <p><a href={`/sign-in/step-up?next=${encodeURIComponent(location.pathname)}`}>Show your second factor</a>, then do it again.</p>}

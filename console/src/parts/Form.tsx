@@ -1,5 +1,6 @@
 import { useId, useState } from "react";
 import type { Json } from "../api";
+import { Prose } from "./Prose";
 import { Text } from "./Text";
 import { plainly } from "./visible";
 
@@ -95,7 +96,7 @@ function Entry({ of, value, change }: { of: Field; value: Json | undefined; chan
         : of.kind === "lines" ? <textarea {...common} rows={2} placeholder="one a line" value={Array.isArray(value) ? value.join("\n") : ""} onChange={(event) => change(event.target.value === "" ? undefined : event.target.value.split("\n"))} />
         : of.kind === "json" ? <Raw value={value ?? null} set={(to) => change(to === null ? undefined : to)} label={plainly(of.name)} id={id} />
         : <input {...common} type="text" value={text} onChange={(event) => typed(event.target.value)} />}
-      {help && <p id={`${id}-help`} className="meta"><Text of={help} /></p>}
+      {help && <p id={`${id}-help`} className="meta"><Prose of={help} /></p>}
     </div>
   );
 }

@@ -20,3 +20,14 @@ test("of a long diff only what is wanted is read, and the rest is there when ask
   expect(linesOf(long, 300_003).more).toBe(false);
   expect(linesOf("").lines.length).toBe(1);
 });
+
+test("content that looks like a head is content", () => {
+  const found = linesOf("--- a\n+++ a\n@@ -1,3 +1,2 @@\n--- sql comment\n+++ sql comment\n same\n-@@ -1 +1 @@\n--- b\n+++ b\n@@ -1 +0,0 @@\n-x\n").lines;
+  expect(found.map((one) => one.kind)).toEqual(["head", "head", "head", "del", "add", "same", "del", "head", "head", "head", "del"]);
+});
+
+test("a diff without hunks has content and no numbers; a sentence is a head", () => {
+  const found = linesOf('--- version 1\n+++ version 2\n-{"a":1}\n+{"a":2}\n').lines;
+  expect(found.map((one) => [one.kind, one.before, one.after])).toEqual([["head", null, null], ["head", null, null], ["del", null, null], ["add", null, null]]);
+  expect(linesOf("--- a\n+++ a\nmore than 5000 lines differ, too many to show\n").lines.map((one) => one.kind)).toEqual(["head", "head", "head"]);
+});

@@ -32,11 +32,17 @@ export function place(resource: string): string {
   return resource.replace(/^(?:[A-Z]+ )?path:\/\/local/, "").replace(/^[A-Z]+ /, "");
 }
 
+/** The end of a long path: where there is little room, the end tells more. */
+export function short(path: string): string {
+  const parts = path.split("/");
+  return path.startsWith("/") && parts.length > 5 ? `…/${parts.slice(-3).join("/")}` : path;
+}
+
 /** What a call does, in words: its operation and the first thing that it touches. */
-export function title(operation: string, resources: string[]): string {
+export function title(operation: string, resources: string[], said: (path: string) => string = (path) => path): string {
   const first = resources[0];
   if (!first) return operation;
-  return `${operation} · ${place(first)}${resources.length > 1 ? ` and ${resources.length - 1} more` : ""}`;
+  return `${operation} · ${said(place(first))}${resources.length > 1 ? ` and ${resources.length - 1} more` : ""}`;
 }
 
 export function bytes(count: number): string {

@@ -3,6 +3,7 @@ import { Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { ask } from "../../api";
 import { Failure } from "../../parts/Failure";
+import { Slow } from "../../parts/Slow";
 import { Text } from "../../parts/Text";
 import { ago, moment } from "../../parts/words";
 import { PolicyTabs, Sentence, type Said, type Version } from "./model";
@@ -35,6 +36,7 @@ export function Grants() {
         {version && <span className="meta">Version {version.number}, in force since {ago(version.at)}{version.author && <>, by <Text of={version.author} /></>}</span>}
       </form>
       {found.isError && <Failure of={found.error} retry={() => void found.refetch()} />}
+      {found.isPending && <Slow />}
       {found.isSuccess && !grants.length && <p className="empty">No grant speaks of that: nothing is allowed without one.</p>}
       <ol className="rows grants" aria-label="Grants">
         {grants.map((one) => (

@@ -5,6 +5,7 @@ import { ask, call } from "../../api";
 import { Diff } from "../../parts/Diff";
 import { Failure } from "../../parts/Failure";
 import { Sure } from "../../parts/Sure";
+import { Slow } from "../../parts/Slow";
 import { Text } from "../../parts/Text";
 import { ago } from "../../parts/words";
 import { PolicyTabs, Sentence, type Said } from "./model";
@@ -38,6 +39,7 @@ export function Proposals() {
       <PolicyTabs />
       <div className="tools"><label>Show <select value={state} onChange={(event) => which(event.target.value as (typeof WHICH)[number])}>{WHICH.map((one) => <option key={one}>{one}</option>)}</select></label></div>
       {found.isError && <Failure of={found.error} retry={() => void found.refetch()} />}
+      {found.isPending && <Slow />}
       {found.isSuccess && !found.data.proposals.length && <p className="empty">No proposal is {state}. <Link to="/policy/simulate">Try a change</Link>, then propose it.</p>}
       <div className="stack">{found.data?.proposals.map((one) => <One key={`${one.id}${one.hash}`} of={one} />)}</div>
     </section>

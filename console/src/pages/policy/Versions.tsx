@@ -3,6 +3,7 @@ import { useState } from "react";
 import { ask } from "../../api";
 import { Diff } from "../../parts/Diff";
 import { Failure } from "../../parts/Failure";
+import { Slow } from "../../parts/Slow";
 import { Text } from "../../parts/Text";
 import { moment } from "../../parts/words";
 import { PolicyTabs, Sentence, type Said, type Version } from "./model";
@@ -19,6 +20,7 @@ export function Versions() {
     <section aria-label="Versions">
       <PolicyTabs />
       {found.isError && <Failure of={found.error} retry={() => void found.refetch()} />}
+      {found.isPending && <Slow />}
       <ol className="rows grants" aria-label="Versions of the policy">{all.map((one) => <One key={one.number} of={one} />)}</ol>
       {found.hasNextPage && <button type="button" disabled={found.isFetchingNextPage} onClick={() => void found.fetchNextPage()}>Older</button>}
     </section>
