@@ -103,7 +103,7 @@ export function Away({ records }: { records: AuditRecord[] }) {
           <p className="meta">{one.session && <><Text of={[...one.who].join(", ")} />, </>}{between(one.first, one.last)}{one.last > before && before > 0 ? <> · <strong>since your last visit</strong></> : ""}</p>
           <p className="chips">
             {one.left.length > 0 && <span className="chip">{one.left.length} changed</span>}
-            {one.calls > 0 && <span className="chip">{one.calls} calls</span>}
+            {one.calls > 0 && <span className="chip">{one.calls} {one.calls === 1 ? "call" : "calls"}</span>}
             {one.refused > 0 && <span className="chip bad">⊘ {one.refused} refused</span>}
             {one.waiting > 0 && <span className="chip warn">◷ {one.waiting} waited</span>}
           </p>

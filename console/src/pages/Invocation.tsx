@@ -30,6 +30,7 @@ export function Invocation() {
       <p className="meta">{moment(last.at)} by <strong><Text of={last.by} /></strong> over {last.channel}{last.session && <>, in the session <Link to="/sessions/$id" params={{ id: last.session }}><Text of={last.session} /></Link></>}</p>
       <p><State of={last.state} /> {last.decision && <span className="chip">decision: {last.decision}</span>}
         {outcome?.isolation && <span className="chip">contained: {outcome.isolation.level} ({outcome.isolation.backend})</span>}</p>
+      {last.state === "waiting" && <p><Link to="/approvals/$id" params={{ id }}>It waits for a person: read what it would do</Link></p>}
       <Back id={id} />
       <h3>What it touched</h3>
       {last.resources.length ? <ul>{last.resources.map(([one, effect]) => <li key={one}><code>{effect}</code> <Text of={place(one)} /></li>)}</ul> : <p className="meta">Nothing.</p>}

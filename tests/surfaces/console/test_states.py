@@ -81,6 +81,7 @@ def test_every_page_is_free_of_grave_faults_in_both_themes_and_shows_hostile_tex
 
 
 def test_dialogs_have_no_grave_faults(at: Desk) -> None:
+    at.call("files.write", path=str(at.workspace / "dialogs.txt"), content="x")
     asked = at.call("files.write", path=str(at.server.data.parent / "dialog.txt"), content="x")
     at.open(f"/ui/approvals/{asked['invocation']}", "!!document.querySelector('.detail .bar')")
     faults: list[str] = []
@@ -97,6 +98,14 @@ def test_dialogs_have_no_grave_faults(at: Desk) -> None:
     faults += at.look()
     at.press("Enter")
     at.browser.until("location.pathname === '/ui/health'")
+    for page, button in (("settings", "Change…"), ("access", "Stop all agents"), ("activity", "Undo this session")):
+        at.open(f"/ui/{page}", f"[...document.querySelectorAll('main button')].some((e) => e.innerText === {button!r})")
+        at.tab_to(f"e.innerText === {button!r}", 300)
+        at.press("Enter")
+        at.browser.until("!!document.querySelector('[role=dialog]')")
+        faults += at.look()
+        at.press("Escape")
+        at.browser.until(f"document.activeElement.innerText === {button!r}")  # back where it was opened
     assert not faults, "\n".join(faults)
 
 
@@ -171,6 +180,10 @@ def test_a_person_of_few_rights_is_told_what_is_missing_and_shown_nothing_else(a
         tab.until("!!document.querySelector('main .failure, main .empty, main .meta')")
         if secret:
             assert secret not in tab.run("document.body.innerText")
+    tab.go(f"{at.base}/ui/settings")
+    tab.until("document.querySelector('main .failure')?.innerText.includes('you may not use it')")
+    refused = at.as_owner("audit.query", actor="guest", operation="settings.list")["output"]["records"]
+    assert {one["kind"] for one in refused} == {"refused"}, "and it is on record"
     tab.close()
 
 
@@ -182,6 +195,7 @@ def test_a_session_that_is_ended_elsewhere_says_so_and_decides_nothing(at: Desk)
     at.browser.until(
         "!!document.querySelector('.state.ended') && document.querySelector('.bar .primary')?.disabled === true"
     )
+    assert not at.look()
     at.browser.click(".banner a")
     at.browser.until("location.pathname === '/sign-in'")
     at.browser.click("button.passkey")

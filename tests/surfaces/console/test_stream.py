@@ -79,7 +79,9 @@ def made(at: Desk, name: str, count: int) -> None:
 
 @promise("10.5b")
 def test_after_a_crash_of_the_server_nothing_is_missing_and_nothing_twice(at: Desk) -> None:
-    at.call("files.write", path=str(at.workspace / "between.txt"), content="x")  # so that these folders have their own line
+    at.call(
+        "files.write", path=str(at.workspace / "between.txt"), content="x"
+    )  # so that these folders have their own line
     made(at, "crash-before", 5)
     with tabs(at, 2) as every:
         waits = at.call("files.write", path=str(at.server.data.parent / "outside.txt"), content="x")["invocation"]
