@@ -97,7 +97,7 @@ async function lead(person: string): Promise<void> {
   for (let wait = WAIT_MS; ; wait = Math.min(wait * 2, LONGEST_MS)) {
     try {
       // the cookie may be another person's by now
-      if (last !== null && (await session())?.person !== person) throw new Ended("nobody, or somebody else, is signed in");
+      if ((last !== null || feed.state !== "connecting") && (await session())?.person !== person) throw new Ended("nobody, or somebody else, is signed in");
       await read(last, new AbortController().signal, () => {
         wait = WAIT_MS;
         stand("live", last === null);

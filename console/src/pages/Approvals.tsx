@@ -47,7 +47,7 @@ export function Approvals() {
   const found = useQuery({ queryKey: ["approvals"], queryFn: ({ signal }) => ask<Waiting>("approvals.list", {}, signal), refetchInterval: 5_000 });
   const waiting = useMemo(() => found.data?.waiting ?? [], [found.data]);
   const open = useCallback((at: number) => { const one = waiting[at]; if (one) void navigate({ to: "/approvals/$id", params: { id: one.id } }); }, [navigate, waiting]);
-  useList(waiting.length, open);
+  useList(waiting.length, open, waiting.findIndex((one) => one.id === id)); // by the address: each request is a page of its own
   const chosen = waiting.find((one) => one.id === id);
   const feed = useSyncExternalStore(subscribe, current);
   const stale = found.isError || feed.state === "lost" || feed.state === "ended";

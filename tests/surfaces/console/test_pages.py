@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.promise import promise
-from tests.surfaces.console.desk import Desk
+from tests.surfaces.console.desk import Desk, as_holder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 NEVER = (
@@ -61,6 +61,26 @@ def test_what_an_agent_did_in_a_session_is_taken_back_as_a_whole(at: Desk) -> No
         "[...document.querySelectorAll('button')].find((b) => b.innerText === 'Undo this session').disabled"
     )
     assert kept.read_text("utf-8") == "by hand\n"
+
+
+def test_an_agent_that_names_no_session_is_taken_back_as_well(at: Desk) -> None:
+    made = at.as_owner("access.keys.create", name="courier")["output"]
+    files = [Path(made["workspace"]) / name for name in ("one.txt", "two.txt")]
+    with as_holder(at.server, made["key"]) as courier:
+        for file in files:
+            said = courier.post("/v1/operations/files.write", json={"path": str(file), "content": "x"}).json()
+            assert said["status"] == "done"
+    at.open("/ui/activity", "[...document.querySelectorAll('.stay a')].some((e) => e.innerText === 'courier')")
+    at.tab_to("e.innerText === 'courier'", 300)
+    at.press("Enter")
+    at.browser.until("location.pathname === '/ui/stays/courier' && document.querySelectorAll('.rows li').length === 2")
+    at.tab_to("e.innerText === 'Undo this session'")
+    at.press("Enter")
+    at.browser.until("document.activeElement?.innerText === 'Cancel'")
+    at.press("Tab")
+    at.press("Enter")
+    at.says("Taken back by")
+    assert not [file for file in files if file.exists()]
 
 
 @promise("10.5b")
