@@ -12,6 +12,7 @@ import { Prose } from "../parts/Prose";
 import { Slow } from "../parts/Slow";
 import { Text } from "../parts/Text";
 import { useList } from "../parts/useList";
+import { useOpener } from "../parts/useOpener";
 import { typing } from "../Shell";
 import { ago, left, place, title } from "../parts/words";
 
@@ -179,12 +180,12 @@ async function decided(id: string, hash: string, said: Said): Promise<void> {
 }
 
 function Confirm({ what, busy, fault, close, go }: { what: "" | "approve" | "deny"; busy: boolean; fault: unknown; close: () => void; go: (reason: string) => void }) {
-  const [reason, say] = useState("");
+  const [reason, say] = useState(""), back = useOpener(what !== "");
   return (
     <Dialog.Root open={what !== ""} onOpenChange={(on) => { if (!on) close(); }}>
       <Dialog.Portal>
         <Dialog.Overlay className="overlay" />
-        <Dialog.Content className="dialog" aria-describedby={undefined}>
+        <Dialog.Content className="dialog" aria-describedby={undefined} onCloseAutoFocus={back}>
           <Dialog.Title>{what === "approve" ? "Approve this once?" : "Deny this?"}</Dialog.Title>
           <form onSubmit={(event) => { event.preventDefault(); go(reason); }}>
             <label>Reason <input value={reason} maxLength={500} onChange={(event) => say(event.target.value)} placeholder={what === "deny" ? "the agent reads this" : "optional"} /></label>

@@ -6,6 +6,7 @@ import { ask, call, previewOf, type Json } from "../api";
 import { Failure } from "../parts/Failure";
 import { Slow } from "../parts/Slow";
 import { Text } from "../parts/Text";
+import { useOpener } from "../parts/useOpener";
 
 interface Setting {
   name: string;
@@ -66,7 +67,7 @@ export function valueOf(text: string, like: Json): Json {
 }
 
 function Change({ of, close, done }: { of: Setting; close: () => void; done: (invocation: string) => void }) {
-  const id = useId();
+  const id = useId(), back = useOpener(true);
   const [text, type] = useState(typeof of.value === "string" ? of.value : JSON.stringify(of.value)), [away, take] = useState(false);
   const value = () => (away ? null : valueOf(text, of.value));
   const look = useMutation({ mutationFn: async () => call<Json>("settings.set", { name: of.name, value: value() }, { dryRun: true }) });
@@ -77,7 +78,7 @@ function Change({ of, close, done }: { of: Setting; close: () => void; done: (in
     <Dialog.Root open onOpenChange={(on) => { if (!on) close(); }}>
       <Dialog.Portal>
         <Dialog.Overlay className="overlay" />
-        <Dialog.Content className="dialog" aria-describedby={undefined}>
+        <Dialog.Content className="dialog" aria-describedby={undefined} onCloseAutoFocus={back}>
           <Dialog.Title>Change <code>{of.name}</code></Dialog.Title>
           <form onSubmit={(event) => { event.preventDefault(); if (preview) write.mutate(); else look.mutate(); }}>
             <div className="field"><label htmlFor={id}>Value{typeof of.value === "string" ? "" : ", as JSON"}</label>

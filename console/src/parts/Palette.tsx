@@ -5,6 +5,7 @@ import { useDeferredValue, useState } from "react";
 import { ask } from "../api";
 import { LINKS } from "../Shell";
 import { Text } from "./Text";
+import { useOpener } from "./useOpener";
 
 export interface Found {
   operations: { name: string; summary: string; effect: string; risk: string; undo: string }[];
@@ -14,7 +15,7 @@ export interface Found {
 
 /** Go to a page or an operation by name. */
 export function Palette({ open, close }: { open: boolean; close: () => void }) {
-  const navigate = useNavigate();
+  const navigate = useNavigate(), back = useOpener(open);
   const [typed, type] = useState("");
   const [at, move] = useState(0);
   const wanted = useDeferredValue(typed.trim());
@@ -35,7 +36,7 @@ export function Palette({ open, close }: { open: boolean; close: () => void }) {
     <Dialog.Root open={open} onOpenChange={(on) => { if (!on) close(); }}>
       <Dialog.Portal>
         <Dialog.Overlay className="overlay" />
-        <Dialog.Content className="dialog palette" aria-describedby={undefined}>
+        <Dialog.Content className="dialog palette" aria-describedby={undefined} onCloseAutoFocus={back}>
           <Dialog.Title className="unseen">Search or jump to</Dialog.Title>
           <input
             role="combobox" aria-expanded="true" aria-controls="found" aria-label="Search pages and operations"
@@ -71,11 +72,12 @@ const KEYS = [
 
 /** The keyboard map. */
 export function Shortcuts({ open, close }: { open: boolean; close: () => void }) {
+  const back = useOpener(open);
   return (
     <Dialog.Root open={open} onOpenChange={(on) => { if (!on) close(); }}>
       <Dialog.Portal>
         <Dialog.Overlay className="overlay" />
-        <Dialog.Content className="dialog" aria-describedby={undefined}>
+        <Dialog.Content className="dialog" aria-describedby={undefined} onCloseAutoFocus={back}>
           <Dialog.Title>Keyboard</Dialog.Title>
           <dl className="pairs">{KEYS.map(([key, what]) => <div key={key}><dt><kbd>{key}</kbd></dt><dd>{what}</dd></div>)}</dl>
           <Dialog.Close asChild><button type="button">Close</button></Dialog.Close>
