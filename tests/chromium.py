@@ -17,31 +17,31 @@ from tests.needs import program
 PATIENCE_S = 60.0
 
 
-class Chromium:
-    """One page of a browser."""
+class _Pipe:
+    """The one line to a browser, on which the pages of all tabs are spoken to."""
 
     def __init__(self, into: int, out: int) -> None:
         self._into = into
         self._out = out
         self._numbers = itertools.count(1)
         self._left = b""
-        self._session = ""
-        target = self.say("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.say("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        self.say("Page.enable")
 
-    def say(self, method: str, **parameters: Any) -> Any:
+    def ask(self, message: dict[str, Any]) -> Any:
         """Send a command and give its result."""
         number = next(self._numbers)
-        message: dict[str, Any] = {"id": number, "method": method, "params": parameters}
-        if self._session:
-            message["sessionId"] = self._session
-        os.write(self._into, json.dumps(message).encode() + b"\0")
+        os.write(self._into, json.dumps({"id": number} | message).encode() + b"\0")
         while True:
             said = self._next()
             if said.get("id") == number:
                 assert "error" not in said, said
                 return said["result"]
+
+    def heard(self, method: str) -> Any:
+        """Wait for something that the browser says by itself, and give what it says of it."""
+        while True:
+            said = self._next()
+            if said.get("method") == method:
+                return said["params"]
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._left:
@@ -50,6 +50,52 @@ class Chromium:
             self._left += more
         line, _, self._left = self._left.partition(b"\0")
         return json.loads(line)
+
+
+class Chromium:
+    """One page of a browser."""
+
+    def __init__(self, pipe: _Pipe, context: str | None = None) -> None:
+        self._pipe = pipe
+        new = {"url": "about:blank"} | ({"browserContextId": context} if context else {})
+        self._target = pipe.ask({"method": "Target.createTarget", "params": new})["targetId"]
+        attach = {"method": "Target.attachToTarget", "params": {"targetId": self._target, "flatten": True}}
+        self._session = pipe.ask(attach)["sessionId"]
+        self.say("Page.enable")
+
+    def tab(self) -> Chromium:
+        """Open another tab of the same browser."""
+        return Chromium(self._pipe)
+
+    def stranger(self) -> Chromium:
+        """Open a tab that shares nothing with this browser's others: no cookie, nothing kept."""
+        context = self._pipe.ask({"method": "Target.createBrowserContext", "params": {}})["browserContextId"]
+        return Chromium(self._pipe, context)
+
+    @contextmanager
+    def traced(self) -> Generator[list[dict[str, Any]]]:
+        """Fill a list with what the browser did within the block (trace events)."""
+        events: list[dict[str, Any]] = []
+        wanted = {"includedCategories": ["toplevel", "devtools.timeline"]}
+        self.say("Tracing.start", transferMode="ReturnAsStream", traceConfig=wanted)
+        yield events
+        self.say("Tracing.end")
+        handle = self._pipe.heard("Tracing.tracingComplete")["stream"]
+        text = ""
+        while True:
+            part = self.say("IO.read", handle=handle)
+            text += part["data"]
+            if part["eof"]:
+                events += json.loads(text)["traceEvents"]
+                return
+
+    def close(self) -> None:
+        """Close this tab."""
+        self._pipe.ask({"method": "Target.closeTarget", "params": {"targetId": self._target}})
+
+    def say(self, method: str, **parameters: Any) -> Any:
+        """Send a command and give its result."""
+        return self._pipe.ask({"method": method, "params": parameters, "sessionId": self._session})
 
     def go(self, url: str) -> None:
         """Open an address."""
@@ -93,7 +139,7 @@ def chromium(folder: Path) -> Generator[Chromium]:
         os.close(for_it)
         os.close(from_it)
         try:
-            yield Chromium(into, out)
+            yield Chromium(_Pipe(into, out))
         finally:
             process.terminate()
             try:

@@ -1,8 +1,8 @@
-import { useQuery } from "@tanstack/react-query";
+import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, Outlet, useNavigate, useRouterState } from "@tanstack/react-router";
 import { useEffect, useState, useSyncExternalStore } from "react";
 import { ask, session } from "./api";
-import { current, start, subscribe } from "./feed";
+import { current, start, subscribe, watch } from "./feed";
 import type { Waiting } from "./pages/Approvals";
 import { Failure } from "./parts/Failure";
 import { Palette, Shortcuts } from "./parts/Palette";
@@ -11,12 +11,14 @@ import { theme, type Theme } from "./theme";
 const PAGES = [
   { group: "Work", links: [{ to: "/activity", name: "Activity", key: "a" }, { to: "/approvals", name: "Approvals", key: "p" }] },
   { group: "Build", links: [{ to: "/operations", name: "Operations", key: "o" }] },
-  { group: "Watch", links: [{ to: "/audit", name: "Audit", key: "u" }] },
-  { group: "Admin", links: [{ to: "/access", name: "Access", key: "c" }] },
+  { group: "Watch", links: [{ to: "/health", name: "Health", key: "h" }, { to: "/audit", name: "Audit", key: "u" }] },
+  { group: "Admin", links: [{ to: "/access", name: "Access", key: "c" }, { to: "/policy", name: "Policy", key: "y" }, { to: "/settings", name: "Settings", key: "s" }] },
 ] as const;
 export const LINKS = PAGES.flatMap((one) => [...one.links]);
 
-const STATES = { live: "Live", connecting: "Reconnecting…", ended: "Not live: sign in again" } as const;
+const WITHIN = [{ from: "/invocations", name: "One call" }, { from: "/sessions", name: "One session" }, { from: "/stays", name: "One session" }];
+
+const STATES = { live: "Live", connecting: "Connecting…", lost: "Reconnecting…", ended: "Not live" } as const;
 
 /** The frame of every page: who is signed in, where one can go, and whether what one sees is live. */
 export function Shell() {
@@ -32,14 +34,15 @@ export function Shell() {
 }
 
 function Frame({ person }: { person: string }) {
-  useEffect(start, []);
+  useEffect(() => start(person), [person]);
   const feed = useSyncExternalStore(subscribe, current);
   const [shown, show] = useState<"" | "palette" | "keys">("");
   const waiting = useQuery({ queryKey: ["approvals"], queryFn: ({ signal }) => ask<Waiting>("approvals.list", {}, signal), refetchInterval: 15_000 });
+  useFresh();
   const count = waiting.data?.waiting.length ?? 0;
   useKeys(show);
   const path = useRouterState({ select: (state) => state.location.pathname });
-  const here = LINKS.find((one) => path.startsWith(one.to))?.name ?? "Super-Agent";
+  const here = LINKS.find((one) => path.startsWith(one.to))?.name ?? WITHIN.find((one) => path.startsWith(one.from))?.name ?? "Super-Agent";
   useEffect(() => { document.title = `${here} · Super-Agent`; }, [here]);
   return (
     <div className="app">
@@ -68,12 +71,29 @@ function Frame({ person }: { person: string }) {
           <button type="button" onClick={() => show("keys")} aria-label="Keyboard shortcuts"><kbd>?</kbd></button>
           <ThemeChoice />
         </header>
-        <main id="main" tabIndex={-1}><Outlet /></main>
+        <main id="main" tabIndex={-1}>
+          {feed.state === "lost" && <p className="warning banner">The server does not answer. What you see is of {new Date(feed.heard).toLocaleTimeString()}; it goes on by itself.</p>}
+          {feed.state === "ended" && <p className="failure banner" role="alert">Your session has ended here. <a href={`/sign-in?next=${encodeURIComponent(location.pathname)}`}>Sign in again</a></p>}
+          <Outlet />
+        </main>
       </div>
       <Palette open={shown === "palette"} close={() => show("")} />
       <Shortcuts open={shown === "keys"} close={() => show("")} />
     </div>
   );
+}
+
+/** What waits is asked for anew when the stream says that something began to wait or was decided. */
+function useFresh(): void {
+  const client = useQueryClient();
+  useEffect(() => {
+    let due = 0;
+    const stop = watch((fresh) => {
+      if (due || !fresh.some((one) => one.state === "waiting" || one.kind === "approved" || one.operation.startsWith("approvals."))) return;
+      due = window.setTimeout(() => { due = 0; void client.invalidateQueries({ queryKey: ["approvals"] }); }, 300);
+    });
+    return () => { stop(); clearTimeout(due); };
+  }, [client]);
 }
 
 function ThemeChoice() {
@@ -110,6 +130,7 @@ function useKeys(show: (what: "palette" | "keys") => void): void {
   }, [navigate, show]);
 }
 
+/** Tell whether a key that was pressed there is text. */
 export function typing(target: EventTarget | null): boolean {
   return target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName) || target.closest("[role=dialog]") !== null);
 }

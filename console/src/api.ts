@@ -1,5 +1,7 @@
 // Calls: everything that the console does is an operation, made in the browser's session.
 
+import { figuresOf, type Figures } from "./metrics";
+
 export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
 
 export interface Decision {
@@ -98,3 +100,23 @@ export async function call<T = Json>(operation: string, input: object = {}, aski
 export async function ask<T>(operation: string, input: object = {}, signal?: AbortSignal): Promise<T> {
   return (await call<T>(operation, input, signal ? { signal } : {})).output;
 }
+
+export const isObject = (one: Json | undefined): one is { [name: string]: Json } => typeof one === "object" && one !== null && !Array.isArray(one);
+
+/** What the server counts itself, of the worker that answers. */
+export async function figures(signal: AbortSignal): Promise<Figures> {
+  const response = await fetch("/metrics", { credentials: "same-origin", cache: "no-store", signal: AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_MS)]) });
+  if (!response.ok) throw await problem(response);
+  return figuresOf(await response.text());
+}
+
+export interface Preview {
+  summary: string;
+  changes: string[];
+  diff: string;
+  exact: boolean;
+  conflicts: string[];
+}
+
+/** What a dry run says that the call would do; null for a call that was made. */
+export const previewOf = (outcome: Outcome<unknown>): Preview | null => (outcome.status === "previewed" ? (outcome.output as Preview) : null);

@@ -9,8 +9,16 @@ import { Access } from "./pages/Access";
 import { Activity } from "./pages/Activity";
 import { Approvals } from "./pages/Approvals";
 import { Audit } from "./pages/Audit";
+import { Health } from "./pages/Health";
 import { Invocation } from "./pages/Invocation";
 import { Operation, Operations } from "./pages/Operations";
+import { Explain } from "./pages/policy/Explain";
+import { Grants } from "./pages/policy/Grants";
+import { Proposals } from "./pages/policy/Proposals";
+import { Simulate } from "./pages/policy/Simulate";
+import { Versions } from "./pages/policy/Versions";
+import { Session, Stayed } from "./pages/Session";
+import { Settings } from "./pages/Settings";
 import { Shell } from "./Shell";
 import "./look.css";
 
@@ -28,6 +36,15 @@ const routeTree = root.addChildren([
   page("/operations/$name", Operation),
   page("/audit", Audit),
   page("/access", Access),
+  page("/sessions/$id", Session),
+  page("/stays/$who", Stayed),
+  page("/health", Health),
+  page("/policy", Grants),
+  page("/policy/explain", Explain),
+  page("/policy/simulate", Simulate),
+  page("/policy/proposals", Proposals),
+  page("/policy/versions", Versions),
+  page("/settings", Settings),
 ]);
 
 const router = createRouter({ routeTree, basepath: "/ui", defaultPreload: false, defaultErrorComponent: ({ error }) => <Failure of={error} /> });

@@ -9,15 +9,20 @@ export interface AuditRecord {
   /** who acted, and for whom */
   who: string;
   by: string;
+  /** whether it was done for somebody else, as agents do */
+  agent: boolean;
   operation: string;
   resources: [string, string][];
   decision: string;
   /** what came of it: `done`, `waiting`, `refused`… */
   state: string;
   channel: string;
+  session: string;
   hash: string;
   chain: string;
   seq: number;
+  /** how many like refusals it stands for */
+  count: number;
 }
 
 /** Read one record as the audit gives it (docs: audit format). */
@@ -29,10 +34,20 @@ export function recordOf(raw: unknown): AuditRecord {
   const resources = Array.isArray(said.resources) ? said.resources.filter((one): one is [string, string] => Array.isArray(one) && one.length === 2) : [];
   const kind = text("kind");
   return {
-    kind, at: number("at"), invocation: text("invocation"), who: text("who"), by: chain.join(" for ") || text("who") || "the platform",
+    kind, at: number("at"), invocation: text("invocation"), who: text("who"), by: chain.join(" for ") || text("who") || "the platform", agent: chain.length > 1,
     operation: text("operation") || text("event") || kind, resources, decision: text("decision"),
-    state: text("status") || kind, channel: text("channel"), hash: text("hash"), chain: text("chain"), seq: number("seq"),
+    state: text("status") || kind, channel: text("channel"), session: text("session"), hash: text("hash"), chain: text("chain"), seq: number("seq"), count: number("count") || 1,
   };
+}
+
+/** Put two lists, each newest first, into one; what is in both stands there once. */
+export function merged(some: AuditRecord[], others: AuditRecord[]): AuditRecord[] {
+  if (!some.length) return others;
+  const known = new Set(some.map((one) => one.hash));
+  const rest = others.filter((one) => !known.has(one.hash));
+  const all = [...some, ...rest];
+  const oldest = some.at(-1), newest = rest[0];
+  return oldest && newest && oldest.at < newest.at ? all.sort((one, other) => other.at - one.at) : all;
 }
 
 export interface Page {

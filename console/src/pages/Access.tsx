@@ -1,82 +1,156 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
 import { useState, type ReactNode } from "react";
-import { ask, call } from "../api";
+import { ask, call, type Json } from "../api";
 import { Failure } from "../parts/Failure";
+import { Form } from "../parts/Form";
+import { Sure } from "../parts/Sure";
+import { Slow } from "../parts/Slow";
 import { Text } from "../parts/Text";
-import { ago } from "../parts/words";
+import { ago, left } from "../parts/words";
+import type { Described } from "./Operations";
 
-interface Agent { id: string; owner: string; parent: string; role: string; state: string; created_at: number }
+interface Agent { id: string; kind: string; owner: string; parent: string; role: string | null; state: string; created_at: number }
 interface Person { id: string; name: string; roles: string[]; state: string; created_at: number }
 interface Key { id: string; name: string; kind: string; hint: string; label: string; created_by: string; last_used_at: number | null; expires_at: number | null; revoked_at: number | null }
-interface Login { id: string; way: string; client: string; created_at: number; seen_at: number; current: boolean }
+interface Login { id: string; way: string; client: string; created_at: number; seen_at: number; ends_at: number; current: boolean }
 interface Grant { id: string; grant: { effect: string; subject: string; operations: string[] } }
+interface Role { id: string; summary: string; built_in: boolean }
+interface Consent { id: string; client: string; client_name: string; person: string; scopes: string[]; expires_at: number }
+interface Connection { name: string; type: string; endpoint: string; host: string; secret: string | null }
+
+const STATES: Record<string, string> = { active: "ok", paused: "warn", suspended: "warn", revoked: "", removed: "" };
+const Mark = ({ of }: { of: string }) => <span className={`chip ${STATES[of] ?? ""}`}>{of}</span>;
+const Names = ({ of }: { of: string[] }) => <>{of.map((one) => <span key={one} className="chip"><Text of={one} /></span>)}</>;
 
 /** Who there is, what they hold, and how to stop them. */
 export function Access() {
   return (
-    <div>
+    <div className="access">
       <StopAll />
-      <Part<Agent> title="Agents" ask="access.agents.list" of="agents" heads={["Agent", "For", "State", ""]}
-        row={(one, act) => [<Text of={one.id} />, <Text of={one.owner} />, one.state, one.state === "active"
-          ? <button type="button" onClick={() => act("access.agents.pause", { id: one.id })}>Pause {one.id}</button>
-          : <button type="button" onClick={() => act("access.agents.resume", { id: one.id })}>Resume {one.id}</button>]} />
-      <Part<Key> title="Keys" ask="access.keys.list" of="keys" heads={["Key", "Whose", "Last used", ""]}
-        row={(one, act) => [<code>{one.hint || one.id}</code>, <Text of={one.name} />, one.last_used_at ? ago(one.last_used_at) : "never",
-          one.revoked_at ? "revoked" : <button type="button" onClick={() => { if (confirm(`Revoke the key of ${one.name}?`)) act("access.keys.revoke", { id: one.id }); }}>Revoke {one.hint || one.id}</button>]} />
-      <Part<Person> title="People" ask="access.users.list" of="users" heads={["Person", "Roles", "State"]} row={(one) => [<Text of={one.id} />, one.roles.join(", "), one.state]} />
-      <Part<Login> title="Your sessions" ask="access.sessions.list" of="sessions" heads={["Client", "By", "Seen", ""]}
-        row={(one, act) => [<Text of={one.client} />, one.way, ago(one.seen_at), one.current ? "this one" : <button type="button" onClick={() => act("access.sessions.end", { id: one.id })}>End</button>]} />
-      <Part<Grant> title="Grants" ask="grants.list" of="grants" heads={["Grant", "Who", "Operations", ""]}
-        row={(one, act) => [<>{one.grant.effect} <code>{one.id}</code></>, <Text of={one.grant.subject} />, <Text of={one.grant.operations.join(", ")} />,
-          <button type="button" onClick={() => { if (confirm("Take this grant away?")) act("grants.revoke", { id: one.id }); }}>Revoke {one.id}</button>]} />
+      <Part<Agent> title="Agents" ask="access.agents.list" of="agents" heads={["Agent", "For", "Role", "State", ""]} name={(one) => one.id}
+        row={(one, act) => [<strong><Text of={one.id} /></strong>, <Text of={one.owner} />, one.role ? <Names of={[one.role]} /> : "", <Mark of={one.state} />, one.state === "active"
+          ? <button type="button" onClick={() => void act("access.agents.pause", { id: one.id })}>Pause <Text of={one.id} /></button>
+          : one.state === "paused" && <button type="button" onClick={() => void act("access.agents.resume", { id: one.id })}>Resume <Text of={one.id} /></button>]} />
+      <Part<Key> title="Keys" ask="access.keys.list" of="keys" heads={["Key", "Whose", "Last used", ""]} name={(one) => one.id}
+        row={(one, act) => [<code><Text of={one.hint || one.id} /></code>, <Text of={one.name} />, one.last_used_at ? ago(one.last_used_at) : "never",
+          one.revoked_at ? <Mark of="revoked" /> : <Sure label={<>Revoke <Text of={one.hint || one.id} /></>} title={<>Revoke the key of <Text of={one.name} />?</>} yes="Revoke" danger go={() => act("access.keys.revoke", { id: one.id })}><p>Whoever holds it is refused from then on. It cannot be brought back; a new one can be made.</p></Sure>]} />
+      <Part<Person> title="People" ask="access.users.list" of="users" heads={["Person", "Roles", "State"]} name={(one) => one.id}
+        row={(one) => [<><strong><Text of={one.id} /></strong> {one.name !== one.id && <span className="meta"><Text of={one.name} /></span>}</>, <Names of={one.roles} />, <Mark of={one.state} />]} />
+      <Part<Role> title="Roles" ask="access.roles.list" of="roles" heads={["Role", "What it is for", ""]} name={(one) => one.id}
+        row={(one) => [<code><Text of={one.id} /></code>, <Text of={one.summary} />, one.built_in ? <span className="chip">built in</span> : ""]} />
+      <Part<Login> title="Your sessions" ask="access.sessions.list" of="sessions" heads={["Client", "By", "Seen", "Good for", ""]} name={(one) => one.id}
+        row={(one, act) => [<Text of={one.client} />, <Text of={one.way} />, ago(one.seen_at), left(one.ends_at).replace(" left", ""), one.current ? <span className="chip ok">this one</span> : <button type="button" onClick={() => void act("access.sessions.end", { id: one.id })}>End</button>]} />
+      <Connections />
+      <Part<Consent> title="Consents" ask="access.consents.list" of="consents" heads={["Client", "For", "May", "Until", ""]} name={(one) => one.id}
+        row={(one, act) => [<Text of={one.client_name || one.client} />, <Text of={one.person} />, <Names of={one.scopes} />, left(one.expires_at),
+          <Sure label={<>Revoke <Text of={one.client_name || one.client} /></>} title="Take this consent away?" yes="Revoke" danger go={() => act("access.consents.revoke", { id: one.id })} />]} />
+      <Part<Grant> title="Grants" ask="grants.list" of="grants" heads={["Grant", "Who", "Operations", ""]} name={(one) => one.id} more={<Link to="/policy">All of policy</Link>}
+        row={(one, act) => [<>{one.grant.effect} <code><Text of={one.id} /></code></>, <Text of={one.grant.subject} />, <Text of={one.grant.operations.join(", ")} />,
+          <Sure label={<>Revoke <Text of={one.id} /></>} title="Take this grant away?" yes="Revoke" danger go={() => act("grants.revoke", { id: one.id })}><p><Text of={one.grant.subject} />: {one.grant.effect} <Text of={one.grant.operations.join(", ")} /></p></Sure>]} />
     </div>
   );
 }
 
-type Act = (operation: string, input: object) => void;
+type Act = (operation: string, input: object) => Promise<unknown>;
 
-function Part<T extends { id: string }>({ title, ask: operation, of, heads, row }: { title: string; ask: string; of: string; heads: string[]; row: (one: T, act: Act) => ReactNode[] }) {
+interface Table<T> {
+  title: string;
+  ask: string;
+  of: string;
+  heads: string[];
+  name: (one: T) => string;
+  row: (one: T, act: Act) => ReactNode[];
+  more?: ReactNode;
+}
+
+function Part<T>({ title, ask: operation, of, heads, name, row, more }: Table<T>) {
   const client = useQueryClient();
   const found = useQuery({ queryKey: ["access", operation], queryFn: ({ signal }) => ask<Record<string, T[]>>(operation, {}, signal) });
   const act = useMutation({ mutationFn: (asked: { operation: string; input: object }) => call(asked.operation, asked.input), onSettled: () => client.invalidateQueries({ queryKey: ["access"] }) });
   const all = found.data?.[of] ?? [];
   return (
     <section className="part" aria-label={title}>
-      <h2>{title}</h2>
+      <header><h2>{title}</h2>{all.length > 0 && <span className="meta">{all.length}</span>}<span className="spring" />{more}</header>
       {found.isError && <Failure of={found.error} retry={() => void found.refetch()} />}
       {act.isError && <Failure of={act.error} />}
+      {found.isPending && <Slow />}
       {found.isSuccess && !all.length && <p className="meta">None.</p>}
       {all.length > 0 && (
-        <table className="plain">
+        <div className="scroll-x"><table className="plain">
           <thead><tr>{heads.map((one, at) => <th key={at}>{one || <span className="unseen">Do</span>}</th>)}</tr></thead>
-          <tbody>{all.map((one) => <tr key={one.id}>{row(one, (name, input) => act.mutate({ operation: name, input })).map((cell, at) => <td key={at}>{cell}</td>)}</tr>)}</tbody>
-        </table>
+          <tbody>{all.map((one) => <tr key={name(one)}>{row(one, (operation_, input) => act.mutateAsync({ operation: operation_, input })).map((cell, at) => <td key={at}>{cell}</td>)}</tr>)}</tbody>
+        </table></div>
       )}
     </section>
   );
 }
 
+/** Remote things by name; whoever uses one never sees its secret, and neither does this page. */
+function Connections() {
+  const [tried, tell] = useState<{ name: string; said: string; fault: unknown } | null>(null);
+  const [making, make] = useState(false);
+  const test = async (name: string) => {
+    tell({ name, said: "", fault: null });
+    try {
+      tell({ name, said: (await ask<{ said: string }>("connections.test", { name })).said, fault: null });
+    } catch (fault) {
+      tell({ name, said: "", fault });
+    }
+  };
+  return (
+    <>
+      <Part<Connection> title="Connections" ask="connections.list" of="connections" heads={["Name", "Kind", "Leads to", "Secret", ""]} name={(one) => one.name}
+        more={<button type="button" aria-expanded={making} onClick={() => make(!making)}>New connection…</button>}
+        row={(one, act) => [<strong><Text of={one.name} /></strong>, <span className="chip"><Text of={one.type} /></span>, <Text of={one.endpoint} />, one.secret ? <code><Text of={one.secret} /></code> : <span className="meta">none</span>,
+          <span className="buttons"><button type="button" onClick={() => void test(one.name)}>Try <Text of={one.name} /></button>
+            <Sure label={<>Delete <Text of={one.name} /></>} title={<>Delete the connection <Text of={one.name} />?</>} yes="Delete" danger go={() => act("connections.delete", { name: one.name })}><p>Its secret stays. It can be put back for a week.</p></Sure></span>]} />
+      {tried && (tried.fault ? <Failure of={tried.fault} /> : <p role="status" className={tried.said ? "good" : "meta"}>{tried.said ? <>✓ <Text of={tried.name} />: <Text of={tried.said} /></> : "Trying…"}</p>)}
+      {making && <NewConnection done={() => make(false)} />}
+    </>
+  );
+}
+
+function NewConnection({ done }: { done: () => void }) {
+  const client = useQueryClient();
+  const [input, give] = useState<{ [name: string]: Json }>({});
+  const described = useQuery({ queryKey: ["operation", "connections.create"], queryFn: ({ signal }) => ask<Described>("catalogue.describe", { name: "connections.create" }, signal), staleTime: 300_000 });
+  const made = useMutation({ mutationFn: () => call("connections.create", input), onSuccess: done, onSettled: () => client.invalidateQueries({ queryKey: ["access"] }) });
+  if (described.isError) return <Failure of={described.error} />;
+  if (!described.data) return null;
+  return (
+    <form className="card stack" aria-label="A new connection" onSubmit={(event) => { event.preventDefault(); made.mutate(); }}>
+      <Form of={described.data.input_schema} value={input} set={give} />
+      {made.isError && <Failure of={made.error} />}
+      <div className="buttons"><button type="submit" className="primary" disabled={made.isPending}>Make it</button><button type="button" onClick={done}>Cancel</button></div>
+    </form>
+  );
+}
+
+interface Stop { scope: string; reason: string; by: string; at: number }
+
 /** The kill switch, and what undoes it. */
 function StopAll() {
   const client = useQueryClient();
-  const [reason, say] = useState("");
-  const stops = useQuery({ queryKey: ["access", "stops"], queryFn: ({ signal }) => ask<{ stops: { id: string; reason: string }[] }>("access.stops.list", {}, signal) });
+  const stops = useQuery({ queryKey: ["access", "access.stops.list"], queryFn: ({ signal }) => ask<{ stops: Stop[] }>("access.stops.list", {}, signal) });
   const settle = { onSettled: () => client.invalidateQueries({ queryKey: ["access"] }) };
-  const stop = useMutation({ mutationFn: () => call("access.stop_all", { reason }), ...settle });
-  const release = useMutation({ mutationFn: (id: string) => call("access.release", { id }), ...settle });
+  const stop = useMutation({ mutationFn: (reason: string) => call("access.stop_all", { reason }), ...settle });
+  const release = useMutation({ mutationFn: (scope: string) => call("access.release", { scope }), ...settle });
   const running = stops.data?.stops ?? [];
   return (
-    <section className="part" aria-label="Stop all agents">
+    <section className="part switch" aria-label="Stop all agents">
       {running.map((one) => (
-        <p key={one.id} className="warning" role="status">All agents are stopped: <Text of={one.reason || "no reason given"} /> <button type="button" onClick={() => release.mutate(one.id)}>Release</button></p>
+        <div key={one.scope} className="failure" role="status">
+          <p><strong>{one.scope === "everything" ? "All agents are stopped" : <>Stopped: <Text of={one.scope} /></>}</strong>, by <Text of={one.by} /> {ago(one.at)}: <Text of={one.reason || "no reason given"} /></p>
+          <p><button type="button" disabled={release.isPending} onClick={() => release.mutate(one.scope)}>Release</button></p>
+        </div>
       ))}
-      {!running.length && (
-        <form className="tools" onSubmit={(event) => { event.preventDefault(); if (confirm("Stop every agent now? What they run is ended.")) stop.mutate(); }}>
-          <label>Why <input value={reason} maxLength={500} onChange={(event) => say(event.target.value)} /></label>
-          <button type="submit" className="danger">Stop all agents</button>
-        </form>
+      {!running.some((one) => one.scope === "everything") && (
+        <p className="tools"><Sure label="Stop all agents" title="Stop every agent now?" yes="Stop all" danger why="they and their people read this" go={(reason) => stop.mutateAsync(reason)}>
+          <p>Within a second no call of theirs is taken any more, and what runs is ended. You release it here.</p>
+        </Sure><span className="meta">Within a second nothing that acts without a person goes on.</span></p>
       )}
-      {stop.isError && <Failure of={stop.error} />}
+      {stops.isError && <Failure of={stops.error} />}
       {release.isError && <Failure of={release.error} />}
     </section>
   );

@@ -1,7 +1,6 @@
 import { Link, useNavigate } from "@tanstack/react-router";
-import { useQuery, useMutation, useQueryClient } from "@tanstack/react-query";
+import { useQuery } from "@tanstack/react-query";
 import { useCallback, useEffect, useMemo, useState, useSyncExternalStore } from "react";
-import { ask, call } from "../api";
 import { before, current, subscribe } from "../feed";
 import { search, type AuditRecord } from "../records";
 import { State } from "../parts/Chips";
@@ -9,14 +8,16 @@ import { Failure } from "../parts/Failure";
 import { Text } from "../parts/Text";
 import { typing } from "../Shell";
 import { useList } from "../parts/useList";
-import { ago, moment, title } from "../parts/words";
+import { ago, moment, short, title } from "../parts/words";
+import { plainly } from "../parts/visible";
+import { Away } from "./Away";
 
 interface Group {
   first: AuditRecord;
   count: number;
 }
 
-const READS = /\.(read|list|show|stat|status|query|search|describe|whoami|exists|find|glob|grep|hash|diff|tree|info|logs|plan|schema)$/;
+const READS = /\.(read|list|show|stat|status|query|search|describe|whoami|exists|find|glob|grep|hash|diff|tree|info|logs|plan|schema|follow)$/;
 const SHOWN = 200;
 
 /** Put what one caller did again and again in one line. */
@@ -33,7 +34,7 @@ export function grouped(records: AuditRecord[]): Group[] {
 /** What happens, as it does: newest first, repeats in one line, never moving under the reader while paused. */
 export function Activity() {
   const feed = useSyncExternalStore(subscribe, current);
-  const past = useQuery({ queryKey: ["activity"], queryFn: ({ signal }) => search({ limit: 200 }, signal) });
+  const past = useQuery({ queryKey: ["activity", feed.begun], queryFn: ({ signal }) => search({ limit: 200 }, signal) });
   useEffect(() => { if (past.data) before(past.data.records.filter((one) => one.kind !== "intent")); }, [past.data]);
   const [who, setWho] = useState(""), [all, setAll] = useState(false), [wanted, setWanted] = useState("");
   const [held, hold] = useState<AuditRecord[] | null>(null);
@@ -63,7 +64,7 @@ export function Activity() {
     <div className="columns">
       <section aria-label="What happened">
         <div className="tools">
-          <label>Who <select value={who} onChange={(event) => setWho(event.target.value)}><option value="">everybody</option>{callers.map((one) => <option key={one}>{one}</option>)}</select></label>
+          <label>Who <select value={who} onChange={(event) => setWho(event.target.value)}><option value="">everybody</option>{callers.map((one) => <option key={one} value={one}>{plainly(one)}</option>)}</select></label>
           <label>Outcome <select value={wanted} onChange={(event) => setWanted(event.target.value)}><option value="">all</option><option value="done">done</option><option value="waiting">waits</option><option value="refused">refused</option><option value="failed">failed</option></select></label>
           <label><input type="checkbox" checked={all} onChange={(event) => setAll(event.target.checked)} /> also what only looks</label>
           <span className="spring" />
@@ -75,7 +76,7 @@ export function Activity() {
         <ol className="rows" aria-label="Calls">
           {groups.map(({ first, count }, index) => (
             <li key={first.hash} aria-current={index === at || undefined} onMouseDown={() => set(index)}>
-              <Link to="/invocations/$id" params={{ id: first.invocation }}><Text of={title(first.operation, first.resources.map((one) => one[0]))} /></Link>
+              <Link to="/invocations/$id" params={{ id: first.invocation }}><Text of={title(first.operation, first.resources.map((one) => one[0]), short)} /></Link>
               <span className="meta"><Text of={first.by} /></span>
               {count > 1 && <span className="chip">× {count}</span>}
               <State of={first.state} />
@@ -84,48 +85,7 @@ export function Activity() {
           ))}
         </ol>
       </section>
-      <Away />
+      <Away records={feed.records} />
     </div>
-  );
-}
-
-interface Entry {
-  invocation: string;
-  operation: string;
-  principal: string;
-  session: string;
-  resource: string;
-  at: number;
-  state: string;
-}
-
-/** What can be taken back, by the session in which it was done. */
-function Away() {
-  const client = useQueryClient();
-  const kept = useQuery({ queryKey: ["undo"], queryFn: ({ signal }) => ask<{ entries: Entry[] }>("undo.list", { limit: 200 }, signal) });
-  const undo = useMutation({
-    mutationFn: (session: string) => call("undo.apply", { session }),
-    onSettled: () => client.invalidateQueries({ queryKey: ["undo"] }),
-  });
-  const sessions = useMemo(() => {
-    const found = new Map<string, Entry[]>();
-    for (const one of kept.data?.entries ?? []) if (one.session && one.state === "undoable") found.set(one.session, [...(found.get(one.session) ?? []), one]);
-    return [...found];
-  }, [kept.data]);
-  return (
-    <aside aria-label="While you were away">
-      <h2>While you were away</h2>
-      {kept.isError && <Failure of={kept.error} retry={() => void kept.refetch()} />}
-      {kept.isSuccess && !sessions.length && <p className="meta">No session has left something that can be taken back as a whole.</p>}
-      {sessions.map(([session, entries]) => (
-        <div key={session} className="card">
-          <strong><Text of={session} /></strong>
-          <p className="meta"><Text of={[...new Set(entries.map((one) => one.principal))].join(", ")} /> changed {entries.length} thing(s), last {ago(Math.max(...entries.map((one) => one.at)))}</p>
-          <button type="button" disabled={undo.isPending} onClick={() => { if (confirm(`Take back all ${entries.length} change(s) of this session?`)) undo.mutate(session); }}>Undo this session</button>
-        </div>
-      ))}
-      {undo.isError && <Failure of={undo.error} />}
-      {undo.isSuccess && <p role="status">Taken back.</p>}
-    </aside>
   );
 }

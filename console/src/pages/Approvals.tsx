@@ -1,13 +1,18 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, useNavigate, useParams } from "@tanstack/react-router";
 import { Dialog } from "radix-ui";
-import { useCallback, useEffect, useMemo, useState } from "react";
-import { ask, call, Problem, session, type Json } from "../api";
+import { useCallback, useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
+import { ask, call, Problem, session, type Json, type Outcome } from "../api";
+import { current, subscribe } from "../feed";
+import { State } from "../parts/Chips";
 import { sign } from "../passkey";
 import { Diff } from "../parts/Diff";
 import { Failure } from "../parts/Failure";
+import { Prose } from "../parts/Prose";
+import { Slow } from "../parts/Slow";
 import { Text } from "../parts/Text";
 import { useList } from "../parts/useList";
+import { useOpener } from "../parts/useOpener";
 import { typing } from "../Shell";
 import { ago, left, place, title } from "../parts/words";
 
@@ -43,10 +48,13 @@ export function Approvals() {
   const found = useQuery({ queryKey: ["approvals"], queryFn: ({ signal }) => ask<Waiting>("approvals.list", {}, signal), refetchInterval: 5_000 });
   const waiting = useMemo(() => found.data?.waiting ?? [], [found.data]);
   const open = useCallback((at: number) => { const one = waiting[at]; if (one) void navigate({ to: "/approvals/$id", params: { id: one.id } }); }, [navigate, waiting]);
-  useList(waiting.length, open);
+  useList(waiting.length, open, waiting.findIndex((one) => one.id === id)); // by the address: each request is a page of its own
   const chosen = waiting.find((one) => one.id === id);
+  const feed = useSyncExternalStore(subscribe, current);
+  const stale = found.isError || feed.state === "lost" || feed.state === "ended";
+  const changed = useChanged(chosen);
   if (found.isError && !found.data) return <Failure of={found.error} retry={() => void found.refetch()} />;
-  if (!found.data) return null;
+  if (!found.data) return <Slow />;
   return (
     <div className="split">
       <section className="list" aria-label="Waiting requests">
@@ -62,17 +70,46 @@ export function Approvals() {
           ))}
         </ol>
       </section>
-      {chosen ? <Detail key={`${chosen.id}${chosen.hash}`} of={chosen} stale={found.isError} /> : <Gone id={id} />}
+      {chosen ? <Detail key={`${chosen.id}${chosen.hash}`} of={chosen} stale={stale} changed={changed} /> : <Gone id={id} />}
     </div>
   );
 }
 
-function Gone({ id }: { id: string | undefined }) {
-  if (!id) return <p className="empty">Choose a request to see what it would do.</p>;
-  return <p className="empty">This request does not wait any more. <Link to="/invocations/$id" params={{ id }}>See what became of it</Link>.</p>;
+/** Tell whether what is open is another than it was when it was opened. */
+function useChanged(chosen: Request | undefined): boolean {
+  const read = useRef({ id: "", hash: "" });
+  const [changed, set] = useState(false);
+  useEffect(() => {
+    if (!chosen) return;
+    const before = read.current;
+    if (before.id !== chosen.id) set(false);
+    else if (before.hash !== chosen.hash) set(true);
+    read.current = { id: chosen.id, hash: chosen.hash };
+  }, [chosen]);
+  return changed;
 }
 
-function Detail({ of, stale }: { of: Request; stale: boolean }) {
+const OPEN = new Set(["running", "queued", "waiting"]);
+
+/** What became of a request that does not wait any more: decided, executed, and how it ended. */
+function Gone({ id }: { id: string | undefined }) {
+  const ended = useQuery({
+    queryKey: ["job", id], enabled: id !== undefined, retry: false,
+    queryFn: ({ signal }) => ask<{ status: string; outcome: Partial<Outcome> & { problem?: { detail?: string; hint?: string } } | null }>("jobs.status", { id }, signal),
+    refetchInterval: (query) => (query.state.data && OPEN.has(query.state.data.status) ? 500 : false),
+  });
+  if (!id) return <p className="empty">Choose a request to see what it would do.</p>;
+  const problem = ended.data?.outcome?.problem;
+  return (
+    <div className="empty stack" role="status">
+      <p>This request does not wait any more. <Link to="/invocations/$id" params={{ id }}>See what became of it</Link>.</p>
+      {ended.data && <p><State of={ended.data.status} /> {problem?.detail && <Prose of={problem.detail} />}</p>}
+      {problem?.hint && <p className="meta"><Prose of={problem.hint} /></p>}
+    </div>
+  );
+}
+
+function Detail({ of, stale, changed }: { of: Request; stale: boolean; changed: boolean }) {
   const client = useQueryClient();
   const me = useQuery({ queryKey: ["session"], queryFn: session, staleTime: 60_000 });
   const [asking, ask_] = useState<"" | "approve" | "deny">("");
@@ -95,7 +132,8 @@ function Detail({ of, stale }: { of: Request; stale: boolean }) {
   return (
     <section className="detail" aria-label="The request">
       <div className="inside">
-        <h2><Text of={of.preview?.summary || title(of.operation, of.resources)} /></h2>
+        {changed && <p className="warning" role="alert">This is not what you were reading: the request has changed. Read it again.</p>}
+        <h2>{of.preview?.summary ? <Prose of={of.preview.summary} /> : <Text of={title(of.operation, of.resources)} />}</h2>
         <p className="meta">Asked {ago(of.asked_at)} by <strong><Text of={of.requester} /></strong>{of.on_behalf_of.length > 0 && <>, for <Text of={of.on_behalf_of.join(", ")} /></>}</p>
         <p>
           <span className="chip warn">◷ {left(of.until)}, then denied</span> <span className="chip">{of.approved_by.length} of {of.approvals_needed} approvals</span>
@@ -145,12 +183,12 @@ async function decided(id: string, hash: string, { signed, ...said }: Said): Pro
 }
 
 function Confirm({ what, busy, fault, close, go }: { what: "" | "approve" | "deny"; busy: boolean; fault: unknown; close: () => void; go: (reason: string, signed: boolean) => void }) {
-  const [reason, say] = useState(""), [signed, sign_] = useState(false);
+  const [reason, say] = useState(""), [signed, sign_] = useState(false), back = useOpener(what !== "");
   return (
     <Dialog.Root open={what !== ""} onOpenChange={(on) => { if (!on) close(); }}>
       <Dialog.Portal>
         <Dialog.Overlay className="overlay" />
-        <Dialog.Content className="dialog" aria-describedby={undefined}>
+        <Dialog.Content className="dialog" aria-describedby={undefined} onCloseAutoFocus={back}>
           <Dialog.Title>{what === "approve" ? "Approve this once?" : "Deny this?"}</Dialog.Title>
           <form onSubmit={(event) => { event.preventDefault(); go(reason, signed); }}>
             <label>Reason <input value={reason} maxLength={500} onChange={(event) => say(event.target.value)} placeholder={what === "deny" ? "the agent reads this" : "optional"} /></label>

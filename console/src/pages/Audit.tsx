@@ -5,8 +5,9 @@ import { ask } from "../api";
 import { search } from "../records";
 import { State } from "../parts/Chips";
 import { Failure } from "../parts/Failure";
+import { Slow } from "../parts/Slow";
 import { Text } from "../parts/Text";
-import { moment, place } from "../parts/words";
+import { moment, place, short } from "../parts/words";
 
 interface Verdict {
   ok: boolean;
@@ -42,6 +43,7 @@ export function Audit() {
         : <p role="alert" className="failure">✕ {verify.data.faults.length} fault(s): <Text of={JSON.stringify(verify.data.faults[0] ?? {})} /></p>)}
       {verify.isError && <Failure of={verify.error} />}
       {found.isError && <Failure of={found.error} retry={() => void found.refetch()} />}
+      {found.isPending && <Slow />}
       {found.isSuccess && !records.length && <p className="empty">No record fits.</p>}
       {records.length > 0 && (
         <table className="plain">
@@ -49,8 +51,8 @@ export function Audit() {
           <tbody>{records.map((one) => (
             <tr key={one.hash}>
               <td>{moment(one.at)}</td><td><Text of={one.by} /></td>
-              <td><Link to="/invocations/$id" params={{ id: one.invocation }}>{one.operation}</Link></td>
-              <td><Text of={one.resources.map((pair) => place(pair[0])).slice(0, 2).join(", ")} /></td>
+              <td><Link to="/invocations/$id" params={{ id: one.invocation }}><Text of={one.operation} /></Link></td>
+              <td><Text of={one.resources.slice(0, 2).map((pair) => short(place(pair[0]))).join(", ")} /></td>
               <td><State of={one.state} /></td>
             </tr>
           ))}</tbody>

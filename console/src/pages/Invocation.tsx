@@ -5,10 +5,11 @@ import { search } from "../records";
 import { State } from "../parts/Chips";
 import { Diff } from "../parts/Diff";
 import { Failure } from "../parts/Failure";
+import { Slow } from "../parts/Slow";
 import { Text } from "../parts/Text";
 import { moment, place, title } from "../parts/words";
 
-interface Plan {
+export interface Plan {
   possible: boolean;
   steps: { invocation: string; resource: string; does: string; diff: string; conflict: string }[];
 }
@@ -20,15 +21,16 @@ export function Invocation() {
   const stored = useQuery({ queryKey: ["job", id], retry: false, queryFn: ({ signal }) => optional(ask<{ outcome: Partial<Outcome> | null }>("jobs.status", { id }, signal)) });
   const last = records.data?.records[0];
   if (records.isError) return <Failure of={records.error} retry={() => void records.refetch()} />;
-  if (!records.data) return null;
+  if (!records.data) return <Slow />;
   if (!last) return <p className="empty">No record names the call <code>{id}</code>, or you may not see it.</p>;
   const outcome = stored.data?.outcome;
   return (
     <article className="detail">
       <h2><Text of={title(last.operation, last.resources.map((one) => one[0]))} /></h2>
-      <p className="meta">{moment(last.at)} by <strong><Text of={last.by} /></strong> over {last.channel}</p>
+      <p className="meta">{moment(last.at)} by <strong><Text of={last.by} /></strong> over {last.channel}{last.session && <>, in the session <Link to="/sessions/$id" params={{ id: last.session }}><Text of={last.session} /></Link></>}</p>
       <p><State of={last.state} /> {last.decision && <span className="chip">decision: {last.decision}</span>}
         {outcome?.isolation && <span className="chip">contained: {outcome.isolation.level} ({outcome.isolation.backend})</span>}</p>
+      {last.state === "waiting" && <p><Link to="/approvals/$id" params={{ id }}>It waits for a person: read what it would do</Link></p>}
       <Back id={id} />
       <h3>What it touched</h3>
       {last.resources.length ? <ul>{last.resources.map(([one, effect]) => <li key={one}><code>{effect}</code> <Text of={place(one)} /></li>)}</ul> : <p className="meta">Nothing.</p>}

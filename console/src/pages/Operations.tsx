@@ -1,12 +1,14 @@
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { Link, useParams } from "@tanstack/react-router";
 import { useDeferredValue, useState } from "react";
-import { ask, call, type Json } from "../api";
+import { ask, call, previewOf, type Json } from "../api";
 import { Risk, State } from "../parts/Chips";
 import { Diff } from "../parts/Diff";
 import { Failure } from "../parts/Failure";
 import { fieldsOf, Form, type Schema } from "../parts/Form";
 import type { Found } from "../parts/Palette";
+import { Prose } from "../parts/Prose";
+import { Slow } from "../parts/Slow";
 import { Text } from "../parts/Text";
 
 /** Every operation that one may use, by words. */
@@ -19,12 +21,13 @@ export function Operations() {
       <div className="tools"><label>Find <input type="search" value={typed} onChange={(event) => type(event.target.value)} placeholder="write a file" /></label>
         <span className="meta" role="status">{found.data ? `${found.data.total} operation(s)` : ""}</span></div>
       {found.isError && <Failure of={found.error} retry={() => void found.refetch()} />}
+      {found.isPending && <Slow />}
       {found.data?.total === 0 && <p className="empty">No operation fits these words, or none that you may use.</p>}
       <ol className="rows">
         {found.data?.operations.map((one) => (
           <li key={one.name}>
-            <Link to="/operations/$name" params={{ name: one.name }}><code>{one.name}</code></Link>
-            <span className="meta wide">{one.summary}</span><span className="chip">{one.effect.toLowerCase()}</span><Risk of={one.risk} />
+            <Link to="/operations/$name" params={{ name: one.name }}><code><Text of={one.name} /></code></Link>
+            <span className="meta wide"><Prose of={one.summary} /></span><span className="chip">{one.effect.toLowerCase()}</span><Risk of={one.risk} />
           </li>
         ))}
       </ol>
@@ -32,7 +35,7 @@ export function Operations() {
   );
 }
 
-interface Described {
+export interface Described {
   name: string;
   summary: string;
   description: string;
@@ -49,20 +52,21 @@ export function Operation() {
   const { name } = useParams({ from: "/operations/$name" });
   const found = useQuery({ queryKey: ["operation", name], queryFn: ({ signal }) => ask<Described>("catalogue.describe", { name }, signal), staleTime: 300_000 });
   if (found.isError) return <Failure of={found.error} retry={() => void found.refetch()} />;
-  return found.data ? <Ready key={name} of={found.data} /> : null;
+  return found.data ? <Ready key={name} of={found.data} /> : <Slow />;
 }
 
 function Ready({ of }: { of: Described }) {
   const [input, give] = useState<{ [name: string]: Json }>({});
   const run = useMutation({ mutationFn: (dryRun: boolean) => call<Json>(of.name, input, { dryRun }) });
   const shown = run.data;
-  const preview = shown && (shown as { preview?: { summary?: string; diff?: string } }).preview;
+  const more = of.description.startsWith(of.summary) ? of.description.slice(of.summary.length).replace(/^\.?\s*/, "") : of.description;
+  const preview = shown ? previewOf(shown) : null;
   return (
     <article className="detail">
-      <h2><code>{of.name}</code></h2>
-      <p>{of.summary}</p>
+      <h2><code><Text of={of.name} /></code></h2>
+      <p><Prose of={of.summary} /></p>
       <p><span className="chip">{of.effect.toLowerCase()}</span> <Risk of={of.risk} /> <span className="chip">{of.takes_back === "undo" ? "↶ can be taken back" : of.takes_back === "nothing" ? "changes nothing" : "cannot be taken back"}</span></p>
-      {of.description !== of.summary && <p className="description">{of.description}</p>}
+      {more && <p className="description"><Prose of={more} /></p>}
       <form onSubmit={(event) => { event.preventDefault(); run.mutate(false); }}>
         <Form of={of.input_schema} value={input} set={give} />
         <div className="buttons">
@@ -75,9 +79,10 @@ function Ready({ of }: { of: Described }) {
       {shown && (
         <section aria-label="The answer" aria-live="polite">
           <p><State of={shown.status} /> <Link to="/invocations/$id" params={{ id: shown.invocation }}>the call</Link>{shown.status === "waiting" && " A person must approve it."}</p>
-          {preview?.summary && <p><Text of={preview.summary} /></p>}
-          {preview?.diff && <Diff of={preview.diff} label={of.name} />}
-          {shown.output !== null && <pre tabIndex={0}><Text of={JSON.stringify(shown.output, null, 2).slice(0, 200_000)} /></pre>}
+          {preview?.summary && <p><Prose of={preview.summary} />{!preview.exact && <span className="meta"> (not exactly)</span>}</p>}
+          {preview?.conflicts.map((one) => <p key={one} className="warning"><Text of={one} /></p>)}
+          {preview?.diff && <Diff of={preview.diff} label={preview.changes[0] ?? of.name} />}
+          {!preview && shown.output !== null && <pre tabIndex={0}><Text of={JSON.stringify(shown.output, null, 2).slice(0, 200_000)} /></pre>}
         </section>
       )}
       <Same name={of.name} input={input} known={fieldsOf(of.input_schema).length > 0} />

@@ -1,7 +1,7 @@
 const RISKS: Record<string, string> = { LOW: "", MEDIUM: "warn", HIGH: "bad", CRITICAL: "bad" };
 const STATES: Record<string, [string, string]> = {
   done: ["ok", "✓ done"], failed: ["bad", "✕ failed"], denied: ["bad", "⊘ denied"], refused: ["bad", "⊘ refused"], waiting: ["warn", "◷ waits"],
-  running: ["info", "▸ running"], queued: ["info", "▸ queued"], cancelled: ["", "cancelled"], undone: ["", "↶ undone"],
+  running: ["info", "▸ running"], queued: ["info", "▸ queued"], cancelled: ["", "cancelled"], previewed: ["info", "○ rehearsed"], approved: ["ok", "✓ approved"], event: ["", "· noted"], undone: ["", "↶ undone"],
   unknown: ["warn", "? unknown"], interrupted: ["warn", "interrupted"],
 };
 

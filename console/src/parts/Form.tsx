@@ -1,5 +1,8 @@
 import { useId, useState } from "react";
 import type { Json } from "../api";
+import { Prose } from "./Prose";
+import { Text } from "./Text";
+import { plainly } from "./visible";
 
 export interface Schema {
   type?: string;
@@ -85,15 +88,15 @@ function Entry({ of, value, change }: { of: Field; value: Json | undefined; chan
   const typed = (to: string) => change(to === "" && !of.required ? undefined : to);
   return (
     <div className="field">
-      <label htmlFor={id}><code>{of.name}</code>{of.required && <span aria-hidden="true"> *</span>}</label>
+      <label htmlFor={id}><code><Text of={of.name} /></code>{of.required && <span aria-hidden="true"> *</span>}</label>
       {of.kind === "switch" ? <input {...common} required={false} type="checkbox" checked={value === undefined ? schema.default === true : value === true} onChange={(event) => change(event.target.checked)} />
-        : of.kind === "choice" ? <select {...common} value={text} onChange={(event) => typed(event.target.value)}><option value="" />{schema.enum?.map((one) => <option key={String(one)}>{String(one)}</option>)}</select>
+        : of.kind === "choice" ? <select {...common} value={text} onChange={(event) => typed(event.target.value)}><option value="" />{schema.enum?.map((one) => <option key={String(one)} value={String(one)}>{plainly(String(one))}</option>)}</select>
         : of.kind === "whole" || of.kind === "number" ? <input {...common} type="number" step={of.kind === "whole" ? 1 : "any"} min={schema.minimum} max={schema.maximum} value={typeof value === "number" ? value : ""} onChange={(event) => change(event.target.value === "" ? undefined : event.target.valueAsNumber)} />
         : of.kind === "long" ? <textarea {...common} rows={4} value={text} onChange={(event) => typed(event.target.value)} />
         : of.kind === "lines" ? <textarea {...common} rows={2} placeholder="one a line" value={Array.isArray(value) ? value.join("\n") : ""} onChange={(event) => change(event.target.value === "" ? undefined : event.target.value.split("\n"))} />
-        : of.kind === "json" ? <Raw value={value ?? null} set={(to) => change(to === null ? undefined : to)} label={of.name} id={id} />
+        : of.kind === "json" ? <Raw value={value ?? null} set={(to) => change(to === null ? undefined : to)} label={plainly(of.name)} id={id} />
         : <input {...common} type="text" value={text} onChange={(event) => typed(event.target.value)} />}
-      {help && <p id={`${id}-help`} className="meta">{help}</p>}
+      {help && <p id={`${id}-help`} className="meta"><Prose of={help} /></p>}
     </div>
   );
 }

@@ -4,6 +4,8 @@ import { Dialog } from "radix-ui";
 import { useDeferredValue, useState } from "react";
 import { ask } from "../api";
 import { LINKS } from "../Shell";
+import { Text } from "./Text";
+import { useOpener } from "./useOpener";
 
 export interface Found {
   operations: { name: string; summary: string; effect: string; risk: string; undo: string }[];
@@ -13,7 +15,7 @@ export interface Found {
 
 /** Go to a page or an operation by name. */
 export function Palette({ open, close }: { open: boolean; close: () => void }) {
-  const navigate = useNavigate();
+  const navigate = useNavigate(), back = useOpener(open);
   const [typed, type] = useState("");
   const [at, move] = useState(0);
   const wanted = useDeferredValue(typed.trim());
@@ -34,7 +36,7 @@ export function Palette({ open, close }: { open: boolean; close: () => void }) {
     <Dialog.Root open={open} onOpenChange={(on) => { if (!on) close(); }}>
       <Dialog.Portal>
         <Dialog.Overlay className="overlay" />
-        <Dialog.Content className="dialog palette" aria-describedby={undefined}>
+        <Dialog.Content className="dialog palette" aria-describedby={undefined} onCloseAutoFocus={back}>
           <Dialog.Title className="unseen">Search or jump to</Dialog.Title>
           <input
             role="combobox" aria-expanded="true" aria-controls="found" aria-label="Search pages and operations"
@@ -51,7 +53,7 @@ export function Palette({ open, close }: { open: boolean; close: () => void }) {
           <ul id="found" role="listbox" aria-label="Found">
             {all.map((one, index) => (
               <li key={one.id} id={`found-${index}`} role="option" aria-selected={index === here} onClick={() => go(index)}>
-                <strong>{one.name}</strong> <span className="meta">{one.what}</span>
+                <strong><Text of={one.name} /></strong> <span className="meta"><Text of={one.what} /></span>
               </li>
             ))}
           </ul>
@@ -63,18 +65,19 @@ export function Palette({ open, close }: { open: boolean; close: () => void }) {
 }
 
 const KEYS = [
-  ["Ctrl K", "go to a page or an operation"], ["g then a, p, o, u, c", "activity, approvals, operations, audit, access"],
+  ["Ctrl K", "go to a page or an operation"], ["g then a, p, o, h, u", "activity, approvals, operations, health, audit"], ["g then c, y, s", "access, policy, settings"],
   ["j, k", "next and previous in a list"], ["Enter", "open"], ["A, D", "approve or deny the request that is open"],
   ["P", "pause the activity"], ["?", "this list"],
 ] as const;
 
 /** The keyboard map. */
 export function Shortcuts({ open, close }: { open: boolean; close: () => void }) {
+  const back = useOpener(open);
   return (
     <Dialog.Root open={open} onOpenChange={(on) => { if (!on) close(); }}>
       <Dialog.Portal>
         <Dialog.Overlay className="overlay" />
-        <Dialog.Content className="dialog" aria-describedby={undefined}>
+        <Dialog.Content className="dialog" aria-describedby={undefined} onCloseAutoFocus={back}>
           <Dialog.Title>Keyboard</Dialog.Title>
           <dl className="pairs">{KEYS.map(([key, what]) => <div key={key}><dt><kbd>{key}</kbd></dt><dd>{what}</dd></div>)}</dl>
           <Dialog.Close asChild><button type="button">Close</button></Dialog.Close>

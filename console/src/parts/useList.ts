@@ -1,9 +1,10 @@
 import { useEffect, useState } from "react";
 import { typing } from "../Shell";
 
-/** j, k and the arrows move through a list; gives the place and what sets it. */
-export function useList(length: number, open?: (at: number) => void): [number, (at: number) => void] {
-  const [at, set] = useState(-1);
+/** j and k move through a list; gives the place and what sets it. `open` is told of each move; `here` is where it stands already. */
+export function useList(length: number, open?: (at: number) => void, here?: number): [number, (at: number) => void] {
+  const [last, set] = useState(-1);
+  const at = here ?? last;
   useEffect(() => {
     const pressed = (event: KeyboardEvent) => {
       if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;

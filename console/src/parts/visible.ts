@@ -20,3 +20,8 @@ export function pieces(text: string): Piece[] {
   if (from < text.length || !found.length) found.push({ text: text.slice(from), hidden: false });
   return found;
 }
+
+/** The same where only plain text can stand: options, titles, labels. */
+export function plainly(text: string): string {
+  return pieces(text).map((one) => (one.hidden ? `[${one.text}]` : one.text)).join("");
+}

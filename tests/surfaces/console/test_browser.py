@@ -3,244 +3,156 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Generator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
-import superagent
-from tests.chromium import Chromium, chromium
-from tests.needs import missing
 from tests.promise import promise
-from tests.surfaces.cli.command_line import Server, serving
+from tests.surfaces.console.desk import HOSTILE, Desk
 from tests.until import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-HOSTILE = "\u202egnp.exe\u202c <img src=x onerror='window.hacked=1'> \u200b{{7*7}}"
-
-
-@dataclass
-class Desk:
-    """A signed-in person's browser, and an agent of theirs."""
-
-    browser: Chromium
-    server: Server
-    base: str
-    agent: httpx.Client
-    workspace: Path
-
-    def open(self, path: str, script: str) -> Any:
-        """Open a page and wait until something holds there."""
-        self.browser.go(self.base + path)
-        return self.browser.until(script)
-
-    def press(self, key: str, code: str = "") -> None:
-        """Press and release a key."""
-        text = {"text": key} if len(key) == 1 else {"text": "\r"} if key == "Enter" else {}
-        event = {
-            "key": key,
-            "code": code or key,
-            "windowsVirtualKeyCode": ord(key.upper()) if len(key) == 1 else _CODES[key],
-        }
-        self.browser.say("Input.dispatchKeyEvent", type="keyDown", **event, **text)
-        self.browser.say("Input.dispatchKeyEvent", type="keyUp", **event)
-
-    def call(self, operation: str, **input: Any) -> Any:
-        """Let the agent call."""
-        return self.agent.post(f"/v1/operations/{operation}", json=input).json()
-
-
-_CODES = {"Enter": 13, "Tab": 9, "Escape": 27}
-
-
-def as_holder(server: Server, key: str) -> httpx.Client:
-    """Give a client that shows a key."""
-    return httpx.Client(base_url=server.address, headers={"Authorization": f"Bearer {key}"}, timeout=30)
-
-
-@contextmanager
-def desk(tmp_path: Path) -> Generator[Desk]:
-    """Sign a person in by the first link, with a passkey, and make an agent."""
-    if not (Path(superagent.__file__).parent / "console_static" / "index.html").is_file():
-        missing("the console is not built: make console")
-    with chromium(tmp_path / "profile") as browser, serving(tmp_path / "data") as server:
-        assert server.process.stdout is not None
-        lines = (re.search(r"http://localhost:\S+/sign-in/link/\S+", line) for line in server.process.stdout)
-        link = next(one for one in lines if one)[0]
-        browser.say("WebAuthn.enable")
-        browser.say(
-            "WebAuthn.addVirtualAuthenticator",
-            options={
-                "protocol": "ctap2", "transport": "internal", "hasResidentKey": True, "hasUserVerification": True,
-                "isUserVerified": True, "automaticPresenceSimulation": True,
-            },
-        )  # fmt: skip
-        browser.say("Page.addScriptToEvaluateOnNewDocument", source=_WATCH)
-        browser.go(link)
-        browser.click("form button")
-        browser.until("location.pathname === '/sign-in/you'")
-        browser.click("button.passkey")
-        browser.until("document.querySelectorAll('form[action=\"/sign-in/you/remove\"]').length === 1")
-        owner = httpx.Client(
-            base_url=server.address, headers={"Authorization": f"Bearer {server.owner_key}"}, timeout=30
-        )
-        with owner:
-            made = owner.post("/v1/operations/access.keys.create", json={"name": "builder"}).json()["output"]
-        with as_holder(server, made["key"]) as agent:
-            yield Desk(browser, server, link.partition("/sign-in")[0], agent, Path(made["workspace"]))
-            assert browser.run("window.violations.length") == 0, browser.run("JSON.stringify(window.violations)")
-            assert browser.run("window.hacked") is None
-
-
-_WATCH = """
-window.violations = JSON.parse(sessionStorage.getItem('violations') || '[]');
-document.addEventListener('securitypolicyviolation', (event) => {
-  window.violations.push(`${event.violatedDirective} ${event.blockedURI} ${event.sample}`);
-  sessionStorage.setItem('violations', JSON.stringify(window.violations));
-});
-"""
 
 
 @promise("10.5b")
-def test_a_person_approves_by_keyboard_after_reading_and_takes_it_back(tmp_path: Path) -> None:
+def test_a_person_approves_by_keyboard_after_reading_and_takes_it_back(at: Desk, tmp_path: Path) -> None:
     target = tmp_path / "outside.txt"
-    with desk(tmp_path) as at:
-        asked = at.call("files.write", path=str(target), content="hello\nmoon\n")
-        assert asked["status"] == "waiting"
+    asked = at.call("files.write", path=str(target), content="hello\nmoon\n")
+    assert asked["status"] == "waiting"
 
-        at.open("/ui/approvals", "document.querySelectorAll('.list li').length === 1")
+    path = f"/ui/approvals/{asked['invocation']}"
+    at.open("/ui/approvals", f"!!document.querySelector('.list a[href=\"{path}\"]')")
+    waiting = at.browser.run("[...document.querySelectorAll('.list a')].map((one) => one.pathname)")
+    for one in waiting[: waiting.index(path) + 1]:
         at.press("j")
-        at.browser.until("!!document.querySelector('.diff tr.add')?.innerText.includes('hello')")
-        assert at.browser.run("location.pathname") == f"/ui/approvals/{asked['invocation']}"
-        assert not target.exists()
+        at.browser.until(f"location.pathname === {one!r}")
+    at.browser.until("!!document.querySelector('.diff tr.add')?.innerText.includes('hello')")
+    assert not target.exists()
 
-        at.press("a")
-        at.browser.until("document.activeElement?.innerText === 'Cancel'")  # never on what approves
-        at.press("Tab")
-        at.browser.until("document.activeElement?.innerText === 'Approve'")
-        at.press("Enter")
-        at.browser.until("document.body.innerText.includes('Nothing waits for you')")
-        at.browser.until("document.body.innerText.includes('does not wait any more')")
-        until(target.exists, "it ran after it was approved")
-        assert target.read_text("utf-8") == "hello\nmoon\n"
+    at.press("a")
+    at.browser.until("document.activeElement?.innerText === 'Cancel'")  # never on what approves
+    at.press("Tab")
+    at.browser.until("document.activeElement?.innerText === 'Approve'")
+    at.press("Enter")
+    at.browser.until(f"!document.querySelector('.list a[href=\"{path}\"]')")
+    at.browser.until("document.body.innerText.includes('does not wait any more')")
+    until(target.exists, "it ran after it was approved")
+    assert target.read_text("utf-8") == "hello\nmoon\n"
 
-        at.open(f"/ui/invocations/{asked['invocation']}", "!!document.querySelector('button.primary')")
-        assert "outside.txt" in at.browser.run("document.querySelector('main h2').innerText")
-        at.browser.run("document.querySelector('button.primary').focus()")
-        at.press("Enter")
-        at.browser.until("document.body.innerText.includes('Taken back by')")
-        until(lambda: not target.exists(), "it was taken back")
+    at.open(f"/ui/invocations/{asked['invocation']}", "!!document.querySelector('button.primary')")
+    assert "outside.txt" in at.browser.run("document.querySelector('main h2').innerText")
+    at.tab_to("e.innerText === 'Undo'")
+    at.press("Enter")
+    at.browser.until("document.body.innerText.includes('Taken back by')")
+    until(lambda: not target.exists(), "it was taken back")
 
 
-def test_what_is_grave_is_signed_by_the_passkey(tmp_path: Path) -> None:
+def test_what_is_grave_is_signed_by_the_passkey(at: Desk, tmp_path: Path) -> None:
     (tmp_path / "doomed").mkdir()
-    with desk(tmp_path) as at:
-        asked = at.call("files.delete", path=str(tmp_path / "doomed"), recursive=True)
-        assert asked["status"] == "waiting"
-        at.open(f"/ui/approvals/{asked['invocation']}", "!!document.querySelector('.detail .bar')")
-        at.press("a")
-        at.browser.until("document.activeElement?.innerText === 'Cancel'")
-        at.press("Tab")
-        at.press("Enter")
-        at.browser.until("document.body.innerText.includes('does not wait any more')")
-        until(lambda: not (tmp_path / "doomed").exists(), "it ran after it was signed")
-        with as_holder(at.server, at.server.owner_key) as owner:
-            found = owner.post("/v1/operations/audit.query", json={"invocation": asked["invocation"]}).json()
-        (approved,) = [one for one in found["output"]["records"] if one["kind"] == "approved"]
-        assert "signature" in approved["detail"]["proof"]
+    asked = at.call("files.delete", path=str(tmp_path / "doomed"), recursive=True)
+    assert asked["status"] == "waiting"
+    at.open(f"/ui/approvals/{asked['invocation']}", "!!document.querySelector('.detail .bar')")
+    at.press("a")
+    at.browser.until("document.activeElement?.innerText === 'Cancel'")
+    at.press("Tab")
+    at.press("Enter")
+    at.browser.until("document.body.innerText.includes('does not wait any more')")
+    until(lambda: not (tmp_path / "doomed").exists(), "it ran after it was signed")
+    found = at.as_owner("audit.query", invocation=asked["invocation"])
+    (approved,) = [one for one in found["output"]["records"] if one["kind"] == "approved"]
+    assert "signature" in approved["detail"]["proof"]
 
 
-def test_a_request_is_denied_with_a_reason_that_its_agent_reads(tmp_path: Path) -> None:
-    with desk(tmp_path) as at:
-        asked = at.call("files.write", path=str(tmp_path / "never.txt"), content="x")
-        at.open(f"/ui/approvals/{asked['invocation']}", "!!document.querySelector('.detail .bar')")
-        at.press("d")
-        at.browser.until("!!document.querySelector('[role=dialog] input')")
-        at.browser.run("document.querySelector('[role=dialog] input').focus()")
-        at.browser.say("Input.insertText", text="not in this folder")
-        at.press("Enter")
-        at.browser.until("document.body.innerText.includes('does not wait any more')")
-        assert not (tmp_path / "never.txt").exists()
-        said = at.agent.get(f"/v1/invocations/{asked['invocation']}").text
-        assert "not in this folder" in said
+def test_a_request_is_denied_with_a_reason_that_its_agent_reads(at: Desk, tmp_path: Path) -> None:
+    asked = at.call("files.write", path=str(tmp_path / "never.txt"), content="x")
+    at.open(f"/ui/approvals/{asked['invocation']}", "!!document.querySelector('.detail .bar')")
+    at.press("d")
+    at.browser.until("!!document.querySelector('[role=dialog] input')")
+    at.browser.until("document.activeElement?.innerText === 'Cancel'")
+    at.press("Tab", modifiers=8)
+    at.type("not in this folder")
+    at.press("Enter")
+    at.browser.until("document.body.innerText.includes('does not wait any more')")
+    assert not (tmp_path / "never.txt").exists()
+    said = at.agent.get(f"/v1/invocations/{asked['invocation']}").text
+    assert "not in this folder" in said
 
 
-def test_activity_is_live_and_hostile_text_is_only_text(tmp_path: Path) -> None:
-    with desk(tmp_path) as at:
-        at.open("/ui/activity", "!!document.querySelector('.state.live')")
-        name = at.workspace / f"{HOSTILE.replace('/', '')}.txt"
-        assert at.call("files.write", path=str(name), content="x")["status"] == "done"
+def test_activity_is_live_and_hostile_text_is_only_text(at: Desk, tmp_path: Path) -> None:
+    at.open("/ui/activity", "!!document.querySelector('.state.live')")
+    name = at.workspace / f"{HOSTILE.replace('/', '')}.txt"
+    assert at.call("files.write", path=str(name), content="x")["status"] == "done"
 
-        at.browser.until("!!document.querySelector('.rows')?.innerText.includes('onerror')")
-        shown = at.browser.run("document.querySelector('.rows').innerText")
-        assert "U+202E" in shown
-        assert "U+200B" in shown
-        assert "\u202e" not in shown
-        assert at.browser.run("document.querySelectorAll('.rows img').length") == 0
+    at.browser.until("!!document.querySelector('.rows')?.innerText.includes('onerror')")
+    shown = at.browser.run("document.querySelector('.rows').innerText")
+    assert "U+202E" in shown
+    assert "U+200B" in shown
+    assert "\u202e" not in shown
+    assert at.browser.run("document.querySelectorAll('.rows img').length") == 0
 
-        at.press("p")
-        at.browser.until("!!document.querySelector('[aria-pressed=true]')")
-        assert at.call("files.write", path=str(at.workspace / "later.txt"), content="x")["status"] == "done"
-        at.browser.until("!!document.querySelector('.fresh')?.innerText.includes('new')")
-        assert "later.txt" not in at.browser.run("document.querySelector('.rows').innerText")
-        at.press("p")
-        at.browser.until("!!document.querySelector('.rows').innerText.includes('later.txt')")
-
-
-def test_an_operation_is_found_rehearsed_and_run_by_its_form(tmp_path: Path) -> None:
-    with desk(tmp_path) as at:
-        at.open("/ui/operations", "document.querySelectorAll('.rows li').length > 10")
-        at.browser.run("document.querySelector('input[type=search]').focus()")
-        at.browser.say("Input.insertText", text="write a whole file")
-        at.browser.until("document.querySelector('.rows li code')?.innerText === 'files.write'")
-        at.browser.click(".rows li a")
-        at.browser.until("!!document.querySelector('form input[type=text]')")
-        target = at.workspace / "form.txt"
-        at.browser.run("document.querySelector('form input[type=text]').focus()")
-        at.browser.say("Input.insertText", text=str(target))
-        at.browser.run("document.querySelector('fieldset details').open = true")
-        at.browser.run("document.querySelector('fieldset textarea').focus()")
-        at.browser.say("Input.insertText", text="from a form")
-        at.browser.click("form .buttons button:first-child")
-        at.browser.until("document.querySelector('[aria-label=\"The answer\"]')?.innerText.includes('would create')")
-        assert not target.exists()
-        at.browser.click("form button[type=submit]")
-        at.browser.until("document.querySelector('[aria-label=\"The answer\"]')?.innerText.includes('done')")
-        assert target.read_text("utf-8") == "from a form"
-        shown = at.browser.run("document.querySelector('article > details').textContent")
-        assert json.dumps(str(target)) in shown
+    at.press("p")
+    at.browser.until("!!document.querySelector('[aria-pressed=true]')")
+    assert at.call("files.write", path=str(at.workspace / "later.txt"), content="x")["status"] == "done"
+    at.browser.until("!!document.querySelector('.fresh')?.innerText.includes('new')")
+    assert "later.txt" not in at.browser.run("document.querySelector('.rows').innerText")
+    at.press("p")
+    at.browser.until("!!document.querySelector('.rows').innerText.includes('later.txt')")
 
 
-def test_the_audit_is_searched_and_verified_and_an_agent_is_paused(tmp_path: Path) -> None:
-    with desk(tmp_path) as at:
-        at.call("access.whoami")
-        at.open("/ui/audit", "document.querySelectorAll('tbody tr').length > 0")
-        at.browser.click("form.tools button[type=button]")
-        at.browser.until("!!document.querySelector('.good')?.innerText.includes('nobody rewrote them')")
+def test_an_operation_is_found_rehearsed_and_run_by_its_form(at: Desk, tmp_path: Path) -> None:
+    at.open("/ui/operations", "document.querySelectorAll('.rows li').length > 10")
+    at.tab_to("e.type === 'search'")
+    at.type("write a whole file")
+    at.browser.until("document.querySelector('.rows li code')?.innerText === 'files.write'")
+    at.tab_to("e.innerText === 'files.write'")
+    at.press("Enter")
+    at.browser.until("!!document.querySelector('form input[type=text]')")
+    target = at.workspace / "form.txt"
+    at.tab_to("e.tagName === 'INPUT' && e.type === 'text'")
+    at.type(str(target))
+    at.tab_to("e.tagName === 'SUMMARY'")
+    at.press("Enter")
+    at.tab_to("e.tagName === 'TEXTAREA'")
+    at.type("from a form")
+    at.tab_to("e.innerText === 'Dry run'")
+    at.press("Enter")
+    at.browser.until("document.querySelector('[aria-label=\"The answer\"]')?.innerText.includes('would create')")
+    assert not target.exists()
+    at.tab_to("e.innerText === 'Run'")
+    at.press("Enter")
+    at.browser.until("document.querySelector('[aria-label=\"The answer\"]')?.innerText.includes('done')")
+    assert target.read_text("utf-8") == "from a form"
+    shown = at.browser.run("document.querySelector('article > details').textContent")
+    assert json.dumps(str(target)) in shown
 
-        at.open("/ui/access", "document.body.innerText.includes('Pause builder')")
-        at.browser.run("[...document.querySelectorAll('button')].find((b) => b.innerText === 'Pause builder').click()")
-        at.browser.until("document.body.innerText.includes('Resume builder')")
-        assert at.agent.post("/v1/operations/access.whoami", json={}).status_code in (401, 403)
+
+def test_the_audit_is_searched_and_verified_and_an_agent_is_paused(at: Desk, tmp_path: Path) -> None:
+    at.call("access.whoami")
+    at.open("/ui/audit", "document.querySelectorAll('tbody tr').length > 0")
+    at.tab_to("e.innerText === 'Verify'")
+    at.press("Enter")
+    at.browser.until("!!document.querySelector('.good')?.innerText.includes('nobody rewrote them')")
+
+    at.open("/ui/access", "document.body.innerText.includes('Pause builder')")
+    at.tab_to("e.innerText === 'Pause builder'")
+    at.press("Enter")
+    at.browser.until("document.body.innerText.includes('Resume builder')")
+    assert at.agent.post("/v1/operations/access.whoami", json={}).status_code in (401, 403)
+    at.tab_to("e.innerText === 'Resume builder'")
+    at.press("Enter")
+    at.browser.until("document.body.innerText.includes('Pause builder')")
 
 
-def test_a_session_that_ended_leads_to_the_sign_in_and_back(tmp_path: Path) -> None:
-    with desk(tmp_path) as at:
-        at.open("/ui/access", "document.querySelectorAll('table').length > 2")
-        at.browser.say("Network.clearBrowserCookies")
-        at.open("/ui/audit", "location.pathname === '/sign-in'")
-        at.browser.click("button.passkey")
-        at.browser.until("location.pathname === '/ui/audit' && document.querySelectorAll('tbody tr').length > 0")
+def test_a_session_that_ended_leads_to_the_sign_in_and_back(at: Desk, tmp_path: Path) -> None:
+    at.open("/ui/access", "document.querySelectorAll('table').length > 2")
+    at.browser.say("Network.clearBrowserCookies")
+    at.open("/ui/audit", "location.pathname === '/sign-in'")
+    at.browser.click("button.passkey")
+    at.browser.until("location.pathname === '/ui/audit' && document.querySelectorAll('tbody tr').length > 0")
 
 
-def test_a_request_whose_effect_cannot_be_shown_says_so(tmp_path: Path) -> None:
-    with desk(tmp_path) as at:
-        asked = at.call("files.edit", path=str(tmp_path / "none.txt"), old="a", new="b")
-        assert asked["status"] == "waiting"
-        at.open(f"/ui/approvals/{asked['invocation']}", "!!document.querySelector('.detail .bar')")
-        assert "could not be shown" in at.browser.run("document.querySelector('.detail').innerText")
+def test_a_request_whose_effect_cannot_be_shown_says_so(at: Desk, tmp_path: Path) -> None:
+    asked = at.call("files.edit", path=str(tmp_path / "none.txt"), old="a", new="b")
+    assert asked["status"] == "waiting"
+    at.open(f"/ui/approvals/{asked['invocation']}", "!!document.querySelector('.detail .bar')")
+    assert "could not be shown" in at.browser.run("document.querySelector('.detail').innerText")

@@ -1,0 +1,56 @@
+import { useInfiniteQuery } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
+import { useState } from "react";
+import { ask } from "../../api";
+import { Failure } from "../../parts/Failure";
+import { Slow } from "../../parts/Slow";
+import { Text } from "../../parts/Text";
+import { ago, moment } from "../../parts/words";
+import { PolicyTabs, Sentence, type Said, type Version } from "./model";
+
+interface InForce {
+  version: Version;
+  grants: Said[];
+  cursor: string | null;
+}
+
+/** The grants in force, each as the sentence that it is. */
+export function Grants() {
+  const [typed, type] = useState({ subject: "", operation: "" });
+  const [wanted, want] = useState(typed);
+  const found = useInfiniteQuery({
+    queryKey: ["policy", "list", wanted], initialPageParam: null as string | null,
+    queryFn: ({ pageParam, signal }) => ask<InForce>("policy.list", { ...wanted, limit: 100, ...(pageParam ? { cursor: pageParam } : {}) }, signal),
+    getNextPageParam: (page) => page.cursor, placeholderData: (old) => old,
+  });
+  const version = found.data?.pages[0]?.version;
+  const grants = found.data?.pages.flatMap((one) => one.grants) ?? [];
+  return (
+    <section aria-label="Grants in force">
+      <PolicyTabs />
+      <form className="tools" role="search" onSubmit={(event) => { event.preventDefault(); want(typed); }}>
+        <label>Who <input value={typed.subject} placeholder="agent:builder, role:owner" onChange={(event) => type({ ...typed, subject: event.target.value })} /></label>
+        <label>Operation <input value={typed.operation} placeholder="files.write" onChange={(event) => type({ ...typed, operation: event.target.value })} /></label>
+        <button type="submit">Show</button>
+        <span className="spring" />
+        {version && <span className="meta">Version {version.number}, in force since {ago(version.at)}{version.author && <>, by <Text of={version.author} /></>}</span>}
+      </form>
+      {found.isError && <Failure of={found.error} retry={() => void found.refetch()} />}
+      {found.isPending && <Slow />}
+      {found.isSuccess && !grants.length && <p className="empty">No grant speaks of that: nothing is allowed without one.</p>}
+      <ol className="rows grants" aria-label="Grants">
+        {grants.map((one) => (
+          <li key={one.id}>
+            <details>
+              <summary><Sentence of={one} /></summary>
+              <pre tabIndex={0}><Text of={JSON.stringify(one.grant, null, 2)} /></pre>
+              <p className="meta"><code><Text of={one.id} /></code>{!one.id.startsWith("role:") && <> · <Link to="/policy/simulate" search={{ remove: one.id }}>What if it ended?</Link></>}</p>
+            </details>
+          </li>
+        ))}
+      </ol>
+      {found.hasNextPage && <button type="button" disabled={found.isFetchingNextPage} onClick={() => void found.fetchNextPage()}>More</button>}
+      {version && <p className="meta">Digest <code title={version.digest}>{version.digest.slice(0, 16)}…</code>, {moment(version.at)}</p>}
+    </section>
+  );
+}
