@@ -110,7 +110,7 @@ export function Away({ records }: { records: AuditRecord[] }) {
           {one.left.length > 0 && (
             <Sure label="Undo this session" title={`Take back ${one.left.length} change(s) of this session?`} yes="Take it back" go={() => undo.mutateAsync(one)}>
               <p><Text of={one.session || [...one.who].join(", ")} />: newest first, all of it or nothing. The undo is recorded and can be undone.</p>
-              <ul className="short">{[...new Set(one.left.map((entry) => place(entry.resource)))].slice(0, 12).map((name) => <li key={name}><Text of={name} /></li>)}</ul>
+              <ul className="short" tabIndex={0} aria-label="What stays as it is">{[...new Set(one.left.map((entry) => place(entry.resource)))].slice(0, 12).map((name) => <li key={name}><Text of={name} /></li>)}</ul>
             </Sure>
           )}
         </div>

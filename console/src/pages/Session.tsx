@@ -126,7 +126,7 @@ function Back({ of }: { of: Of }) {
         <span className="spring" />
         <Sure first label="Undo this session" title={`Take back ${found.steps.length} change(s) of this session?`} yes="Take it back" disabled={!found.possible} go={() => undo.mutateAsync()}>
           <p>Newest first, all of it or nothing. The undo is recorded and can be undone.</p>
-          <ul className="short">{found.steps.slice(0, 12).map((one, at) => <li key={at}><Text of={place(one.resource)} /></li>)}</ul>
+          <ul className="short" tabIndex={0} aria-label="What is taken back">{found.steps.slice(0, 12).map((one, at) => <li key={at}><Text of={place(one.resource)} /></li>)}</ul>
           {found.steps.length > 12 && <p className="meta">and {found.steps.length - 12} more</p>}
         </Sure>
       </header>

@@ -70,6 +70,7 @@ def test_a_request_is_denied_with_a_reason_that_its_agent_reads(at: Desk, tmp_pa
     at.browser.until("!!document.querySelector('[role=dialog] input')")
     at.browser.until("document.activeElement?.innerText === 'Cancel'")
     at.press("Tab", modifiers=8)
+    at.press("Tab", modifiers=8)  # past the choice to sign
     at.type("not in this folder")
     at.press("Enter")
     at.browser.until("document.body.innerText.includes('does not wait any more')")
