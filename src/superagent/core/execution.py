@@ -208,10 +208,7 @@ class Execution:
 
     async def _kept_apart(self, ctx: Context, data: bytes) -> str:
         """Store an output that is too long to be sent, and give its handle."""
-        who = ctx.principal
-        return await self._hands.blobs.put(
-            who.tenant, who.id, _once(data), what="result", shares=who.shares, account=who.account
-        )
+        return await self._hands.blobs.put(ctx.principal, _once(data), what="result")
 
     async def _after_fault(self, ctx: Context, fault: Problem) -> Problem:
         """Say honestly what a failed call left behind; what is all or nothing is put back first, and verified."""

@@ -6,11 +6,17 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from superagent.core.context import Context
-from superagent.core.kernel import UNKNOWN, Kernel
+from superagent.core.held import no_invocation
+from superagent.core.kernel import Kernel
 from superagent.core.operation import Operation
-from superagent.core.problems import NotFound
+from superagent.core.principal import Principal
 
 Found = Callable[[str, str], Awaitable[list[dict[str, Any]]]]
+
+
+def may_hear(kernel: Kernel, principal: Principal, ids: tuple[str, ...], tenant: str) -> bool:
+    """Tell whether a principal may see what the record says, which names people and no bounds, and holds no outputs."""
+    return principal.tenant == tenant and (principal.id in ids or kernel.may_audit(principal))
 
 
 class Shelf:
@@ -60,10 +66,10 @@ class Invocations:
         mine = [
             one
             for one in records
-            if self._kernel.may_look(ctx.principal, (one.get("who", ""), *one.get("chain_of", ())), ctx.tenant)
+            if may_hear(self._kernel, ctx.principal, (one.get("who", ""), *one.get("chain_of", ())), ctx.tenant)
         ]
         if not mine:
-            raise NotFound(f"there is no invocation `{id[:100]}`", hint=UNKNOWN)
+            raise no_invocation(id)
         ended = next((one for one in mine if one["kind"] == "outcome"), None)
         refused = any(one["kind"] == "refused" for one in mine)
         status = ended.get("status", "unknown") if ended else "failed" if refused else "running"

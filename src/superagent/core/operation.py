@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -51,6 +51,9 @@ class Preview(Output):
     exact: bool = True
     expects: list[str] = []
     conflicts: list[str] = []
+
+
+MOST_FAULTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +203,14 @@ class Operation:
         if not body and not shape.names:
             return {}
         try:
-            model = shape.model.model_validate(body)
-        except ValidationError as bad:
+            model = shape.hurried.validate_python(body)
+        except ValidationError as first:
+            bad = first
+            if is_small(body):  # then every fault can be told
+                try:
+                    shape.model.model_validate(body)
+                except ValidationError as whole:
+                    bad = whole
             raise InvalidInput(
                 f"the input does not fit `{self.name}`", errors=faults_of(bad), hint=f"see `describe {self.name}`"
             ) from None
@@ -294,10 +303,24 @@ def compile_operation(declared: Declared) -> Operation:
     )
 
 
+def is_small(value: Any, most: int = 1000) -> bool:
+    """Tell whether a value has so few parts, without looking at more of them."""
+    waiting, seen = [value], 0
+    while waiting and seen <= most:
+        one = waiting.pop()
+        seen += 1
+        if isinstance(one, dict | list):
+            inner = cast("Collection[Any]", one.values() if isinstance(one, dict) else one)  # pyright: ignore[reportUnknownMemberType]
+            seen += len(inner)
+            if seen <= most:
+                waiting.extend(inner)
+    return seen <= most
+
+
 def faults_of(bad: ValidationError) -> list[Fault]:
     """Give pydantic's complaints as (JSON path, message); never the refused value, which may be a secret."""
     out: list[Fault] = []
-    for one in bad.errors(include_url=False, include_context=False, include_input=False):
+    for one in bad.errors(include_url=False, include_context=False, include_input=False)[:MOST_FAULTS]:
         path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in one["loc"])
         out.append(Fault(f"${path}", one["msg"]))
     return out
