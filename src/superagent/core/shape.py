@@ -46,7 +46,9 @@ class Shape:
     @cached_property
     def hurried(self) -> SchemaValidator:
         """Give what checks the same and ends at the first fault of each list: half a million of them take seconds."""
-        return SchemaValidator(_hurried(self.model.__pydantic_core_schema__))
+        hurried = _hurried(self.model.__pydantic_core_schema__)
+        # what is built already is not to be used: it is what goes through each list to its end
+        return SchemaValidator(hurried, _use_prebuilt=False)
 
     @cached_property
     def input_schema(self) -> dict[str, Any]:
