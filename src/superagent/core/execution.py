@@ -143,6 +143,8 @@ class Execution:
 
     async def _run(self, ctx: Context, ticket: Ticket) -> Any:
         operation = ticket.operation
+        if operation.refuses is not None:
+            await operation.refuses(ctx.principal, ticket.values)
         if ticket.invocation.call.dry_run:
             if operation.preview is not None:
                 return await operation.preview(ctx, **ticket.values)

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from superagent.core.faces import PLAIN, Face
 from superagent.core.grants import Strict
 from superagent.core.neutral import neutral_line
+from superagent.core.principal import Principal
 from superagent.core.problems import Fault, InvalidInput
 from superagent.core.resources import Effect, Resource, Risk, Touches, canonical
 from superagent.core.secret_inputs import is_secret
@@ -110,6 +111,13 @@ class Declared:
         """Raise the risk for some inputs: pure, takes the parsed input, gives a `Risk`; can never lower it."""
         return self._hang("assess", function)
 
+    def refuses(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Refuse what no grant can permit, before anything happens: `async (principal, values)`, raises `Denied`.
+
+        The line asks it before each call and dry run, and `policy.explain` asks it too.
+        """
+        return self._hang("refuses", function)
+
     def touches(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Name more resources than the annotated parameters do: pure, takes the parsed input and the workspace."""
         return self._hang("touches", function)
@@ -162,6 +170,7 @@ class Operation:
     asks: str = ""  # why a person must approve each call that somebody else than a person makes
     guarded: bool = False  # some calls of it need a person once their caller has read untrusted text
     face: Face = PLAIN
+    refuses: Callable[[Principal, Values], Awaitable[None]] | None = None  # what no grant can permit
 
     @property
     def input_schema(self) -> dict[str, Any]:
@@ -300,6 +309,7 @@ def compile_operation(declared: Declared) -> Operation:
         guarded=bool(declared.asks)
         or guarded_of(effect, declared.risk, declared.sends, {one.kind for one in touched}, declared.hooks),
         face=declared.face,
+        refuses=declared.hooks.get("refuses"),
     )
 
 
@@ -310,7 +320,7 @@ def is_small(value: Any, most: int = 1000) -> bool:
         one = waiting.pop()
         seen += 1
         if isinstance(one, dict | list):
-            inner = cast("Collection[Any]", one.values() if isinstance(one, dict) else one)  # pyright: ignore[reportUnknownMemberType]
+            inner = cast("Collection[Any]", one.values() if isinstance(one, dict) else one)
             seen += len(inner)
             if seen <= most:
                 waiting.extend(inner)
