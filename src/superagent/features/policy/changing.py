@@ -149,7 +149,7 @@ def _applying(policy: Plugin, book: Book, bench: Bench) -> None:
 
     @apply.refuses
     async def _(who: Principal, values: dict[str, Any]) -> None:
-        gone = set(values["remove"] or ())
+        gone: set[str] = set(values["remove"] or [])
         removed = [one for one in (await book.present(who.tenant)).grants if one.id in gone]
         await book.require_may_change(who, values["add"] or [], removed)  # a proposal's are looked at when it is read
 

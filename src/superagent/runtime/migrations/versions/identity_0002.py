@@ -96,8 +96,8 @@ def _fill_agents() -> None:
             f"SELECT {columns} FROM identity_keys WHERE kind = 'agent'"  # noqa: S608 - names of columns
             " ORDER BY CASE WHEN revoked_at IS NULL THEN 1 ELSE 0 END, created_at, id"
         )
-    ).all()
-    agents = {(row.tenant, row.principal): dict(row._mapping) for row in rows}
+    ).mappings()
+    agents = {(row["tenant"], row["principal"]): dict(row) for row in rows}
     if agents:
         connection.execute(
             sa.text(
