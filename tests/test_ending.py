@@ -25,13 +25,13 @@ from superagent.sdk import Context, Effect, Nothing, Plugin, Risk
 plugin = Plugin("holds")
 
 
-@plugin.operation(risk=Risk.LOW, effect=Effect.CHANGE, irreversible="it is only a while", timeout_s=600.0)
+@plugin.operation(risk=Risk.LOW, effect=Effect.CHANGE, irreversible="it is only a while", timeout_s=1200.0)
 async def on(ctx: Context, mark: str) -> Nothing:
-    """Keep a thread at work for five minutes."""
+    """Keep a thread at work for a quarter of an hour."""
 
     def work() -> None:
         Path(mark).touch()
-        end = time.monotonic() + 300
+        end = time.monotonic() + 900
         while time.monotonic() < end:
             time.sleep(0.05)
 
@@ -39,7 +39,7 @@ async def on(ctx: Context, mark: str) -> Nothing:
     return Nothing()
 '''
 GRACE_S = 1
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 @promise("1.4")
@@ -61,7 +61,7 @@ def test_a_thread_at_work_does_not_hold_up_the_end(tmp_path: Path, workers: int)
         took = time.monotonic() - began
         with pytest.raises(httpx.HTTPError):
             held.result(PATIENCE_S)
-    assert took < 45, f"it took {took:.0f} s; the thread works for 300"
+    assert took < PATIENCE_S, f"it took {took:.0f} s; the thread works for 900"
     assert code == (1 if workers == 1 else 0)
 
     left = records(data)
