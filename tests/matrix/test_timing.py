@@ -19,8 +19,8 @@ ROUNDS = 400
 MOST_TOLD = 0.85
 """0.5 is a coin, 1.0 is certain: the share of pairs (one foreign, one unknown) that their times put in order.
 
-Seen: results 0.51, the state of a job 0.66, its cancelling 0.77, for what is stored is unsealed before it is known whose it
-is. That takes the id first, and 80 bits of it are drawn.
+Seen: results 0.51, the state of a job 0.66, its cancelling 0.77, for what is stored is unsealed before it is known whose
+it is. That takes the id first, and 80 bits of it are drawn.
 """
 
 
