@@ -114,6 +114,11 @@ class Installation:
         """Give figures for the metrics."""
         return {"audit_healthy": float(self.audit.healthy), "operations": float(len(self.kernel.registry))}
 
+    def cut_off(self, within_s: float) -> None:
+        """Close the record, for a process that has to exit while calls of it are in threads; blocks so long at most."""
+        event = self.kernel.pipeline.recorder.event
+        self.audit.cut_off(event("platform.cut_off", self.kernel.hands.clock.now()), within_s)
+
     async def owner(self, channel: str = "cli") -> Principal:
         """Give the embedded principal: the owner, for the OS user who can read the state folder."""
         if os.lstat(self.places.state).st_uid != os.geteuid():

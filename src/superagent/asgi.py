@@ -25,6 +25,7 @@ from superagent.app import Installation, open_installation
 from superagent.core.problems import Problem, Unavailable
 from superagent.runtime import log
 from superagent.runtime.clock import SystemClock
+from superagent.runtime.ending import CLOSING_S, Ending
 from superagent.runtime.instance_lock import Holder, InstanceLock, claim, held_by
 from superagent.runtime.net.loops import new_event_loop
 from superagent.runtime.places import prepare
@@ -100,20 +101,30 @@ async def serve_one(
     ready: Callable[[Installation], None],
     life: int | None = None,
     say: Callable[[str], None] | None = None,
+    ending: Ending | None = None,
 ) -> None:
     """Serve in this process until a signal says stop, or the descriptor `life` comes to its end.
 
-    With `say`, what can be done with commands here is found out and said once it serves.
+    With `say`, what can be done with commands here is found out and said once it serves. `ending` bounds how long the
+    process then takes.
     """
     limit_connections()
     server = loaded.settings.server
     tls = served_with(server.tls_cert, server.tls_key, server.public_url)
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
+
+    def halt() -> None:
+        stop.set()
+        if ending is not None:
+            ending.begin()
+
     for one in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(one, stop.set)  # from here on: a signal during the start is not lost
+        loop.add_signal_handler(one, halt)  # from here on: a signal during the start is not lost
     if life is not None:
-        loop.add_reader(life, stop.set)
+        loop.add_reader(life, halt)
     async with open_installation(loaded, worker=worker) as installation:
+        if ending is not None:
+            ending.close = installation.cut_off
         installation.authorization.site.served_at(address_of(listening, tls))
         installation.kernel.registry.prepare()
         ready(installation)
@@ -199,7 +210,9 @@ def serve(data: Path, flags: Mapping[str, Any], say: Callable[[str], None]) -> i
             up()
 
         if server.workers == 1:
-            uvloop.run(serve_one(loaded, listening, "0", ready, say=say), loop_factory=new_event_loop)
+            with Ending(server.stop_grace_s) as ending:
+                serving = serve_one(loaded, listening, "0", ready, say=say, ending=ending)
+                uvloop.run(serving, loop_factory=new_event_loop)
             return 0
         if not places.owner_key.exists():
             asyncio.run(_set_up(loaded))  # before the workers start, so that this is done once
@@ -208,7 +221,7 @@ def serve(data: Path, flags: Mapping[str, Any], say: Callable[[str], None]) -> i
         def command(number: int, life: int, said: int) -> list[str]:
             return worker_command(loaded, flags, number, (listening.fileno(), life, said))
 
-        supervise(server.workers, command, listening.fileno(), up)
+        supervise(server.workers, command, listening.fileno(), up, server.stop_grace_s + 2 * CLOSING_S)
     return 0
 
 
@@ -220,11 +233,16 @@ def serve_while(data: Path, lock: InstanceLock, carry: Callable[[str], Awaitable
     log.set_up("warning")
     with lock, listen("127.0.0.1", 0) as listening:
         loaded = load(data, {"server.workers": 1, "server.tls_cert": "", "server.tls_key": ""})
-        uvloop.run(_serve_while(loaded, listening, lock, carry), loop_factory=new_event_loop)
+        with Ending(loaded.settings.server.stop_grace_s) as ending:
+            uvloop.run(_serve_while(loaded, listening, lock, carry, ending), loop_factory=new_event_loop)
 
 
 async def _serve_while(
-    loaded: Loaded, listening: socket.socket, lock: InstanceLock, carry: Callable[[str], Awaitable[None]]
+    loaded: Loaded,
+    listening: socket.socket,
+    lock: InstanceLock,
+    carry: Callable[[str], Awaitable[None]],
+    ending: Ending,
 ) -> None:
     address, (life, end) = address_of(listening), os.pipe()
     carrying: list[asyncio.Future[None]] = []
@@ -236,7 +254,7 @@ async def _serve_while(
         carrying[0].add_done_callback(lambda _: os.close(end))
 
     try:
-        await serve_one(loaded, listening, "0", ready, life)
+        await serve_one(loaded, listening, "0", ready, life, ending=ending)
     finally:
         for task in carrying:
             task.cancel()
@@ -335,10 +353,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         loaded = load(chosen.data, dict(one.split("=", 1) for one in chosen.set))
         log.set_up(loaded.settings.log.level)
-        with socket.socket(fileno=chosen.fd) as listening:
+        with socket.socket(fileno=chosen.fd) as listening, Ending(loaded.settings.server.stop_grace_s) as ending:
             # of several workers one tells what all of them found
             tell = functools.partial(print, flush=True) if chosen.worker == "0" else None
-            serving = serve_one(loaded, listening, chosen.worker, ready, chosen.life, tell)
+            serving = serve_one(loaded, listening, chosen.worker, ready, chosen.life, tell, ending)
             uvloop.run(serving, loop_factory=new_event_loop)
     except Problem as problem:
         print(problem.detail, file=sys.stderr)  # noqa: T201

@@ -12,7 +12,7 @@ from msgspec import structs
 
 from superagent.core.invocation import Outcome, Status, Ticket
 from superagent.core.ports import Held, Kept, Remembered
-from superagent.core.principal import Secret
+from superagent.core.principal import Principal, Secret
 from superagent.core.problems import (
     Conflict,
     Denied,
@@ -292,28 +292,18 @@ class MemoryBlobs:
     """Large results in a dictionary."""
 
     def __init__(self) -> None:
-        self._data: dict[str, tuple[str, str, bytes]] = {}
+        self._data: dict[str, tuple[str, tuple[str, ...], bytes]] = {}
 
-    async def put(
-        self,
-        tenant: str,
-        principal: str,
-        chunks: AsyncIterator[bytes],
-        *,
-        what: str = "blob",
-        shares: bool = False,
-        account: str = "",
-    ) -> str:
+    async def put(self, who: Principal, chunks: AsyncIterator[bytes], *, what: str = "blob") -> str:
         """Store bytes and give their handle."""
         handle = f"{what}_{len(self._data) + 1}"
-        self._data[handle] = (tenant, principal, b"".join([chunk async for chunk in chunks]))
+        own = tuple(hop.mark for hop in who.chain() if hop.id == who.id)
+        self._data[handle] = (who.tenant, own, b"".join([chunk async for chunk in chunks]))
         return handle
 
-    async def read(
-        self, tenant: str, principal: str, handle: str, offset: int = 0, limit: int = 65_536
-    ) -> tuple[bytes, int]:
+    async def read(self, who: Principal, handle: str, offset: int = 0, limit: int = 65_536) -> tuple[bytes, int]:
         """Give (bytes, whole size). Raises `NotFound`."""
         found = self._data.get(handle)
-        if found is None or found[:2] != (tenant, principal):
+        if found is None or found[0] != who.tenant or who.mark not in found[1]:
             raise NotFound(f"there is no result `{handle}`")
         return found[2][offset : offset + limit], len(found[2])

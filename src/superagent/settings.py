@@ -78,6 +78,9 @@ class Server(Section):
         Field(description="a PEM file: the server's certificate, then those above it; with it, it speaks TLS itself"),
     ] = ""
     tls_key: Annotated[str, Field(description="a PEM file: the key of that certificate")] = ""
+    stop_grace_s: Annotated[
+        float, Field(ge=1, le=600, description="after a signal to stop, calls still at work are cut off after so long")
+    ] = 20.0
     fast_lane: Annotated[bool, Field(description="answer short operations without ASGI in between")] = True
 
 

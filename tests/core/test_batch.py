@@ -100,7 +100,7 @@ async def test_outputs_beyond_the_budget_of_a_batch_come_under_handles(monkeypat
         assert all(one.status is Status.DONE for one in outcomes)
         for one in outcomes:
             if not one.output:
-                data, _ = await here.blobs.read("default", "ada", one.handle)
+                data, _ = await here.blobs.read(ADA, one.handle)
                 assert b'"text":"' + b"x" * 400 in data
 
 

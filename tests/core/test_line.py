@@ -365,7 +365,7 @@ async def test_a_nested_call_that_asks_lets_the_parent_wait_and_is_named() -> No
 async def test_a_large_output_comes_as_a_handle() -> None:
     here = world({"a": "x" * 1000})
     outcome = await here.run("notes.read", {"name": "a"}, max_bytes=100)
-    data, size = await here.blobs.read("default", "ada", outcome.handle)
+    data, size = await here.blobs.read(ADA, outcome.handle)
     assert outcome.output == b""
     assert size == len(data) > 1000
 

@@ -149,7 +149,7 @@ async def test_a_preview_tells_it_neither() -> None:
 async def test_a_large_result_is_stored_without_it() -> None:
     here = world()
     outcome = await here.run("safe.tell", {"value": VALUE}, max_bytes=100)
-    data, _ = await here.blobs.read("default", "ada", outcome.handle)
+    data, _ = await here.blobs.read(ADA, outcome.handle)
     assert json.loads(data) == {"text": "[secret value] " * 100}
 
 

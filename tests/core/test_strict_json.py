@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from superagent.core.problems import Malformed
-from superagent.core.strict_json import DEEPEST, MOST_PARTS, parse, parse_object
+from superagent.core.strict_json import DEEPEST, LONGEST_NUMBER, MOST_FIELDS, MOST_PARTS, parse, parse_object
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -46,6 +46,8 @@ def test_every_json_value_is_read_as_it_was_written(value: Any) -> None:
         (b'{"a":1} x', "line 1"),
         (b"{'a':1}", "line 1"),
         (b"1" * 5000, "digits"),
+        (b'{"a":-0.' + b"1" * (LONGEST_NUMBER + 1) + b"}", "digits"),
+        (b"{" + b",".join(b'"%d":0' % at for at in range(MOST_FIELDS + 1)) + b"}", "1000 fields"),
         (b"[" * (DEEPEST + 1) + b"]" * (DEEPEST + 1), "deeper"),
         (b'{"a":' * 100_000, "deeper"),
         (b'{"a":[' + b"[]," * MOST_PARTS + b"[]]}", "more than 50000"),

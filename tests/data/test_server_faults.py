@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from superagent.core.problems import Overloaded, Problem, Unavailable
+from superagent.core.problems import InvalidInput, Overloaded, Problem, Unavailable
 from superagent.data import dialect, postgresql
 from superagent.data.areas import Area
 from superagent.data.database import Database, dialect_of, open_database
@@ -201,6 +201,21 @@ async def test_before_a_migration_every_row_is_copied_into_a_file(area: Area, tm
     old = await open_database(tmp_path / "shop.db", [newer])
     assert [row.id for row in await old.read("a", lambda tx: tx.select(table(newer, "goods")))] == ["ä"]
     await old.close()
+
+
+async def test_a_nul_in_a_text_is_the_callers_fault_and_nobody_elses(
+    area: Area, tmp_path: Path, postgres: Server
+) -> None:
+    db = await open_database(postgres.url(str(tmp_path)), [area], copies=tmp_path)
+    goods = table(area, "goods")
+    bad = db.write("a", lambda tx: tx.insert(goods, id="e\0g", price=1))
+    good = db.write("a", lambda tx: tx.insert(goods, id="egg", price=1))
+    refused, _ = await asyncio.gather(bad, good, return_exceptions=True)
+    assert isinstance(refused, InvalidInput)
+    with pytest.raises(InvalidInput, match="NUL"):
+        await db.read("a", lambda tx: tx.first(goods, goods.c.id == "e\0g"))
+    assert await count(db, area) == 1
+    await db.close()
 
 
 async def test_many_processes_start_and_write_at_once(area: Area, tmp_path: Path, postgres: Server) -> None:

@@ -123,6 +123,6 @@ async def test_uploads_count_too(tmp_path: Path) -> None:
 
         blobs = here.kernel.hands.blobs
         with pytest.raises(TooLarge, match="10000 bytes that are left of your share"):
-            await blobs.put("default", one.id, chunks(10_001), shares=one.shares)
-        assert await blobs.put("default", other.id, chunks(10_000), shares=other.shares)
+            await blobs.put(one, chunks(10_001))
+        assert await blobs.put(other, chunks(10_000))
         assert not (await here.owner()).shares

@@ -62,13 +62,13 @@ async def test_the_uploads_of_those_it_lent_to_are_its_own(tmp_path: Path) -> No
             async def chunks():  # type: ignore[no-untyped-def]
                 yield b"x" * size
 
-            return await blobs.put(by.tenant, by.id, chunks(), shares=by.shares, account=by.account)
+            return await blobs.put(by, chunks())
 
         handle = await put(helper, 6_000)
         for by in (one, helper):
             with pytest.raises(TooLarge, match="share"):
                 await put(by, 6_000)
         await put(other, 6_000)
-        assert (await blobs.read("default", helper.id, handle))[1] == 6_000
+        assert (await blobs.read(helper, handle))[1] == 6_000
         with pytest.raises(Exception, match="there is no"):
-            await blobs.read("default", one.id, handle)  # counted together, and still each one's own
+            await blobs.read(one, handle)  # counted together, and still each one's own

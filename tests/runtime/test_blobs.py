@@ -15,16 +15,21 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from superagent.core.bounds import Bounds
+from superagent.core.grants import Grant
+from superagent.core.principal import Principal
 from superagent.core.problems import InvalidInput, NotFound, TooLarge, Unavailable
 from superagent.runtime import blobs
 from superagent.runtime.blobs import FileBlobs
-from superagent.testing import FakeClock
+from superagent.testing import FakeClock, agent, person
 from tests.data.areas import check_area
 from tests.runtime.stores import Stores, stores
 
 pytestmark = pytest.mark.usefixtures("each_database")
 
 DAY = 86_400.0
+ADA, EVE = person("ada"), person("eve")
+BUILDER, PAINTER, WRITER = agent("builder"), agent("painter"), agent("writer")
 
 
 @pytest_asyncio.fixture
@@ -52,17 +57,17 @@ async def test_the_area_keeps_its_tenants_apart_and_its_migrations_true(tmp_path
 
 
 async def test_what_was_put_is_read_by_offset(shelf: FileBlobs) -> None:
-    handle = await shelf.put("default", "ada", pieces(b"01234", b"", b"56789"))
-    assert await shelf.read("default", "ada", handle) == (b"0123456789", 10)
-    assert await shelf.read("default", "ada", handle, 3, 4) == (b"3456", 10)
-    assert await shelf.read("default", "ada", handle, 10) == (b"", 10)
-    assert await shelf.read("default", "ada", handle, 0, 0) == (b"", 10)
-    assert await shelf.digest("default", "ada", handle) == (hashlib.sha256(b"0123456789").hexdigest(), 10)
+    handle = await shelf.put(ADA, pieces(b"01234", b"", b"56789"))
+    assert await shelf.read(ADA, handle) == (b"0123456789", 10)
+    assert await shelf.read(ADA, handle, 3, 4) == (b"3456", 10)
+    assert await shelf.read(ADA, handle, 10) == (b"", 10)
+    assert await shelf.read(ADA, handle, 0, 0) == (b"", 10)
+    assert await shelf.digest(ADA, handle) == (hashlib.sha256(b"0123456789").hexdigest(), 10)
 
 
 async def test_handles_say_what_they_are_and_cannot_be_guessed(shelf: FileBlobs, made: Stores) -> None:
-    one = await shelf.put("default", "ada", pieces(b"x"))
-    other = await shelf.put("default", "ada", pieces(b"x"), what="result")
+    one = await shelf.put(ADA, pieces(b"x"))
+    other = await shelf.put(ADA, pieces(b"x"), what="result")
     assert one.startswith("blob_")
     assert other.startswith("res_")
     assert len(one.removeprefix("blob_")) == 32  # 24 random bytes
@@ -71,17 +76,35 @@ async def test_handles_say_what_they_are_and_cannot_be_guessed(shelf: FileBlobs,
 
 
 async def test_a_handle_belongs_to_its_tenant_and_principal(shelf: FileBlobs) -> None:
-    handle = await shelf.put("default", "ada", pieces(b"secret"))
-    strangers = [("other", "ada"), ("default", "eve"), ("", "")]
-    for tenant, principal in strangers:
+    handle = await shelf.put(ADA, pieces(b"secret"))
+    strangers = [Principal("ada", "human", "other"), EVE, Principal("", "human", ""), BUILDER]
+    for who in strangers:
         for use in (shelf.read, shelf.digest, shelf.delete):
             with pytest.raises(NotFound):
-                await use(tenant, principal, handle)
+                await use(who, handle)
         with pytest.raises(NotFound):
-            await shelf.grep(tenant, principal, handle, "secret")
+            await shelf.grep(who, handle, "secret")
     for name in ("../superagent.db", "blob_", "", "blob_" + "x" * 300):
         with pytest.raises(NotFound):
-            await shelf.read("default", "ada", name)
+            await shelf.read(ADA, name)
+
+
+async def test_a_handle_is_not_there_within_narrower_bounds_than_those_it_was_made_in(shelf: FileBlobs) -> None:
+    wide, narrow = (Bounds([Grant(effect="allow", operations=[name])]) for name in ("files.*", "files.stat"))
+    wide_key, narrow_key = BUILDER.within(wide), BUILDER.within(narrow)
+    lent, lent_wider = narrow_key.within(wide, "tests"), wide_key.within(wide, "tests")
+    seen_by = {BUILDER: [BUILDER], wide_key: [wide_key, BUILDER], lent: [lent], lent_wider: [lent_wider]}
+    for who, readers in seen_by.items():
+        handle = await shelf.put(who, pieces(b"secret"))
+        for reader in (BUILDER, wide_key, narrow_key, lent, lent_wider):
+            if reader in readers:
+                assert await shelf.read(reader, handle) == (b"secret", 6)
+                continue
+            for use in (shelf.read, shelf.digest, shelf.delete):
+                with pytest.raises(NotFound, match="there is no"):
+                    await use(reader, handle)
+            with pytest.raises(NotFound):
+                await shelf.grep(reader, handle, "secret")
 
 
 async def test_one_that_is_too_large_is_refused_while_it_comes_and_leaves_nothing(
@@ -95,37 +118,37 @@ async def test_one_that_is_too_large_is_refused_while_it_comes_and_leaves_nothin
             yield b"x" * 400
 
     with pytest.raises(TooLarge, match="1000 bytes that one may have"):
-        await shelf.put("default", "ada", endless())
+        await shelf.put(ADA, endless())
     assert len(taken) == 3
     assert files_of(made) == []
 
 
 async def test_a_tenant_over_its_quota_is_refused_and_others_are_not(shelf: FileBlobs, made: Stores) -> None:
-    handles = [await shelf.put("default", "ada", pieces(b"x" * 900)) for _ in range(2)]
+    handles = [await shelf.put(ADA, pieces(b"x" * 900)) for _ in range(2)]
     with pytest.raises(TooLarge, match="tenant"):
-        await shelf.put("default", "eve", pieces(b"x" * 201))
-    await shelf.put("other", "eve", pieces(b"x" * 900))
-    await shelf.delete("default", "ada", handles[0])
-    await shelf.put("default", "eve", pieces(b"x" * 900))
+        await shelf.put(EVE, pieces(b"x" * 201))
+    await shelf.put(Principal("eve", "human", "other"), pieces(b"x" * 900))
+    await shelf.delete(ADA, handles[0])
+    await shelf.put(EVE, pieces(b"x" * 900))
     assert len(files_of(made)) == 3
 
 
 async def test_who_acts_for_somebody_has_only_a_share(shelf: FileBlobs, made: Stores) -> None:
-    one = await shelf.put("default", "builder", pieces(b"x" * 400), shares=True)
+    one = await shelf.put(BUILDER, pieces(b"x" * 400))
     with pytest.raises(TooLarge, match="100 bytes that are left of your share") as refused:
-        await shelf.put("default", "builder", pieces(b"x" * 101), shares=True)
+        await shelf.put(BUILDER, pieces(b"x" * 101))
     assert "result.delete" in (refused.value.hint or "")
     assert files_of(made) == [one]
-    await shelf.put("default", "painter", pieces(b"x" * 500), shares=True)
-    await shelf.put("default", "ada", pieces(b"x" * 900))
+    await shelf.put(PAINTER, pieces(b"x" * 500))
+    await shelf.put(ADA, pieces(b"x" * 900))
     with pytest.raises(TooLarge, match="200 bytes that this tenant"):
-        await shelf.put("default", "writer", pieces(b"x" * 201), shares=True)
-    await shelf.delete("default", "builder", one)
-    await shelf.put("default", "builder", pieces(b"x" * 500), shares=True)
+        await shelf.put(WRITER, pieces(b"x" * 201))
+    await shelf.delete(BUILDER, one)
+    await shelf.put(BUILDER, pieces(b"x" * 500))
 
 
 async def test_the_share_holds_when_many_come_at_once(shelf: FileBlobs, made: Stores) -> None:
-    puts = [shelf.put("default", "builder", pieces(b"x" * 200), shares=True) for _ in range(6)]
+    puts = [shelf.put(BUILDER, pieces(b"x" * 200)) for _ in range(6)]
     put = await asyncio.gather(*puts, return_exceptions=True)
     assert sorted(type(one).__name__ for one in put) == ["TooLarge"] * 4 + ["str"] * 2
     assert len(files_of(made)) == 2
@@ -134,14 +157,14 @@ async def test_the_share_holds_when_many_come_at_once(shelf: FileBlobs, made: St
 async def test_a_share_has_a_number_of_pieces_too(made: Stores) -> None:
     shelf = FileBlobs(made.database, made.clock, made.folder / "blobs", most_handles=2)
     for _ in range(2):
-        await shelf.put("default", "builder", pieces(b""), shares=True)
+        await shelf.put(BUILDER, pieces(b""))
     with pytest.raises(TooLarge, match="2 stored results"):
-        await shelf.put("default", "builder", pieces(b""), shares=True)
-    await shelf.put("default", "ada", pieces(b""))
+        await shelf.put(BUILDER, pieces(b""))
+    await shelf.put(ADA, pieces(b""))
 
 
 async def test_the_quota_holds_when_many_come_at_once(shelf: FileBlobs, made: Stores) -> None:
-    puts = [shelf.put("default", "ada", pieces(b"x" * 900)) for _ in range(6)]
+    puts = [shelf.put(ADA, pieces(b"x" * 900)) for _ in range(6)]
     put = await asyncio.gather(*puts, return_exceptions=True)
     assert sorted(type(one).__name__ for one in put) == ["TooLarge"] * 4 + ["str"] * 2
     assert len(files_of(made)) == 2
@@ -157,8 +180,8 @@ async def test_an_upload_that_breaks_off_leaves_nothing(shelf: FileBlobs, made: 
         await asyncio.Event().wait()
 
     with pytest.raises(ConnectionResetError):
-        await shelf.put("default", "ada", broken())
-    task = asyncio.create_task(shelf.put("default", "ada", stuck()))
+        await shelf.put(ADA, broken())
+    task = asyncio.create_task(shelf.put(ADA, stuck()))
     while not files_of(made):
         await asyncio.sleep(0)
     task.cancel()
@@ -170,27 +193,27 @@ async def test_an_upload_that_breaks_off_leaves_nothing(shelf: FileBlobs, made: 
 async def test_a_disk_that_cannot_take_it_is_named(shelf: FileBlobs, made: Stores) -> None:
     (made.folder / "blobs").rmdir()
     with pytest.raises(Unavailable, match=os.strerror(errno.ENOENT)) as refused:
-        await shelf.put("default", "ada", pieces(b"x"))
+        await shelf.put(ADA, pieces(b"x"))
     assert refused.value.changed == "nothing"
 
 
 async def test_a_deleted_handle_is_gone(shelf: FileBlobs, made: Stores) -> None:
-    handle = await shelf.put("default", "ada", pieces(b"x"))
-    await shelf.delete("default", "ada", handle)
+    handle = await shelf.put(ADA, pieces(b"x"))
+    await shelf.delete(ADA, handle)
     with pytest.raises(NotFound):
-        await shelf.read("default", "ada", handle)
+        await shelf.read(ADA, handle)
     assert files_of(made) == []
 
 
 async def test_after_24_hours_a_handle_and_its_bytes_are_gone(made: Stores) -> None:
     shelf = FileBlobs(made.database, clock := FakeClock(time.time()), made.folder / "blobs")
-    handle = await shelf.put("default", "ada", pieces(b"x"))
+    handle = await shelf.put(ADA, pieces(b"x"))
     clock.advance(DAY - 60)
     assert await shelf.sweep() == 0
-    assert await shelf.read("default", "ada", handle) == (b"x", 1)
+    assert await shelf.read(ADA, handle) == (b"x", 1)
     clock.advance(60)
     with pytest.raises(NotFound):
-        await shelf.read("default", "ada", handle)
+        await shelf.read(ADA, handle)
     assert await shelf.sweep() == 1
     clock.advance(2 * 3600)
     (made.folder / "blobs" / "fresh").write_bytes(b"")
@@ -201,30 +224,30 @@ async def test_after_24_hours_a_handle_and_its_bytes_are_gone(made: Stores) -> N
 
 async def test_lines_are_found_with_their_number_offset_and_text(shelf: FileBlobs) -> None:
     text = "alpha\nbeta gamma\nno\ngamma" + "x" * 300
-    handle = await shelf.put("default", "ada", pieces(text.encode()))
-    hits = await shelf.grep("default", "ada", handle, "gam+a")
+    handle = await shelf.put(ADA, pieces(text.encode()))
+    hits = await shelf.grep(ADA, handle, "gam+a")
     assert [(one.line, one.offset, one.text) for one in hits] == [
         (2, 11, "beta gamma"), (4, 20, "gamma" + "x" * 195),
     ]  # fmt: skip
-    assert len(await shelf.grep("default", "ada", handle, "a", limit=3)) == 3
-    assert [one.offset for one in await shelf.grep("default", "ada", handle, "^[a-z]+$")] == [0, 17, 20]
-    assert [one.offset for one in await shelf.grep("default", "ada", handle, "gamma", offset=12)] == [20]
-    assert await shelf.grep("default", "ada", handle, "delta") == []
+    assert len(await shelf.grep(ADA, handle, "a", limit=3)) == 3
+    assert [one.offset for one in await shelf.grep(ADA, handle, "^[a-z]+$")] == [0, 17, 20]
+    assert [one.offset for one in await shelf.grep(ADA, handle, "gamma", offset=12)] == [20]
+    assert await shelf.grep(ADA, handle, "delta") == []
 
 
 @pytest.mark.parametrize("pattern", ["(", "a(?=b)", r"(a)\1", "*"])
 async def test_what_is_no_pattern_is_refused(shelf: FileBlobs, pattern: str, capfd: pytest.CaptureFixture[str]) -> None:
-    handle = await shelf.put("default", "ada", pieces(b"x"))
+    handle = await shelf.put(ADA, pieces(b"x"))
     with pytest.raises(InvalidInput, match="RE2"):
-        await shelf.grep("default", "ada", handle, pattern)
+        await shelf.grep(ADA, handle, pattern)
     assert capfd.readouterr().err == ""
 
 
 async def test_a_pattern_made_to_take_for_ever_does_not(made: Stores) -> None:
     shelf = FileBlobs(made.database, made.clock, made.folder / "blobs")
-    handle = await shelf.put("default", "ada", pieces(b"a" * 3_000_000))
+    handle = await shelf.put(ADA, pieces(b"a" * 3_000_000))
     started = time.process_time()
-    assert await shelf.grep("default", "ada", handle, "(a+)+b") == []
+    assert await shelf.grep(ADA, handle, "(a+)+b") == []
     assert time.process_time() - started < 10
 
 
@@ -232,6 +255,7 @@ PROGRAM = """
 import asyncio, sys
 from pathlib import Path
 from superagent.runtime.blobs import FileBlobs
+from superagent.testing import person
 from tests.runtime.stores import stores
 
 async def pieces(n):
@@ -242,7 +266,7 @@ async def main():
     async with stores(Path(sys.argv[1])) as made:
         shelf = FileBlobs(made.database, made.clock, made.folder / "blobs")
         for n in range(10_000):
-            print(await shelf.put("default", "ada", pieces(n)), n, flush=True)
+            print(await shelf.put(person(), pieces(n)), n, flush=True)
 
 asyncio.run(main())
 """
@@ -257,6 +281,6 @@ async def test_what_was_acknowledged_is_there_after_kill_9(tmp_path: Path) -> No
     async with stores(tmp_path) as made:
         shelf = FileBlobs(made.database, made.clock, made.folder / "blobs")
         for handle, number in (line.split() for line in said if line.endswith("\n")):
-            data, size = await shelf.read("default", "ada", handle)
+            data, size = await shelf.read(ADA, handle)
             assert data == number.encode() + b"!" * 1000
             assert size == len(data)

@@ -202,6 +202,7 @@ class ApprovalDesk:
         return await self._approvers.challenge(ctx.principal, await self._held(ctx, id), approve, origin)
 
     async def _held(self, ctx: Context, id: str) -> Held:
+        self._approvers.require_person(ctx.principal)  # first: nobody else learns what waits by how it is refused
         held = await self._hands.work.get(ctx.tenant, id)
         if held is None:
             raise NotFound(f"no call `{id[:100]}` waits for approval")

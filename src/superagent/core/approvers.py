@@ -28,11 +28,14 @@ class Approvers:
         self._pipeline = pipeline
         self._hands = hands
 
+    def require_person(self, person: Principal) -> None:
+        """Go on only with a person. Raises `Denied`."""
+        if person.kind != "human":
+            raise Denied("only a person can approve")
+
     async def check(self, person: Principal, held: Held) -> None:
         """Go on only with somebody who may decide this one. Raises `Denied`."""
         requester = held.invocation.principal
-        if person.kind != "human":
-            raise Denied("only a person can approve")
         if person.id == requester.id:
             raise Denied("nobody approves a call of their own")
         if held.approvals_needed > 1 and person.id in {*requester.ids, *(hop.answers for hop in requester.chain())}:

@@ -41,6 +41,8 @@ def call_from(value: Any, path: str) -> Call:
     for name, most in (("key", 200), ("session", 200), ("reason", 2000)):
         if len(getattr(said, name)) > most:
             raise faulty(f"{path}.{name}", f"is longer than {most} characters")
+        if "\0" in getattr(said, name):
+            raise faulty(f"{path}.{name}", "has a NUL character")
     if len(said.answers) > MOST_ANSWERS or (said.answers and len(msgspec.json.encode(said.answers)) > MOST_BYTES):
         raise faulty(f"{path}.answers", f"holds more than {MOST_ANSWERS} answers, or {MOST_BYTES} bytes")
     return Call(

@@ -326,7 +326,7 @@ class Context(Asking):
 
     async def blob(self, handle: str, max_bytes: int = 64 * 1024 * 1024) -> bytes:
         """Give an uploaded input whole. Raises `NotFound`, or `Conflict` when it is larger than `max_bytes`."""
-        data, size = await self._hands.blobs.read(self.tenant, self.principal.id, handle, 0, max_bytes)
+        data, size = await self._hands.blobs.read(self.principal, handle, 0, max_bytes)
         if size > len(data):
             raise Conflict(f"`{handle}` has {size} bytes, more than the {max_bytes} that this operation takes")
         return data

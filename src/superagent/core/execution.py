@@ -143,6 +143,8 @@ class Execution:
 
     async def _run(self, ctx: Context, ticket: Ticket) -> Any:
         operation = ticket.operation
+        if operation.refuses is not None:
+            await operation.refuses(ctx.principal, ticket.values)
         if ticket.invocation.call.dry_run:
             if operation.preview is not None:
                 return await operation.preview(ctx, **ticket.values)
@@ -208,10 +210,7 @@ class Execution:
 
     async def _kept_apart(self, ctx: Context, data: bytes) -> str:
         """Store an output that is too long to be sent, and give its handle."""
-        who = ctx.principal
-        return await self._hands.blobs.put(
-            who.tenant, who.id, _once(data), what="result", shares=who.shares, account=who.account
-        )
+        return await self._hands.blobs.put(ctx.principal, _once(data), what="result")
 
     async def _after_fault(self, ctx: Context, fault: Problem) -> Problem:
         """Say honestly what a failed call left behind; what is all or nothing is put back first, and verified."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from superagent.core.invocation import Call, Invocation, Status
+from superagent.core.problems import NotFound
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +43,8 @@ class Held:
     tainted: str = ""
     started: float | None = None
     ended: float | None = None
+
+
+def no_invocation(id: str) -> NotFound:
+    """Give the problem of an invocation that is not there, and of one that is somebody else's: nobody learns which."""
+    return NotFound(f"there is no invocation `{id[:100]}`", hint="`jobs.list` shows jobs, and `audit.query` every call")

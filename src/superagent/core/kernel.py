@@ -12,15 +12,16 @@ from msgspec.structs import replace
 from superagent.core.answers import Answers
 from superagent.core.approvals import ApprovalDesk
 from superagent.core.events import Bus
+from superagent.core.held import Held, no_invocation
 from superagent.core.invocation import Call, Invocation, Outcome, Status, Ticket, Undo
 from superagent.core.limits import Slots
 from superagent.core.mounts import Mount
 from superagent.core.operation import Operation
 from superagent.core.pipeline import Pipeline
 from superagent.core.policy import Policy
-from superagent.core.ports import Hands, Held
+from superagent.core.ports import Hands
 from superagent.core.principal import Credential, Principal
-from superagent.core.problems import Conflict, Denied, InvalidInput, NeedsApproval, NotFound, Problem, Unauthenticated
+from superagent.core.problems import Conflict, Denied, InvalidInput, NeedsApproval, Problem, Unauthenticated
 from superagent.core.questions import Question
 from superagent.core.queue import Queue
 from superagent.core.registry import Registry
@@ -29,7 +30,6 @@ from superagent.core.under_way import UnderWay
 
 Mode = Literal["sequential", "parallel", "atomic"]
 MOST_CALLS = 1000
-UNKNOWN = "`jobs.list` shows jobs, and `audit.query` every call"
 MOST_JOBS = 64
 RESTING = (Status.WAITING, Status.QUEUED, Status.ASKING)
 
@@ -305,11 +305,9 @@ class Kernel:
 
     # ---- looking and stopping
 
-    def may_look(self, principal: Principal, ids: tuple[str, ...], tenant: str) -> bool:
-        """Tell whether a principal may see an invocation: its own, one on its behalf, any if it may read the audit."""
-        if principal.tenant != tenant:
-            return False
-        return principal.id in ids or self.may_audit(principal)
+    def may_look(self, principal: Principal, marks: tuple[str, ...], tenant: str) -> bool:
+        """Tell whether a principal may see what was made by whom `marks` name: on its behalf, or if it may audit."""
+        return principal.tenant == tenant and (principal.mark in marks or self.may_audit(principal))
 
     def may_audit(self, principal: Principal) -> bool:
         """Tell whether a principal may read the audit of its tenant."""
@@ -318,7 +316,7 @@ class Kernel:
     async def cancel(self, principal: Principal, id: str) -> Status:
         """Stop a running, queued or waiting invocation. Raises `NotFound`, or `Conflict` when it has ended."""
         caller = self.under_way.caller(id)
-        if caller is not None and self.may_look(principal, caller.ids, caller.tenant):
+        if caller is not None and self.may_look(principal, caller.marks, caller.tenant):
             self.own(principal, caller, id)
             self.under_way.stop(id)
             return Status.CANCELLED
@@ -333,7 +331,7 @@ class Kernel:
 
         Whoever may read the audit sees a call, and is no master of it.
         """
-        if principal.id not in caller.ids:
+        if principal.mark not in caller.marks:
             raise Denied(f"`{id}` is not yours, nor was it made on your behalf")
 
     async def answer(self, principal: Principal, id: str, answers: dict[str, Any]) -> tuple[Question, ...]:
@@ -351,6 +349,6 @@ class Kernel:
     async def held(self, principal: Principal, id: str) -> Held:
         """Give a stored invocation that the caller may see. Raises `NotFound`."""
         held = await self.hands.work.get(principal.tenant, id)
-        if held is None or not self.may_look(principal, held.invocation.principal.ids, held.tenant):
-            raise NotFound(f"there is no invocation `{id[:100]}`", hint=UNKNOWN)
+        if held is None or not self.may_look(principal, held.invocation.principal.marks, held.tenant):
+            raise no_invocation(id)
         return held

@@ -6,11 +6,17 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from superagent.core.context import Context
-from superagent.core.kernel import UNKNOWN, Kernel
+from superagent.core.held import no_invocation
+from superagent.core.kernel import Kernel
 from superagent.core.operation import Operation
-from superagent.core.problems import NotFound
+from superagent.core.principal import Principal
 
 Found = Callable[[str, str], Awaitable[list[dict[str, Any]]]]
+
+
+def may_hear(kernel: Kernel, principal: Principal, ids: tuple[str, ...], tenant: str) -> bool:
+    """Tell whether a principal may see what the record says, which names people and no bounds, and holds no outputs."""
+    return principal.tenant == tenant and (principal.id in ids or kernel.may_audit(principal))
 
 
 class Shelf:
@@ -42,9 +48,9 @@ class Invocations:
     async def status(self, ctx: Context, id: str) -> dict[str, Any]:
         """Give what the caller may see of one. Raises `NotFound`."""
         held = await self._kernel.hands.work.get(ctx.tenant, id)
-        if held is None:
-            return await self._recorded(ctx, id)
-        held = await self._kernel.held(ctx.principal, id)
+        if held is None or not self._kernel.may_look(ctx.principal, held.invocation.principal.marks, held.tenant):
+            # also of what is there and is not the caller's the record is searched: else the time would tell
+            return await self._recorded(ctx, id, stored=held is not None)
         outcome = await self._kernel.hands.work.outcome(ctx.tenant, id)
         ctx.source = outcome.source if outcome else ""
         return {
@@ -55,15 +61,11 @@ class Invocations:
             "outcome": outcome.plain() if outcome else None,
         }
 
-    async def _recorded(self, ctx: Context, id: str) -> dict[str, Any]:
+    async def _recorded(self, ctx: Context, id: str, *, stored: bool) -> dict[str, Any]:
         records = await self._records(ctx.tenant, id)
-        mine = [
-            one
-            for one in records
-            if self._kernel.may_look(ctx.principal, (one.get("who", ""), *one.get("chain_of", ())), ctx.tenant)
-        ]
-        if not mine:
-            raise NotFound(f"there is no invocation `{id[:100]}`", hint=UNKNOWN)
+        mine = [one for one in records if self._hears(ctx, one)]
+        if stored or not mine:
+            raise no_invocation(id)
         ended = next((one for one in mine if one["kind"] == "outcome"), None)
         refused = any(one["kind"] == "refused" for one in mine)
         status = ended.get("status", "unknown") if ended else "failed" if refused else "running"
@@ -74,6 +76,10 @@ class Invocations:
             "at": mine[-1]["at"],
             "outcome": None,
         }
+
+    def _hears(self, ctx: Context, record: dict[str, Any]) -> bool:
+        ids = (record.get("who", ""), *record.get("chain_of", ()))
+        return may_hear(self._kernel, ctx.principal, ids, ctx.tenant)
 
     async def cancel(self, ctx: Context, id: str) -> str:
         """Stop one and give its state. Raises `NotFound`, `Conflict` when it has ended."""

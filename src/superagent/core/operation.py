@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from superagent.core.faces import PLAIN, Face
 from superagent.core.grants import Strict
 from superagent.core.neutral import neutral_line
+from superagent.core.principal import Principal
 from superagent.core.problems import Fault, InvalidInput
 from superagent.core.resources import Effect, Resource, Risk, Touches, canonical
 from superagent.core.secret_inputs import is_secret
@@ -51,6 +52,9 @@ class Preview(Output):
     exact: bool = True
     expects: list[str] = []
     conflicts: list[str] = []
+
+
+MOST_FAULTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,13 @@ class Declared:
         """Raise the risk for some inputs: pure, takes the parsed input, gives a `Risk`; can never lower it."""
         return self._hang("assess", function)
 
+    def refuses(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Refuse what no grant can permit, before anything happens: `async (principal, values)`, raises `Denied`.
+
+        The line asks it before each call and dry run, and `policy.explain` asks it too.
+        """
+        return self._hang("refuses", function)
+
     def touches(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Name more resources than the annotated parameters do: pure, takes the parsed input and the workspace."""
         return self._hang("touches", function)
@@ -159,6 +170,7 @@ class Operation:
     asks: str = ""  # why a person must approve each call that somebody else than a person makes
     guarded: bool = False  # some calls of it need a person once their caller has read untrusted text
     face: Face = PLAIN
+    refuses: Callable[[Principal, Values], Awaitable[None]] | None = None  # what no grant can permit
 
     @property
     def input_schema(self) -> dict[str, Any]:
@@ -200,8 +212,14 @@ class Operation:
         if not body and not shape.names:
             return {}
         try:
-            model = shape.model.model_validate(body)
-        except ValidationError as bad:
+            model = shape.hurried.validate_python(body)
+        except ValidationError as first:
+            bad = first
+            if is_small(body):  # then every fault can be told
+                try:
+                    shape.model.model_validate(body)
+                except ValidationError as whole:
+                    bad = whole
             raise InvalidInput(
                 f"the input does not fit `{self.name}`", errors=faults_of(bad), hint=f"see `describe {self.name}`"
             ) from None
@@ -291,13 +309,28 @@ def compile_operation(declared: Declared) -> Operation:
         guarded=bool(declared.asks)
         or guarded_of(effect, declared.risk, declared.sends, {one.kind for one in touched}, declared.hooks),
         face=declared.face,
+        refuses=declared.hooks.get("refuses"),
     )
+
+
+def is_small(value: Any, most: int = 1000) -> bool:
+    """Tell whether a value has so few parts, without looking at more of them."""
+    waiting, seen = [value], 0
+    while waiting and seen <= most:
+        one = waiting.pop()
+        seen += 1
+        if isinstance(one, dict | list):
+            inner = cast("Collection[Any]", one.values() if isinstance(one, dict) else one)
+            seen += len(inner)
+            if seen <= most:
+                waiting.extend(inner)
+    return seen <= most
 
 
 def faults_of(bad: ValidationError) -> list[Fault]:
     """Give pydantic's complaints as (JSON path, message); never the refused value, which may be a secret."""
     out: list[Fault] = []
-    for one in bad.errors(include_url=False, include_context=False, include_input=False):
+    for one in bad.errors(include_url=False, include_context=False, include_input=False)[:MOST_FAULTS]:
         path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in one["loc"])
         out.append(Fault(f"${path}", one["msg"]))
     return out

@@ -35,6 +35,7 @@ from superagent.core.problems import (
     Problem,
     RateLimited,
     StepUpRequired,
+    TooLarge,
 )
 from superagent.core.records import Recorder
 from superagent.core.refusals import Refusals
@@ -44,6 +45,9 @@ from superagent.core.rules import Origin
 from superagent.core.tainting import Tainting, nothing_approved
 from superagent.core.veil import hidden, marked_digest
 from superagent.core.ways_out import refusal
+
+DEEPEST = 16
+"""Calls within calls: an operation that makes itself would do so for ever."""
 
 
 class Performed(msgspec.Struct, frozen=True):
@@ -187,6 +191,8 @@ class Pipeline:
     async def nested(self, ctx: Context, operation: str, input: dict[str, Any]) -> Any:
         """Take an operation's own call through the line, as the same principal. Raises the call's problem."""
         parent = ctx.invocation
+        if len(parent.callers) >= DEEPEST:
+            raise TooLarge(f"calls stand {DEEPEST} deep within each other, and no deeper", hint="call it from outside")
         call = Call(operation, input, session=parent.call.session, dry_run=parent.call.dry_run)
         clock = self._hands.clock
         child = replace(

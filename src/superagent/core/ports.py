@@ -288,26 +288,15 @@ class Work(Protocol):
 class Blobs(Protocol):
     """Large results and inputs, by handle; they belong to a tenant and a principal and live 24 hours."""
 
-    async def put(
-        self,
-        tenant: str,
-        principal: str,
-        chunks: AsyncIterator[bytes],
-        *,
-        what: str = "blob",
-        shares: bool = False,
-        account: str = "",
-    ) -> str:
-        """Store bytes and give their handle; they count against the share of `account`, else of the principal.
+    async def put(self, who: Principal, chunks: AsyncIterator[bytes], *, what: str = "blob") -> str:
+        """Store bytes and give their handle; they count against the share of the principal's account.
 
-        Raises `TooLarge` over quota, or over its share for one that `shares`.
+        Raises `TooLarge` over the quota, or over the share of one that only has a share.
         """
         ...
 
-    async def read(
-        self, tenant: str, principal: str, handle: str, offset: int = 0, limit: int = 65_536
-    ) -> tuple[bytes, int]:
-        """Give (bytes, whole size). Raises `NotFound`."""
+    async def read(self, who: Principal, handle: str, offset: int = 0, limit: int = 65_536) -> tuple[bytes, int]:
+        """Give (bytes, whole size). Raises `NotFound`, also within narrower bounds than those of who stored it."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NoReturn
@@ -64,6 +65,8 @@ class Principal:
     `bucket` names whose calls a second are counted together: an agent's, and those of all it lent its rights to.
     `answers` is the person who answers for a service, which acts for nobody.
     A hop with `bounds` is a credential of whoever it acts for: it has those grants and no others.
+    `mark` names it with all bounds within which it acts, and `marks` every hop so: what is stored for one that reaches
+    far is not there for the same one within narrower bounds.
     """
 
     id: str
@@ -82,6 +85,8 @@ class Principal:
     answers: str = ""
     subjects: frozenset[str] = field(init=False)
     ids: tuple[str, ...] = field(init=False)
+    mark: str = field(init=False)
+    marks: tuple[str, ...] = field(init=False)
     bucket: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -100,6 +105,8 @@ class Principal:
         object.__setattr__(self, "bucket", own if lender is None or lender.kind == "human" else lender.bucket)
         above = lender.ids if lender else ()
         object.__setattr__(self, "ids", above if above and above[0] == self.id else (self.id, *above))
+        object.__setattr__(self, "mark", mark_of(self))
+        object.__setattr__(self, "marks", (self.mark, *(lender.marks if lender else ())))
 
     def chain(self) -> Iterator[Principal]:
         """Give the acting principal, then those on whose behalf it acts."""
@@ -198,6 +205,12 @@ class Principal:
         """Give the same chain without anything that was proved at the time: a later act must prove anew."""
         above = self.on_behalf_of.without_proof() if self.on_behalf_of else None
         return replace(self, second_factor_at=None, trusted_local=False, on_behalf_of=above)
+
+
+def mark_of(principal: Principal) -> str:
+    """Name a principal with the bounds along its chain: its id alone when there are none."""
+    within = [hop.bounds.digest for hop in principal.chain() if hop.bounds is not None]
+    return f"{principal.id}#{hashlib.sha256(''.join(within).encode()).hexdigest()[:32]}" if within else principal.id
 
 
 ANONYMOUS = Principal("anonymous", "anonymous", "-")

@@ -12,6 +12,13 @@ DEEPEST = 64
 MOST_PARTS = 50_000
 """Lists and objects in one body: each costs a step of ours, and a mebibyte could hold half a million."""
 
+MOST_FIELDS = 1000
+"""Fields of one object: what an operation does not know of them is a fault each."""
+
+LONGEST_NUMBER = 400
+"""Digits in a row: reading and writing a number takes time with the square of its length."""
+
+_LONG_NUMBER = re.compile(rb"[0-9]{%d}" % (LONGEST_NUMBER + 1))
 _TEXTS = re.compile(rb'"(?>[^"\\]++|\\.)*+"?', re.DOTALL)
 _NO_BRACKETS = re.compile(rb"[^\[\]{}]++")
 # escapes outside of surrogates, or a high one with the low one behind it
@@ -24,7 +31,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
     """Give the one JSON object a body holds; an empty body is an empty object.
 
     Raises `Malformed` for anything that is not UTF-8, not one object, has duplicate keys, NaN or infinities, lone
-    surrogates, numbers beyond 4,300 digits, or more than 64 levels.
+    surrogates, numbers of more than 400 digits in a row, objects of more than 1,000 fields, or more than 64 levels.
     """
     if not body or body == b"{}":
         return {}
@@ -41,6 +48,8 @@ def parse(body: bytes) -> Any:
     except UnicodeDecodeError as bad:
         raise Malformed(f"byte {bad.start} is not UTF-8") from None
     _check_shape(body)
+    if _LONG_NUMBER.search(body) and _LONG_NUMBER.search(_TEXTS.sub(b"", body)):
+        raise Malformed(f"a number has more than {LONGEST_NUMBER} digits", hint="send it as a text")
     try:
         value = json.loads(text, object_pairs_hook=_pairs, parse_constant=_constant)
     except json.JSONDecodeError as bad:
@@ -70,6 +79,8 @@ def _check_shape(body: bytes) -> None:
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MOST_FIELDS:
+        raise Malformed(f"an object has more than {MOST_FIELDS} fields", hint="send a list of pairs, or several calls")
     out = dict(pairs)
     if len(out) != len(pairs):
         seen: set[str] = set()

@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from superagent.core.problems import Overloaded, Problem, Unavailable
+from superagent.core.problems import InvalidInput, Overloaded, Problem, Unavailable
 from superagent.data import dialect
 from superagent.data.dialect import free_name, raw
 from superagent.data.sqlite import engine_of as file_engine
@@ -139,6 +139,8 @@ class Postgresql:
         if original is None:
             return None
         state = _state(original)
+        if isinstance(original, psycopg.DataError) and not state:  # the driver says so, before anything is sent
+            return InvalidInput("a text has a NUL character, which the database cannot keep")
         if state in _BUSY:
             return Overloaded("other processes keep the database busy", hint="call again", retry_after_s=1.0)
         for length in (5, 3, 2):

@@ -204,12 +204,8 @@ class AuditLog:
 
         Raises `AuditUnavailable` when the last records could not be written; the next start then recovers the chain.
         """
-        with self._lock:
-            if self._closing or not self._thread.ident:
-                return
-            self._closing = True
-        self._urgent.set()
-        self._wake.set()
+        if not self._end():
+            return
         await asyncio.to_thread(self._thread.join)
         for watch in self._watches.values():
             watch.cancel()
@@ -217,6 +213,27 @@ class AuditLog:
         if lost is not None:
             self._disk.abandon()
             raise AuditUnavailable(f"the last records could not be written: {lost}", changed="unknown")
+
+    def cut_off(self, last: AuditRecord, within_s: float) -> None:
+        """Write what is left and a last record, and end the chain, from any thread of a process that must exit now.
+
+        Blocks for so many seconds at most. Intents that are still open are left to the next process to start.
+        """
+        with contextlib.suppress(AuditUnavailable):
+            self.note(last)
+        self._end()
+        if self._thread.ident:
+            self._thread.join(within_s)
+
+    def _end(self) -> bool:
+        """Let the writer end after what it has taken; False when it was told so already, or never ran."""
+        with self._lock:
+            if self._closing or not self._thread.ident:
+                return False
+            self._closing = True
+        self._urgent.set()
+        self._wake.set()
+        return True
 
     # --- taking records, under the lock --------------------------------------------------------------------------
 

@@ -11,9 +11,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Double, Index, Row, String
+from sqlalchemy import BigInteger, Column, Double, Index, Row, String, Text
 
 from superagent.core.ports import Clock
+from superagent.core.principal import Principal
 from superagent.core.problems import NotFound, TooLarge, Unavailable
 from superagent.data.areas import Area
 from superagent.data.database import Database
@@ -29,7 +30,7 @@ MOST_HANDLES = 50_000
 _GRACE_S = 3600.0
 _LESS = "drop some with `result.delete`, or wait: they are kept for 24 hours; the owner can raise `limits.agent_share`"
 _KINDS = {"blob": "blob_", "result": "res_"}
-AREA = Area("blobs", "blobs_0003", Path(__file__).parent / "migrations" / "versions")
+AREA = Area("blobs", "blobs_0004", Path(__file__).parent / "migrations" / "versions")
 HANDLES = AREA.table(
     "blobs_handles",
     Column("handle", String(64), primary_key=True),
@@ -38,6 +39,7 @@ HANDLES = AREA.table(
     Column("sha256", String(64), nullable=False),
     Column("until", Double, nullable=False),
     Column("account", String(255), nullable=False, server_default=""),  # against whose share it counts
+    Column("seen_by", Text, nullable=False, server_default=""),  # marks of who stored it, within fewer bounds and more
     Index(None, "until"),
     Index(None, "tenant", "account", "size"),
 )
@@ -71,30 +73,21 @@ class FileBlobs:
         self._most_handles = most_handles
         self._reserve = reserve
 
-    async def put(
-        self,
-        tenant: str,
-        principal: str,
-        chunks: AsyncIterator[bytes],
-        *,
-        what: str = "blob",
-        shares: bool = False,
-        account: str = "",
-    ) -> str:
-        """Store bytes and give their handle, durable on return; `shares` says that only a share is the account's.
+    async def put(self, who: Principal, chunks: AsyncIterator[bytes], *, what: str = "blob") -> str:
+        """Store bytes and give their handle, durable on return.
 
-        Without `account` they count as the principal's. Raises `TooLarge` over the size, the quota or the share,
-        `Unavailable` when the disk cannot take it; nothing is left then.
+        Raises `TooLarge` over the size, the quota or the share, `Unavailable` when the disk cannot take it; nothing is
+        left then.
         """
-        account = account or principal
+        tenant, account, shares = who.tenant, who.account, who.shares
         handle = _KINDS[what] + secrets.token_urlsafe(24)
         room, whose = await self._database.read(tenant, lambda tx: self._room(tx, account, shares))
         path = self._folder / handle
         try:
             size, digest = await self._write(path, chunks, room, whose)
             until = self._clock.now() + KEEP_S
-            row = {"handle": handle, "principal": principal, "size": size, "sha256": digest, "until": until}
-            row["account"] = account
+            row = {"handle": handle, "principal": who.id, "size": size, "sha256": digest, "until": until}
+            row |= {"account": account, "seen_by": "\n".join(hop.mark for hop in who.chain() if hop.id == who.id)}
 
             def add(tx: Transaction) -> None:
                 _within(size, *self._room(tx, account, shares))
@@ -134,32 +127,32 @@ class FileBlobs:
             os.close(file)
         return size, state.hexdigest()
 
-    async def read(
-        self, tenant: str, principal: str, handle: str, offset: int = 0, limit: int = 65_536
-    ) -> tuple[bytes, int]:
-        """Give (bytes, whole size). Raises `NotFound`, also for what belongs to somebody else."""
-        row = await self._find(tenant, principal, handle)
+    async def read(self, who: Principal, handle: str, offset: int = 0, limit: int = 65_536) -> tuple[bytes, int]:
+        """Give (bytes, whole size). Raises `NotFound`, also for what belongs to somebody else.
+
+        The same one within other bounds is somebody else: what was stored may be more than it may read. Without those
+        bounds it sees all of its own.
+        """
+        row = await self._find(who, handle)
         return await asyncio.to_thread(_read, self._folder / handle, offset, limit), row.size
 
-    async def digest(self, tenant: str, principal: str, handle: str) -> tuple[str, int]:
+    async def digest(self, who: Principal, handle: str) -> tuple[str, int]:
         """Give the SHA-256 in hex and the size. Raises `NotFound`."""
-        row = await self._find(tenant, principal, handle)
+        row = await self._find(who, handle)
         return row.sha256, row.size
 
-    async def grep(
-        self, tenant: str, principal: str, handle: str, pattern: str, limit: int = 100, offset: int = 0
-    ) -> list[Hit]:
+    async def grep(self, who: Principal, handle: str, pattern: str, limit: int = 100, offset: int = 0) -> list[Hit]:
         """Find a pattern (RE2, so no pattern can take for ever) from an offset on, at most `limit` times.
 
         Raises `NotFound`, `InvalidInput` for a pattern that is none.
         """
-        await self._find(tenant, principal, handle)
+        await self._find(who, handle)
         return await asyncio.to_thread(search, self._folder / handle, pattern, limit, offset)
 
-    async def delete(self, tenant: str, principal: str, handle: str) -> None:
+    async def delete(self, who: Principal, handle: str) -> None:
         """Remove a handle and what it names. Raises `NotFound`."""
-        await self._find(tenant, principal, handle)
-        await self._database.write(tenant, lambda tx: tx.delete(HANDLES, HANDLES.c.handle == handle))
+        await self._find(who, handle)
+        await self._database.write(who.tenant, lambda tx: tx.delete(HANDLES, HANDLES.c.handle == handle))
         await asyncio.to_thread((self._folder / handle).unlink, missing_ok=True)
 
     async def sweep(self) -> int:
@@ -169,10 +162,10 @@ class FileBlobs:
         await asyncio.to_thread(_remove_older, self._folder, now - KEEP_S - _GRACE_S)
         return removed
 
-    async def _find(self, tenant: str, principal: str, handle: str) -> Row[Any]:
-        mine = (HANDLES.c.handle == handle, HANDLES.c.principal == principal, HANDLES.c.until > self._clock.now())
-        row = await self._database.read(tenant, lambda tx: tx.first(HANDLES, *mine))
-        if row is None:
+    async def _find(self, who: Principal, handle: str) -> Row[Any]:
+        mine = (HANDLES.c.handle == handle, HANDLES.c.principal == who.id, HANDLES.c.until > self._clock.now())
+        row = await self._database.read(who.tenant, lambda tx: tx.first(HANDLES, *mine))
+        if row is None or who.mark not in row.seen_by.split("\n"):
             raise NotFound(f"there is no `{handle[:64]}`", hint="handles live for 24 hours, for whoever made them")
         return row
 

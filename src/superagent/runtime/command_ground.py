@@ -88,5 +88,4 @@ class CommandGround:
         return real, INSIDE + place[len(own) :]
 
     async def _store(self, chunks: AsyncIterator[bytes]) -> str:
-        who = self._ctx.principal
-        return await self._blobs.put(who.tenant, who.id, chunks, what="result", shares=who.shares, account=who.account)
+        return await self._blobs.put(self._ctx.principal, chunks, what="result")

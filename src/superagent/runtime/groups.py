@@ -8,6 +8,7 @@ from typing import Any
 
 from superagent.core.context import Context
 from superagent.core.grants import Grant
+from superagent.core.principal import Principal
 from superagent.core.problems import Conflict, Denied, InvalidInput, NotFound
 from superagent.data.database import Database
 from superagent.data.transaction import Transaction, Where
@@ -60,6 +61,10 @@ class SqlGroups:
         if member in found["members"]:
             raise Conflict(f"`{member}` is in `{id}` already")
         await self.restore(ctx, id, found | {"members": [*found["members"], member]})
+
+    async def require_may_join(self, who: Principal, member: str) -> None:
+        """Go on only if somebody may put a member into a group. Raises `Denied`."""
+        await self._database.read(who.tenant, lambda tx: _require_may_join(tx, who, {member}))
 
     async def remove_member(self, ctx: Context, id: str, member: str) -> None:
         """Take a member out. Raises `NotFound`."""
@@ -119,9 +124,7 @@ class SqlGroups:
             if row is None and to.get("grants"):
                 self._put_back(tx, ctx, to["grants"], id)
             require_roles(tx, to["roles"], by, had)
-            if any(one.partition(":")[2] in caller.ids for one in set(to["members"]) - before):
-                raise Denied("nobody puts themselves into a group", hint="ask another owner or admin")
-            require_may_give(tx, caller, set(to["members"]) - before, "what a group has")
+            _require_may_join(tx, caller, set(to["members"]) - before)
             if set(to["members"]) - before and {"admin", *GUARDED}.intersection(to["roles"]):
                 require_fresh(caller, now)
             tx.insert(GROUPS, id=id, roles=json.dumps(to["roles"]), created_by=caller.id, created_at=now)
@@ -145,6 +148,12 @@ class SqlGroups:
             require_may_give(tx, ctx.principal, [f"group:{id}"])
         tx.update(GRANTS, GRANTS.c.id.in_([row.id for row in rows]), revoked_at=None)
         self._policies.settle(tx, ctx.principal.id, f"puts back the group {id}")
+
+
+def _require_may_join(tx: Transaction, caller: Principal, members: set[str]) -> None:
+    if any(one.partition(":")[2] in caller.ids for one in members):
+        raise Denied("nobody puts themselves into a group", hint="ask another owner or admin")
+    require_may_give(tx, caller, members, "what a group has")
 
 
 class SqlRoles:

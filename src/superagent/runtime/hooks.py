@@ -106,14 +106,14 @@ class Hooks:
         held = await self._kernel.hands.work.get(ctx.tenant, asked.invocation)
         if held is not None:
             held = await self._kernel.held(ctx.principal, asked.invocation)
-            if held.invocation.principal.id != ctx.principal.id:
+            if held.invocation.principal.mark != ctx.principal.mark:
                 raise Denied("only who made a call may have others told of it")
             if held.state not in _OPEN:
                 raise Conflict("this job has ended", hint="look at it with `jobs.status`")
         sealed = self._seals.seal(
             "hooks", _place(ctx.tenant, asked.invocation, asked.id), msgspec.json.encode(asked.body)
         )
-        who, now, said = ctx.principal.id, ctx.now, held.state.value if held is not None else ""
+        who, now, said = ctx.principal.mark, ctx.now, held.state.value if held is not None else ""
 
         def write(tx: Transaction) -> None:
             named = (HOOKS.c.invocation == asked.invocation, HOOKS.c.id == asked.id)
@@ -140,13 +140,13 @@ class Hooks:
 
     async def listed(self, ctx: Context, invocation: str) -> list[tuple[str, Body]]:
         """Give the caller's own hooks of a job."""
-        where = (HOOKS.c.invocation == invocation, HOOKS.c.principal == ctx.principal.id)
+        where = (HOOKS.c.invocation == invocation, HOOKS.c.principal == ctx.principal.mark)
         rows = await self._database.read(ctx.tenant, lambda tx: tx.select(HOOKS, *where, order=[HOOKS.c.id]))
         return [(row.id, self._body(row)) for row in rows]
 
     async def delete(self, ctx: Context, invocation: str, id: str) -> bool:
         """Remove one of the caller's own; False when there was none."""
-        where = (HOOKS.c.invocation == invocation, HOOKS.c.id == id, HOOKS.c.principal == ctx.principal.id)
+        where = (HOOKS.c.invocation == invocation, HOOKS.c.id == id, HOOKS.c.principal == ctx.principal.mark)
         return bool(await self._database.write(ctx.tenant, lambda tx: tx.delete(HOOKS, *where)))
 
     # ---- telling
@@ -228,7 +228,7 @@ class Hooks:
         """Go on only if who made the hook made the call, is alive, and may still tell this address. Raises `Denied`."""
         kernel, principal = self._kernel, held.invocation.principal
         operation = kernel.find(CREATE)
-        if principal.id != row.principal or operation is None or not kernel.hands.identity.alive(principal):
+        if principal.mark != row.principal or operation is None or not kernel.hands.identity.alive(principal):
             raise Denied("whoever made this hook may act no more, or did not make the call")
         facts = kernel.pipeline.facts(held.invocation, operation, {})
         resource = Endpoint.of(body.url).resource(Effect.CHANGE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +75,12 @@ class SqlIdempotency:
         with the outcome `unknown`: it is not run again. Raises `IdempotencyMismatch` for another input under the same
         key, `TooLarge` when as much is remembered as may be.
         """
+        digest = _digest(ticket)
         call, invocation, tenant = ticket.invocation.call, ticket.invocation.id, ticket.invocation.principal.tenant
         if len(call.key) > LONGEST_KEY:
             raise InvalidInput(f"an idempotency key has at most {LONGEST_KEY} characters")
         now = self._clock.now()
-        mine = {"digest": ticket.input_digest, "invocation": invocation, "owner": self._presence.name}
+        mine = {"digest": digest, "invocation": invocation, "owner": self._presence.name}
         keyed = {"principal": ticket.invocation.principal.id, "operation": call.operation, "key": call.key}
 
         account = ticket.invocation.principal.account
@@ -100,8 +102,10 @@ class SqlIdempotency:
         if found is None:
             return None
         row, queued = found
-        if row.digest != ticket.input_digest:
-            raise IdempotencyMismatch(f"`{call.key}` was used for another input of `{call.operation}`")
+        if row.digest != digest:
+            raise IdempotencyMismatch(
+                f"`{call.key}` was used for another input of `{call.operation}`, or by a key with other bounds"
+            )
         if row.outcome is not None:
             sealed = self._seals.open("outcomes", place(tenant, row.invocation), row.outcome)
             return Remembered(row.invocation, unpack_outcome(sealed))
@@ -154,6 +158,14 @@ class SqlIdempotency:
                 hint="call without a key, or wait: keys are forgotten after 24 hours; the owner can raise"
                 " `limits.agent_share`",
             )
+
+
+def _digest(ticket: Ticket) -> str:
+    """Name the input, and the bounds within which it was called: what came of it is not told within others."""
+    who = ticket.invocation.principal
+    if who.mark == who.id:
+        return ticket.input_digest
+    return hashlib.sha256(f"{ticket.input_digest} {who.mark}".encode()).hexdigest()
 
 
 def _key(ticket: Ticket) -> tuple[Where, ...]:

@@ -61,8 +61,8 @@ class Jobs(Invocations):
         self, ctx: Context, states: Sequence[str], mine: bool, cursor: str, limit: int
     ) -> tuple[list[dict[str, Any]], str | None]:
         """Give (jobs newest first, cursor of the next page): the caller's own, or all that it may see."""
-        everybody = not mine and self._kernel.may_look(ctx.principal, (), ctx.tenant)
-        person = "" if everybody else ctx.principal.id
+        everybody = not mine and self._kernel.may_audit(ctx.principal)
+        person = "" if everybody else ctx.principal.mark
         wanted = [Status.UNKNOWN if one == "interrupted" else Status(one) for one in states]
         found = await self._work.listed(ctx.tenant, person=person, states=wanted, before=cursor, limit=limit + 1)
         more = len(found) > limit
@@ -232,7 +232,7 @@ class Jobs(Invocations):
         """
         held = await self._own(ctx, id)
         before = held.invocation
-        if before.principal.id != ctx.principal.id:
+        if before.principal.mark != ctx.principal.mark:
             raise Denied(f"`{id}` is a call of `{before.principal.id}`", hint="it can only be repeated by who made it")
         if held.state in OPEN:
             raise Conflict(f"`{id}` is {state_of(held.state)}", hint="wait for it, or stop it with `jobs.cancel`")

@@ -117,6 +117,14 @@ class SqlPeople:
 
         return await self._database.write(ctx.tenant, write)
 
+    async def require_may_set(self, who: Principal, id: str, roles: list[str]) -> None:
+        """Go on only if somebody may give a person these roles. Raises `Denied`, `NotFound`."""
+
+        def look(tx: Transaction) -> None:
+            _require_may_set(tx, who, id, roles, json.loads(require_person(tx, id).roles))
+
+        await self._database.read(who.tenant, look)
+
     async def unconfirm(self, tenant: str, id: str, hands: list[State]) -> None:
         """Take that back."""
         await self._database.write(tenant, lambda tx: set_hands(tx, id, hands))
@@ -133,24 +141,31 @@ class SqlPeople:
         await self._write(ctx, id, lambda row: to or {"state": "removed", "roles": json.loads(row.roles)}, gone=True)
 
     async def _write(self, ctx: Context, id: str, to: Callable[[Row[Any]], State], *, gone: bool = False) -> None:
-        caller, by = ctx.principal, frozenset(roles_of(ctx.principal))
+        caller = ctx.principal
 
         def write(tx: Transaction) -> None:
             row = tx.first(PEOPLE, PEOPLE.c.id == id) if gone else require_person(tx, id)
             if row is None:
                 raise NotFound(f"there is no user `{id[:100]}`")
             wanted, had = to(row), json.loads(row.roles)
-            if id in caller.ids:
-                raise Denied("nobody changes their own roles or state", hint="ask another owner or admin")
-            require_rank(roles_held(tx, id), by, id)
-            require_roles(tx, wanted["roles"], by, had)
-            require_may_give_roles(tx, caller, gained := set(wanted["roles"]) - set(had), f"user:{id}")
+            _require_may_set(tx, caller, id, wanted["roles"], had)
+            gained = set(wanted["roles"]) - set(had)
             if gone and gained & {"admin", *GUARDED}:  # an undo is judged as the operation alone, not by its input
                 require_fresh(caller, self._now())
             tx.update(PEOPLE, PEOPLE.c.id == id, state=wanted["state"], roles=json.dumps(wanted["roles"]))
 
         await self._database.write(ctx.tenant, write)
         self._epoch.bump()
+
+
+def _require_may_set(tx: Transaction, caller: Principal, id: str, roles: list[str], had: list[str]) -> None:
+    """Go on only if somebody may give a person, who had these, those roles. Raises `Denied`."""
+    if id in caller.ids:
+        raise Denied("nobody changes their own roles or state", hint="ask another owner or admin")
+    by = frozenset(roles_of(caller))
+    require_rank(roles_held(tx, id), by, id)
+    require_roles(tx, roles, by, had)
+    require_may_give_roles(tx, caller, set(roles) - set(had), f"user:{id}")
 
 
 def require_person(tx: Transaction, id: str) -> Row[Any]:

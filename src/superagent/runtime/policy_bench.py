@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from superagent.core.explaining import Explained, Explainer, Supposed
@@ -11,6 +12,7 @@ from superagent.core.kernel import Kernel
 from superagent.core.operation import Operation
 from superagent.core.policy import Policy
 from superagent.core.principal import Principal
+from superagent.core.problems import Denied, NotFound
 from superagent.runtime.identity import SqlIdentity
 from superagent.runtime.policies import SqlPolicies
 
@@ -28,11 +30,21 @@ class PolicyBench:
         """Give who a subject is, None for nobody."""
         return await self._identity.acting(tenant, subject)
 
-    def explain(
+    async def explain(
         self, principal: Principal, operation: str, input: Mapping[str, Any] | None, supposed: Supposed
     ) -> Explained:
-        """Say what would come of a call."""
-        return self._explainer.explain(principal, operation, input, supposed)
+        """Say what would come of a call: by policy, and by what the operation itself refuses whoever may call it."""
+        told = self._explainer.explain(principal, operation, input, supposed)
+        found = self._kernel.find(operation)
+        if input is None or told.verdict != "allow" or told.facts is None or found is None or found.refuses is None:
+            return told
+        try:
+            await found.refuses(principal, dict(told.facts.args))
+        except NotFound:
+            pass  # policy permits it, and it would find nothing
+        except Denied as refused:
+            return replace(told, verdict="deny", problem=refused)
+        return told
 
     def in_force(self, tenant: str) -> Policy:
         """Give the snapshot in force."""

@@ -132,7 +132,7 @@ class RunReach(CommandGround):
         workspace, cwd = await ctx.thread(self._places, profile, command.cwd)
         user = await self._user(workspace)
         if command.stdin_blob:  # looked at before anything starts
-            await self._blobs.read(ctx.tenant, ctx.principal.id, command.stdin_blob, 0, 0)
+            await self._blobs.read(ctx.principal, command.stdin_blob, 0, 0)
         async with self._caches.of(ctx, profile, workspace, user) as cache:
             start = Start(
                 tuple(command.argv), profile, ctx.tenant, cwd=cwd, workspace=workspace, user=user, binds=cache.binds,
@@ -229,7 +229,7 @@ class RunReach(CommandGround):
     async def _load(self, handle: str) -> AsyncGenerator[bytes]:
         at, size = 0, 1
         while at < size:
-            chunk, size = await self._blobs.read(self._ctx.tenant, self._ctx.principal.id, handle, at, _PAGE)
+            chunk, size = await self._blobs.read(self._ctx.principal, handle, at, _PAGE)
             at += len(chunk)
             yield chunk
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable
 from superagent.core.problems import Unavailable
 
 LOOK_S = 0.25
-GRACE_S = 10.0
 MOST_FAILED_STARTS = 3
 _log = logging.getLogger("superagent")
 
@@ -62,12 +61,12 @@ class Workers:
         if self._failed_starts >= MOST_FAILED_STARTS:
             raise Unavailable("the worker processes do not start", hint="what they said stands above")
 
-    def stop(self) -> None:
-        """Stop every process: first by asking, then by force."""
+    def stop(self, grace_s: float) -> None:
+        """Stop every process: first by asking, after so many seconds by force."""
         os.close(self._life_end)
         for process in self._running.values():
             process.terminate()
-        until = time.monotonic() + GRACE_S
+        until = time.monotonic() + grace_s
         for process in self._running.values():
             try:
                 process.wait(max(0.1, until - time.monotonic()))
@@ -79,13 +78,13 @@ class Workers:
 
 
 def supervise(
-    count: int, command: Callable[[int, int, int], list[str]], inherited: int, ready: Callable[[], None]
+    count: int, command: Callable[[int, int, int], list[str]], inherited: int, ready: Callable[[], None], grace_s: float
 ) -> None:
     """Keep `count` processes running until SIGINT or SIGTERM, each with the descriptor `inherited`.
 
     `command` makes a command line of a worker's number and the two descriptors that it is given: one to read whose end
     means that it has to stop, one on which to write its number and a line feed once it serves. `ready` is called when
-    the first does. Raises `Unavailable` when they do not start.
+    the first does. Told to stop, they have `grace_s` seconds. Raises `Unavailable` when they do not start.
     """
     stopping: list[int] = []
     with _signals((signal.SIGINT, signal.SIGTERM), stopping):
@@ -98,7 +97,7 @@ def supervise(
             while not stopping:
                 workers.look()
         finally:
-            workers.stop()
+            workers.stop(grace_s)
 
 
 class _signals:  # noqa: N801 - a context manager, used like a function

@@ -171,7 +171,7 @@ class Schedules:
             for row in rows:
                 cursor = row.id
                 spec = self._spec(row)
-                if self._kernel.may_look(ctx.principal, Principal.from_stored(spec.principal).ids, ctx.tenant):
+                if self._kernel.may_look(ctx.principal, Principal.from_stored(spec.principal).marks, ctx.tenant):
                     if len(shown) == limit:
                         return shown, shown[-1]["id"]
                     shown.append(about(row, spec, ctx.now))
@@ -183,9 +183,9 @@ class Schedules:
         row = await self._row(ctx.tenant, id)
         spec = None if row is None else self._spec(row)
         owner = None if spec is None else Principal.from_stored(spec.principal)
-        if spec is None or owner is None or not self._kernel.may_look(ctx.principal, owner.ids, ctx.tenant):
+        if spec is None or owner is None or not self._kernel.may_look(ctx.principal, owner.marks, ctx.tenant):
             raise _no_schedule(id)
-        if ctx.principal.id not in owner.ids:
+        if ctx.principal.mark not in owner.marks:
             raise Denied(f"`{id}` is not yours, nor was it made on your behalf")
         return spec
 
@@ -239,7 +239,7 @@ class Schedules:
     async def _require_own(self, ctx: Context, id: str, kept: Spec | None) -> None:
         row = await self._row(ctx.tenant, id)
         for spec in (kept, None if row is None else self._spec(row)):
-            if spec is not None and ctx.principal.id not in Principal.from_stored(spec.principal).ids:
+            if spec is not None and ctx.principal.mark not in Principal.from_stored(spec.principal).marks:
                 raise _no_schedule(id)
 
     # ---- making the calls

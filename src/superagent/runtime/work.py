@@ -72,7 +72,7 @@ class SqlWork(AskingJobs):
         """
         body = self._seals.seal("work", place(held.tenant, held.id), pack_held(held))
         call, now = held.invocation, self._clock.now()
-        mark = sha256(place(held.hash, *call.principal.ids, call.call.session)).hexdigest()
+        mark = sha256(place(held.hash, *call.principal.marks, call.call.session)).hexdigest()
         mark = AHEAD + mark[len(AHEAD) :] if held.ahead else mark
         waits = (INVOCATIONS.c.state == Status.WAITING.value, INVOCATIONS.c.until > now)
         theirs = select(REQUESTS.c.invocation).where(

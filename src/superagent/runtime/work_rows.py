@@ -36,7 +36,8 @@ def store(tx: Transaction, held: Held, body: bytes) -> None:
         retry_of=held.retry_of,
         schedule=held.schedule,
     )
-    for person in dict.fromkeys(held.invocation.principal.ids):
+    who = held.invocation.principal
+    for person in dict.fromkeys((*who.ids, *who.marks)):  # whose it is, and within which bounds it may be seen
         tx.insert(HOLDERS, person=person, invocation=held.id)
     set_timer(tx, held.id, "expire", held.until)
     if held.state is Status.QUEUED:

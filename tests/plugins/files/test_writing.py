@@ -14,6 +14,7 @@ import pytest
 
 from superagent.plugins.files.engine import renames, writing
 from superagent.plugins.files.engine.places import Differs, Unfit
+from superagent.testing import person
 from tests.ordinary_user import open_folder, ordinary_user
 from tests.plugins.files.ground import Ground
 
@@ -76,7 +77,7 @@ async def test_other_encodings_bytes_and_uploads_are_written(ground: Ground) -> 
     async def upload() -> AsyncIterator[bytes]:
         yield b"uploaded"
 
-    handle = await ground.world.blobs.put("default", "ada", upload())
+    handle = await ground.world.blobs.put(person(), upload())
     await ground.do("write", path="a", blob=handle)
     assert (ground.top / "a").read_bytes() == b"uploaded"
     done = await ground.do("write", path="a", content="x" * 2_000_000)

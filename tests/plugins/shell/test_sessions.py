@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from superagent.core.principal import Credential, Facts, Secret
 from superagent.runtime.presence import Presence
 from superagent.runtime.sandbox import sessions as held
 from superagent.runtime.sandbox import terminal
@@ -381,7 +382,9 @@ async def test_two_senders_take_turns(shell: Shell) -> None:
 async def test_a_session_of_another_worker_is_said_to_be_there(house: House, agent: Caller, shell: Shell) -> None:
     other = Presence(house.data / "state" / "presence")
     sessions = house.installation.sandbox.sessions
-    tag = sessions._tag(sessions._open[shell.id].owner, other.name, "0123")  # pyright: ignore[reportPrivateUsage]
+    shown = Credential("bearer", Secret(agent.key), Facts("127.0.0.1", "", "http"))
+    who = await house.installation.kernel.identify(shown)
+    tag = sessions._tag(who, other.name, "0123")  # pyright: ignore[reportPrivateUsage]
     id = f"ses_{other.name}_0123_{tag}"
     problem = problem_of(await agent.call("shell.session_read", {"session": id}), 503, "unavailable")
     assert "another worker" in problem["detail"]

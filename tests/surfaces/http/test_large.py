@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from superagent.core.principal import Principal
 from superagent.core.problems import NotFound
 from superagent.surfaces.http.large import range_of
 from tests.promise import promise
@@ -230,10 +231,10 @@ async def test_a_blob_that_vanishes_between_two_chunks_ends_the_download(
     handle = await stored(agent, b"x" * 600_000)
     blobs, read = house.installation.kernel.hands.blobs, house.installation.kernel.hands.blobs.read
 
-    async def once(tenant: str, principal: str, handle: str, offset: int = 0, limit: int = 0) -> tuple[bytes, int]:
+    async def once(who: Principal, handle: str, offset: int = 0, limit: int = 0) -> tuple[bytes, int]:
         if offset:
             raise NotFound("gone")
-        return await read(tenant, principal, handle, offset, limit)
+        return await read(who, handle, offset, limit)
 
     monkeypatch.setattr(blobs, "read", once)
     async with wire(house) as it:

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from superagent.core.answers import Room
 from tests.promise import promise
 from tests.surfaces.http.house import Caller, House, problem_of
 from tests.surfaces.http.probe import started
@@ -339,3 +340,17 @@ async def test_somebody_who_holds_too_many_long_requests_is_refused(
         problem_of(response, 503, "overloaded")
         assert response.headers["retry-after"] == "1"
         assert "ratelimit-limit" not in response.headers
+
+
+async def test_answers_that_nobody_has_read_yet_have_a_measure_and_come_under_handles_beyond_it(
+    house: House, agent: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = Room(each=10)
+    monkeypatch.setattr(house.door, "unsent", room)
+    line = json.dumps({"id": 1, "operation": "access.whoami"}).encode() + b"\n"
+    told = json.loads((await agent.http.post("/v1/stream", content=line)).text)
+    assert told["status"] == "done"
+    assert told["output"] is None
+    stored = await agent.done("result.read", {"handle": told["handle"]})
+    assert json.loads(stored["text"])["id"] == agent.name
+    assert room.take("anybody", 10)  # nothing is held once it was sent

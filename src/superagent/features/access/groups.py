@@ -22,7 +22,7 @@ from superagent.features.access.shapes import (
     RoleShown,
     risk_of,
 )
-from superagent.sdk import Context, Effect, Grant, Plugin, Preview, Resource, Risk, put_back
+from superagent.sdk import Context, Effect, Grant, Plugin, Preview, Principal, Resource, Risk, put_back
 
 Member = Annotated[str, Field(max_length=255, description="`user:…` or `agent:…`")]
 Grants = Annotated[list[Grant], Field(max_length=200)]
@@ -37,6 +37,10 @@ class GroupStore(Protocol):
 
     def listed(self, tenant: str) -> Awaitable[list[dict[str, Any]]]:
         """Give groups with their members."""
+        ...
+
+    def require_may_join(self, who: Principal, member: str) -> Awaitable[None]:
+        """Go on only if somebody may put a member into a group. Raises `Denied`."""
         ...
 
     def add(self, ctx: Context, id: str, member: str) -> Awaitable[None]:
@@ -105,6 +109,10 @@ def _add_groups(access: Plugin, groups: GroupStore) -> None:
         async with ctx.changing(Resource("group", "-", id, Effect.CHANGE)):
             await groups.add(ctx, id, member)
             return Id(id=id)
+
+    @add_member.refuses
+    async def _(who: Principal, values: dict[str, Any]) -> None:
+        await groups.require_may_join(who, values["member"])
 
     @add_member.preview
     async def _(ctx: Context, id: GroupName, member: Member) -> Preview:

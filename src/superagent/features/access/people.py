@@ -20,7 +20,7 @@ from superagent.features.access.shapes import (
     UserName,
     risk_of,
 )
-from superagent.sdk import Context, Effect, Kept, Plugin, Preview, Resource, Risk, put_back
+from superagent.sdk import Context, Effect, Kept, Plugin, Preview, Principal, Resource, Risk, put_back
 
 Reason = Annotated[str, Field(max_length=500)]
 
@@ -50,6 +50,10 @@ class Store(Protocol):
 
     def unconfirm(self, tenant: str, id: str, hands: list[dict[str, Any]]) -> Awaitable[None]:
         """Take that back."""
+        ...
+
+    def require_may_set(self, who: Principal, id: str, roles: list[str]) -> Awaitable[None]:
+        """Go on only if somebody may give a person these roles. Raises `Denied`, `NotFound`."""
         ...
 
     def set_roles(self, ctx: Context, id: str, roles: list[str]) -> Awaitable[None]:
@@ -113,6 +117,10 @@ def add_to(access: Plugin, people: Store) -> None:
         async with ctx.changing(Resource("user", "-", id, Effect.CHANGE)):
             await people.set_roles(ctx, id, roles)
             return Id(id=id)
+
+    @set_roles.refuses
+    async def _(who: Principal, values: dict[str, Any]) -> None:
+        await people.require_may_set(who, values["id"], values["roles"])
 
     @set_roles.assess
     def _(values: dict[str, Any]) -> Risk:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from superagent.sdk import Call, Context, Effect, NotFound, Outcome, Output, Plugin, Preview, Risk
 
-PAGE = 200
+AT_ONCE = 20  # their inputs are read whole, and one can be a mebibyte
 Signature = Annotated[
     dict[str, Any] | None,
     Field(description="a passkey's over the request, its hash and the decision: its `response`, and the `origin`"),
@@ -127,14 +127,14 @@ def plugin(desk: Desk, store: Waiting) -> Plugin:
         mine: list[Any] = []
         after, more = cursor or "", True
         while more and len(mine) <= page:
-            held = await store.waiting(ctx.tenant, PAGE, after)
+            held = await store.waiting(ctx.tenant, AT_ONCE, after)
             mine += [
                 one
                 for one in held
-                if (decides or ctx.principal.id in one.invocation.principal.ids)
+                if (decides or ctx.principal.mark in one.invocation.principal.marks)
                 and (len(one.approved_by) >= one.approvals_needed) is (state == "approved")
             ]
-            more = len(held) == PAGE
+            more = len(held) == AT_ONCE
             after = held[-1].id if more else ""
         # the cursor is one of the caller's own: others' calls are not told by it either
         following = mine[page - 1].id if len(mine) > page else None
@@ -149,7 +149,7 @@ def plugin(desk: Desk, store: Waiting) -> Plugin:
         if (
             held is None
             or held.state != "waiting"
-            or not (decides or ctx.principal.id in held.invocation.principal.ids)
+            or not (decides or ctx.principal.mark in held.invocation.principal.marks)
         ):
             raise NotFound(
                 f"no call `{id[:100]}` waits for approval", hint="`jobs.status` shows what became of one of yours"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any, Protocol
 
-from superagent.sdk import Context, Effect, Output, Plugin, Risk
+from superagent.sdk import Context, Effect, Output, Plugin, Principal, Risk
 
 
 class Trail(Protocol):
@@ -35,16 +35,7 @@ class Trail(Protocol):
 class Handles(Protocol):
     """Where an export is put."""
 
-    def put(
-        self,
-        tenant: str,
-        principal: str,
-        chunks: AsyncIterator[bytes],
-        *,
-        what: str = "blob",
-        shares: bool = False,
-        account: str = "",
-    ) -> Awaitable[str]:
+    def put(self, who: Principal, chunks: AsyncIterator[bytes], *, what: str = "blob") -> Awaitable[str]:
         """Store bytes and give their handle."""
         ...
 
@@ -151,8 +142,7 @@ def plugin(trail: Trail, handles: Handles) -> Plugin:
     ) -> Exported:
         """Export records of your tenant as JSON lines under a handle; `since` and `until` are epoch seconds."""
         chunks, count = await trail.export(ctx.tenant, actor=actor, operation=operation, since=since, until=until)
-        who = ctx.principal
-        handle = await handles.put(who.tenant, who.id, chunks, what="result", shares=who.shares, account=who.account)
+        handle = await handles.put(ctx.principal, chunks, what="result")
         return Exported(handle=handle, records=count)
 
     @audit.operation(risk=Risk.LOW, effect=Effect.READ)
@@ -164,8 +154,7 @@ def plugin(trail: Trail, handles: Handles) -> Plugin:
     async def proof(ctx: Context) -> Proof:
         """Export the whole audit of the installation as it stands, to be verified elsewhere without this server."""
         chunks, checkpoint, lines = await trail.proof()
-        who = ctx.principal
-        handle = await handles.put(who.tenant, who.id, chunks, what="result", shares=who.shares, account=who.account)
+        handle = await handles.put(ctx.principal, chunks, what="result")
         return Proof(handle=handle, checkpoint=checkpoint, lines=lines)
 
     return audit

@@ -111,10 +111,13 @@ def plugin(store: Store) -> Plugin:
         Only people may; what allows something needs a fresh second factor, a `deny` does not.
         """
         _check(grant)
-        await store.require_may_change(ctx.principal, [grant])
         made = await store.create(ctx.tenant, grant, ctx.principal.id)
         await ctx.keep(Resource("grant", "-", made.id, Effect.CHANGE), {"id": made.id})
         return shown(made)
+
+    @create.refuses
+    async def _(who: Principal, values: dict[str, Any]) -> None:
+        await store.require_may_change(who, [values["grant"]])
 
     @create.assess
     def _(values: dict[str, Any]) -> Risk:

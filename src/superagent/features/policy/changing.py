@@ -18,6 +18,7 @@ from superagent.sdk import (
     NotFound,
     Plugin,
     Preview,
+    Principal,
     Resource,
     Risk,
     TooLarge,
@@ -145,6 +146,12 @@ def _applying(policy: Plugin, book: Book, bench: Bench) -> None:
     @apply.touches
     def _(values: dict[str, Any], workspace: str) -> list[Resource]:
         return [RESOURCE]
+
+    @apply.refuses
+    async def _(who: Principal, values: dict[str, Any]) -> None:
+        gone: set[str] = set(values["remove"] or [])
+        removed = [one for one in (await book.present(who.tenant)).grants if one.id in gone]
+        await book.require_may_change(who, values["add"] or [], removed)  # a proposal's are looked at when it is read
 
     @apply.preview
     async def _(

@@ -107,7 +107,7 @@ class Bench(Protocol):
 
     def explain(
         self, principal: Principal, operation: str, input: Mapping[str, Any] | None, supposed: Supposed
-    ) -> Explained:
+    ) -> Awaitable[Explained]:
         """Say what would come of a call."""
         ...
 

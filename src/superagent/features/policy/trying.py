@@ -58,7 +58,7 @@ def declare(policy: Plugin, book: Book, bench: Bench) -> None:
         supposed = Supposed(
             at, remote, second_factor_age_s, approvals, None if isolation is None else ISOLATION[isolation]
         )  # fmt: skip
-        found = bench.explain(who, operation, input, supposed)
+        found = await bench.explain(who, operation, input, supposed)
         if not actor and isinstance(found.problem, NotFound):
             raise found.problem  # to ask about what one may not see is to be told what the call would be told
         return _explanation(operation, actor or _named(who), found)
@@ -192,6 +192,8 @@ def _explanation(operation: str, actor: str, found: Explained) -> Explanation:
         reason = "some input of this operation could be permitted: name one"
     elif decision is None or (found.verdict == "deny" and not decision.grants):
         reason = NOTHING_MATCHES if not found.grants else "a grant forbids every call of this operation"
+    elif problem is not None and decision.verdict != found.verdict:
+        reason = problem.detail  # policy permits it, and the operation itself does not
     else:
         reason = decision.reason
     return Explanation(

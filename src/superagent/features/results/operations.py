@@ -6,7 +6,7 @@ import base64
 from collections.abc import Awaitable, Sequence
 from typing import Any, Protocol
 
-from superagent.sdk import Context, Effect, Face, InvalidInput, Nothing, Output, Plugin, Risk
+from superagent.sdk import Context, Effect, Face, InvalidInput, Nothing, Output, Plugin, Principal, Risk
 
 MOST_MATCHES = 1000
 
@@ -14,19 +14,15 @@ MOST_MATCHES = 1000
 class Store(Protocol):
     """Where results lie."""
 
-    def read(
-        self, tenant: str, principal: str, handle: str, offset: int = 0, limit: int = 65_536
-    ) -> Awaitable[tuple[bytes, int]]:
+    def read(self, who: Principal, handle: str, offset: int = 0, limit: int = 65_536) -> Awaitable[tuple[bytes, int]]:
         """Give (bytes, whole size). Raises `NotFound`."""
         ...
 
-    def grep(
-        self, tenant: str, principal: str, handle: str, pattern: str, limit: int, offset: int
-    ) -> Awaitable[Sequence[Any]]:
+    def grep(self, who: Principal, handle: str, pattern: str, limit: int, offset: int) -> Awaitable[Sequence[Any]]:
         """Give matches from an offset on, with `line` (from 1, counted from there), `offset` (bytes) and `text`."""
         ...
 
-    def delete(self, tenant: str, principal: str, handle: str) -> Awaitable[None]:
+    def delete(self, who: Principal, handle: str) -> Awaitable[None]:
         """Drop a result. Raises `NotFound`."""
         ...
 
@@ -62,12 +58,12 @@ def plugin(store: Store) -> Plugin:
         if offset < 0 or not 0 < limit <= 1024 * 1024:
             raise InvalidInput("`offset` must not be negative and `limit` lie between 1 and 1048576")
         if grep is not None:
-            found = await store.grep(ctx.tenant, ctx.principal.id, handle, grep, MOST_MATCHES + 1, offset)
-            _, size = await store.read(ctx.tenant, ctx.principal.id, handle, 0, 0)
+            found = await store.grep(ctx.principal, handle, grep, MOST_MATCHES + 1, offset)
+            _, size = await store.read(ctx.principal, handle, 0, 0)
             hits = [Match(line=one.line, offset=one.offset, text=one.text) for one in found[:MOST_MATCHES]]
             following = found[MOST_MATCHES].offset if len(found) > MOST_MATCHES else None
             return Page(size=size, offset=offset, next_offset=following, matches=hits)
-        data, size = await store.read(ctx.tenant, ctx.principal.id, handle, offset, limit)
+        data, size = await store.read(ctx.principal, handle, offset, limit)
         end = offset + len(data)
         following = end if end < size else None
         try:
@@ -80,7 +76,7 @@ def plugin(store: Store) -> Plugin:
     )
     async def delete(ctx: Context, handle: str) -> Nothing:
         """Drop a stored result or upload before it expires by itself."""
-        await store.delete(ctx.tenant, ctx.principal.id, handle)
+        await store.delete(ctx.principal, handle)
         return Nothing()
 
     return result

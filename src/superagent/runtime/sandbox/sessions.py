@@ -64,13 +64,14 @@ class Inside(Protocol):
 class Session:
     """A sandbox that stays. `until` is when it ends if nobody uses it, epoch seconds; `ended` why it has (empty: not).
 
-    `ground` is what it stands on.
+    `ground` is what it stands on. `marks` say within which bounds its owner opened it: within others it is not there.
     `stands` raises a `Problem` when whoever opened it may not have it any more. `turn` is held by who uses it.
     """
 
     id: str
     kind: str
     owner: tuple[str, ...]
+    marks: tuple[str, ...]
     ground: Ground
     inside: Inside
     idle_s: float
@@ -127,9 +128,10 @@ class Sessions:
         stands: Callable[[], None],
     ) -> Session:  # fmt: skip
         """Keep a sandbox as a session of a principal, who has room for it."""
-        owner, drawn = _owner(principal), secrets.token_hex(8)
-        id = f"ses_{self._alive.name}_{drawn}_{self._tag(owner, self._alive.name, drawn)}"
-        session = Session(id, kind, owner, ground, inside, idle_s, round(self._now() + idle_s, 3), stands)
+        drawn = secrets.token_hex(8)
+        id = f"ses_{self._alive.name}_{drawn}_{self._tag(principal, self._alive.name, drawn)}"
+        until = round(self._now() + idle_s, 3)
+        session = Session(id, kind, _owner(principal), principal.marks, ground, inside, idle_s, until, stands)
         self._open[id] = session
         ended = [one for one in self._open.values() if one.ended]
         for one in ended[: len(ended) - MOST_ENDED]:
@@ -145,10 +147,11 @@ class Sessions:
         """
         owner = _owner(principal)
         session = self._open.get(id)
-        if session is not None and session.owner == owner and kind in ("", session.kind):
+        theirs = session is not None and (session.owner, session.marks) == (owner, principal.marks)
+        if session is not None and theirs and kind in ("", session.kind):
             return session
         name, drawn, tag = _parts(id)
-        if session is not None or not tag or not hmac.compare_digest(tag, self._tag(owner, name, drawn)):
+        if session is not None or not tag or not hmac.compare_digest(tag, self._tag(principal, name, drawn)):
             raise NotFound(f"there is no session `{id[:100]}`", hint="open one")
         if name == self._alive.name:
             raise Conflict("the session has ended", hint="open a new one")
@@ -226,8 +229,8 @@ class Sessions:
     def _live(self) -> list[Session]:
         return [one for one in self._open.values() if not one.ended]
 
-    def _tag(self, owner: tuple[str, ...], name: str, drawn: str) -> str:
-        return self._signs.sign(_PURPOSE, place(*owner, name, drawn))[-12:].hex()
+    def _tag(self, principal: Principal, name: str, drawn: str) -> str:
+        return self._signs.sign(_PURPOSE, place(principal.tenant, *principal.marks, name, drawn))[-12:].hex()
 
     async def _watch(self) -> None:
         """End what nobody used, what its owner may not have any more, and note what has ended by itself."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar, cast
 
 from superagent.core.context import Context
-from superagent.core.problems import Conflict, Deadline, InvalidInput, NotFound
+from superagent.core.problems import Conflict, Deadline, InvalidInput
 from superagent.core.resources import Effect
 from superagent.runtime.files_reach import FilesReach
 from superagent.runtime.os_problems import os_errors_about, printable
@@ -18,6 +18,7 @@ from superagent.runtime.sandbox.view_accept import accept, judge, resource_of
 from superagent.runtime.sandbox.view_choice import Choice, choose
 from superagent.runtime.sandbox.view_diff import Diff, Difference, read_diff
 from superagent.runtime.sandbox.view_places import open_sides
+from superagent.runtime.sandbox.view_records import no_view
 from superagent.runtime.sandbox.view_sides import Bounds, Tick
 from superagent.runtime.sandbox.view_text import text_of
 from superagent.runtime.sandbox.views import Use, Views
@@ -193,7 +194,7 @@ class ViewsReach:
         """Go on only for the one who made it, or somebody on whose behalf it was made."""
         record = self._views.records.read(view)
         if record.tenant != self._ctx.tenant or self._ctx.principal.id not in record.chain:
-            raise NotFound(f"there is no view `{view[:100]}`")
+            raise no_view(view)
 
     def _ticker(self) -> Tick:
         end = time.monotonic() + self._ctx.operation.timeout_s

@@ -64,9 +64,7 @@ class Records:
                 return msgspec.json.decode(self._path(id, "json").read_bytes(), type=Record)
         except (FileNotFoundError, msgspec.MsgspecError):  # a torn one was never lent
             pass
-        raise NotFound(
-            f"there is no view `{id[:100]}`", hint="a view is kept until it is accepted, discarded or expired"
-        )
+        raise no_view(id)
 
     def write(self, record: Record, *, durable: bool = True) -> None:
         """Write a record in one step; one that a cut of power may take away need not be `durable`."""
@@ -114,20 +112,20 @@ class Records:
         Raises `Conflict` when others hold it, `NotFound` when the view is gone.
         """
         if not _ID.fullmatch(id):
-            raise NotFound(f"there is no view `{id[:100]}`")
+            raise no_view(id)
         flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT | os.O_EXCL if new else 0)
         path = self._path(id, "lock")
         fresh = self._folder / f"{_NEW}{id}"
         try:
             fd = os.open(fresh if new else path, flags, 0o600)
         except FileNotFoundError:
-            raise NotFound(f"there is no view `{id}`") from None
+            raise no_view(id) from None
         try:
             fcntl.flock(fd, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
             if new:
                 os.rename(fresh, path)  # held before it can be seen: a sweep takes what nobody holds
             if not path.exists():  # discarded between the two
-                raise NotFound(f"there is no view `{id}`")
+                raise no_view(id)
         except BaseException as error:
             os.close(fd)
             if isinstance(error, BlockingIOError):
@@ -152,6 +150,11 @@ class Records:
         os.rename(fresh, self._path(id, suffix))
         if durable:
             sync_folder(self._folder)
+
+
+def no_view(id: str) -> NotFound:
+    """Give the problem of a view that is not there, and of one that is somebody else's: nobody learns which."""
+    return NotFound(f"there is no view `{id[:100]}`", hint="a view is kept until it is accepted, discarded or expired")
 
 
 def view_of(record: Record, folder: Path) -> View:

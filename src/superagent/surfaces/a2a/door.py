@@ -16,7 +16,7 @@ from superagent.core.kernel import Kernel
 from superagent.core.limits import Slots
 from superagent.core.mounts import App, Message, Mount, Receive, Scope, Send, Visit, answer, not_here, visit_of
 from superagent.core.problems import Denied, Malformed, Unauthenticated, Unavailable
-from superagent.core.strict_json import parse_object
+from superagent.core.reading import Reading
 from superagent.surfaces.a2a.callers import CALLER, CHANNEL, Caller
 
 PREFIX = "/a2a"
@@ -40,6 +40,7 @@ class A2aDoor:
         self._keys = keys
         self._origins = frozenset(origins)
         self._slots = Slots(per_key=64, in_all=2048, what="requests")
+        self._reading = Reading(kernel.hands.thread)
         self._closing = asyncio.Event()
         self._opening = asyncio.Lock()
         self._engine: Any = None
@@ -86,7 +87,7 @@ class A2aDoor:
         engine = await self._open()
         caller, body = Caller(visit.principal, visit.origin, visit.trace), await visit.body()
         try:
-            asked = parse_object(body)
+            asked = await self._reading.object(visit.principal, body)
         except Malformed as problem:
             self._kernel.refused(Call("a2a.request", {}), visit.principal, CHANNEL, problem, visit.trace)
             if visit.path not in ("", "/"):

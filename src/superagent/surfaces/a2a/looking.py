@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 from collections.abc import AsyncGenerator, Awaitable, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 import msgspec
@@ -20,8 +21,9 @@ from a2a.types.a2a_pb2 import (
     TaskStatusUpdateEvent,
 )
 
+from superagent.core.held import no_invocation
 from superagent.core.invocation import Call, Outcome, Status
-from superagent.core.kernel import UNKNOWN, Kernel
+from superagent.core.kernel import Kernel
 from superagent.core.ports import Held
 from superagent.core.problems import InvalidInput, NotFound
 from superagent.surfaces.a2a.callers import CHANNEL, Caller
@@ -75,12 +77,12 @@ class Looking:
 
     async def view(self, caller: Caller, id: str) -> View:
         """Give the view of any invocation: of what is not stored, what the record tells. Raises `NotFound`."""
-        if await self._kernel.hands.work.get(caller.principal.tenant, id) is not None:
+        with suppress(NotFound):  # of what is somebody else's as little is told as of what is not there
             return await self.stored(caller, id)
         asked = Call("jobs.status", {"id": id[:26]})
         told = await self._kernel.run(asked, caller.principal, CHANNEL, trace=caller.trace)
         if told.problem is not None or len(id) > 26:
-            raise NotFound(f"there is no task `{id[:100]}`", hint=UNKNOWN)
+            raise no_invocation(id)
         found: dict[str, Any] = msgspec.json.decode(told.output)
         status = Status(found["status"])
         return View(id, found["operation"], status, found["at"], refused=status is Status.FAILED)
@@ -175,9 +177,9 @@ class Looking:
         wanted = states or ()
         if not asked.context_id:
             return await self._listing.latest(
-                who.tenant, who.id, states=wanted, since=since, before=before, limit=number
+                who.tenant, who.mark, states=wanted, since=since, before=before, limit=number
             )
-        newest, _ = await self._listing.latest(who.tenant, who.id, states=wanted, since=since, limit=LOOKED_THROUGH)
+        newest, _ = await self._listing.latest(who.tenant, who.mark, states=wanted, since=since, limit=LOOKED_THROUGH)
         same = [one for one in newest if one.invocation.call.session == asked.context_id]
         rest = [one for one in same if before is None or (changed_at(one), one.id) < before]
         return rest[:number], len(same)

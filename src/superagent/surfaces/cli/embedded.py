@@ -105,9 +105,9 @@ class Embedded:
     def download(self, handle: str) -> Iterator[bytes]:
         """Read a stored result in pages."""
         at, size = 0, 1
-        blobs, who = self._kernel.hands.blobs, self._principal
+        blobs = self._kernel.hands.blobs
         while at < size:
-            chunk, size = self._ask(blobs.read(who.tenant, who.id, handle, at, _PAGE))
+            chunk, size = self._ask(blobs.read(self._principal, handle, at, _PAGE))
             yield chunk
             at += len(chunk)
 

@@ -10,12 +10,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 
+from superagent.core.answers import Room
 from superagent.core.invocation import Call, Outcome
 from superagent.core.kernel import Kernel
 from superagent.core.limits import Slots
 from superagent.core.mounts import Mount, mount_of
 from superagent.core.principal import Principal
 from superagent.core.problems import Internal, Problem, RateLimited, Unauthenticated
+from superagent.core.reading import AT_ONCE_BYTES, Reading
 from superagent.core.strict_json import parse_object
 from superagent.surfaces.http.body import check_head, read_on
 from superagent.surfaces.http.events import OPEN, EventStreams, until_gone
@@ -63,6 +65,8 @@ class Door:
         self.max_body_bytes = max_body_bytes
         self.max_blob_bytes = max_blob_bytes
         self.streams = EventStreams(kernel)
+        self.reading = Reading(kernel.hands.thread)
+        self.unsent = Room()
         self.slots = Slots(per_key=64, in_all=2048)  # uploads, downloads and streams at a time: they hold a connection
         self._behind = behind
         self._mounts = mounts
@@ -137,7 +141,11 @@ class Door:
             body = message.get("body")
             if body is None or message.get("more_body") or len(body) > most:
                 body = await read_on(message, receive, most)
-            call = call_of(path[len(OPERATIONS) :], parse_object(body), headers, scope["query_string"])
+            if len(body) <= AT_ONCE_BYTES:
+                given = parse_object(body)
+            else:
+                given = await self.reading.object(principal, body)
+            call = call_of(path[len(OPERATIONS) :], given, headers, scope["query_string"])
             if b"prefer" in headers:
                 return self.reply(await self.run(call, principal, headers, receive), principal)
             trace = trace_of(headers) if b"traceparent" in headers else ""

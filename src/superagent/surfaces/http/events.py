@@ -11,6 +11,7 @@ import msgspec
 
 from superagent.core.invocation import Outcome, Status
 from superagent.core.kernel import Kernel
+from superagent.core.lookup import may_hear
 from superagent.core.principal import Principal
 from superagent.core.problems import InvalidInput
 from superagent.surfaces.http.feed import Feed
@@ -85,7 +86,7 @@ class EventStreams:
         unless it may read the audit.
         """
         ids = (record.get("who", ""), *record.get("chain_of", ()))
-        if not self._kernel.may_look(principal, ids, principal.tenant):
+        if not may_hear(self._kernel, principal, ids, principal.tenant):
             return False
         own = principal.bounds is None or (principal.key != "" and record.get("key") == principal.key)
         return own or self._kernel.may_audit(principal)

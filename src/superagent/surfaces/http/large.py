@@ -49,7 +49,7 @@ async def raw(request: Request) -> Reply:
             at = first
             while at <= last:
                 most = min(CHUNK, last - at + 1)
-                chunk, _ = await blobs.read(principal.tenant, principal.id, handle, at, most)
+                chunk, _ = await blobs.read(principal, handle, at, most)
                 if not chunk:
                     raise Unavailable("a stored result became shorter while it was read")
                 await write(chunk)
@@ -102,10 +102,7 @@ async def upload(request: Request) -> Reply:
     door.kernel.beside(principal, "blobs.put")
     over = request.hold()
     try:
-        blobs = door.kernel.hands.blobs
-        handle = await blobs.put(
-            principal.tenant, principal.id, counted(), shares=principal.shares, account=principal.account
-        )
+        handle = await door.kernel.hands.blobs.put(principal, counted())
     finally:
         over()
     return of_data({"handle": handle, "bytes": size}, status=201)

@@ -7,10 +7,10 @@ from typing import Any, cast
 
 import msgspec
 
+from superagent.core.answers import Answers
 from superagent.core.calls import call_from, faulty
 from superagent.core.invocation import Call, Outcome, Status
 from superagent.core.problems import Internal, Problem
-from superagent.core.strict_json import parse_object
 from superagent.surfaces.http.body import check_plain, split_lines, too_large
 from superagent.surfaces.http.reply import SAFE, Reply, Write, of_data
 from superagent.surfaces.http.routes import Request
@@ -22,7 +22,7 @@ _NDJSON = [(b"content-type", b"application/x-ndjson"), *SAFE]
 
 async def batch(request: Request) -> Reply:
     """`POST /v1/batch`: many calls in one request; a batch with one malformed call runs none of them."""
-    body = parse_object(await request.body())
+    body = await request.door.reading.object(request.principal, await request.body())
     if unknown := body.keys() - set(_BATCH_FIELDS):
         raise faulty(f"$.{min(unknown)[:100]}", "unknown field", f"a batch has {', '.join(_BATCH_FIELDS)}")
     mode, stop, given = body.get("mode", "sequential"), body.get("stop_on_error", True), body.get("calls")
@@ -42,8 +42,8 @@ async def batch(request: Request) -> Reply:
 async def lines(request: Request) -> Reply:
     """`POST /v1/stream`: a call a line in, an outcome a line out, as they end.
 
-    At most 64 are under way: a client that does not read its answers is not read from either. When the client goes,
-    what is under way ends by itself, and nothing more is begun.
+    At most 64 are under way: a client that does not read its answers is not read from either, and what of them finds no
+    room with it comes under handles. When the client goes, what is under way ends by itself, and nothing more is begun.
     """
     check_plain(request.headers)
     over = request.hold()
@@ -54,9 +54,12 @@ async def lines(request: Request) -> Reply:
 
         async def answer(line: bytes | None) -> None:
             try:
-                text = await _answer(request, line)
-                async with turn:
-                    await write(text)
+                text, taken = await _answer(request, line)
+                try:
+                    async with turn:
+                        await write(text)
+                finally:
+                    request.door.unsent.give(request.principal.bucket, taken)
             finally:
                 room.release()
 
@@ -71,15 +74,17 @@ async def lines(request: Request) -> Reply:
     return Reply(200, b"", _NDJSON[:], run)
 
 
-async def _answer(request: Request, line: bytes | None) -> bytes:
-    """Run the call of one line and give the line that answers it; its `id` comes back."""
-    kernel, principal, mark, name = request.door.kernel, request.principal, None, ""
+async def _answer(request: Request, line: bytes | None) -> tuple[bytes, int]:
+    """Run the call of one line and give the line that answers it, and the room it takes; its `id` comes back."""
+    kernel, principal, mark, name, taken = request.door.kernel, request.principal, None, "", 0
     try:
         if line is None:
             raise too_large(request.door.max_body_bytes)
-        fields = parse_object(line)
+        fields = await request.door.reading.object(principal, line)
         mark, name = fields.pop("id", None), str(fields.get("operation", ""))
         outcome = await kernel.run(call_from(fields, "$"), principal, "stream", trace=request.trace)
+        outcome = await Answers(kernel.hands.blobs, principal, request.door.unsent).take(outcome)
+        taken = len(outcome.output)
     except Problem as problem:
         try:
             outcome = kernel.refused(Call(name or "POST /v1/stream", {}), principal, "stream", problem, request.trace)
@@ -90,4 +95,4 @@ async def _answer(request: Request, line: bytes | None) -> bytes:
         kernel.hands.fault(id, bug)
         broken = Internal("something broke inside the platform", changed="unknown")
         outcome = Outcome(id, name, Status.FAILED, problem=broken)
-    return msgspec.json.encode({"id": mark, **outcome.document()}) + b"\n"
+    return msgspec.json.encode({"id": mark, **outcome.document()}) + b"\n", taken

@@ -13,6 +13,7 @@ from superagent.core.kernel import Kernel
 from superagent.core.limits import Slots
 from superagent.core.mounts import App, Message, Mount, Receive, Scope, Send, Visit, not_here, visit_of
 from superagent.core.problems import Denied, Malformed, Unauthenticated, Unavailable
+from superagent.core.reading import Reading
 from superagent.surfaces.mcp.callers import CALLER, CHANNEL, Caller, toolsets_of
 from superagent.surfaces.mcp.scoping import checked
 
@@ -37,6 +38,7 @@ class McpDoor:
         self._max_body_bytes = max_body_bytes
         self._origins = frozenset(origins)
         self._slots = Slots(per_key=64, in_all=2048, what="streams")
+        self._reading = Reading(kernel.hands.thread)
         self._closing = asyncio.Event()
         self._opening = asyncio.Lock()
         self._engine: App | None = None
@@ -55,7 +57,7 @@ class McpDoor:
         caller = _caller(visit)
         if self._closing.is_set():
             raise Unavailable("the platform is stopping")
-        body = await checked(self._kernel, visit)
+        body = await checked(self._kernel, visit, self._reading)
         engine = self._engine or await self._open()
         # a key of its own a session: whoever else shows its id is told that there is none
         headers = [(name, value.strip(b" \t")) for name, value in scope["headers"]]  # RFC 9110, 5.5

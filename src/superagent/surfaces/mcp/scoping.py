@@ -10,20 +10,28 @@ from superagent.core.invocation import Call
 from superagent.core.kernel import Kernel
 from superagent.core.mounts import Message, Receive, Visit
 from superagent.core.problems import Denied, Problem
+from superagent.core.reading import Reading
 from superagent.core.scopes import ShortOfScope, lacking
 from superagent.surfaces.mcp.callers import CHANNEL
 from superagent.surfaces.mcp.naming import operation_of
 
+FEW_BYTES = 4096
+"""In so few there is nothing that takes long."""
 
-async def checked(kernel: Kernel, visit: Visit) -> Receive:
+
+async def checked(kernel: Kernel, visit: Visit, reading: Reading) -> Receive:
     """Give the body once more, read and looked at. Raises `ShortOfScope`; that is in the audit then.
 
-    Only tokens have scopes: for whoever has a key the body is not read here.
+    Only tokens have scopes. A long body of anybody is first read by the strict rules of all doors, in a thread. Raises
+    `Malformed` for what does not fit them.
     """
-    if visit.principal.bounds is None or visit.method != "POST" or not _shows_token(visit):
+    if visit.method != "POST":
         return visit.receive
     body = await visit.body()
-    _check(kernel, visit, body)
+    if len(body) > FEW_BYTES:
+        await reading.object(visit.principal, body)
+    if visit.principal.bounds is not None and _shows_token(visit):
+        _check(kernel, visit, body)
     given = False
 
     async def again() -> Message:

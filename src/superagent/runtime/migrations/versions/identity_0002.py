@@ -28,11 +28,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant", "id", name="pk_identity_agents"),
     )
     op.create_index("ix_identity_agents_tenant_owner", "identity_agents", ["tenant", "owner"])
-    op.execute(
-        "INSERT INTO identity_agents (tenant, id, kind, owner, parent, role, workspace, state, budget, created_at) "
-        "SELECT tenant, principal, 'agent', created_by, '', role, workspace, 'active', '', created_at "
-        "FROM identity_keys WHERE kind = 'agent'"
-    )
+    _fill_agents()
     op.create_table(
         "identity_groups",
         sa.Column("tenant", sa.String(64), nullable=False),
@@ -89,3 +85,25 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant", "id", name="pk_identity_ended"),
     )
     op.create_index("ix_identity_ended_tenant_key", "identity_ended", ["tenant", "key"])
+
+
+def _fill_agents() -> None:
+    """Make an agent of each name: as its last key said that was not revoked, for a name could be given again."""
+    connection = op.get_bind()
+    columns = "tenant, principal, created_by, role, workspace, created_at"
+    rows = connection.execute(
+        sa.text(
+            f"SELECT {columns} FROM identity_keys WHERE kind = 'agent'"  # noqa: S608 - names of columns
+            " ORDER BY CASE WHEN revoked_at IS NULL THEN 1 ELSE 0 END, created_at, id"
+        )
+    ).mappings()
+    agents = {(row["tenant"], row["principal"]): dict(row) for row in rows}
+    if agents:
+        connection.execute(
+            sa.text(
+                "INSERT INTO identity_agents"
+                " (tenant, id, kind, owner, parent, role, workspace, state, budget, created_at) VALUES"
+                " (:tenant, :principal, 'agent', :created_by, '', :role, :workspace, 'active', '', :created_at)"
+            ),
+            [*agents.values()],
+        )

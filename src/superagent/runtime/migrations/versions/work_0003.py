@@ -23,6 +23,10 @@ def upgrade() -> None:
         sa.Column("invocation", sa.String(26), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "person", "invocation", name="pk_work_holders"),
     )
+    # whoever waits goes on seeing that; for whom it waits stands in what is sealed
+    op.execute(
+        "INSERT INTO work_holders (tenant, person, invocation) SELECT tenant, principal, invocation FROM work_requests"
+    )
     op.create_table(
         "work_logs",
         sa.Column("tenant", sa.String(64), nullable=False),

@@ -1,0 +1,54 @@
+"""What an operation refuses whoever policy lets through, `policy.explain` says as well: one truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from superagent.app import Installation, open_installation
+from superagent.core.invocation import Call, Outcome
+from superagent.core.principal import Principal
+from superagent.settings import load
+
+
+async def run(here: Installation, operation: str, input: dict[str, Any], by: Principal, **call: Any) -> Outcome:
+    return await here.kernel.run(Call(operation, input, **call), by, "cli")
+
+
+async def test_rights_for_oneself_are_explained_as_they_are_answered(tmp_path: Path) -> None:
+    async with open_installation(load(tmp_path / "data", environ={})) as here:
+        owner = await here.owner()
+        for name, roles in (("bea", ["admin"]), ("cleo", ["viewer"])):
+            made = await run(here, "access.users.create", {"id": name, "roles": roles}, owner)
+            assert made.problem is None, made.problem
+        made = await run(here, "access.groups.create", {"id": "crew", "roles": ["viewer"]}, owner)
+        assert made.problem is None, made.problem
+        bea = Principal("bea", "human", "default", ("admin",), second_factor_at=here.kernel.hands.clock.now())
+
+        def grant(subject: str) -> dict[str, Any]:
+            return {"effect": "allow", "subject": subject, "operations": ["files.read"]}
+
+        cases: list[tuple[str, dict[str, Any], str]] = [
+            ("grants.create", {"grant": grant("user:bea")}, "deny"),
+            ("grants.create", {"grant": grant("role:admin")}, "deny"),
+            ("grants.create", {"grant": grant("user:cleo")}, "allow"),
+            ("grants.create", {"grant": grant("user:bea") | {"effect": "deny"}}, "allow"),
+            ("policy.apply", {"add": [grant("user:bea")]}, "deny"),
+            ("policy.apply", {"add": [grant("user:cleo")]}, "allow"),
+            ("access.groups.add_member", {"id": "crew", "member": "user:bea"}, "deny"),
+            ("access.groups.add_member", {"id": "crew", "member": "user:cleo"}, "allow"),
+            ("access.users.set_roles", {"id": "bea", "roles": ["admin", "viewer"]}, "deny"),
+            ("access.users.set_roles", {"id": "cleo", "roles": ["viewer", "agent"]}, "allow"),
+        ]
+        for operation, input, verdict in cases:
+            asked = {"operation": operation, "input": input, "actor": "user:bea", "second_factor_age_s": 0.0}
+            told = (await run(here, "policy.explain", asked, owner)).result()
+            assert told["verdict"] == verdict, (operation, input, told)
+            dry = await run(here, operation, input, bea, dry_run=True)
+            real = await run(here, operation, input, bea)
+            for outcome in (dry, real):
+                assert (outcome.problem is None) is (verdict == "allow"), (operation, input, outcome.problem)
+            if verdict == "deny":
+                assert real.problem is not None
+                assert (told["status"], told["reason"]) == (403, real.problem.detail)
+                assert real.problem.changed == "nothing"
