@@ -11,6 +11,7 @@ from __future__ import annotations
 import _signal
 import contextlib
 import ctypes
+import mmap
 import os
 import signal
 import time
@@ -23,16 +24,19 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 MOST_S = 10.0
 """How long the end of a brood may take, seconds; whoever forks on and on is met again in each round."""
 
-STEP_S = 0.001
+SHORTEST_S, LONGEST_S = 0.0001, 0.001
+_PID = 8
 
 
 class _Asked(Exception):
     """We were told to end it."""
 
 
-def keep(become: Callable[[], NoReturn], parent: int = 0, forked: Callable[[], None] = lambda: None) -> int:
+def keep(become: Callable[[], int], parent: int = 0, forked: Callable[[], None] = lambda: None) -> int:
     """Fork, become something in the child, and come back when it and everything that came of it is gone.
 
+    What becomes of the child may also be a process that it has started and gives: then the child ends, which takes an
+    interpreter longer than many commands, while that goes on in its place.
     `parent` is who must still be this process's own, if anybody must; `forked` is called here once there is a child.
 
     Gives the child's exit code, 128 + n when signal n ended it. `SIGTERM` to this process, which also comes when its
@@ -45,28 +49,30 @@ def keep(become: Callable[[], NoReturn], parent: int = 0, forked: Callable[[], N
     if parent and os.getppid() != parent:
         os._exit(1)  # it died before the lines above
     ours = os.getpid()
+    heir = mmap.mmap(-1, _PID)  # shared memory, not a pipe: what waits here holds no descriptor that others could have
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     child = os.fork()
     if child == 0:
-        _be(ours, become)
+        _be(ours, become, heir)
     forked()
     code = 128 + signal.SIGTERM
     with contextlib.suppress(_Asked):
         signal.signal(signal.SIGTERM, _asked)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-        code = _wait_for(child)
+        code = _wait_for(child, heir)
         _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)  # inside, so that one which comes just now is suppressed too
     _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)
     end_all()
     return code
 
 
-def _be(parent: int, become: Callable[[], NoReturn]) -> NoReturn:
+def _be(parent: int, become: Callable[[], int], heir: mmap.mmap) -> NoReturn:
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() == parent:  # else it died before the line above
-            become()
+            heir[:] = become().to_bytes(_PID, "big")
+            os._exit(0)
     except BaseException as bad:
         os.write(2, f"{bad}\n".encode("utf-8", "replace"))
     os._exit(127)
@@ -75,6 +81,7 @@ def _be(parent: int, become: Callable[[], NoReturn]) -> NoReturn:
 def end_all() -> None:
     """End every child of this process and whatever is handed to it meanwhile. Raises `TimeoutError`."""
     until = time.monotonic() + MOST_S
+    step = SHORTEST_S
     while True:
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
@@ -86,7 +93,8 @@ def end_all() -> None:
                 os.kill(pid, signal.SIGKILL)  # our own child, not waited for: the number is still its own
         if time.monotonic() > until:
             raise TimeoutError("processes of a run go on")
-        time.sleep(STEP_S)
+        time.sleep(step)
+        step = min(2 * step, LONGEST_S)
 
 
 def children() -> list[int]:
@@ -107,11 +115,12 @@ def _parent_of(name: str) -> int:
         return 0
 
 
-def _wait_for(child: int) -> int:
-    """Wait for one child, and for the others that are handed to us meanwhile, so that none stays as a zombie."""
+def _wait_for(child: int, heir: mmap.mmap) -> int:
+    """Wait for one child, or what it names in its place, and for the others that are handed to us meanwhile."""
     while True:
         pid, status = os.waitpid(-1, 0)
-        if pid == child:
+        # it was named before it could be waited for: till then it is a child of our child's
+        if pid == (int.from_bytes(heir[:], "big") or child):
             code = os.waitstatus_to_exitcode(status)
             return 128 - code if code < 0 else code
 

@@ -13,6 +13,8 @@ _NAME = re.compile(r"superagent-(\d+)-(\d+)-(\d+)")
 _DEEPEST = 6  # a launcher's group lies beside or beneath the processes of some service, not at the end of the world
 
 Make = Callable[[str], None]
+Read = Callable[..., int | None]
+"""Reads a number of one of the kernel's files: see `number_in`."""
 
 
 class Usage:
@@ -153,9 +155,33 @@ def put(path: str, value: object) -> None:
 
 def number_in(path: str, key: str = "") -> int | None:
     """Read a number of one of the kernel's files, of the line that begins with a key where there are several."""
-    found = words(path)
+    return _number(words(path), key)
+
+
+def _number(found: list[str], key: str) -> int | None:
     at = found.index(key) + 1 if key in found else 0 if not key else len(found)
     return int(found[at]) if at < len(found) and found[at].isdigit() else None
+
+
+class Held:
+    """The kernel's files of one group, opened once where they are read while somebody waits; `number_in` of these."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, int] = {}
+
+    def number_in(self, path: str, key: str = "") -> int | None:
+        """Read a number, as `number_in` does; None also when the group is gone."""
+        try:
+            if path not in self._files:
+                self._files[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            return _number(os.pread(self._files[path], 65_536, 0).decode().split(), key)
+        except OSError:
+            return None
+
+    def close(self) -> None:
+        """Close them; safe to repeat."""
+        while self._files:
+            os.close(self._files.popitem()[1])
 
 
 def words(path: str) -> list[str]:

@@ -161,7 +161,7 @@ def _stand(ground: dict[str, Any], wire: Wire, parent: int) -> NoReturn:
     _refuse_root()
     system.not_dumpable()
 
-    def ready() -> NoReturn:
+    def ready() -> int:
         standing = confined.Standing(ground)
         _rehearse()
         try:
@@ -171,7 +171,7 @@ def _stand(ground: dict[str, Any], wire: Wire, parent: int) -> NoReturn:
         except BaseException as bad:
             _say(wire.socket, bad)
             os._exit(1)
-        standing.become(job["confine"], job["argv"], places)
+        return standing.start(job["confine"], job["argv"], places)
 
     def rehearse() -> None:
         ours, theirs = socket.socketpair()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from typing import Any, NoReturn
+from typing import Any
 
 from superagent_launcher import landlock
 
@@ -17,19 +18,20 @@ class Standing:
     def __init__(self, ground: dict[str, Any]) -> None:
         self._ruleset: landlock.Ruleset | None = None
         self._failed: OSError | None = None
-        self._program = bytes.fromhex(ground["filter"])
+        program = bytes.fromhex(ground["filter"])
         try:
             os.setsid()
-            if self._program:  # else nothing is to hold it, as whoever started the launcher allowed
+            if program:  # else nothing is to hold it, as whoever started the launcher allowed
                 self._ruleset = landlock.Ruleset()
                 for places, rights in ((ground["readable"], landlock.READING), (ground["devices"], landlock.USING)):
                     self._ruleset.allow_those_there(places, rights)
-                landlock.no_new_privileges()
+                # it leaves what is still to be done: to take a job, and to give up more; it takes the kernel a while
+                landlock.filter_calls(program)
         except OSError as bad:
             self._failed = bad
 
-    def become(self, confine: dict[str, Any], argv: list[str], places: dict[str, int]) -> NoReturn:
-        """Execute a command confined; comes back only by raising `OSError`.
+    def start(self, confine: dict[str, Any], argv: list[str], places: dict[str, int]) -> int:
+        """Confine this process for good and start the command from it; gives the command's process. Raises `OSError`.
 
         `places` are folders by name, open as descriptors that nobody can exchange: `workspace`, where it begins in the
         folder `cwd`, and `scratch`.
@@ -42,20 +44,32 @@ class Standing:
             for name, one in places.items():
                 self._ruleset.allow(one, landlock.WRITING if name in confine["writable"] else landlock.READING)
             self._ruleset.enforce()
-            landlock.filter_calls(self._program)
         if confine["cwd"]:
             os.chdir(confine["cwd"])
-        _execute(argv, confine["env"])
+        return _started(argv, confine["env"])
 
 
-def _execute(argv: list[str], env: dict[str, str]) -> NoReturn:
-    """Execute a program by its path, or by its name in one of the folders of `PATH`. Raises `OSError`."""
+def _started(argv: list[str], env: dict[str, str]) -> int:
+    """Start a program by its path, or by its name in one of the folders of `PATH`. Raises `OSError`."""
     # not by `os.execvpe`, which loads a module that this user may be unable to read
     folders = [""] if "/" in argv[0] else [f"{one}/" for one in env.get("PATH", "").split(":") if one]
     failed = OSError("no `PATH`")
     for folder in folders:
         try:
-            os.execve(folder + argv[0], argv, env)  # noqa: S606 - a shell is what is not wanted
+            return _start(folder + argv[0], argv, env)
         except (FileNotFoundError, NotADirectoryError, PermissionError) as bad:
             failed = bad
     raise OSError(failed.errno or 0, f"{argv[0]}: {failed.strerror or failed}")
+
+
+def _start(place: str, argv: list[str], env: dict[str, str]) -> int:
+    """Start a program beside this one, whose memory the kernel would have to clear away before the program begins.
+
+    Raises `OSError`. Where limits leave no room for two, it takes this one's place.
+    """
+    try:
+        return os.posix_spawn(place, argv, env)
+    except OSError as bad:
+        if bad.errno not in (errno.ENOMEM, errno.EAGAIN):
+            raise
+        os.execve(place, argv, env)  # noqa: S606 - a shell is what is not wanted

@@ -6,7 +6,7 @@ import os
 from typing import Any, Protocol
 
 from superagent_launcher import cgroup_v1, cgroup_v2
-from superagent_launcher.cgroups import Hierarchy, Make, Usage
+from superagent_launcher.cgroups import Hierarchy, Make, Read, Usage
 
 
 class Group(Protocol):
@@ -47,13 +47,13 @@ class Group(Protocol):
         ...
 
 
-def known(told: dict[str, Any] | None) -> Group | None:
+def known(told: dict[str, Any] | None, read: Read) -> Group | None:
     """Give a group that another process has made, to be looked at."""
     if told is None:
         return None
     if told["version"] == 2:
-        return cgroup_v2.Group(told["path"], frozenset(told["controllers"]))
-    return cgroup_v1.Group(told["places"])
+        return cgroup_v2.Group(told["path"], frozenset(told["controllers"]), read)
+    return cgroup_v1.Group(told["places"], read)
 
 
 class Groups:
