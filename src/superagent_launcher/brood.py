@@ -25,19 +25,25 @@ MOST_S = 10.0
 """How long the end of a brood may take, seconds; whoever forks on and on is met again in each round."""
 
 SHORTEST_S, LONGEST_S = 0.0001, 0.001
-_PID = 8
+_SIZE = 8
 
 
 class _Asked(Exception):
     """We were told to end it."""
 
 
-def keep(become: Callable[[], int], parent: int = 0, forked: Callable[[], None] = lambda: None) -> int:
+def keep(
+    become: Callable[[], int],
+    parent: int = 0,
+    forked: Callable[[], None] = lambda: None,
+    over: Callable[[int], None] = lambda _: None,
+) -> int:
     """Fork, become something in the child, and come back when it and everything that came of it is gone.
 
-    What becomes of the child may also be a process that it has started and gives: then the child ends, which takes an
-    interpreter longer than many commands, while that goes on in its place.
-    `parent` is who must still be this process's own, if anybody must; `forked` is called here once there is a child.
+    `become` may also start a process and give it: then the child stays as that one's parent, and is ended at last.
+    That is quicker: to clear away an interpreter takes the kernel longer than many commands take.
+    `parent` is who must still be this process's own, if anybody must; `forked` is called here once there is a child,
+    `over` with the exit code once nothing is left but this process, and that child.
 
     Gives the child's exit code, 128 + n when signal n ended it. `SIGTERM` to this process, which also comes when its
     own parent dies, ends them all. Only for a process that has no other children and no threads; never for one that is
@@ -49,37 +55,41 @@ def keep(become: Callable[[], int], parent: int = 0, forked: Callable[[], None] 
     if parent and os.getppid() != parent:
         os._exit(1)  # it died before the lines above
     ours = os.getpid()
-    heir = mmap.mmap(-1, _PID)  # shared memory, not a pipe: what waits here holds no descriptor that others could have
+    told = mmap.mmap(-1, _SIZE)  # shared memory, not a pipe: what waits here holds no descriptor that others could have
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     child = os.fork()
     if child == 0:
-        _be(ours, become, heir)
+        _be(ours, become, told)
     forked()
     code = 128 + signal.SIGTERM
     with contextlib.suppress(_Asked):
         signal.signal(signal.SIGTERM, _asked)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-        code = _wait_for(child, heir)
+        code = _wait_for(child, told)
         _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)  # inside, so that one which comes just now is suppressed too
     _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)
+    end_all(spared=child)
+    over(code)
     end_all()
     return code
 
 
-def _be(parent: int, become: Callable[[], int], heir: mmap.mmap) -> NoReturn:
+def _be(parent: int, become: Callable[[], int], told: mmap.mmap) -> NoReturn:
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() == parent:  # else it died before the line above
-            heir[:] = become().to_bytes(_PID, "big")
+            status = os.waitpid(become(), 0)[1]
+            told[:] = (status + 1).to_bytes(_SIZE, "big")
+            os.kill(os.getpid(), signal.SIGSTOP)  # which our parent hears at once, unlike our end
             os._exit(0)
     except BaseException as bad:
         os.write(2, f"{bad}\n".encode("utf-8", "replace"))
     os._exit(127)
 
 
-def end_all() -> None:
-    """End every child of this process and whatever is handed to it meanwhile. Raises `TimeoutError`."""
+def end_all(spared: int = 0) -> None:
+    """End every child of this process but one, and whatever is handed to it meanwhile. Raises `TimeoutError`."""
     until = time.monotonic() + MOST_S
     step = SHORTEST_S
     while True:
@@ -88,7 +98,10 @@ def end_all() -> None:
                 continue
         except ChildProcessError:
             return  # mostly at once: few commands leave anything
-        for pid in children():
+        left = [pid for pid in children() if pid != spared]
+        if spared and not left:
+            return
+        for pid in left:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)  # our own child, not waited for: the number is still its own
         if time.monotonic() > until:
@@ -115,12 +128,16 @@ def _parent_of(name: str) -> int:
         return 0
 
 
-def _wait_for(child: int, heir: mmap.mmap) -> int:
-    """Wait for one child, or what it names in its place, and for the others that are handed to us meanwhile."""
+def _wait_for(child: int, told: mmap.mmap) -> int:
+    """Wait for one child, or what it tells of its own, and for the others that are handed to us meanwhile."""
     while True:
-        pid, status = os.waitpid(-1, 0)
-        # it was named before it could be waited for: till then it is a child of our child's
-        if pid == (int.from_bytes(heir[:], "big") or child):
+        pid, status = os.waitpid(-1, os.WUNTRACED)
+        if pid == child:
+            said = int.from_bytes(told[:], "big")
+            if os.WIFSTOPPED(status) and not said:  # what it started has the same user, and may stop it
+                os.kill(child, signal.SIGCONT)
+                continue
+            status = said - 1 if said else status
             code = os.waitstatus_to_exitcode(status)
             return 128 - code if code < 0 else code
 

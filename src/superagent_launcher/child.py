@@ -179,9 +179,8 @@ def _stand(ground: dict[str, Any], wire: Wire, parent: int) -> NoReturn:
         ours.close()
         theirs.close()
 
-    code = brood.keep(ready, parent, rehearse)
-    _tell(wire.socket, code)  # ending takes a process like this longer than most commands
-    os._exit(code)
+    # it is told before the end, which takes processes like these longer than most commands
+    os._exit(brood.keep(ready, parent, rehearse, lambda code: _tell(wire.socket, code)))
 
 
 def _tell(end: socket.socket, code: int) -> None:

@@ -68,7 +68,7 @@ def _start(place: str, argv: list[str], env: dict[str, str]) -> int:
     Raises `OSError`. Where limits leave no room for two, it takes this one's place.
     """
     try:
-        return os.posix_spawn(place, argv, env)
+        return os.posix_spawn(place, argv, env, setsid=True)
     except OSError as bad:
         if bad.errno not in (errno.ENOMEM, errno.EAGAIN):
             raise

@@ -6,7 +6,7 @@ import os
 from typing import Any, Protocol
 
 from superagent_launcher import cgroup_v1, cgroup_v2
-from superagent_launcher.cgroups import Hierarchy, Make, Read, Usage
+from superagent_launcher.cgroups import Hierarchy, Make, Usage
 
 
 class Group(Protocol):
@@ -38,6 +38,10 @@ class Group(Protocol):
         """Let the most memory count from now on, where the kernel can do that."""
         ...
 
+    def close(self) -> None:
+        """Close what is open of it here: what is read again and again stays open till then."""
+        ...
+
     def kill(self) -> bool:
         """Send SIGKILL to all that runs in it; True when nothing did."""
         ...
@@ -47,13 +51,13 @@ class Group(Protocol):
         ...
 
 
-def known(told: dict[str, Any] | None, read: Read) -> Group | None:
+def known(told: dict[str, Any] | None) -> Group | None:
     """Give a group that another process has made, to be looked at."""
     if told is None:
         return None
     if told["version"] == 2:
-        return cgroup_v2.Group(told["path"], frozenset(told["controllers"]), read)
-    return cgroup_v1.Group(told["places"], read)
+        return cgroup_v2.Group(told["path"], frozenset(told["controllers"]))
+    return cgroup_v1.Group(told["places"])
 
 
 class Groups:

@@ -72,7 +72,7 @@ class Spares:
             if missing is not None:
                 self._ready.append((missing, self._readied(missing), now + AGE_S))
             else:
-                self._plain.append(self._make())
+                self._plain.append(_looked_at(self._make()))
         return self._plain[-1] if self._done() else None
 
     def tidy(self, now: float) -> None:
@@ -113,9 +113,18 @@ class Spares:
         spare = self._plain.pop(0) if self._plain else self._make()
         try:
             if spare.group is not None:
-                spare.group.limit(ground["limits"])
+                # one more for the child that stays beside the command
+                spare.group.limit({**ground["limits"], "processes": ground["limits"]["processes"] + 1})
             spare.give({"ground": ground}, ())
         except OSError as bad:
             self._end(spare)
             raise Refused(f"it cannot be started: {bad}") from None
         return spare
+
+
+def _looked_at(spare: Spare) -> Spare:
+    """Ask its group once for what is asked at the end of a run: what is read then is open from now on."""
+    if spare.group is not None:
+        spare.group.cpu_s()
+        spare.group.usage(now=False)
+    return spare

@@ -16,7 +16,7 @@ from superagent.core.problems import Conflict, Problem, SandboxUnavailable
 from superagent.runtime.sandbox.backend import Ahead
 from superagent.runtime.sandbox.native import NativeRun
 from superagent.runtime.sandbox.output import readable
-from superagent_launcher.cgroups import Held, Usage
+from superagent_launcher.cgroups import Usage
 from superagent_launcher.groups import Group, known
 
 WALL_S = 0.02
@@ -30,15 +30,13 @@ _MOST_SAID = 1024
 class Waiting:
     """A sandbox that waits: how to speak to it, until when it may be used (loop time), and what it used to get there.
 
-    `group` counts what it uses, None where nothing does, and is read by `counted`. `ahead` is the view that it shows,
-    if it shows one.
+    `group` counts what it uses, None where nothing does. `ahead` is the view that it shows, if it does.
     """
 
     run: NativeRun
     wire: socket.socket
     until: float
     group: Group | None
-    counted: Held
     cpu_s: float
     memory_bytes: int
     ahead: Ahead | None = None
@@ -51,22 +49,26 @@ class Waiting:
             raise SandboxUnavailable("the sandbox does not wait", hint="see `superagent doctor`")
         run.launcher.begin(run.child, age_s)
         told = await run.launcher.stats(run.child)
-        counted = Held()
-        group = known(told["group"], counted.number_in)
+        group = known(told["group"])
         spent = group.cpu_s() if group is not None else None
         if group is not None:
             group.usage(now=False)  # opened here, while nobody waits
         until = asyncio.get_running_loop().time() + age_s - left_s
-        return cls(run, wire, until, group, counted, spent or 0.0, told["memory_bytes"] or 0)
+        return cls(run, wire, until, group, spent or 0.0, told["memory_bytes"] or 0)
 
     def give(self, job: bytes, descriptors: array[int]) -> None:
         """Give it its command. Raises `OSError`."""
         self.wire.sendmsg([job], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
 
+    def close(self) -> None:
+        """Close what is open of it here; safe to repeat."""
+        self.wire.close()
+        if self.group is not None:
+            self.group.close()
+
     def discard(self) -> None:
         """End it; its view stays."""
-        self.wire.close()
-        self.counted.close()
+        self.close()
         end(self.run)
 
 
@@ -158,8 +160,7 @@ class Served(NativeRun):
         wire = self._waiting.wire
         if wire.fileno() >= 0:
             asyncio.get_running_loop().remove_reader(wire.fileno())
-            wire.close()
-        self._waiting.counted.close()
+        self._waiting.close()
         self._set_begun(False)
 
     def _set_begun(self, whether: bool) -> None:
