@@ -131,15 +131,16 @@ def _confine(said: Any, mounts: list[str], *, uncontained: bool) -> dict[str, An
     found = _fields(said, "readable writable devices filter env cwd")
     env = _list(found["env"], "env")
     pairs = [_texts(one, "env") for one in env]
+    filter = _text(found["filter"], "filter")
     confine = {
         "readable": _texts(found["readable"], "readable"),
         "writable": _texts(found["writable"], "writable"),
         "devices": _texts(found["devices"], "devices"),
-        "filter": _text(found["filter"], "filter"),
+        "filter": filter,
         "env": dict(one for one in pairs if len(one) == 2),
         "cwd": _text(found["cwd"], "cwd"),
     }
-    if not _whole_instructions(confine["filter"]) or not (confine["filter"] or uncontained):
+    if not _whole_instructions(filter) or not (filter or uncontained):
         raise Refused("`filter` must be whole instructions in hexadecimal")
     if not set(confine["writable"]) <= set(mounts) or not set(mounts) <= {"workspace", "scratch"}:
         raise Refused("the folders are `workspace` and `scratch`")

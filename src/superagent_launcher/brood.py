@@ -25,7 +25,6 @@ MOST_S = 10.0
 """How long the end of a brood may take, seconds; whoever forks on and on is met again in each round."""
 
 SHORTEST_S, LONGEST_S = 0.0001, 0.001
-_SIZE = 8
 
 
 class _Asked(Exception):
@@ -40,56 +39,65 @@ def keep(
 ) -> int:
     """Fork, become something in the child, and come back when it and everything that came of it is gone.
 
-    `become` may also start a process and give it: then the child stays as that one's parent, and is ended at last.
-    That is quicker: to clear away an interpreter takes the kernel longer than many commands take.
+    `become` may also start a process and give it, once it has called `adopt_orphans`, and the child ends as that one
+    does. That is quicker: to clear away an interpreter takes the kernel longer than many commands take.
     `parent` is who must still be this process's own, if anybody must; `forked` is called here once there is a child,
-    `over` with the exit code once nothing is left but this process, and that child.
+    `over` with the exit code, once nothing is left but this process, or nothing but it and its child.
 
     Gives the child's exit code, 128 + n when signal n ended it. `SIGTERM` to this process, which also comes when its
     own parent dies, ends them all. Only for a process that has no other children and no threads; never for one that is
     confined with them, since they could then signal it. Raises `TimeoutError` when something does not end.
     """
-    for option, value in ((_PR_SET_CHILD_SUBREAPER, 1), (_PR_SET_PDEATHSIG, signal.SIGTERM)):
-        if _libc.prctl(option, value, 0, 0, 0):
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), "prctl")
+    adopt_orphans()
+    if _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), "prctl")
     if parent and os.getppid() != parent:
         os._exit(1)  # it died before the lines above
     ours = os.getpid()
-    told = mmap.mmap(-1, _SIZE)  # shared memory, not a pipe: what waits here holds no descriptor that others could have
+    told = mmap.mmap(-1, 1)  # shared memory, not a pipe: what waits here holds no descriptor that others could have
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     child = os.fork()
     if child == 0:
-        _be(ours, become, told)
+        _be(ours, become, over, told)
     forked()
     code = 128 + signal.SIGTERM
     with contextlib.suppress(_Asked):
         signal.signal(signal.SIGTERM, _asked)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-        code = _wait_for(child, told)
+        code = _wait_for(child)
         _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)  # inside, so that one which comes just now is suppressed too
     _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)
-    end_all(spared=child)
-    over(code)
     end_all()
+    if not told[0]:
+        over(code)
     return code
 
 
-def _be(parent: int, become: Callable[[], int], told: mmap.mmap) -> NoReturn:
+def _be(parent: int, become: Callable[[], int], over: Callable[[int], None], told: mmap.mmap) -> NoReturn:
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() == parent:  # else it died before the line above
-            status = os.waitpid(become(), 0)[1]
-            told[:] = (status + 1).to_bytes(_SIZE, "big")
-            os.kill(os.getpid(), signal.SIGSTOP)  # which our parent hears at once, unlike our end
-            os._exit(0)
+            code = _wait_for(become())
+            try:
+                os.waitpid(-1, os.WNOHANG)  # what is left now is our parent's to end
+            except ChildProcessError:
+                told[0] = 1
+                over(code)  # not only once it has met our end as well
+            os._exit(code)
     except BaseException as bad:
         os.write(2, f"{bad}\n".encode("utf-8", "replace"))
     os._exit(127)
 
 
-def end_all(spared: int = 0) -> None:
-    """End every child of this process but one, and whatever is handed to it meanwhile. Raises `TimeoutError`."""
+def adopt_orphans(whether: bool = True) -> None:
+    """Be, or be no more, whom processes are handed to that descend from this one and lose their parent."""
+    if _libc.prctl(_PR_SET_CHILD_SUBREAPER, int(whether), 0, 0, 0):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), "prctl")
+
+
+def end_all() -> None:
+    """End every child of this process and whatever is handed to it meanwhile. Raises `TimeoutError`."""
     until = time.monotonic() + MOST_S
     step = SHORTEST_S
     while True:
@@ -98,10 +106,7 @@ def end_all(spared: int = 0) -> None:
                 continue
         except ChildProcessError:
             return  # mostly at once: few commands leave anything
-        left = [pid for pid in children() if pid != spared]
-        if spared and not left:
-            return
-        for pid in left:
+        for pid in children():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)  # our own child, not waited for: the number is still its own
         if time.monotonic() > until:
@@ -128,16 +133,11 @@ def _parent_of(name: str) -> int:
         return 0
 
 
-def _wait_for(child: int, told: mmap.mmap) -> int:
-    """Wait for one child, or what it tells of its own, and for the others that are handed to us meanwhile."""
+def _wait_for(child: int) -> int:
+    """Wait for one child, and for the others that are handed to us meanwhile, so that none stays as a zombie."""
     while True:
-        pid, status = os.waitpid(-1, os.WUNTRACED)
+        pid, status = os.waitpid(-1, 0)
         if pid == child:
-            said = int.from_bytes(told[:], "big")
-            if os.WIFSTOPPED(status) and not said:  # what it started has the same user, and may stop it
-                os.kill(child, signal.SIGCONT)
-                continue
-            status = said - 1 if said else status
             code = os.waitstatus_to_exitcode(status)
             return 128 - code if code < 0 else code
 

@@ -6,7 +6,7 @@ import errno
 import os
 from typing import Any
 
-from superagent_launcher import landlock
+from superagent_launcher import brood, landlock
 
 
 class Standing:
@@ -67,9 +67,11 @@ def _start(place: str, argv: list[str], env: dict[str, str]) -> int:
 
     Raises `OSError`. Where limits leave no room for two, it takes this one's place.
     """
+    brood.adopt_orphans()  # before there can be any
     try:
         return os.posix_spawn(place, argv, env, setsid=True)
     except OSError as bad:
         if bad.errno not in (errno.ENOMEM, errno.EAGAIN):
             raise
+        brood.adopt_orphans(False)
         os.execve(place, argv, env)  # noqa: S606 - a shell is what is not wanted

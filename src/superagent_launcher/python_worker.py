@@ -32,9 +32,9 @@ MOST_FRAMES = 50
 _LARGE = 2**63
 _CHUNK = 65_536
 _PLAIN = frozenset({bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset})
-# `json.dumps` makes such a thing at each call
-_chunks = json.encoder.c_make_encoder
-_chunks = _chunks and _chunks(None, None, json.encoder.encode_basestring_ascii, None, ":", ",", False, False, False)
+# `json.dumps` makes such a thing at each call; other Pythons than the usual one have none
+_make: Any = getattr(json.encoder, "c_make_encoder", None)
+_chunks: Any = _make and _make(None, None, json.encoder.encode_basestring_ascii, None, ":", ",", False, False, False)
 SHOWS = {
     "image/png": "_repr_png_", "image/jpeg": "_repr_jpeg_", "image/svg+xml": "_repr_svg_", "text/html": "_repr_html_",
     "text/markdown": "_repr_markdown_", "text/latex": "_repr_latex_", "application/json": "_repr_json_",
