@@ -11,7 +11,6 @@ from __future__ import annotations
 import _signal
 import contextlib
 import ctypes
-import mmap
 import os
 import signal
 import time
@@ -24,41 +23,32 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 MOST_S = 10.0
 """How long the end of a brood may take, seconds; whoever forks on and on is met again in each round."""
 
-SHORTEST_S, LONGEST_S = 0.0001, 0.001
+STEP_S = 0.001
 
 
 class _Asked(Exception):
     """We were told to end it."""
 
 
-def keep(
-    become: Callable[[], int],
-    parent: int = 0,
-    forked: Callable[[], None] = lambda: None,
-    over: Callable[[int], None] = lambda _: None,
-) -> int:
+def keep(become: Callable[[], NoReturn], parent: int = 0, forked: Callable[[], None] = lambda: None) -> int:
     """Fork, become something in the child, and come back when it and everything that came of it is gone.
 
-    `become` may also start a process and give it, once it has called `adopt_orphans`, and the child ends as that one
-    does. That is quicker: to clear away an interpreter takes the kernel longer than many commands take.
-    `parent` is who must still be this process's own, if anybody must; `forked` is called here once there is a child,
-    `over` with the exit code, once nothing is left but this process, or nothing but it and its child.
+    `parent` is who must still be this process's own, if anybody must; `forked` is called here once there is a child.
 
     Gives the child's exit code, 128 + n when signal n ended it. `SIGTERM` to this process, which also comes when its
     own parent dies, ends them all. Only for a process that has no other children and no threads; never for one that is
     confined with them, since they could then signal it. Raises `TimeoutError` when something does not end.
     """
-    adopt_orphans()
-    if _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), "prctl")
+    for option, value in ((_PR_SET_CHILD_SUBREAPER, 1), (_PR_SET_PDEATHSIG, signal.SIGTERM)):
+        if _libc.prctl(option, value, 0, 0, 0):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), "prctl")
     if parent and os.getppid() != parent:
         os._exit(1)  # it died before the lines above
     ours = os.getpid()
-    told = mmap.mmap(-1, 1)  # shared memory, not a pipe: what waits here holds no descriptor that others could have
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     child = os.fork()
     if child == 0:
-        _be(ours, become, over, told)
+        _be(ours, become)
     forked()
     code = 128 + signal.SIGTERM
     with contextlib.suppress(_Asked):
@@ -68,38 +58,23 @@ def keep(
         _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)  # inside, so that one which comes just now is suppressed too
     _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)
     end_all()
-    if not told[0]:
-        over(code)
     return code
 
 
-def _be(parent: int, become: Callable[[], int], over: Callable[[int], None], told: mmap.mmap) -> NoReturn:
+def _be(parent: int, become: Callable[[], NoReturn]) -> NoReturn:
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() == parent:  # else it died before the line above
-            code = _wait_for(become())
-            try:
-                os.waitpid(-1, os.WNOHANG)  # what is left now is our parent's to end
-            except ChildProcessError:
-                told[0] = 1
-                over(code)  # not only once it has met our end as well
-            os._exit(code)
+            become()
     except BaseException as bad:
         os.write(2, f"{bad}\n".encode("utf-8", "replace"))
     os._exit(127)
 
 
-def adopt_orphans(whether: bool = True) -> None:
-    """Be, or be no more, whom processes are handed to that descend from this one and lose their parent."""
-    if _libc.prctl(_PR_SET_CHILD_SUBREAPER, int(whether), 0, 0, 0):
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), "prctl")
-
-
 def end_all() -> None:
     """End every child of this process and whatever is handed to it meanwhile. Raises `TimeoutError`."""
     until = time.monotonic() + MOST_S
-    step = SHORTEST_S
     while True:
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
@@ -111,8 +86,7 @@ def end_all() -> None:
                 os.kill(pid, signal.SIGKILL)  # our own child, not waited for: the number is still its own
         if time.monotonic() > until:
             raise TimeoutError("processes of a run go on")
-        time.sleep(step)
-        step = min(2 * step, LONGEST_S)
+        time.sleep(STEP_S)
 
 
 def children() -> list[int]:

@@ -161,7 +161,7 @@ def _stand(ground: dict[str, Any], wire: Wire, parent: int) -> NoReturn:
     _refuse_root()
     system.not_dumpable()
 
-    def ready() -> int:
+    def ready() -> NoReturn:
         standing = confined.Standing(ground)
         _rehearse()
         try:
@@ -171,7 +171,7 @@ def _stand(ground: dict[str, Any], wire: Wire, parent: int) -> NoReturn:
         except BaseException as bad:
             _say(wire.socket, bad)
             os._exit(1)
-        return standing.start(job["confine"], job["argv"], places)
+        standing.become(job["confine"], job["argv"], places)
 
     def rehearse() -> None:
         ours, theirs = socket.socketpair()
@@ -179,8 +179,9 @@ def _stand(ground: dict[str, Any], wire: Wire, parent: int) -> NoReturn:
         ours.close()
         theirs.close()
 
-    # it is told before the end, which takes processes like these longer than most commands
-    os._exit(brood.keep(ready, parent, rehearse, lambda code: _tell(wire.socket, code)))
+    code = brood.keep(ready, parent, rehearse)
+    _tell(wire.socket, code)  # ending takes a process like this longer than most commands
+    os._exit(code)
 
 
 def _tell(end: socket.socket, code: int) -> None:

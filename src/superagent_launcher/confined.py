@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import os
-from typing import Any
+from typing import Any, NoReturn
 
-from superagent_launcher import brood, landlock
+from superagent_launcher import landlock
 
 
 class Standing:
@@ -25,13 +24,13 @@ class Standing:
                 self._ruleset = landlock.Ruleset()
                 for places, rights in ((ground["readable"], landlock.READING), (ground["devices"], landlock.USING)):
                     self._ruleset.allow_those_there(places, rights)
-                # it leaves what is still to be done: to take a job, and to give up more; it takes the kernel a while
+                # it leaves what is still to be done, to take a job and to give up more, and takes the kernel a while
                 landlock.filter_calls(program)
         except OSError as bad:
             self._failed = bad
 
-    def start(self, confine: dict[str, Any], argv: list[str], places: dict[str, int]) -> int:
-        """Confine this process for good and start the command from it; gives the command's process. Raises `OSError`.
+    def become(self, confine: dict[str, Any], argv: list[str], places: dict[str, int]) -> NoReturn:
+        """Execute a command confined; comes back only by raising `OSError`.
 
         `places` are folders by name, open as descriptors that nobody can exchange: `workspace`, where it begins in the
         folder `cwd`, and `scratch`.
@@ -46,32 +45,17 @@ class Standing:
             self._ruleset.enforce()
         if confine["cwd"]:
             os.chdir(confine["cwd"])
-        return _started(argv, confine["env"])
+        _execute(argv, confine["env"])
 
 
-def _started(argv: list[str], env: dict[str, str]) -> int:
-    """Start a program by its path, or by its name in one of the folders of `PATH`. Raises `OSError`."""
+def _execute(argv: list[str], env: dict[str, str]) -> NoReturn:
+    """Execute a program by its path, or by its name in one of the folders of `PATH`. Raises `OSError`."""
     # not by `os.execvpe`, which loads a module that this user may be unable to read
     folders = [""] if "/" in argv[0] else [f"{one}/" for one in env.get("PATH", "").split(":") if one]
     failed = OSError("no `PATH`")
     for folder in folders:
         try:
-            return _start(folder + argv[0], argv, env)
+            os.execve(folder + argv[0], argv, env)  # noqa: S606 - a shell is what is not wanted
         except (FileNotFoundError, NotADirectoryError, PermissionError) as bad:
             failed = bad
     raise OSError(failed.errno or 0, f"{argv[0]}: {failed.strerror or failed}")
-
-
-def _start(place: str, argv: list[str], env: dict[str, str]) -> int:
-    """Start a program beside this one, whose memory the kernel would have to clear away before the program begins.
-
-    Raises `OSError`. Where limits leave no room for two, it takes this one's place.
-    """
-    brood.adopt_orphans()  # before there can be any
-    try:
-        return os.posix_spawn(place, argv, env, setsid=True)
-    except OSError as bad:
-        if bad.errno not in (errno.ENOMEM, errno.EAGAIN):
-            raise
-        brood.adopt_orphans(False)
-        os.execve(place, argv, env)  # noqa: S606 - a shell is what is not wanted

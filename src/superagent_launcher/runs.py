@@ -78,9 +78,8 @@ class Run:
     def signal(self, number: int) -> None:
         """Send a signal to the command and what shares its process group. Raises `Refused`."""
         try:
-            first = _first_child_of(self.inner)
-            if self.keeps and first:  # between its keeper and the command stands its parent
-                first = _first_child_of(int(first[0])) or first
+            with open(f"/proc/{self.inner}/task/{self.inner}/children", encoding="utf-8") as file:
+                first = file.read().split()[:1]
             if not self.inner or self.code is not None or not first:
                 raise Refused("it does not run")
             os.killpg(os.getpgid(int(first[0])), number)
@@ -203,11 +202,6 @@ def _confined(asked: Start, descriptors: list[int], spare: Spare, controllers: f
     run.ran = run.keeps = True
     run.inner = run.pid
     return run
-
-
-def _first_child_of(pid: int) -> list[str]:
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="utf-8") as file:
-        return file.read().split()[:1]
 
 
 def tasks_of(uid: int) -> int:

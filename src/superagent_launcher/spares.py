@@ -113,8 +113,7 @@ class Spares:
         spare = self._plain.pop(0) if self._plain else self._make()
         try:
             if spare.group is not None:
-                # one more for the child that stays beside the command
-                spare.group.limit({**ground["limits"], "processes": ground["limits"]["processes"] + 1})
+                spare.group.limit(ground["limits"])
             spare.give({"ground": ground}, ())
         except OSError as bad:
             self._end(spare)
