@@ -156,6 +156,24 @@ def plain() -> float:
     return time.perf_counter() - begun
 
 
+def piped() -> float:
+    """Do so with streams as a contained command has: no input, and two pipes that are read to their ends."""
+    begun = time.perf_counter()
+    (out, stdout), (err, stderr) = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    shown = [(os.POSIX_SPAWN_DUP2, one, number) for number, one in enumerate((null, stdout, stderr))]
+    pid = os.posix_spawn(COMMAND, [COMMAND], {}, file_actions=shown)
+    for one in (null, stdout, stderr):
+        os.close(one)
+    said = [os.read(one, OUTPUT_BYTES) for one in (out, err)]
+    os.close(out)
+    os.close(err)
+    _, status = os.waitpid(pid, 0)
+    if status or any(said):
+        raise RuntimeError(f"{COMMAND} ended with {status} and said {said}")
+    return time.perf_counter() - begun
+
+
 @asynccontextmanager
 async def world(folder: Path) -> AsyncGenerator[World]:
     """Open the back ends while the body runs. Raises `RuntimeError` when something that they need is missing."""

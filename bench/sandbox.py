@@ -13,7 +13,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench.contained import World, evaluated, plain, typed, world
+from bench.contained import World, evaluated, piped, plain, typed, world
 from bench.figures import median, percentile
 from bench.plan import Plan
 from bench.rows import Row
@@ -25,6 +25,12 @@ TIMES_A_ROUND = 12
 AT_ONCE = 32
 BALLAST = 470 * 1024 * 1024
 CALLS_A_ROUND = 150
+PLAIN = {"plain": plain, "piped": piped}
+"""What stands beside: the bare spawn, and that with pipes as a contained command has them."""
+
+BARE = ("session", "session_bash", "snippet")
+"""Ways that give a command no pipes of its own."""
+
 PAUSE_S = 0.1
 """Between two commands: what is prepared for the next one is not what a caller waits for."""
 
@@ -61,10 +67,16 @@ def rows(plan: Plan) -> list[Row]:
 
 def one_shot(times: Times) -> list[Row]:
     """Give the rows of single commands."""
-    ranked = ratios(times, "native")
     return [
         Row("sandbox.plain", median(times["plain"]) * 1000, "ms", note="posix_spawn of /bin/true to its end"),
-        Row("sandbox.one_shot", median(ranked), at_most=12, source=SOURCE, note="started, run, and nothing left of it"),
+        Row("sandbox.piped", over(times, "piped"), note="the same with no input and two pipes, over that"),
+        Row(
+            "sandbox.one_shot",
+            over(times, "native"),
+            at_most=12,
+            source=SOURCE,
+            note="started, run, and nothing left of it",
+        ),
         Row("sandbox.one_shot_p90", over_p90(times, "native"), at_most=25, source=SOURCE),
         Row("sandbox.pooled", over(times, "pooled"), at_most=2, source=SOURCE, note="in a sandbox that waited for it"),
         Row(
@@ -73,22 +85,26 @@ def one_shot(times: Times) -> list[Row]:
         Row("sandbox.session", over(times, "session"), at_most=1, source=SOURCE, note="typed into `sh` that is open"),
         Row("sandbox.session_bash", over(times, "session_bash"), note="typed into bash, which edits lines"),
         Row("sandbox.snippet", over(times, "snippet"), at_most=0.25, source=SOURCE, note="`1 + 1` in a Python session"),
+        *(
+            Row(f"sandbox.{name}_p90", over_p90(times, name), note="what nine of ten keep, over the median beside it")
+            for name in ("pooled", "landlock", "session", "snippet")
+        ),
     ]
 
 
-def ratios(times: Times, name: str) -> list[float]:
-    """Give each measured time over the plain spawn beside it."""
-    return [ours / theirs for ours, theirs in zip(times[name], times["plain"], strict=True)]
+def held_against(name: str) -> str:
+    """Name the plain spawn that a way is held against: the dearer one only where it does the same."""
+    return "plain" if name in BARE or name in PLAIN else "piped"
 
 
 def over(times: Times, name: str) -> float:
     """Give the median of the ratios to the plain spawn of the same moment."""
-    return median(ratios(times, name))
+    return median([ours / theirs for ours, theirs in zip(times[name], times[held_against(name)], strict=True)])
 
 
 def over_p90(times: Times, name: str) -> float:
     """Give the time that nine of ten commands keep, over the median of a plain spawn."""
-    return percentile(times[name], 0.9) / median(times["plain"])
+    return percentile(times[name], 0.9) / median(times[held_against(name)])
 
 
 async def measured(plan: Plan, folder: Path) -> tuple[Times, Times, Times]:
@@ -110,8 +126,8 @@ async def measured(plan: Plan, folder: Path) -> tuple[Times, Times, Times]:
         await opened.run("pooled")  # from now on one is made ahead
         for way in ways.values():
             await way()
-        alone: Times = {name: [] for name in ("plain", *ways)}
-        large: Times = {name: [] for name in ("plain", "native")}
+        alone: Times = {name: [] for name in (*PLAIN, *ways)}
+        large: Times = {name: [] for name in (*PLAIN, "native")}
         for number in range(1, plan.rounds + 1):
             await in_turn(ways, alone, plan)
             with mmap.mmap(-1, BALLAST) as ballast:
@@ -125,10 +141,10 @@ async def measured(plan: Plan, folder: Path) -> tuple[Times, Times, Times]:
 async def in_turn(ways: dict[str, Way], times: Times, plan: Plan) -> None:
     """Run each way and a plain spawn in an order drawn anew each time."""
     for _ in range(TIMES_A_ROUND):
-        order: list[str] = ["plain", *ways]
+        order: list[str] = [*PLAIN, *ways]
         plan.draw.shuffle(order)
         for name in order:
-            times[name].append(await ways[name]() if name in ways else plain())
+            times[name].append(await ways[name]() if name in ways else PLAIN[name]())
             await asyncio.sleep(PAUSE_S)
 
 
@@ -141,7 +157,7 @@ async def crowd(opened: World, plan: Plan) -> Times:
         ours = time.perf_counter() - begun
         begun = time.perf_counter()
         for _ in range(AT_ONCE):
-            plain()
+            piped()
         found["share"].append((time.perf_counter() - begun) / ours)
         failed = [one for one in ended if isinstance(one, BaseException)]
         found["errors"][0] += len(failed)

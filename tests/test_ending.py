@@ -38,7 +38,7 @@ async def on(ctx: Context, mark: str) -> Nothing:
     await ctx.thread(work)
     return Nothing()
 '''
-GRACE_S = 1
+GRACE_S = 5
 PATIENCE_S = 120.0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, cast
 
 MOST_RUN = 2**53
@@ -130,20 +131,26 @@ def _confine(said: Any, mounts: list[str], *, uncontained: bool) -> dict[str, An
     found = _fields(said, "readable writable devices filter env cwd")
     env = _list(found["env"], "env")
     pairs = [_texts(one, "env") for one in env]
+    filter = _text(found["filter"], "filter")
     confine = {
         "readable": _texts(found["readable"], "readable"),
         "writable": _texts(found["writable"], "writable"),
         "devices": _texts(found["devices"], "devices"),
-        "filter": _text(found["filter"], "filter"),
+        "filter": filter,
         "env": dict(one for one in pairs if len(one) == 2),
         "cwd": _text(found["cwd"], "cwd"),
     }
-    whole = _HEXADECIMAL.issuperset(confine["filter"]) and len(confine["filter"]) % 16 == 0
-    if not whole or not (confine["filter"] or uncontained):
+    if not _whole_instructions(filter) or not (filter or uncontained):
         raise Refused("`filter` must be whole instructions in hexadecimal")
     if not set(confine["writable"]) <= set(mounts) or not set(mounts) <= {"workspace", "scratch"}:
         raise Refused("the folders are `workspace` and `scratch`")
     return confine
+
+
+@lru_cache(4)
+def _whole_instructions(text: str) -> bool:
+    """Tell whether a filter is what it should be; there are few, and looking at each character takes its time."""
+    return _HEXADECIMAL.issuperset(text) and len(text) % 16 == 0
 
 
 def ground_of(confine: dict[str, Any] | None, uid: int | None, limits: dict[str, float]) -> dict[str, Any] | None:

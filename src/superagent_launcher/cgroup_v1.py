@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from superagent_launcher.cgroups import Hierarchy, Make, Usage, clear, kill, number_in, put, remove
+from superagent_launcher.cgroups import Held, Hierarchy, Make, Usage, clear, kill, put, remove
 
 PERIOD_US = 100_000
 
@@ -52,6 +52,7 @@ class Group:
 
     def __init__(self, places: dict[str, str]) -> None:
         self._at = places
+        self._held = Held()
         self.paths = tuple(dict.fromkeys(places.values()))
 
     def told(self) -> dict[str, Any]:
@@ -78,7 +79,7 @@ class Group:
 
     def cpu_s(self) -> float | None:
         """Give the processor time of all that ran in it."""
-        spent = number_in(f"{self._at['cpuacct']}/cpuacct.usage") if "cpuacct" in self._at else None
+        spent = self._held.number_in(f"{self._at['cpuacct']}/cpuacct.usage") if "cpuacct" in self._at else None
         return None if spent is None else spent / 1e9
 
     def usage(self, *, now: bool = True) -> Usage:
@@ -86,18 +87,22 @@ class Group:
         usage = Usage()
         if "memory" in self._at:
             folder = self._at["memory"]
-            usage.memory_bytes = number_in(f"{folder}/memory.usage_in_bytes") if now else None
-            usage.peak_bytes = number_in(f"{folder}/memory.max_usage_in_bytes")
-            usage.out_of_memory = number_in(f"{folder}/memory.oom_control", "oom_kill") or 0
+            usage.memory_bytes = self._held.number_in(f"{folder}/memory.usage_in_bytes") if now else None
+            usage.peak_bytes = self._held.number_in(f"{folder}/memory.max_usage_in_bytes")
+            usage.out_of_memory = self._held.number_in(f"{folder}/memory.oom_control", "oom_kill") or 0
         if "pids" in self._at:
-            usage.processes = number_in(f"{self._at['pids']}/pids.current") if now else None
-            usage.refused_processes = number_in(f"{self._at['pids']}/pids.events", "max") or 0
+            usage.processes = self._held.number_in(f"{self._at['pids']}/pids.current") if now else None
+            usage.refused_processes = self._held.number_in(f"{self._at['pids']}/pids.events", "max") or 0
         return usage
 
     def forget_peak(self) -> None:
         """Let the most memory count from now on."""
         if "memory" in self._at:
             put(f"{self._at['memory']}/memory.max_usage_in_bytes", 0)
+
+    def close(self) -> None:
+        """Close what is open of it; safe to repeat."""
+        self._held.close()
 
     def kill(self) -> bool:
         """Send SIGKILL to all that runs in it; True when nothing did."""
@@ -106,5 +111,6 @@ class Group:
 
     def remove(self) -> bool:
         """Remove it; False while something is in it."""
+        self.close()
         gone = [remove(path) for path in self.paths]
         return all(gone)

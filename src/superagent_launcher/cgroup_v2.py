@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from superagent_launcher.cgroups import Hierarchy, Make, Usage, clear, kill, number_in, put, remove, words
+from superagent_launcher.cgroups import Held, Hierarchy, Make, Usage, clear, kill, put, remove, words
 
 PERIOD_US = 100_000
 WANTED = ("memory", "pids", "cpu")
@@ -58,6 +58,7 @@ class Group:
     def __init__(self, path: str, controllers: frozenset[str]) -> None:
         self.paths = (path,)
         self._path = path
+        self._held = Held()
         self._controllers = controllers
 
     def told(self) -> dict[str, Any]:
@@ -83,22 +84,26 @@ class Group:
 
     def cpu_s(self) -> float | None:
         """Give the processor time of all that ran in it."""
-        spent = number_in(f"{self._path}/cpu.stat", "usage_usec")
+        spent = self._held.number_in(f"{self._path}/cpu.stat", "usage_usec")
         return None if spent is None else spent / 1e6
 
     def usage(self, *, now: bool = True) -> Usage:
         """Give what was used so far, and with `now` what is used at this moment."""
         usage, path = Usage(), self._path
         if now:
-            usage.memory_bytes = number_in(f"{path}/memory.current")
-            usage.processes = number_in(f"{path}/pids.current")
-        usage.peak_bytes = number_in(f"{path}/memory.peak")
-        usage.out_of_memory = number_in(f"{path}/memory.events", "oom_kill") or 0
-        usage.refused_processes = number_in(f"{path}/pids.events", "max") or 0
+            usage.memory_bytes = self._held.number_in(f"{path}/memory.current")
+            usage.processes = self._held.number_in(f"{path}/pids.current")
+        usage.peak_bytes = self._held.number_in(f"{path}/memory.peak")
+        usage.out_of_memory = self._held.number_in(f"{path}/memory.events", "oom_kill") or 0
+        usage.refused_processes = self._held.number_in(f"{path}/pids.events", "max") or 0
         return usage
 
     def forget_peak(self) -> None:
         """Do nothing: here the kernel only forgets it for the one descriptor by which it was asked to."""
+
+    def close(self) -> None:
+        """Close what is open of it; safe to repeat."""
+        self._held.close()
 
     def kill(self) -> bool:
         """Send SIGKILL to all that runs in it; True when nothing did."""
@@ -106,6 +111,7 @@ class Group:
 
     def remove(self) -> bool:
         """Remove it; False while something is in it."""
+        self.close()
         return remove(self._path)
 
 

@@ -151,11 +151,27 @@ def put(path: str, value: object) -> None:
         os.close(file)
 
 
-def number_in(path: str, key: str = "") -> int | None:
-    """Read a number of one of the kernel's files, of the line that begins with a key where there are several."""
-    found = words(path)
-    at = found.index(key) + 1 if key in found else 0 if not key else len(found)
-    return int(found[at]) if at < len(found) and found[at].isdigit() else None
+class Held:
+    """The kernel's files of one group, each opened once: they are read while somebody waits for a command's end."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, int] = {}
+
+    def number_in(self, path: str, key: str = "") -> int | None:
+        """Read a number, of the line that begins with a key where there are several; None when it is not there."""
+        try:
+            if path not in self._files:
+                self._files[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            found = os.pread(self._files[path], 65_536, 0).decode().split()
+        except OSError:
+            return None
+        at = found.index(key) + 1 if key in found else 0 if not key else len(found)
+        return int(found[at]) if at < len(found) and found[at].isdigit() else None
+
+    def close(self) -> None:
+        """Close them; safe to repeat."""
+        while self._files:
+            os.close(self._files.popitem()[1])
 
 
 def words(path: str) -> list[str]:

@@ -17,14 +17,15 @@ class Standing:
     def __init__(self, ground: dict[str, Any]) -> None:
         self._ruleset: landlock.Ruleset | None = None
         self._failed: OSError | None = None
-        self._program = bytes.fromhex(ground["filter"])
+        program = bytes.fromhex(ground["filter"])
         try:
             os.setsid()
-            if self._program:  # else nothing is to hold it, as whoever started the launcher allowed
+            if program:  # else nothing is to hold it, as whoever started the launcher allowed
                 self._ruleset = landlock.Ruleset()
                 for places, rights in ((ground["readable"], landlock.READING), (ground["devices"], landlock.USING)):
                     self._ruleset.allow_those_there(places, rights)
-                landlock.no_new_privileges()
+                # it leaves what is still to be done, to take a job and to give up more, and takes the kernel a while
+                landlock.filter_calls(program)
         except OSError as bad:
             self._failed = bad
 
@@ -42,7 +43,6 @@ class Standing:
             for name, one in places.items():
                 self._ruleset.allow(one, landlock.WRITING if name in confine["writable"] else landlock.READING)
             self._ruleset.enforce()
-            landlock.filter_calls(self._program)
         if confine["cwd"]:
             os.chdir(confine["cwd"])
         _execute(argv, confine["env"])

@@ -38,6 +38,10 @@ class Group(Protocol):
         """Let the most memory count from now on, where the kernel can do that."""
         ...
 
+    def close(self) -> None:
+        """Close what is open of it here: what is read again and again stays open till then."""
+        ...
+
     def kill(self) -> bool:
         """Send SIGKILL to all that runs in it; True when nothing did."""
         ...

@@ -25,7 +25,9 @@ socket.on("data", (data) => {
   waiting = Buffer.concat([waiting, data]);
   while (waiting.length >= 4 && waiting.length >= 4 + waiting.readUInt32BE(0)) {
     const size = waiting.readUInt32BE(0);
-    const asked = JSON.parse(waiting.subarray(4, 4 + size).toString());
+    const text = waiting.subarray(4, 4 + size).toString();
+    const at = text.indexOf("\0");
+    const asked = { id: text.slice(0, at), code: text.slice(at + 1) };
     waiting = waiting.subarray(4 + size);
     turn = turn.then(() => answer(asked));
   }

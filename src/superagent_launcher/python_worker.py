@@ -4,9 +4,10 @@ It runs inside, by the sandbox's own Python (3.8 or newer) and nothing but the s
 
     python3 python_worker.py DESCRIPTOR
 
-Over the Unix socket DESCRIPTOR come messages, each a length of four bytes and JSON: `{"id", "code"}`. Each is answered
-by `{"id", "value", "error"}`: what the last expression was (`repr`, `type`, `json` where it is plain data, `mime` for
-what it can show itself as), or which exception ended it. SIGINT ends the snippet and not the session.
+Over the Unix socket DESCRIPTOR come messages, each a length of four bytes, a name, NUL and the code. Each is answered
+by a length and JSON, `{"id", "value", "error"}`: the name, what the last expression was (`repr`, `type`, `json` where
+it is plain data, `mime` for what it can show itself as), or which exception ended it. SIGINT ends the snippet and not
+the session.
 """
 
 # the names of `signal` are made anew at each call; those beneath it are plain numbers
@@ -31,22 +32,24 @@ MOST_FRAMES = 50
 _LARGE = 2**63
 _CHUNK = 65_536
 _PLAIN = frozenset({bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset})
-_encode = json.JSONEncoder(allow_nan=False).encode
+# `json.dumps` makes such a thing at each call; other Pythons than the usual one have none
+_make: Any = getattr(json.encoder, "c_make_encoder", None)
+_chunks: Any = _make and _make(None, None, json.encoder.encode_basestring_ascii, None, ":", ",", False, False, False)
 SHOWS = {
     "image/png": "_repr_png_", "image/jpeg": "_repr_jpeg_", "image/svg+xml": "_repr_svg_", "text/html": "_repr_html_",
     "text/markdown": "_repr_markdown_", "text/latex": "_repr_latex_", "application/json": "_repr_json_",
 }  # fmt: skip
 
 
-def receive(sock: socket.socket, held: bytearray) -> "dict[str, str]":
+def receive(sock: socket.socket, held: bytearray) -> "tuple[str, str]":
     """Wait for a message; `held` is what came beyond the last one. Raises `EOFError` when none will come."""
     while True:
         try:
             size = int.from_bytes(held[:4], "big")
             if len(held) >= 4 + size > 4:
-                data = bytes(held[4 : 4 + size])
+                name, _, code = held[4 : 4 + size].decode().partition("\0")
                 del held[: 4 + size]
-                return json.loads(data)
+                return name, code
             more = sock.recv(_CHUNK)
             if not more:
                 raise EOFError
@@ -57,7 +60,8 @@ def receive(sock: socket.socket, held: bytearray) -> "dict[str, str]":
 
 def send(sock: socket.socket, message: "dict[str, object]") -> None:
     """Send a message whole."""
-    data = _encode(message).encode("utf-8", "replace")
+    text = "".join(_chunks(message, 0)) if _chunks else json.dumps(message)
+    data = text.encode("utf-8", "replace")
     sock.sendall(len(data).to_bytes(4, "big") + data)
 
 
@@ -80,8 +84,8 @@ def let_interrupts_in() -> None:
 
 def run(code: str, name: str, space: "dict[str, object]") -> object:
     """Run a snippet and give the value of its last expression, None when it ends with something else."""
-    linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
     whole = _expression(code, name)
+    linecache.cache[name] = (len(code), None, [code] if whole else code.splitlines(keepends=True), name)
     if whole is not None:
         return eval(whole, space)  # noqa: S307 - that is what it is for
     tree = ast.parse(code, name)
@@ -188,15 +192,15 @@ def main(arguments: "list[str]") -> None:
     hold_interrupts()
     while True:
         try:
-            asked = receive(sock, held)
+            name, code = receive(sock, held)
         except EOFError:
             return
-        count += bool(asked["code"])  # an empty one asks whether we are there
-        answer: dict[str, object] = {"id": asked["id"], "value": None, "error": None}
+        count += bool(code)  # an empty one asks whether we are there
+        answer: dict[str, object] = {"id": name, "value": None, "error": None}
         leaves = False
         try:
             let_interrupts_in()
-            found = run(asked["code"], f"<snippet {count}>", space)
+            found = run(code, f"<snippet {count}>", space)
             if found is not None:
                 space["_"] = found
                 answer["value"] = value_of(found)
@@ -206,8 +210,10 @@ def main(arguments: "list[str]") -> None:
             leaves = isinstance(bad, SystemExit)
             answer["error"] = error_of(bad)
         for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):
+            try:  # noqa: SIM105 - somebody waits
                 stream.flush()
+            except Exception:  # noqa: S110
+                pass
         send(sock, answer)
         if leaves:
             return

@@ -72,7 +72,7 @@ class Spares:
             if missing is not None:
                 self._ready.append((missing, self._readied(missing), now + AGE_S))
             else:
-                self._plain.append(self._make())
+                self._plain.append(_looked_at(self._make()))
         return self._plain[-1] if self._done() else None
 
     def tidy(self, now: float) -> None:
@@ -119,3 +119,11 @@ class Spares:
             self._end(spare)
             raise Refused(f"it cannot be started: {bad}") from None
         return spare
+
+
+def _looked_at(spare: Spare) -> Spare:
+    """Ask its group once for what is asked at the end of a run: what is read then is open from now on."""
+    if spare.group is not None:
+        spare.group.cpu_s()
+        spare.group.usage(now=False)
+    return spare

@@ -46,18 +46,25 @@ def receive(sock: "_socket.socket") -> "tuple[list[bytes], list[int]]":
     return data.split(b"\0")[:-1], [int.from_bytes(one, sys.byteorder) for one in numbers]
 
 
-def begin(texts: "list[bytes]", descriptors: "list[int]") -> int:
-    """Start the command, with each descriptor under its number and no other. Raises `OSError` when that cannot be."""
+def begin(here: bytes, texts: "list[bytes]", descriptors: "list[int]") -> int:
+    """Start the command, with each descriptor under its number and no other. Raises `OSError` when that cannot be.
+
+    `here` is the folder in which this process is.
+    """
     folder, numbers, count, *rest = texts
     env = dict(one.split(b"=", 1) for one in rest[: int(count)])
     command = rest[int(count) :]
-    os.chdir(folder)
-    for at, one in enumerate(descriptors):  # out of the way first: what comes as 7 may have to be seen as 3
-        os.dup2(one, _ABOVE + at, inheritable=False)
+    if folder != here:
+        os.chdir(folder)
+    shown = [int(one) for one in numbers.split()]
+    if max(shown) >= min(descriptors):  # out of the way first: what comes as 7 may have to be seen as 3
+        for at, one in enumerate(descriptors):
+            os.dup2(one, _ABOVE + at, inheritable=False)
+            os.close(one)
+        descriptors = list(range(_ABOVE, _ABOVE + len(descriptors)))
+    pid = execute(command, env, [(os.POSIX_SPAWN_DUP2, one, shown[at]) for at, one in enumerate(descriptors)])
+    for one in descriptors:  # whoever reads what it writes must not wait for us
         os.close(one)
-    actions = [(os.POSIX_SPAWN_DUP2, _ABOVE + at, int(number)) for at, number in enumerate(numbers.split())]
-    pid = execute(command, env, actions)
-    os.closerange(_ABOVE, _ABOVE + len(descriptors))  # whoever reads what it writes must not wait for us
     return pid
 
 
@@ -105,8 +112,9 @@ def main(arguments: "list[str]") -> int:
     signal(SIGINT, SIG_DFL)  # what process 1 has no handler for does not reach it
     try:
         hide()
+        here = os.getcwdb()
         sock.send(b"W")
-        pid = begin(*receive(sock))
+        pid = begin(here, *receive(sock))
     except EOFError:
         return 1
     except Exception as bad:  # whatever it is: the command was not executed

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from superagent_launcher import cgroups, leftovers
-from superagent_launcher.cgroups import Hierarchy, hierarchies, name_of, named_after_the_dead, number_in
+from superagent_launcher.cgroups import Held, Hierarchy, hierarchies, name_of, named_after_the_dead
 from superagent_launcher.groups import Groups
 from tests.launcher.beside import LIMITS
 from tests.needs import missing
@@ -375,11 +375,16 @@ def test_numbers_are_found_by_their_keys(tmp_path: Path) -> None:
     write(tmp_path / "one", "17\n")
     write(tmp_path / "many", "a 1\noom_kill 5\nlast")
 
-    assert number_in(str(tmp_path / "one")) == 17
-    assert number_in(str(tmp_path / "many"), "oom_kill") == 5
-    assert number_in(str(tmp_path / "many"), "last") is None
-    assert number_in(str(tmp_path / "many"), "nosuch") is None
-    assert number_in(str(tmp_path / "nosuch")) is None
+    held = Held()
+    assert held.number_in(str(tmp_path / "one")) == 17
+    assert held.number_in(str(tmp_path / "many"), "oom_kill") == 5
+    assert held.number_in(str(tmp_path / "many"), "last") is None
+    assert held.number_in(str(tmp_path / "many"), "nosuch") is None
+    assert held.number_in(str(tmp_path / "nosuch")) is None
+    (tmp_path / "one").write_text("18")
+    assert held.number_in(str(tmp_path / "one")) == 18
+    held.close()
+    held.close()
 
 
 # ---- this machine's own

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import io
+import json
+import tarfile
 import zipfile
 from collections.abc import AsyncGenerator
 from email.utils import formatdate
@@ -21,6 +24,7 @@ from tests.surfaces.http.house import Caller, House, house_in
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 CACHE = "/var/cache/build"
+TARBALL = "demo-1729-1.0.0.tgz"
 WHEEL = "demo_1729-1.0-py3-none-any.whl"
 CACHE_BYTES = 2_000_000
 
@@ -50,8 +54,35 @@ def wheel() -> bytes:
     return into.getvalue()
 
 
+def tarball() -> bytes:
+    """Make a package that npm installs."""
+    files = {"package.json": b'{"name": "demo-1729", "version": "1.0.0"}', "index.js": b"module.exports = 'hello';"}
+    into = io.BytesIO()
+    with tarfile.open(fileobj=into, mode="w") as archive:
+        for name, data in files.items():
+            one = tarfile.TarInfo(f"package/{name}")
+            one.size = len(data)
+            archive.addfile(one, io.BytesIO(data))
+    return gzip.compress(into.getvalue(), mtime=0)
+
+
+def about(asked: Asked) -> bytes:
+    """Give what npm's registry says of a package."""
+    data, here = tarball(), f"http://{asked.header('host')[0]}"
+    dist = {
+        "tarball": f"{here}/demo-1729/-/{TARBALL}",
+        "integrity": "sha512-" + base64.b64encode(hashlib.sha512(data).digest()).decode(),
+    }
+    version = {"name": "demo-1729", "version": "1.0.0", "dist": dist}
+    return json.dumps({"name": "demo-1729", "dist-tags": {"latest": "1.0.0"}, "versions": {"1.0.0": version}}).encode()
+
+
 def index(asked: Asked) -> bytes:
     """Answer as an index of packages does."""
+    if TARBALL in asked.line:
+        return ok(tarball(), "Content-Type: application/octet-stream")
+    if asked.line.startswith("GET /demo-1729 "):
+        return ok(about(asked), "Content-Type: application/json")
     if WHEEL in asked.line:
         date = f"Date: {formatdate(usegmt=True)}"  # without one nothing is cached
         return ok(wheel(), "Content-Type: application/octet-stream", "Cache-Control: max-age=86400", date)
@@ -59,8 +90,8 @@ def index(asked: Asked) -> bytes:
     return ok(page.encode(), "Content-Type: text/html")
 
 
-def fetched(there: Site) -> int:
-    return sum(WHEEL in one.line for one in there.asked)
+def fetched(there: Site, what: str = WHEEL) -> int:
+    return sum(what in one.line for one in there.asked)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -107,6 +138,22 @@ async def test_what_was_fetched_once_is_not_fetched_again_by_the_same_caller(the
     assert (first["exit_code"], first["stdout"]) == (0, "hello\n"), first["stderr"]
     assert (second["exit_code"], second["stdout"]) == (0, "hello\n"), second["stderr"]
     assert (after_first, fetched(packages)) == (1, 1)
+
+
+@promise("1.3b")
+async def test_npm_keeps_there_what_it_fetched(there: tuple[House, Site]) -> None:
+    program("npm", "nodejs")
+    house, packages = there
+    caller = await agent(house, packages)
+    install = (
+        "rm -rf node_modules package*.json; npm install --no-audit --no-fund --no-update-notifier --loglevel error "
+        f"--registry http://index.test:{packages.port} demo-1729 >&2 && node -p 'require(\"demo-1729\")'"
+    )
+
+    said = [await build(caller, install) for _ in range(2)]
+
+    assert [(one["exit_code"], one["stdout"]) for one in said] == [(0, "hello\n")] * 2, said
+    assert fetched(packages, TARBALL) == 1
 
 
 @promise("1.3b")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import socket
 import time
 from typing import Any
@@ -82,18 +83,19 @@ class Interpreter:
         self.flooded = False
         self.closed = False
         wire.setblocking(False)
+        self._looks = select.poll()
         for one in self._order:
             os.set_blocking(one, False)
+            self._looks.register(one, select.POLLIN)
         self._listen()
 
     async def evaluate(self, id: str, code: str) -> Answer:
         """Send a snippet and wait for its answer; cancelled, it goes on inside. Raises `Gone`."""
-        data = msgspec.json.encode({"id": id, "code": code})
-        left = memoryview(len(data).to_bytes(4, "big") + data)
+        data = f"{id}\0{code}".encode()
         before, self._waiting = self._waiting, True
         self._listen()
         try:
-            await self._say(left)
+            await self._say(len(data).to_bytes(4, "big") + data)
             while True:
                 found = self._whole() or await self._more()
                 if found is not None and found.id == id:  # older ones, which nobody waits for, are passed over
@@ -103,15 +105,15 @@ class Interpreter:
 
     def taken(self) -> tuple[bytes, bytes, int]:
         """Give what was written to both streams since this was asked last, and how many bytes of it are lost."""
-        for one in self._order:
-            while not self.closed and self._read(one):
-                continue
+        if not self.closed:
+            for one, _ in self._looks.poll(0):  # mostly there is nothing, and asking twice costs twice
+                while self._read(one):
+                    continue
+            self._listen()
         stdout, stderr = (bytes(self._streams[one]) for one in self._order)
         lost, self._lost = self._lost, 0
         for one in self._order:
             self._streams[one].clear()
-        if not self.closed:
-            self._listen()
         return stdout, stderr, lost
 
     def close(self) -> None:
@@ -132,16 +134,16 @@ class Interpreter:
 
     # ---- inside
 
-    async def _say(self, left: memoryview) -> None:
+    async def _say(self, data: bytes) -> None:
         try:
-            left = left[self._wire.send(left) :]  # a socket takes it at once, but for what is long
+            sent = self._wire.send(data)  # a socket takes it at once, but for what is long
         except BlockingIOError:
-            pass
+            sent = 0
         except OSError:
             raise Gone from None
-        if left:
+        if sent < len(data):
             try:
-                await asyncio.get_running_loop().sock_sendall(self._wire, left)
+                await asyncio.get_running_loop().sock_sendall(self._wire, memoryview(data)[sent:])
             except OSError:
                 raise Gone from None
 
@@ -161,8 +163,8 @@ class Interpreter:
         del self._inside[: 4 + size]
         return found
 
-    async def _more(self) -> None:
-        """Wait until more has come. Raises `Gone`."""
+    async def _more(self) -> Answer | None:
+        """Wait until more has come, and give the answer if one is there as a whole. Raises `Gone`."""
         if self._over:
             raise Gone
         self._came = asyncio.get_running_loop().create_future()
@@ -173,6 +175,7 @@ class Interpreter:
             await self._came
         finally:
             self._came = None
+        return self._whole()
 
     def _answered(self) -> None:
         """Read what the worker says, as long as somebody waits for it: what nobody wants fills its socket."""

@@ -82,7 +82,7 @@ class Pipes:
         self._input = None
         try:
             ended = await running.wait()
-            stdout, stderr = await asyncio.gather(*tasks)
+            stdout, stderr = [await one for one in tasks]
             for one in feeding:
                 if one.done():
                     one.result()

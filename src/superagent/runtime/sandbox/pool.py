@@ -147,7 +147,7 @@ class Pooled:
             view = start.view.mounting, start.view_bytes, start.view_files
         if profile.network != "off" or limits.memory_bytes < LEAST_MEMORY:
             return None
-        if not start.workspace or len(start.fds) + 3 > MOST_DESCRIPTORS or not os.access(self._python, os.X_OK):
+        if not start.workspace or len(start.fds) + 3 > MOST_DESCRIPTORS:
             return None
         try:
             found = os.lstat(start.workspace)
@@ -198,15 +198,17 @@ class Pooled:
         if len(job) > MOST_JOB:
             waiting.discard()
             return None
-        running = Served(waiting, start.profile.limits)
+        since = asyncio.get_running_loop().time()
         try:
-            if not await running.begun(job, descriptors):
-                waiting.discard()
-                return None  # it could not be executed, and a fresh one will say why in its own words
+            waiting.give(job, descriptors)
         except OSError:
-            running.let_go()
             waiting.discard()
             return None
+        running = Served(waiting, start.profile.limits, since)  # meanwhile it begins
+        try:
+            if not await running.begun():
+                waiting.discard()
+                return None  # it could not be executed, and a fresh one will say why in its own words
         except BaseException:
             with contextlib.suppress(Problem):
                 running.end()  # whoever asked is gone, and the command may run by now
@@ -218,7 +220,7 @@ class Pooled:
     # ---- filling
 
     def _want(self, key: Key, start: Start) -> None:
-        if self._closed:
+        if self._closed or not os.access(self._python, os.X_OK):
             return
         loop = asyncio.get_running_loop()
         self._last = loop.time()

@@ -22,6 +22,7 @@ from superagent_launcher.groups import Group, known
 WALL_S = 0.02
 """The launcher, which ends what takes too long, hears this late when a command began: most have ended by then."""
 
+AFTER_S = 0.002
 _MOST_SAID = 1024
 
 
@@ -50,12 +51,24 @@ class Waiting:
         told = await run.launcher.stats(run.child)
         group = known(told["group"])
         spent = group.cpu_s() if group is not None else None
+        if group is not None:
+            group.usage(now=False)  # opened here, while nobody waits
         until = asyncio.get_running_loop().time() + age_s - left_s
         return cls(run, wire, until, group, spent or 0.0, told["memory_bytes"] or 0)
 
+    def give(self, job: bytes, descriptors: array[int]) -> None:
+        """Give it its command. Raises `OSError`."""
+        self.wire.sendmsg([job], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
+
+    def close(self) -> None:
+        """Close what is open of it here; safe to repeat."""
+        self.wire.close()
+        if self.group is not None:
+            self.group.close()
+
     def discard(self) -> None:
         """End it; its view stays."""
-        self.wire.close()
+        self.close()
         end(self.run)
 
 
@@ -68,13 +81,13 @@ def end(run: NativeRun) -> None:
 
 
 class Served(NativeRun):
-    """A command that a waiting sandbox was given.
+    """A command that a waiting sandbox was given, at `since` in loop time.
 
     When its first program says that the command has ended and that it has ended what this left, nothing of it is left
     but that program. What goes wrong in between shows as ever: in the launcher's account.
     """
 
-    def __init__(self, waiting: Waiting, limits: Limits) -> None:
+    def __init__(self, waiting: Waiting, limits: Limits, since: float) -> None:
         run, loop = waiting.run, asyncio.get_running_loop()
         super().__init__(
             run.launcher, run.child, msgspec.structs.replace(run.isolation, amounts=limits.document()), run.handing
@@ -83,14 +96,13 @@ class Served(NativeRun):
         self._begun: asyncio.Future[bool] = loop.create_future()
         self._over: asyncio.Future[None] = loop.create_future()
         self._told: dict[str, Any] | None = None
-        self._since = loop.time()
+        self._since = since
         self._wall = loop.call_later(min(WALL_S, limits.wall_s / 2), self._tell, limits.wall_s)
         loop.add_reader(waiting.wire.fileno(), self._heard)
         run.child.ended.add_done_callback(self._lost)
 
-    async def begun(self, job: bytes, descriptors: array[int]) -> bool:
-        """Give it the command; False when that could not be executed, and nothing was done. Raises `OSError`."""
-        self._waiting.wire.sendmsg([job], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
+    async def begun(self) -> bool:
+        """Wait until the command was executed; False when that could not be, and nothing was done."""
         return await self._begun
 
     @property
@@ -118,7 +130,8 @@ class Served(NativeRun):
 
     async def account(self) -> dict[str, Any]:
         """Wait until nothing of it is left, and give how it ended and what it used. Raises `SandboxUnavailable`."""
-        await asyncio.shield(self._over)
+        if not self._over.done():
+            await asyncio.shield(self._over)
         return self._told if self._told is not None else await super().account()
 
     # ---- inside
@@ -137,6 +150,9 @@ class Served(NativeRun):
             self._told = self._account(*(int(one) for one in said[1:].split()))
             self._over.set_result(None)
             self._wall.cancel()
+            # whoever waits comes first: the end of a sandbox takes the kernel longer than most commands take
+            asyncio.get_running_loop().call_later(AFTER_S, self.let_go)
+            return
         self.let_go()
 
     def let_go(self) -> None:
@@ -144,7 +160,7 @@ class Served(NativeRun):
         wire = self._waiting.wire
         if wire.fileno() >= 0:
             asyncio.get_running_loop().remove_reader(wire.fileno())
-            wire.close()
+        self._waiting.close()
         self._set_begun(False)
 
     def _set_begun(self, whether: bool) -> None:
