@@ -26,7 +26,7 @@ from superagent.sdk import (
 from .engine.names import Named
 from .engine.session import Session
 from .line import Params, Sql, database_of, judge, opened, resource_of, sql, told, working
-from .querying import fits
+from .reading import fits, judged
 
 TableName = Annotated[str, Field(min_length=3, max_length=600, description="schema.table, as `sql.schema` shows it")]
 ColumnNames = Annotated[list[Annotated[str, Field(min_length=1, max_length=128)]], Field(min_length=1, max_length=8)]
@@ -74,26 +74,13 @@ async def index_suggest(ctx: Context, connection: Connection, sql: Sql, params: 
 
     PostgreSQL supposes them by its extension hypopg; SQLite builds them in a copy in memory. Nothing is changed.
     """
-    from .engine.parsing import parsed
     from .engine.trials import tried
 
-    given = params or {}
     async with opened(ctx, connection) as session:
-        statement = await told(ctx, ctx.thread(parsed, sql, session.dialect, session.schema))
-        fits(statement.names, given)
-
-        def look() -> Any:
-            session.begin(writes=False)
-            return session.relations(statement, given)
-
-        relations = await working(ctx, session, look)
-        judge(ctx, connection, relations)
-
-        def attempt() -> Any:
-            session.permit(statement, relations)
-            return tried(session, statement, given, relations)
-
-        found = await working(ctx, session, attempt)
+        _, found = await judged(
+            ctx, session, connection, sql, params,
+            lambda read: tried(session, read.statement, read.given, read.relations),
+        )  # fmt: skip
         return Suggestions(
             unit=found.unit,
             cost=found.cost,

@@ -30,6 +30,7 @@ from superagent.sdk import (
 from .engine.lacking import Lacking
 from .engine.names import Named, Refused, TooMuch
 from .engine.session import Failed, Lost, Place, Session
+from .pool import Held, Pool, Whose
 
 T = TypeVar("T")
 Params = dict[str, str | int | float | bool | None]
@@ -38,7 +39,9 @@ TIMEOUT_S = 60.0
 TYPES = ("postgresql", "mariadb", "sqlite")
 
 sql = Plugin("sql", reaches=("files", "net", "secret", "clients"))
-_running: dict[tuple[str, str, str, str], list[Session]] = {}
+_running: dict[tuple[str, str, str, str], list[Held]] = {}
+_pool = Pool()
+sql.lifespan(_pool.standing)
 
 
 class ServerOptions(Input):
@@ -51,29 +54,39 @@ class ServerOptions(Input):
 
 @asynccontextmanager
 async def opened(
-    ctx: Context, name: str, *, most_s: float = TIMEOUT_S, effect: Effect | None = None
+    ctx: Context, name: str, *, most_s: float = TIMEOUT_S, effect: Effect | None = None, kept: bool = False
 ) -> AsyncGenerator[Session]:
     """Open a session with the database behind a connection; its end is the end of the block.
 
-    `effect` is what a file of SQLite is opened for, if not what the operation does.
+    `effect` is what a file of SQLite is opened for, if not what the operation does. With `kept`, for what begins by
+    reading and does no more, the connection may be one that rests, and rests again when all went well.
     """
     connected = await ctx.secret.connection(name)
     if connected.type not in TYPES:
         raise InvalidInput(f"`{name}` is no database", hint=f"sql works with connections of {', '.join(TYPES)}")
     async with places(ctx, connected, most_s, effect) as place:
-        session = await told(ctx, ctx.thread(open_at, connected, place))
+        whose = Whose.of(ctx.tenant, connected, place) if kept and connected.type != "sqlite" else None
+        held = _pool.take(whose, place.timeout_s) if whose else None
+        if held is None:
+            held = Held(await told(ctx, ctx.thread(open_at, connected, place)), whose)
         own = (ctx.tenant, ctx.principal.id, name, ctx.invocation.id)
-        _running.setdefault(own, []).append(session)
+        _running.setdefault(own, []).append(held)
+        well = False
         try:
-            yield session
+            yield held.session
+            well = True
         finally:
-            _running[own].remove(session)
+            _running[own].remove(held)
             if not _running[own]:
                 del _running[own]
-            await ctx.thread(session.close)
+            if well and whose and held.session.at_rest:
+                _pool.give(held, well=True)
+            else:
+                await ctx.thread(lambda: _pool.give(held, well=well))
+            _pool.sweep_later()
 
 
-def running(ctx: Context, name: str, invocation: str) -> list[Session]:
+def running(ctx: Context, name: str, invocation: str) -> list[Held]:
     """Give the open sessions of a call that the same caller made, in this process."""
     return list(_running.get((ctx.tenant, ctx.principal.id, name, invocation), ()))
 

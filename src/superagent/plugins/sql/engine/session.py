@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+import select
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -79,6 +80,12 @@ class Session(Protocol):
 
     dialect: str
     schema: str
+    at_rest: bool  # nothing is begun, and nothing of a call is left
+
+    @property
+    def known(self) -> Callable[[str], Statement]:
+        """Give what reads statements for this session; one that it has read before comes without its tree."""
+        ...
 
     def begin(self, *, writes: bool) -> None:
         """Begin the one transaction; without `writes` the server itself refuses every change."""
@@ -136,9 +143,26 @@ class Session(Protocol):
         """Stop what the server does for this session, from another thread."""
         ...
 
+    def reset(self) -> bool:
+        """End the transaction and forget all that was set; False where it cannot serve another call after this."""
+        ...
+
+    def renew(self, timeout_s: float) -> bool:
+        """Serve another call, for so long; False where nobody answers any more. Takes effect as it begins."""
+        ...
+
     def close(self) -> None:
         """End the session; what was not committed is gone."""
         ...
+
+
+def quiet(handle: int) -> bool:
+    """Tell whether a socket has nothing to say: one at rest that speaks, or was closed, serves nobody any more."""
+    if handle < 0:
+        return False
+    waiting = select.poll()
+    waiting.register(handle, select.POLLIN | select.POLLHUP | select.POLLERR)
+    return not waiting.poll(0)
 
 
 def bounded(columns: list[str], rows: Iterator[Any], most: int, size: int) -> Found:
