@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import ssl
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from superagent.sdk import (
     Conflict,
@@ -45,11 +46,25 @@ sql.lifespan(_pool.standing)
 
 
 class ServerOptions(Input):
-    """Who opens it, the schema that is meant where none is named, and TLS: off only within this machine."""
+    """Who opens it, the schema that is meant where none is named, and TLS: off only within this machine.
+
+    `ca` are authorities (PEM) of your own: then the server's certificate must come from one of them, and from no other.
+    """
 
     user: Annotated[str, Field(max_length=128)] = ""
     default_schema: Annotated[str, Field(max_length=128)] = ""
     tls: Literal["verify", "off"] = "verify"
+    ca: Annotated[str, Field(max_length=65_536)] = ""
+
+    @field_validator("ca")
+    @classmethod
+    def _certificates(cls, given: str) -> str:
+        if given:
+            try:
+                ssl.create_default_context(cadata=given)
+            except (ssl.SSLError, ValueError):
+                raise ValueError("this holds no certificates in PEM") from None
+        return given
 
 
 @asynccontextmanager
@@ -167,7 +182,7 @@ async def places(
         password = (await ctx.secret.resolve(connected.name)).reveal() if connected.secret else ""
         yield Place(
             host.strip("[]"), address, int(port), unquote(parts.path.strip("/")), options.user, password,
-            options.tls == "verify", ca_file, timeout_s=timeout_s,
+            options.tls == "verify", ca_file, timeout_s=timeout_s, ca=options.ca,
         )  # fmt: skip
 
 

@@ -29,6 +29,8 @@ _LOST = {
     CR.CR_SERVER_GONE_ERROR,
     CR.CR_SERVER_LOST_EXTENDED,
     CR.CR_CONNECTION_ERROR,
+    CR.CR_CONN_HOST_ERROR,
+    CR.CR_SSL_CONNECTION_ERROR,
     1053,
     1077,
     1927,
@@ -187,7 +189,7 @@ class MariaDB:
 
     def _connected(self, timeout_s: float) -> Any:
         place = self._place
-        trust = ssl.create_default_context(cafile=place.ca_file or None) if place.tls else None
+        trust = _trust(place) if place.tls else None
         with _told():
             made = Bounded(
                 user=place.user or None, password=place.password, charset="utf8mb4", connect_timeout=10,
@@ -250,6 +252,10 @@ class MariaDB:
         inside = parsed(str(row[0][0]), self.dialect, view.schema)
         self._functions(inside)
         return frozenset(self._folded(one) for one in inside.reads)
+
+
+def _trust(place: Place) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=None if place.ca else place.ca_file or None, cadata=place.ca or None)
 
 
 @contextmanager

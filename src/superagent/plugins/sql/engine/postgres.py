@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Generator, Iterator, Sequence
@@ -71,8 +72,10 @@ class Postgres:
         self.known = Known(self.dialect, schema)
         self._late: dict[str, str] = {}  # what the next transaction has in place of `pinned`
         self._fetched = False
+        self._trust = _in_memory(place.ca) if place.tls and place.ca else None
+        trusted = place.ca_file or "system" if self._trust is None else f"/proc/self/fd/{self._trust}"
         pinned = _PINNED | {"datestyle": "ISO,YMD"} | _times(place.timeout_s)
-        with _told():
+        with self._failing(), _told():
             self._connection = Bounded.connect(
                 host=place.host,
                 hostaddr=place.address,
@@ -81,7 +84,7 @@ class Postgres:
                 user=place.user or None,
                 password=place.password or None,
                 sslmode="verify-full" if place.tls else "disable",
-                sslrootcert=(place.ca_file or "system") if place.tls else None,
+                sslrootcert=trusted if place.tls else None,
                 gssencmode="disable",
                 passfile="/dev/null/none",  # of what is there and no plain file, the driver warns
                 connect_timeout=max(2, min(10, int(place.timeout_s))),
@@ -200,6 +203,21 @@ class Postgres:
     def close(self) -> None:
         """End the connection."""
         self._connection.close()
+        self._distrust()
+
+    @contextmanager
+    def _failing(self) -> Generator[None]:
+        try:
+            yield
+        except BaseException:
+            self._distrust()
+            raise
+
+    def _distrust(self) -> None:
+        # not before the end: who stops a statement connects once more
+        if self._trust is not None:
+            os.close(self._trust)
+            self._trust = None
 
     def _opened(self, statement: Statement, params: Params, count: int, skip: int = 0) -> Any:
         """Open a cursor in place of any other, and give what its first rows come in."""
@@ -240,6 +258,13 @@ class Postgres:
     def _plain(self, text: str) -> None:
         with _told():
             self._cursor.execute(_trusted(text))
+
+
+def _in_memory(text: str) -> int:
+    """Give a descriptor of a file in memory: the driver takes authorities from files only."""
+    made = os.memfd_create("authorities", os.MFD_CLOEXEC)
+    os.write(made, text.encode())
+    return made
 
 
 def _times(timeout_s: float) -> dict[str, str]:

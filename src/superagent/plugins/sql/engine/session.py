@@ -29,7 +29,10 @@ class Failed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a database is: an address that was vetted, or a file, and who opens it."""
+    """Where a database is: an address that was vetted, or a file, and who opens it.
+
+    `ca` are the authorities (PEM) that alone are trusted, in place of those in `ca_file`.
+    """
 
     host: str = ""
     address: str = ""
@@ -41,6 +44,7 @@ class Place:
     ca_file: str = ""
     file: str = ""
     timeout_s: float = 30.0
+    ca: str = ""
 
 
 @dataclass(frozen=True, slots=True)
