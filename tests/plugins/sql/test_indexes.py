@@ -34,9 +34,16 @@ def table_of(db: Database) -> str:
 async def test_the_right_index_is_proposed_and_nothing_is_changed(here: Ground, on_pg: OnPostgreSQL) -> None:
     seed(on_pg, 20_000)
     on_pg.run("CREATE EXTENSION hypopg")
+    on_pg.run("CREATE INDEX nobody ON events (note)")
+    on_pg.run("CREATE UNIQUE INDEX keeps ON events (id, note)")
+    on_pg.run("CREATE INDEX hidden ON secret (word)")
     before = indexes(on_pg)
     found = await here.do("index_suggest", BY_CUSTOMER, {"who": 7})
     assert found["unit"] == "planner cost"
+    # what writers pay for already, and would pay for
+    assert [(one["index"], one["table"]) for one in found["unused"]] == [("nobody", "sql://db/public.events")]
+    assert found["unused"][0]["bytes"] > 8192
+    assert found["indexes"][0]["writes"] >= 20_000
     assert [(one["table"], one["columns"]) for one in found["indexes"]] == [("sql://db/public.events", ["customer"])]
     best = found["indexes"][0]
     assert best["cost_before"] == found["cost"] > 4 * best["cost_after"]
