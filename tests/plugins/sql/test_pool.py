@@ -302,6 +302,9 @@ async def test_who_stops_a_call_never_stops_the_one_after(here: Ground, on: Serv
 
 
 async def test_a_deadline_is_that_of_the_call_and_leaves_nothing(here: Ground, on: Server) -> None:
+    brief = await here.world.run("sql.query", {"connection": "db", "sql": COUNT}, deadline_s=4.0)
+    assert brief.problem is None
+    until(lambda: sessions(on) == [], "the end of a session with little time, which nobody is to inherit")
     await here.do("query", COUNT)
     assert len(sessions(on)) == 1
     late = await here.world.run("sql.query", {"connection": "db", "sql": LONG}, deadline_s=0.7)

@@ -37,6 +37,7 @@ T = TypeVar("T")
 Params = dict[str, str | int | float | bool | None]
 Sql = Annotated[str, Field(min_length=1, max_length=100_000)]
 TIMEOUT_S = 60.0
+LASTING_S = 5.0
 TYPES = ("postgresql", "mariadb", "sqlite")
 
 sql = Plugin("sql", reaches=("files", "net", "secret", "clients"))
@@ -83,7 +84,9 @@ async def opened(
         whose = Whose.of(ctx.tenant, connected, place) if kept and connected.type != "sqlite" else None
         held = _pool.take(whose, place.timeout_s) if whose else None
         if held is None:
-            held = Held(await told(ctx, ctx.thread(open_at, connected, place)), whose)
+            # one with little time keeps its bounds for as long as it lives: nobody should inherit them
+            lasting = whose if place.timeout_s >= LASTING_S else None
+            held = Held(await told(ctx, ctx.thread(open_at, connected, place)), lasting)
         own = (ctx.tenant, ctx.principal.id, name, ctx.invocation.id)
         _running.setdefault(own, []).append(held)
         well = False
