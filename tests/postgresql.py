@@ -102,9 +102,8 @@ def server(*settings: str, port: int = 0) -> Generator[Server]:
         command = [f"{place}/initdb", "-D", data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-sync"]
         subprocess.run(command, check=True, capture_output=True, timeout=120, user=user, cwd=folder)
         # `C.UTF-8` is not the default on purpose: an ordering by a language would show
-        options = ["listen_addresses=", f"unix_socket_directories={folder}", "fsync=off", "max_connections=200"]
-        options += settings
-        options += ["listen_addresses=127.0.0.1", f"port={port}"] if port else []
+        options = [f"listen_addresses={'127.0.0.1' if port else ''}", f"unix_socket_directories={folder}"]
+        options += ["fsync=off", "max_connections=200", *settings, *([f"port={port}"] if port else [])]
         words = [f"{place}/postgres", "-D", str(data), *(word for one in options for word in ("-c", one))]
         made = Server(folder, tuple(words), user, port=port or 5432)
         try:

@@ -94,6 +94,11 @@ class Server(Protocol):
         """Give the file of authorities to trust, empty for the system's."""
         ...
 
+    @property
+    def ca(self) -> str:
+        """Give the authorities (PEM) that alone are trusted in place of those, empty for none."""
+        ...
+
 
 class Clients:
     """The programs of one call, and its seals. All of it blocks: use it in `ctx.thread`."""
@@ -203,19 +208,23 @@ class Program:
 @contextmanager
 def _started(kind: Kind, words: tuple[str, ...], server: Server, user: int | None) -> Generator[Program]:
     path = _path(kind, words[0])
-    secret = _secret(kind, server, user)
+    own = _in_memory(server.ca, user) if server.tls and server.ca else None
+    trusted = server.ca_file if own is None else f"/proc/self/fd/{own}"
+    handed = [] if own is None else [own]
     try:
-        there = f"/proc/self/fd/{secret}"
+        handed.append(_in_memory(_secret(kind, server, trusted), user))
+        there = f"/proc/self/fd/{handed[-1]}"
         rest = list(words[1:])
         if kind == "mariadb":
             rest = [f"--defaults-file={there}", *rest, "--", server.database]
         process = subprocess.Popen(
             [path, *rest], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="/",
-            env=_environment(kind, server, there), pass_fds=(secret,), start_new_session=True,
+            env=_environment(kind, server, there, trusted), pass_fds=handed, start_new_session=True,
             user=user, group=user, extra_groups=None if user is None else [],
         )  # fmt: skip
     finally:
-        os.close(secret)
+        for one in handed:
+            os.close(one)
     program = Program(process, words[0])
     try:
         for limit in (
@@ -237,11 +246,11 @@ def _path(kind: Kind, name: str) -> str:
     return path
 
 
-def _environment(kind: Kind, server: Server, secret: str) -> dict[str, str]:
+def _environment(kind: Kind, server: Server, secret: str, trusted: str) -> dict[str, str]:
     plain = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/nonexistent", "TZ": "UTC"}
     if kind == "mariadb":
         return plain
-    trust = {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": server.ca_file or "system"}
+    trust = {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": trusted or "system"}
     return {
         **plain,
         "PGHOST": server.host,
@@ -258,19 +267,22 @@ def _environment(kind: Kind, server: Server, secret: str) -> dict[str, str]:
     }
 
 
-def _secret(kind: Kind, server: Server, user: int | None) -> int:
-    """Give a descriptor of a file in memory with what the program must know and nobody else."""
+def _secret(kind: Kind, server: Server, trusted: str) -> str:
+    """Give the text of a file with what the program must know and nobody else."""
     if any(mark in server.password for mark in "\0\n\r"):
         raise Internal("a password of a database has no line breaks")
     if kind == "postgresql":
-        text = "*:*:*:*:" + server.password.replace("\\", "\\\\").replace(":", "\\:") + "\n" if server.password else ""
-    else:
-        # TLS proves the name; without it, which is within this machine only, the address was vetted
-        lines = [f"host={_option(server.host if server.tls else server.address)}", f"port={server.port}"]
-        lines += ["protocol=tcp", f"user={_option(server.user)}", f"password={_option(server.password)}"]
-        lines += ["ssl-verify-server-cert"] if server.tls else ["skip-ssl"]
-        lines += [f"ssl-ca={_option(server.ca_file)}"] if server.tls and server.ca_file else []
-        text = "\n".join(["[client]", *lines, ""])
+        return "*:*:*:*:" + server.password.replace("\\", "\\\\").replace(":", "\\:") + "\n" if server.password else ""
+    # TLS proves the name; without it, which is within this machine only, the address was vetted
+    lines = [f"host={_option(server.host if server.tls else server.address)}", f"port={server.port}"]
+    lines += ["protocol=tcp", f"user={_option(server.user)}", f"password={_option(server.password)}"]
+    lines += ["ssl-verify-server-cert"] if server.tls else ["skip-ssl"]
+    lines += [f"ssl-ca={_option(trusted)}"] if server.tls and trusted else []
+    return "\n".join(["[client]", *lines, ""])
+
+
+def _in_memory(text: str, user: int | None) -> int:
+    """Give a descriptor of a file in memory that nobody else can open."""
     made = os.memfd_create("options", os.MFD_CLOEXEC)
     try:
         os.write(made, text.encode())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +110,10 @@ async def ground(folder: Path) -> AsyncGenerator[Ground]:
                 clients=clients,
                 files=files,
             )
-            yield Ground(world)
+            async with AsyncExitStack() as stack:
+                for lifespan in sql.lifespans:
+                    await stack.enter_async_context(lifespan())
+                yield Ground(world)
 
 
 def free_port() -> int:

@@ -31,7 +31,7 @@ __all__ = ["GRANTED", "Database", "OnMariaDB", "OnPostgreSQL", "hide_secret", "l
 def seed(db: Database, rows: int) -> None:
     """Make a table of events: `customer` is spread, `kind` is `rare` only at the very end of the times in `created`."""
     if db.kind == "postgresql":
-        numbers = f"SELECT n FROM generate_series(1, {rows}) s(n)"
+        numbers = f"SELECT n FROM generate_series(1::bigint, {rows}) s(n)"
     elif db.kind == "mariadb":
         numbers = f"SELECT seq AS n FROM seq_1_to_{rows}"
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,7 @@ async def test_who_may_not_use_the_database_is_told_nothing_of_it(here: Ground, 
 
 def _whole(db: Database, found: dict[str, Any], source: str) -> None:
     assert found["source"] == source
+    assert datetime.fromisoformat(found["since"]) <= datetime.now(UTC)
     tables = [one["tables"] for one in found["statements"]]
     assert [db.table("secret")] in tables
     told = repr(found)

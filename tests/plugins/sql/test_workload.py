@@ -10,7 +10,7 @@ from tests import postgresql
 from tests.plugins.sql.databases import OnPostgreSQL
 from tests.plugins.sql.ground import Ground, free_port
 from tests.plugins.sql.insight import seed
-from tests.plugins.sql.test_indexes import BY_CUSTOMER, indexes
+from tests.plugins.sql.test_indexes import BY_CUSTOMER, indexes, withdrawn
 from tests.promise import promise
 
 
@@ -64,6 +64,8 @@ async def test_a_slow_load_is_named_cured_and_left_as_it_was(here: Ground, count
 @pytest.mark.soak
 @promise("3.9")
 async def test_the_cure_makes_the_95th_percentile_ten_times_better(here: Ground, counting: postgresql.Server) -> None:
-    work, p95 = await _cured(here, OnPostgreSQL(counting, "large"), 500_000)
+    db = OnPostgreSQL(counting, "large")
+    work, p95 = await _cured(here, db, 500_000)
     assert work >= 100
     assert p95 >= 10
+    await withdrawn(here, db)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import ipaddress
 import ssl
 from functools import cached_property
 from pathlib import Path
@@ -36,7 +37,7 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         leaf = (
             self._begun(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])]), key)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
+            .add_extension(x509.SubjectAlternativeName([_named(name) for name in names]), critical=False)
             .sign(self._key, hashes.SHA256())
         )
         file = self._folder / f"{names[0]}.key"
@@ -65,3 +66,10 @@ class Authority:
             .not_valid_before(_NOW - _DAY)
             .not_valid_after(_NOW + _DAY)
         )
+
+
+def _named(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)

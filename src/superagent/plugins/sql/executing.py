@@ -26,7 +26,7 @@ from superagent.sdk import (
 
 from .engine.session import Lost, Session
 from .line import Params, Sql, database_of, judge, opened, resource_of, sql, told, working
-from .querying import fits
+from .reading import fits
 
 Count = Annotated[int, Field(ge=0, le=10_000)]
 MOST = 1000

@@ -24,8 +24,8 @@ from superagent.sdk import (
 )
 
 from .engine.session import Failed, Lost, Session
-from .line import Params, Sql, database_of, judge, opened, sql, told, working
-from .querying import fits
+from .line import Params, Sql, database_of, opened, sql, working
+from .reading import Judged, judged
 
 MOST_ROWS, MOST_BYTES = 10_000_000, 1024**3
 LONG_S = 3600.0
@@ -64,7 +64,7 @@ async def export(
     """
     form, escape = format, formulas == "escape"
     async with opened(ctx, connection, most_s=LONG_S, effect=Effect.READ) as session:
-        statement, tables = await _judged(ctx, session, connection, sql, params or {})
+        read = await _read(ctx, session, connection, sql, params)
         at = await ctx.thread(lambda: ctx.reach("files").at(path, effect=Effect.CHANGE, follow=False))
         with at:
             if at.exists and at.is_dir:
@@ -75,7 +75,7 @@ async def export(
                 from .engine.tabular import writer
 
                 count = 0
-                with _streamed(session, statement, params or {}) as given:
+                with _streamed(session, read) as given:
                     head, line = writer(form, next(given), null, escape=escape)
                     with placed(at.dir_fd, at.name, at.stat, max_bytes) as file:
                         for count, data in enumerate(chain((head,), map(line, given))):
@@ -86,7 +86,7 @@ async def export(
 
             async with ctx.changing(at.real):
                 count, size, digest = await _fitting(ctx, session, path, max_bytes, work)
-    return Exported(path=path, rows=count, bytes=size, sha256=digest, tables=tables)
+    return Exported(path=path, rows=count, bytes=size, sha256=digest, tables=read.tables)
 
 
 @export.touches
@@ -99,31 +99,21 @@ async def _(
     ctx: Context, connection: Connection, sql: Sql, path: WritePath, params: Params | None = None, **_: Any
 ) -> Preview:
     async with opened(ctx, connection, effect=Effect.READ) as session:
-        _, tables = await _judged(ctx, session, connection, sql, params or {})
-    return Preview(summary=f"would write rows of {', '.join(tables) or 'no table'} to `{path}`", changes=[path])
+        read = await _read(ctx, session, connection, sql, params)
+    return Preview(summary=f"would write rows of {', '.join(read.tables) or 'no table'} to `{path}`", changes=[path])
 
 
-async def _judged(ctx: Context, session: Session, connection: str, text: str, given: Params) -> tuple[Any, list[str]]:
-    from .engine.parsing import parsed
-
-    statement = await told(ctx, ctx.thread(parsed, text, session.dialect, session.schema))
-    if statement.kind != "select":
-        raise InvalidInput("what is exported is read by one `SELECT`", hint="`sql.execute` changes rows")
-    fits(statement.names, given)
-
-    def look() -> Any:
-        session.begin(writes=False)
-        return session.relations(statement, given)
-
-    relations = await working(ctx, session, look)
-    tables = judge(ctx, connection, relations)
-    await working(ctx, session, lambda: session.permit(statement, relations))
-    return statement, tables
+async def _read(ctx: Context, session: Session, connection: str, text: str, given: Params | None) -> Judged:
+    read, _ = await judged(
+        ctx, session, connection, text, given, lambda read: None,
+        otherwise="what is exported is read by one `SELECT`", hint="`sql.execute` changes rows",
+    )  # fmt: skip
+    return read
 
 
 @contextmanager
-def _streamed(session: Session, statement: Any, given: Params) -> Generator[Generator[list[Any]]]:
-    rows = session.stream(statement, given)
+def _streamed(session: Session, read: Judged) -> Generator[Generator[list[Any]]]:
+    rows = session.stream(read.statement, read.given)
     try:
         yield rows
     except BaseException:

@@ -26,7 +26,7 @@ from superagent.sdk import (
 from .engine.names import Named
 from .engine.session import Session
 from .line import Params, Sql, database_of, judge, opened, resource_of, sql, told, working
-from .querying import fits
+from .reading import fits, judged
 
 TableName = Annotated[str, Field(min_length=3, max_length=600, description="schema.table, as `sql.schema` shows it")]
 ColumnNames = Annotated[list[Annotated[str, Field(min_length=1, max_length=128)]], Field(min_length=1, max_length=8)]
@@ -45,7 +45,8 @@ class Times(Output):
 class Suggested(Output):
     """An index that would help; costs of the statement without and with it, `bytes` its estimated size where known.
 
-    Every write to the table pays for it as well.
+    Every write to the table pays for it as well: `writes` are the rows that were put in, changed or removed since the
+    server counts, None where it does not.
     """
 
     table: str
@@ -54,18 +55,31 @@ class Suggested(Output):
     cost_before: float
     cost_after: float
     bytes: int | None
+    writes: int | None
+
+
+class Unused(Output):
+    """An index that no read on this server has used since it counts; writes pay for it. One built just now is new."""
+
+    index: str
+    table: str
+    bytes: int
 
 
 class Suggestions(Output):
     """Indexes that help, each on top of those before it; none where nothing would by a fifth or more.
 
     `unit` says what costs are counted in; `now` is how the statement runs at present, None where it was not run.
+    `unused` are indexes of the same tables that keep nothing unique and that nobody reads, as PostgreSQL counts since
+    `since` (None: ever); reads on its replicas are not among what it counts.
     """
 
     unit: str
     cost: float
     now: Times | None
     indexes: list[Suggested]
+    unused: list[Unused]
+    since: str | None
 
 
 @sql.operation(risk=Risk.LOW, effect=Effect.READ)
@@ -74,26 +88,13 @@ async def index_suggest(ctx: Context, connection: Connection, sql: Sql, params: 
 
     PostgreSQL supposes them by its extension hypopg; SQLite builds them in a copy in memory. Nothing is changed.
     """
-    from .engine.parsing import parsed
     from .engine.trials import tried
 
-    given = params or {}
     async with opened(ctx, connection) as session:
-        statement = await told(ctx, ctx.thread(parsed, sql, session.dialect, session.schema))
-        fits(statement.names, given)
-
-        def look() -> Any:
-            session.begin(writes=False)
-            return session.relations(statement, given)
-
-        relations = await working(ctx, session, look)
-        judge(ctx, connection, relations)
-
-        def attempt() -> Any:
-            session.permit(statement, relations)
-            return tried(session, statement, given, relations)
-
-        found = await working(ctx, session, attempt)
+        _, found = await judged(
+            ctx, session, connection, sql, params,
+            lambda read: tried(session, read.statement, read.given, read.relations),
+        )  # fmt: skip
         return Suggestions(
             unit=found.unit,
             cost=found.cost,
@@ -106,9 +107,15 @@ async def index_suggest(ctx: Context, connection: Connection, sql: Sql, params: 
                     cost_before=one.before,
                     cost_after=one.after,
                     bytes=one.size,
+                    writes=one.writes,
                 )
                 for one in found.tried
             ],
+            unused=[
+                Unused(index=one.name, table=resource_of(connection, one.table).id, bytes=one.size)
+                for one in found.idle
+            ],
+            since=found.since,
         )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import ssl
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from superagent.sdk import (
     Conflict,
@@ -30,50 +31,80 @@ from superagent.sdk import (
 from .engine.lacking import Lacking
 from .engine.names import Named, Refused, TooMuch
 from .engine.session import Failed, Lost, Place, Session
+from .pool import Held, Pool, Whose
 
 T = TypeVar("T")
 Params = dict[str, str | int | float | bool | None]
 Sql = Annotated[str, Field(min_length=1, max_length=100_000)]
 TIMEOUT_S = 60.0
+LASTING_S = 5.0
 TYPES = ("postgresql", "mariadb", "sqlite")
 
 sql = Plugin("sql", reaches=("files", "net", "secret", "clients"))
-_running: dict[tuple[str, str, str, str], list[Session]] = {}
+_running: dict[tuple[str, str, str, str], list[Held]] = {}
+_pool = Pool()
+sql.lifespan(_pool.standing)
 
 
 class ServerOptions(Input):
-    """Who opens it, the schema that is meant where none is named, and TLS: off only within this machine."""
+    """Who opens it, the schema that is meant where none is named, and TLS: off only within this machine.
+
+    `ca` are authorities (PEM) of your own: then the server's certificate must come from one of them, and from no other.
+    """
 
     user: Annotated[str, Field(max_length=128)] = ""
     default_schema: Annotated[str, Field(max_length=128)] = ""
     tls: Literal["verify", "off"] = "verify"
+    ca: Annotated[str, Field(max_length=65_536)] = ""
+
+    @field_validator("ca")
+    @classmethod
+    def _certificates(cls, given: str) -> str:
+        if given:
+            try:
+                ssl.create_default_context(cadata=given)
+            except (ssl.SSLError, ValueError):
+                raise ValueError("this holds no certificates in PEM") from None
+        return given
 
 
 @asynccontextmanager
 async def opened(
-    ctx: Context, name: str, *, most_s: float = TIMEOUT_S, effect: Effect | None = None
+    ctx: Context, name: str, *, most_s: float = TIMEOUT_S, effect: Effect | None = None, kept: bool = False
 ) -> AsyncGenerator[Session]:
     """Open a session with the database behind a connection; its end is the end of the block.
 
-    `effect` is what a file of SQLite is opened for, if not what the operation does.
+    `effect` is what a file of SQLite is opened for, if not what the operation does. With `kept`, for what begins by
+    reading and does no more, the connection may be one that rests, and rests again when all went well.
     """
     connected = await ctx.secret.connection(name)
     if connected.type not in TYPES:
         raise InvalidInput(f"`{name}` is no database", hint=f"sql works with connections of {', '.join(TYPES)}")
     async with places(ctx, connected, most_s, effect) as place:
-        session = await told(ctx, ctx.thread(open_at, connected, place))
+        whose = Whose.of(ctx.tenant, connected, place) if kept and connected.type != "sqlite" else None
+        held = _pool.take(whose, place.timeout_s) if whose else None
+        if held is None:
+            # one with little time keeps its bounds for as long as it lives: nobody should inherit them
+            lasting = whose if place.timeout_s >= LASTING_S else None
+            held = Held(await told(ctx, ctx.thread(open_at, connected, place)), lasting)
         own = (ctx.tenant, ctx.principal.id, name, ctx.invocation.id)
-        _running.setdefault(own, []).append(session)
+        _running.setdefault(own, []).append(held)
+        well = False
         try:
-            yield session
+            yield held.session
+            well = True
         finally:
-            _running[own].remove(session)
+            _running[own].remove(held)
             if not _running[own]:
                 del _running[own]
-            await ctx.thread(session.close)
+            if well and whose and held.session.at_rest:
+                _pool.give(held, well=True)
+            else:
+                await ctx.thread(lambda: _pool.give(held, well=well))
+            _pool.sweep_later()
 
 
-def running(ctx: Context, name: str, invocation: str) -> list[Session]:
+def running(ctx: Context, name: str, invocation: str) -> list[Held]:
     """Give the open sessions of a call that the same caller made, in this process."""
     return list(_running.get((ctx.tenant, ctx.principal.id, name, invocation), ()))
 
@@ -154,7 +185,7 @@ async def places(
         password = (await ctx.secret.resolve(connected.name)).reveal() if connected.secret else ""
         yield Place(
             host.strip("[]"), address, int(port), unquote(parts.path.strip("/")), options.user, password,
-            options.tls == "verify", ca_file, timeout_s=timeout_s,
+            options.tls == "verify", ca_file, timeout_s=timeout_s, ca=options.ca,
         )  # fmt: skip
 
 

@@ -6,9 +6,11 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from superagent.sdk import Connection, Context, Effect, InvalidInput, Output, Resource, Risk
+from superagent.sdk import Connection, Context, Effect, Output, Resource, Risk
 
-from .line import Params, Sql, database_of, judge, opened, resource_of, sql, told, working
+from .line import Params, Sql, database_of, opened, resource_of, sql, working
+from .pool import rested
+from .reading import Judged, judged
 
 MOST_ROWS, MOST_BYTES = 10_000, 8 * 1024 * 1024
 
@@ -39,29 +41,19 @@ async def query(
 
     Each table that it reads, also beneath views, is judged by the grants. Order the rows where you mean to page.
     """
-    from .engine.parsing import parsed
+    async with opened(ctx, connection, kept=True) as session:
 
-    given = params or {}
-    async with opened(ctx, connection) as session:
-        statement = await told(ctx, ctx.thread(parsed, sql, session.dialect, session.schema))
-        if statement.kind != "select":
-            raise InvalidInput("a query only reads", hint="`sql.execute` changes rows")
-        fits(statement.names, given)
+        def fetch(read: Judged) -> Any:
+            found = session.fetch(read.statement, read.given, skip, max_rows, max_bytes)
+            rested(session)
+            return found
 
-        def look() -> Any:
-            session.begin(writes=False)
-            return session.relations(statement, given)
-
-        relations = await working(ctx, session, look)
-        tables = judge(ctx, connection, relations)
-
-        def fetch() -> Any:
-            session.permit(statement, relations)
-            return session.fetch(statement, given, skip, max_rows, max_bytes)
-
-        found = await working(ctx, session, fetch)
+        read, found = await judged(
+            ctx, session, connection, sql, params, fetch,
+            otherwise="a query only reads", hint="`sql.execute` changes rows",
+        )  # fmt: skip
     following = skip + len(found.rows) if found.more else None
-    return Rows(columns=found.columns, rows=found.rows, tables=tables, next=following)
+    return Rows(columns=found.columns, rows=found.rows, tables=read.tables, next=following)
 
 
 @query.touches
@@ -79,20 +71,11 @@ class Plan(Output):
 @sql.operation(risk=Risk.LOW, effect=Effect.READ)
 async def explain(ctx: Context, connection: Connection, sql: Sql, params: Params | None = None) -> Plan:
     """Show how the server would run a statement, without running it."""
-    from .engine.parsing import parsed
-
-    given = params or {}
-    async with opened(ctx, connection) as session:
-        statement = await told(ctx, ctx.thread(parsed, sql, session.dialect, session.schema))
-        fits(statement.names, given)
-
-        def look() -> Any:
-            session.begin(writes=False)
-            return session.relations(statement, given)
-
-        tables = judge(ctx, connection, await working(ctx, session, look))
-        plan = await working(ctx, session, lambda: session.explain(statement, given))
-    return Plan(plan=plan, tables=tables)
+    async with opened(ctx, connection, kept=True) as session:
+        read, plan = await judged(
+            ctx, session, connection, sql, params, lambda read: session.explain(read.statement, read.given)
+        )
+    return Plan(plan=plan, tables=read.tables)
 
 
 @explain.touches
@@ -123,7 +106,7 @@ class Tables(Output):
 @sql.operation(risk=Risk.LOW, effect=Effect.READ)
 async def schema(ctx: Context, connection: Connection) -> Tables:
     """List the tables and views that you may read, with their columns."""
-    async with opened(ctx, connection) as session:
+    async with opened(ctx, connection, kept=True) as session:
 
         def look() -> Any:
             session.begin(writes=False)
@@ -159,7 +142,7 @@ class Waits(Output):
 @sql.operation(risk=Risk.LOW, effect=Effect.READ)
 async def locks(ctx: Context, connection: Connection) -> Waits:
     """Tell which sessions of the server wait for locks that others hold."""
-    async with opened(ctx, connection) as session:
+    async with opened(ctx, connection, kept=True) as session:
 
         def look() -> Any:
             session.begin(writes=False)
@@ -172,11 +155,3 @@ async def locks(ctx: Context, connection: Connection) -> Waits:
 @locks.touches
 def _(values: dict[str, Any], workspace: str) -> list[Resource]:
     return [database_of(values["connection"], Effect.READ)]
-
-
-def fits(names: frozenset[str], given: Params) -> None:
-    """Check that the values are those that the statement names. Raises `InvalidInput`."""
-    if names != given.keys():
-        lacking, left = sorted(names - given.keys()), sorted(given.keys() - names)
-        said = f"no value for {', '.join(lacking)}" if lacking else f"nothing takes {', '.join(left)}"
-        raise InvalidInput(f"the parameters do not fit: {said}", hint="write `:name` in the statement for each of them")

@@ -65,11 +65,11 @@ async def cancel(ctx: Context, connection: Connection, invocation: Id) -> Stoppe
         raise NotFound(f"no statement of your call `{invocation}` runs here", hint="cancel the call itself instead")
     connected = await ctx.secret.connection(connection)
     async with places(ctx, connected):  # MariaDB is told by a connection of its own
-        for session in found:
+        for held in found:
             try:
-                await told(ctx, ctx.thread(session.cancel))
+                await told(ctx, ctx.thread(held.cancel))
             except Exception:
-                if session in running(ctx, connection, invocation):  # else it has ended meanwhile
+                if held in running(ctx, connection, invocation):  # else it has ended meanwhile
                     raise
     return Stopped(sessions=len(found))
 

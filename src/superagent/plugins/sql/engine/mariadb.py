@@ -15,11 +15,12 @@ from pymysql.constants import CLIENT, CR, ER
 from pymysql.converters import conversions
 from pymysql.cursors import SSCursor
 
+from .known import Known, written
 from .mariadb_received import ROOM, Bounded
 from .mariadb_shape import shape
-from .names import Named, Refused, Statement
-from .parsing import called, parsed, text_of
-from .session import Failed, Found, Lost, Params, Place, Shape, bounded
+from .names import Named, Refused, Statement, TooMuch
+from .parsing import parsed
+from .session import Failed, Found, Lost, Params, Place, Shape, bounded, quiet
 
 SYSTEM = ("mysql", "information_schema", "performance_schema", "sys")
 _PAIR = re.compile(r"(?<![`.])`((?:[^`]|``)+)`\.`((?:[^`]|``)+)`(?![.`])")
@@ -28,6 +29,8 @@ _LOST = {
     CR.CR_SERVER_GONE_ERROR,
     CR.CR_SERVER_LOST_EXTENDED,
     CR.CR_CONNECTION_ERROR,
+    CR.CR_CONN_HOST_ERROR,
+    CR.CR_SSL_CONNECTION_ERROR,
     1053,
     1077,
     1927,
@@ -45,16 +48,21 @@ class MariaDB:
 
     def __init__(self, place: Place, schema: str) -> None:
         self.schema = schema
+        self.known = Known(self.dialect, schema)
         self._place = place
         self._room = ROOM
         self._connection = self._connected(place.timeout_s)
-        self.run("SET SESSION sql_mode = %s", (_MODE,))
-        self.run("SET SESSION time_zone = '+00:00', autocommit = 1, innodb_lock_wait_timeout = 10")
-        self.run("SET SESSION max_statement_time = %s", (max(0.05, place.timeout_s),))
+        self.at_rest = False
+        self._late: float | None = None  # the time of another call, once the server has forgotten the session
+        self._set(place.timeout_s)
         self._folds = bool(int(self.run("SELECT @@lower_case_table_names")[1][0][0]))
 
     def begin(self, *, writes: bool) -> None:
         """Begin; without `writes` the server holds the transaction to reading."""
+        self.at_rest = False
+        if self._late is not None:
+            self._set(self._late)
+            self._late = None
         level = "SERIALIZABLE" if writes else "REPEATABLE READ"  # every look of a change holds what it sees
         self.run(f"SET SESSION TRANSACTION ISOLATION LEVEL {level}")
         self.run("START TRANSACTION" if writes else "START TRANSACTION READ ONLY")
@@ -63,7 +71,7 @@ class MariaDB:
         """Follow views down to tables, and see that the server's own reading of the statement names no others."""
         self._functions(statement)
         found = self._beneath({self._folded(one) for one in statement.named})
-        self.run("EXPLAIN EXTENDED " + text_of(statement.tree, self.dialect), params)
+        self.run("EXPLAIN EXTENDED " + written(statement).text, params)
         schemas = {str(row[0]) for row in self.run("SELECT SCHEMA_NAME FROM information_schema.SCHEMATA")[1]}
         for _, _, note in self.run("SHOW WARNINGS")[1]:
             pairs = {(one.replace("``", "`"), two.replace("``", "`")) for one, two in _PAIR.findall(str(note))}
@@ -93,7 +101,7 @@ class MariaDB:
         cursor = SSCursor(self._connection)
         try:
             with _told():
-                cursor.execute(text_of(statement.tree, self.dialect), dict(params))
+                cursor.execute(written(statement).text, dict(params))
                 yield [one[0] for one in cursor.description or ()]
                 while (row := self._next(cursor)) is not None:
                     yield list(row)
@@ -107,7 +115,7 @@ class MariaDB:
 
     def explain(self, statement: Statement, params: Params) -> str:
         """Give the plan as the server writes it in JSON."""
-        return str(self.run("EXPLAIN FORMAT=JSON " + text_of(statement.tree, self.dialect), params)[1][0][0])
+        return str(self.run("EXPLAIN FORMAT=JSON " + written(statement).text, params)[1][0][0])
 
     def columns(self) -> list[tuple[Named, str, str]]:
         """Read the catalogue."""
@@ -124,7 +132,7 @@ class MariaDB:
         InnoDB goes on showing what it last showed unless nobody looked for a tenth of a second (MariaDB manual,
         "Information Schema INNODB_TRX Table"): whoever asks again and again would see no change.
         """
-        self.run("SELECT SLEEP(0.11)")
+        self.run("DO SLEEP(0.11)")
         rows = self._listed(
             "SELECT r.trx_mysql_thread_id, b.trx_mysql_thread_id,"
             " GREATEST(0, TIMESTAMPDIFF(SECOND, r.trx_wait_started, NOW()))"
@@ -164,13 +172,28 @@ class MariaDB:
                 cursor.execute("KILL QUERY %s", (self._connection.thread_id(),))
             other._force_close()
 
+    def reset(self) -> bool:
+        """Have the server forget everything of the session; one that has rows left to send can only be closed."""
+        try:
+            with _told():
+                self.at_rest = self._connection.reset()
+        except (Failed, Lost, TooMuch):
+            return False
+        return self.at_rest
+
+    def renew(self, timeout_s: float) -> bool:
+        """Take the time of another call; a server that has something to say to nobody has ended the session."""
+        self._late = timeout_s
+        self._connection.patience(timeout_s + 30)
+        return quiet(self._connection.fileno())
+
     def close(self) -> None:
         """End the connection at once: what the server has not sent yet is not waited for."""
         self._connection._force_close()
 
     def _connected(self, timeout_s: float) -> Any:
         place = self._place
-        trust = ssl.create_default_context(cafile=place.ca_file or None) if place.tls else None
+        trust = _trust(place) if place.tls else None
         with _told():
             made = Bounded(
                 user=place.user or None, password=place.password, charset="utf8mb4", connect_timeout=10,
@@ -181,6 +204,13 @@ class MariaDB:
             made.connect(socket.create_connection((place.address, place.port), 10))
         return made
 
+    def _set(self, timeout_s: float) -> None:
+        self.run(
+            "SET SESSION sql_mode = %s, time_zone = '+00:00', autocommit = 1, innodb_lock_wait_timeout = 10,"
+            " max_statement_time = %s",
+            (_MODE, max(0.05, timeout_s)),
+        )
+
     def _folded(self, one: Named) -> Named:
         return Named(one.schema.lower(), one.name.lower()) if self._folds else one
 
@@ -188,7 +218,7 @@ class MariaDB:
         return self.run(text, values)[1]
 
     def _functions(self, statement: Statement) -> None:
-        names = sorted(called(text_of(statement.tree, self.dialect), self.dialect) | statement.functions) or [""]
+        names = sorted(written(statement).calls | statement.functions) or [""]
         marks = ", ".join(["%s"] * len(names))
         own = self._listed(
             f"SELECT ROUTINE_NAME FROM information_schema.ROUTINES WHERE LOWER(ROUTINE_NAME) IN ({marks}) LIMIT 1",
@@ -226,6 +256,10 @@ class MariaDB:
         inside = parsed(str(row[0][0]), self.dialect, view.schema)
         self._functions(inside)
         return frozenset(self._folded(one) for one in inside.reads)
+
+
+def _trust(place: Place) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=None if place.ca else place.ca_file or None, cadata=place.ca or None)
 
 
 @contextmanager

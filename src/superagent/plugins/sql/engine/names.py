@@ -37,7 +37,10 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One statement, ready to be judged and sent. `reads` leaves out the target of a change."""
+    """One statement, ready to be judged and sent. `reads` leaves out the target of a change.
+
+    `text` is what is sent and `calls` every name that it may call; both are empty until it was written out.
+    """
 
     kind: Kind
     dialect: str
@@ -48,6 +51,8 @@ class Statement:
     unknown: frozenset[str]  # functions that the parser does not know
     names: frozenset[str]  # of parameters
     columns: tuple[str, ...] = field(default=())  # that an update sets
+    text: str = ""
+    calls: frozenset[str] = field(default=frozenset())
 
     @property
     def named(self) -> frozenset[Named]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Generator, Iterator, Sequence
@@ -11,12 +12,13 @@ from typing import Any, LiteralString, cast
 
 import psycopg
 from psycopg import errors, sql
+from psycopg.pq import TransactionStatus
 
-from .names import Named, Refused, Statement
-from .parsing import called, text_of
+from .known import Known, written
+from .names import Named, Refused, Statement, TooMuch
 from .postgres_received import ROOM, Bounded
 from .postgres_shape import shape
-from .session import Failed, Found, Lost, Params, Place, Shape, bounded
+from .session import Failed, Found, Lost, Params, Place, Shape, bounded, quiet
 
 SYSTEM = ("pg_catalog", "information_schema", "pg_toast")
 _NEVER = re.compile(
@@ -26,19 +28,24 @@ _NEVER = re.compile(
 _HARMLESS = frozenset({
     "random", "clock_timestamp", "timeofday", "gen_random_uuid", "statement_timestamp", "now", "generate_series",
 })  # fmt: skip
-_VOLATILE = """SELECT proname FROM pg_catalog.pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace
-    AND proname = ANY(%s) AND (provolatile = 'v')"""
-_BENEATH = """WITH RECURSIVE need(oid) AS (SELECT unnest(%s::oid[]) UNION
-    SELECT d.refobjid FROM need n JOIN pg_catalog.pg_rewrite r ON r.ev_class = n.oid
-    JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = r.oid
-    AND d.refclassid = 'pg_catalog.pg_class'::regclass)
-    SELECT DISTINCT s.nspname, c.relname, c.relkind::text, c.oid FROM need JOIN pg_catalog.pg_class c USING (oid)
-    JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace"""
-_CALLED = """SELECT p.proname FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_depend d
-    ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = r.oid
-    AND d.refclassid = 'pg_catalog.pg_proc'::regclass
-    JOIN pg_catalog.pg_proc p ON p.oid = d.refobjid WHERE r.ev_class = ANY(%s)
-    AND p.pronamespace <> 'pg_catalog'::regnamespace LIMIT 1"""
+# in one answer: the relations that are meant and all beneath them, what views among them call, what is not harmless
+_USED = """WITH RECURSIVE need(oid) AS (SELECT c.oid
+      FROM unnest(%s::text[], %s::text[]) asked(schema, name)
+      JOIN pg_catalog.pg_namespace n ON n.nspname = asked.schema
+      JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = asked.name
+    UNION SELECT d.refobjid FROM need n JOIN pg_catalog.pg_rewrite r ON r.ev_class = n.oid
+      JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = r.oid
+      AND d.refclassid = 'pg_catalog.pg_class'::regclass)
+    SELECT 'relation', s.nspname::text, c.relname::text FROM need JOIN pg_catalog.pg_class c USING (oid)
+      JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace
+    UNION SELECT 'called', p.proname::text, '' FROM need JOIN pg_catalog.pg_class v USING (oid)
+      JOIN pg_catalog.pg_rewrite r ON r.ev_class = v.oid
+      JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = r.oid
+      AND d.refclassid = 'pg_catalog.pg_proc'::regclass
+      JOIN pg_catalog.pg_proc p ON p.oid = d.refobjid
+      WHERE v.relkind IN ('v', 'm') AND p.pronamespace <> 'pg_catalog'::regnamespace
+    UNION SELECT 'volatile', proname::text, '' FROM pg_catalog.pg_proc
+      WHERE pronamespace = 'pg_catalog'::regnamespace AND proname = ANY(%s::text[]) AND provolatile = 'v'"""
 _ALL = """SELECT n.nspname, c.relname, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod)
     FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -52,6 +59,7 @@ _PINNED = {
     "bytea_output": "hex", "extra_float_digits": "1", "standard_conforming_strings": "on", "xmlbinary": "base64",
     "default_transaction_isolation": "read\\ committed", "client_encoding": "UTF8", "lc_monetary": "C",
 }  # fmt: skip
+_FIRST = 4  # rows
 
 
 class Postgres:
@@ -61,10 +69,13 @@ class Postgres:
 
     def __init__(self, place: Place, schema: str) -> None:
         self.schema = schema
-        ms = max(1, int(place.timeout_s * 1000))
-        pinned = _PINNED | {"statement_timeout": str(ms), "lock_timeout": str(ms), "datestyle": "ISO,YMD"}
-        pinned |= {"idle_in_transaction_session_timeout": str(ms + 60_000)}
-        with _told():
+        self.known = Known(self.dialect, schema)
+        self._late: dict[str, str] = {}  # what the next transaction has in place of `pinned`
+        self._fetched = False
+        self._trust = _in_memory(place.ca) if place.tls and place.ca else None
+        trusted = place.ca_file or "system" if self._trust is None else f"/proc/self/fd/{self._trust}"
+        pinned = _PINNED | {"datestyle": "ISO,YMD"} | _times(place.timeout_s)
+        with self._failing(), _told():
             self._connection = Bounded.connect(
                 host=place.host,
                 hostaddr=place.address,
@@ -73,60 +84,69 @@ class Postgres:
                 user=place.user or None,
                 password=place.password or None,
                 sslmode="verify-full" if place.tls else "disable",
-                sslrootcert=(place.ca_file or "system") if place.tls else None,
+                sslrootcert=trusted if place.tls else None,
                 gssencmode="disable",
-                passfile="/dev/null",
+                passfile="/dev/null/none",  # of what is there and no plain file, the driver warns
                 connect_timeout=max(2, min(10, int(place.timeout_s))),
                 application_name="superagent",
                 options=" ".join(f"-c {name}={value}" for name, value in pinned.items()),
+                keepalives_idle=30,
+                keepalives_interval=10,
+                keepalives_count=3,
+                prepare_threshold=None,  # no statement outlives its call
                 autocommit=True,
             )
+            self._cursor = self._connection.cursor()  # one for all: making one takes as long as a short command
+        self.at_rest = False
 
     def begin(self, *, writes: bool) -> None:
         """Begin; without `writes` the server holds the transaction to reading."""
-        self._plain(f"BEGIN ISOLATION LEVEL {'REPEATABLE READ' if writes else 'REPEATABLE READ READ ONLY'}")
+        level = "REPEATABLE READ" if writes else "REPEATABLE READ READ ONLY"
+        late = "".join(f"; SET LOCAL {name} = {value}" for name, value in self._late.items())
+        self._fetched = self.at_rest = False
+        self._plain(f"BEGIN ISOLATION LEVEL {level}{late}")
 
     def relations(self, statement: Statement, params: Params) -> frozenset[Named]:
         """Ask for the relations of the plan and of all views beneath, and refuse functions that do more than reckon."""
-        text = text_of(statement.tree, self.dialect)
-        self._functions(called(text, self.dialect))
-        named = set(statement.named)
-        plan = self._explained(text, params)
-        named |= {Named(schema, name) for schema, name in _scanned(plan)}
-        oids = [self._oid(one) for one in named]
-        beneath = self._rows(_BENEATH, (oids,))
-        found = frozenset(Named(row[0], row[1]) for row in beneath)
-        views = [row[3] for row in beneath if row[2] in "vm"]
-        foreign = self._rows(_CALLED, (views,))
-        if foreign:
-            raise Refused(f"a view in it calls the function `{foreign[0][0]}`", "what that reads cannot be known")
+        statement = written(statement)
+        bad = {one for one in statement.calls if _NEVER.search(one)}
+        self._harmless(bad)  # before there is a plan: planning runs what is said to be stable
+        plan = self._explained(statement.text, params)
+        named = statement.named | {Named(schema, name) for schema, name in _scanned(plan)}
+        asked = [one.schema for one in named], [one.name for one in named], sorted(statement.calls)
+        told: dict[str, set[Named]] = {"relation": set(), "called": set(), "volatile": set()}
+        for kind, one, other in self.run(_USED, asked)[1]:
+            told[kind].add(Named(one, other))
+        self._harmless({one.schema for one in told["volatile"]} - _HARMLESS)
+        found = told["relation"]
+        if lacking := named - found:
+            raise Refused(f"there is no table `{min(lacking).path}`", "`sql.schema` shows those that you may use")
+        if told["called"]:
+            name = min(told["called"]).schema
+            raise Refused(f"a view in it calls the function `{name}`", "what that reads cannot be known")
         for one in found:
             if one.schema in SYSTEM:
                 raise Refused("the server's own tables are not read here", "`sql.schema` tells of tables and columns")
-        return found
+        return frozenset(found)
 
     def permit(self, statement: Statement, relations: frozenset[Named]) -> None:
         """Do nothing: what was judged is sent, and names mean the same throughout the transaction."""
 
     def fetch(self, statement: Statement, params: Params, skip: int, rows: int, size: int) -> Found:
         """Take rows from a cursor of the server."""
-        with _told(), self._connection.cursor("rows") as cursor:
-            cursor.execute(_trusted(text_of(statement.tree, self.dialect)), params)
-            if skip:
-                cursor.scroll(skip)
-            columns = [one.name for one in cursor.description or ()]
-            return bounded(columns, self._taken(cursor, rows + 1), rows, size)
+        first = self._opened(statement, params, min(_FIRST, rows + 1), skip)
+        columns = [one.name for one in first.description or ()]
+        return bounded(columns, self._taken(first, rows + 1), rows, size)
 
     def stream(self, statement: Statement, params: Params) -> Generator[list[Any]]:
         """Take rows from a cursor of the server, some hundreds at a time."""
-        with _told(), self._connection.cursor("rows") as cursor:
-            cursor.execute(_trusted(text_of(statement.tree, self.dialect)), params)
-            yield [one.name for one in cursor.description or ()]
-            yield from map(list, self._taken(cursor, sys.maxsize))
+        first = self._opened(statement, params, _FIRST)
+        yield [one.name for one in first.description or ()]
+        yield from map(list, self._taken(first, sys.maxsize))
 
     def explain(self, statement: Statement, params: Params) -> str:
         """Give the plan as the server writes it."""
-        found = self._rows("EXPLAIN " + text_of(statement.tree, self.dialect), params)
+        found = self._rows("EXPLAIN " + written(statement).text, params)
         return "\n".join(str(row[0]) for row in found)
 
     def columns(self) -> list[tuple[Named, str, str]]:
@@ -144,7 +164,7 @@ class Postgres:
     def run(self, text: str, values: Params | Sequence[Any] = ()) -> tuple[int, list[list[Any]]]:
         """Run a statement and give its rows."""
         with _told():
-            done = self._connection.execute(_trusted(text), values)
+            done = self._cursor.execute(_trusted(text), values)
             return done.rowcount, [list(row) for row in done.fetchall()] if done.description else []
 
     def apply(self, text: str, params: Params) -> tuple[int, list[list[Any]]]:
@@ -163,39 +183,73 @@ class Postgres:
         """Ask the server to stop, by a connection of its own to the same address."""
         self._connection.cancel_safe(timeout=5.0)
 
+    def reset(self) -> bool:
+        """Roll back, and have the server forget everything of the session."""
+        made = self._connection
+        try:
+            if not made.closed and made.pgconn.transaction_status != TransactionStatus.IDLE:
+                self._plain("ROLLBACK")
+            self._plain("DISCARD ALL")
+        except (Failed, Lost, TooMuch):
+            return False
+        self.at_rest = not made.closed and made.pgconn.transaction_status == TransactionStatus.IDLE
+        return self.at_rest
+
+    def renew(self, timeout_s: float) -> bool:
+        """Take the times of another call; a server that has something to say to nobody has ended the session."""
+        self._late = _times(timeout_s)
+        return not self._connection.closed and quiet(self._connection.fileno())
+
     def close(self) -> None:
         """End the connection."""
         self._connection.close()
+        self._distrust()
+
+    @contextmanager
+    def _failing(self) -> Generator[None]:
+        try:
+            yield
+        except BaseException:
+            self._distrust()
+            raise
+
+    def _distrust(self) -> None:
+        # not before the end: who stops a statement connects once more
+        if self._trust is not None:
+            os.close(self._trust)
+            self._trust = None
+
+    def _opened(self, statement: Statement, params: Params, count: int, skip: int = 0) -> Any:
+        """Open a cursor in place of any other, and give what its first rows come in."""
+        if self._fetched:
+            self._plain("CLOSE ALL")
+        self._fetched = True
+        with _told():
+            self._cursor.execute(_trusted("DECLARE rows NO SCROLL CURSOR FOR " + written(statement).text), params)
+            if skip:
+                self._cursor.execute(_trusted(f"MOVE FORWARD {int(skip)} IN rows"))
+            return self._cursor.execute(_trusted(f"FETCH FORWARD {count} FROM rows"))
 
     def _taken(self, cursor: Any, most: int) -> Iterator[Any]:
         """Take few rows first, and then as many at once as fit by what those took."""
-        count = 4
-        while most > 0:
-            rows = cursor.fetchmany(min(count, most))
+        count = min(_FIRST, most)
+        while True:
+            with _told():
+                rows = cursor.fetchall()
             yield from rows
-            if len(rows) < min(count, most):
-                return
             most -= len(rows)
-            count = max(1, min(500, ROOM // 4 // (1 + self._connection.came // len(rows))))
+            if len(rows) < count or most <= 0:
+                return
+            count = min(most, max(1, min(500, ROOM // 4 // (1 + self._connection.came // len(rows)))))
+            with _told():
+                cursor = self._cursor.execute(_trusted(f"FETCH FORWARD {count} FROM rows"))
 
-    def _functions(self, names: frozenset[str]) -> None:
-        bad = {one for one in names if _NEVER.search(one)}
-        bad |= {row[0] for row in self._rows(_VOLATILE, (sorted(names),))} - _HARMLESS
+    def _harmless(self, bad: set[str]) -> None:
         if bad:
             raise Refused(f"the function `{min(bad)}` does not run here", "it does more than reckon with its arguments")
 
-    def _oid(self, one: Named) -> int:
-        found = self._rows(
-            "SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-            " WHERE n.nspname = %s AND c.relname = %s",
-            (one.schema, one.name),
-        )
-        if not found:
-            raise Refused(f"there is no table `{one.path}`", "`sql.schema` shows those that you may use")
-        return int(found[0][0])
-
     def _explained(self, text: str, params: Params) -> Any:
-        found = self._rows("EXPLAIN (VERBOSE, FORMAT JSON) " + text, params)[0][0]
+        found = self._rows("EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) " + text, params)[0][0]
         return json.loads(found) if isinstance(found, str) else found
 
     def _rows(self, text: str, values: Params | Sequence[Any] = ()) -> list[list[Any]]:
@@ -203,7 +257,21 @@ class Postgres:
 
     def _plain(self, text: str) -> None:
         with _told():
-            self._connection.execute(_trusted(text))
+            self._cursor.execute(_trusted(text))
+
+
+def _in_memory(text: str) -> int:
+    """Give a descriptor of a file in memory: the driver takes authorities from files only."""
+    made = os.memfd_create("authorities", os.MFD_CLOEXEC)
+    os.write(made, text.encode())
+    return made
+
+
+def _times(timeout_s: float) -> dict[str, str]:
+    ms = max(1, int(timeout_s * 1000))
+    return {
+        "statement_timeout": str(ms), "lock_timeout": str(ms), "idle_in_transaction_session_timeout": str(ms + 60_000),
+    }  # fmt: skip
 
 
 def _scanned(plan: Any) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ The driver gathers a whole answer, and a value may have 1 GB. How much has come 
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 from collections.abc import Generator
@@ -16,6 +17,7 @@ import psycopg
 from .names import TooMuch
 
 ROOM = 64 * 1024 * 1024
+_COUNT = struct.Struct("Q")
 _RECEIVED = 128  # where `tcpi_bytes_received` lies in `struct tcp_info` of Linux
 
 
@@ -23,6 +25,8 @@ class Bounded(psycopg.Connection[Any]):
     """Raises `TooMuch` instead of taking more than 64 MiB by one command; the connection is closed then."""
 
     came = 0  # bytes by the last command
+    _all = 0  # that came until then
+    _beside: socket.socket | None = None  # a handle of our own to the driver's socket
 
     def wait(self, gen: Any, *args: Any, **named: Any) -> Any:
         """Wait for a command, and count what comes."""
@@ -33,23 +37,27 @@ class Bounded(psycopg.Connection[Any]):
                 self.close()
             raise
 
+    def close(self) -> None:
+        """End the connection."""
+        if self._beside is not None:
+            self._beside.close()
+        super().close()
+
     def _counted(self, gen: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
-        before, sent = _received(self.fileno()), None
+        before, sent = self._all, None
         while True:
             try:
                 wanted = gen.send(sent)
             except StopIteration as done:
-                self.came = 0 if self.closed else _received(self.fileno()) - before
+                self._all = before if self.closed else self._received()
+                self.came = self._all - before
                 return done.value
-            if _received(self.fileno()) - before > ROOM:
+            if self._received() - before > ROOM:
                 raise TooMuch("the server answers with more than can be taken at once", "ask for fewer rows or columns")
             sent = yield wanted
 
-
-def _received(handle: int) -> int:
-    duplicate = socket.socket(fileno=handle)
-    try:
-        told = duplicate.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
-    finally:
-        duplicate.detach()  # the handle is the driver's
-    return int(struct.unpack_from("Q", told, _RECEIVED)[0])
+    def _received(self) -> int:
+        if self._beside is None:
+            self._beside = socket.socket(fileno=os.dup(self.fileno()))
+        told = self._beside.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RECEIVED + 8)
+        return int(_COUNT.unpack_from(told, _RECEIVED)[0])

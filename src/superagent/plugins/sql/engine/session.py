@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+import select
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -28,7 +29,10 @@ class Failed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a database is: an address that was vetted, or a file, and who opens it."""
+    """Where a database is: an address that was vetted, or a file, and who opens it.
+
+    `ca` are the authorities (PEM) that alone are trusted, in place of those in `ca_file`.
+    """
 
     host: str = ""
     address: str = ""
@@ -40,6 +44,7 @@ class Place:
     ca_file: str = ""
     file: str = ""
     timeout_s: float = 30.0
+    ca: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,12 @@ class Session(Protocol):
 
     dialect: str
     schema: str
+    at_rest: bool  # nothing is begun, and nothing of a call is left
+
+    @property
+    def known(self) -> Callable[[str], Statement]:
+        """Give what reads statements for this session; one that it has read before comes without its tree."""
+        ...
 
     def begin(self, *, writes: bool) -> None:
         """Begin the one transaction; without `writes` the server itself refuses every change."""
@@ -136,9 +147,26 @@ class Session(Protocol):
         """Stop what the server does for this session, from another thread."""
         ...
 
+    def reset(self) -> bool:
+        """End the transaction and forget all that was set; False where it cannot serve another call after this."""
+        ...
+
+    def renew(self, timeout_s: float) -> bool:
+        """Serve another call, for so long; False where nobody answers any more. Takes effect as it begins."""
+        ...
+
     def close(self) -> None:
         """End the session; what was not committed is gone."""
         ...
+
+
+def quiet(handle: int) -> bool:
+    """Tell whether a socket has nothing to say: one at rest that speaks, or was closed, serves nobody any more."""
+    if handle < 0:
+        return False
+    waiting = select.poll()
+    waiting.register(handle, select.POLLIN | select.POLLHUP | select.POLLERR)
+    return not waiting.poll(0)
 
 
 def bounded(columns: list[str], rows: Iterator[Any], most: int, size: int) -> Found:

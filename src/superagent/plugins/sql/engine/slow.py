@@ -24,8 +24,9 @@ _DIGESTS = """SELECT DIGEST_TEXT, COUNT_STAR, SUM_TIMER_WAIT / 1e9, MAX_TIMER_WA
     FROM performance_schema.events_statements_summary_by_digest WHERE DIGEST_TEXT IS NOT NULL
     ORDER BY SUM_TIMER_WAIT DESC LIMIT 500"""
 # a row for each run: the newest ones, and what they have in common is added up here
+_FIRST = """SELECT MIN(FIRST_SEEN) FROM performance_schema.events_statements_summary_by_digest"""
 _LOGGED = """SELECT CONVERT(sql_text USING utf8mb4), 1, TIME_TO_SEC(query_time) * 1e3 + MICROSECOND(query_time) / 1e3,
-    TIME_TO_SEC(query_time) * 1e3 + MICROSECOND(query_time) / 1e3, rows_sent, db
+    TIME_TO_SEC(query_time) * 1e3 + MICROSECOND(query_time) / 1e3, rows_sent, db, start_time
     FROM mysql.slow_log ORDER BY start_time DESC LIMIT 5000"""
 _ALIKE = """SELECT n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n
     ON n.oid = c.relnamespace WHERE c.relname = %s AND c.relkind IN ('r', 'v', 'm', 'p', 'f')
@@ -129,14 +130,22 @@ def _mariadb(session: Session) -> Counted:
     switched = session.run("SELECT @@performance_schema, @@slow_query_log, @@log_output, @@long_query_time")[1][0]
     if int(switched[0]):
         rows = session.run(_DIGESTS)[1]
-        return Counted("performance_schema", None, [_heavy(row) for row in rows])
+        return Counted("performance_schema", _moment(session.run(_FIRST)[1]), [_heavy(row) for row in rows])
     if int(switched[1]) and "TABLE" in str(switched[2]).upper():
         rows = session.run(_LOGGED)[1]
-        return Counted("mysql.slow_log", None, _alike([_heavy(row) for row in rows]))
+        return Counted(
+            "mysql.slow_log", _moment([rows[-1][-1:]] if rows else []), _alike([_heavy(row[:-1]) for row in rows])
+        )
     raise Lacking(
         "the server counts nothing about statements",
         "start it with `performance_schema=ON`, or set `slow_query_log=1` and `log_output=TABLE`",
     )
+
+
+def _moment(rows: list[list[object]]) -> str | None:
+    """Give the first moment that is counted; the session speaks UTC."""
+    told = rows[0][0] if rows else None
+    return f"{str(told).replace(' ', 'T')}+00:00" if told else None
 
 
 def _heavy(row: list[object]) -> Heavy:

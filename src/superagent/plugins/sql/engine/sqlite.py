@@ -11,8 +11,9 @@ from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
+from .known import Known, written
 from .names import Named, Refused, Statement, TooMuch
-from .parsing import quoted, text_of
+from .parsing import quoted
 from .session import Child, Failed, Found, Params, Place, Shape, bounded, require_room
 from .sqlite_limits import MOST, hold, longest
 
@@ -33,6 +34,8 @@ class Sqlite:
     def __init__(self, place: Place, data: bytes | None = None) -> None:
         """Open a file, or a copy of one that is held in memory."""
         self.schema = "main"
+        self.known = Known(self.dialect, self.schema, 0)  # what a statement may take of memory is read from its tree
+        self.at_rest = False
         self.steps = 0  # of the virtual machine, roughly
         self._end = time.monotonic() + place.timeout_s
         self._late = self._stopped = False
@@ -63,7 +66,7 @@ class Sqlite:
         self._long = longest(statement, params)
         try:
             with self._told():
-                self._connection.execute("EXPLAIN " + text_of(statement.tree, self.dialect), params).fetchall()
+                self._connection.execute("EXPLAIN " + written(statement).text, params).fetchall()
             found = frozenset(self._seen)
         finally:
             self._seen, self._ours = None, True
@@ -90,7 +93,7 @@ class Sqlite:
         self._ours = False
         try:
             with self._told(), self._small():
-                cursor = self._connection.execute(text_of(statement.tree, self.dialect), params)
+                cursor = self._connection.execute(written(statement).text, params)
                 yield [one[0] for one in cursor.description or ()]
                 yield from map(list, cursor)
         finally:
@@ -98,7 +101,7 @@ class Sqlite:
 
     def explain(self, statement: Statement, params: Params) -> str:
         """Give the plan, indented as it nests."""
-        found = self.run("EXPLAIN QUERY PLAN " + text_of(statement.tree, self.dialect), params)[1]
+        found = self.run("EXPLAIN QUERY PLAN " + written(statement).text, params)[1]
         depth = {0: -1}
         for id, parent, _, _ in found:
             depth[id] = depth.get(parent, -1) + 1
@@ -198,6 +201,14 @@ class Sqlite:
         if pages * size > most:
             return None
         return Sqlite(Place(timeout_s=max(0.05, self._end - time.monotonic())), self.copied())
+
+    def reset(self) -> bool:
+        """Say no: a file is opened anew by each call, under the name that was granted."""
+        return False
+
+    def renew(self, timeout_s: float) -> bool:
+        """Say no."""
+        return False
 
     def close(self) -> None:
         """Close the file."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from .candidates import Wanted, candidates
 from .lacking import Lacking
@@ -11,6 +11,7 @@ from .names import Named, Statement
 from .parsing import quoted
 from .session import Failed, Params, Session
 from .sqlite import Sqlite
+from .usage import Idle, idle, since, writes
 
 LEAST_GAIN = 1.2
 LARGEST = 256 * 1024 * 1024
@@ -42,12 +43,16 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """A candidate that is worth it: the cost of the statement without and with it, and its size where known (bytes)."""
+    """A candidate that is worth it: the cost of the statement without and with it, and its size where known (bytes).
+
+    `writes` are the rows of its table written since the server counts: each would have paid for it.
+    """
 
     wanted: Wanted
     before: float
     after: float
     size: int | None
+    writes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,8 @@ class Trial:
     cost: float
     now: Measured | None
     tried: list[Tried]
+    idle: list[Idle] = field(default_factory=list[Idle])
+    since: str | None = None
 
 
 def tried(session: Session, statement: Statement, params: Params, relations: frozenset[Named]) -> Trial:
@@ -131,7 +138,8 @@ def _hypothetical(session: Session, statement: Statement, params: Params, wanted
         cost, wanted = best.after, [one for one in wanted if one.table != best.wanted.table]
         _supposed(session, own, best.wanted)
     session.run(f"SELECT {own}.hypopg_reset()")
-    return Trial("planner cost", start, now, picked)
+    picked = [replace(one, writes=writes(session, one.wanted.table)) for one in picked]
+    return Trial("planner cost", start, now, picked, idle(session, statement.named), since(session))
 
 
 def _supposed(session: Session, own: str, one: Wanted) -> tuple[int, str] | None:
