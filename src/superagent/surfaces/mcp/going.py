@@ -12,7 +12,6 @@ from typing import Any, get_args
 import msgspec
 from mcp_types import (
     LOG_LEVEL_META_KEY,
-    CallToolRequestParams,
     ElicitRequest,
     ElicitRequestFormParams,
     ElicitResult,
@@ -26,7 +25,7 @@ from superagent.core.invocation import Call, Invocation, Outcome, Status, digest
 from superagent.core.kernel import Kernel
 from superagent.core.principal import Principal
 from superagent.core.problems import InvalidInput, Problem
-from superagent.surfaces.mcp.asked import Asked, able_of, connection_of, modern
+from superagent.surfaces.mcp.asked import Answering, Asked, Plain, able_of, connection_of, modern
 
 LOOK_S = 0.1
 PATIENCE_S = 20.0  # for a call that was approved and runs: then its client is told to ask again later
@@ -36,13 +35,13 @@ _LEVELS: tuple[LoggingLevel, ...] = get_args(LoggingLevel)
 _RUNS = frozenset({Status.QUEUED, Status.RUNNING})
 
 
-async def carried(kernel: Kernel, invocation: Invocation, asked: Asked) -> Outcome:
+async def carried(kernel: Kernel, invocation: Invocation, asked: Asked | Plain) -> Outcome:
     """Take an invocation through the line; a client that wants to know hears how far it is, and what it logs.
 
     A request that is cancelled cancels the call, and waits until it has recorded what became of it.
     """
-    telling = _Telling(kernel, invocation, asked)
-    if not telling.wanted:
+    telling = None if isinstance(asked, Plain) else _Telling(kernel, invocation, asked)
+    if telling is None or not telling.wanted:
         return await kernel.carry(invocation)
     work = asyncio.ensure_future(kernel.carry(invocation))
     try:
@@ -104,7 +103,7 @@ class _Telling:
         )
 
 
-def asks(asked: Asked) -> bool:
+def asks(asked: Asked | Plain) -> bool:
     """Tell whether a client of the newer revision can ask its user something."""
     return modern(asked) and "form" in able_of(asked)
 
@@ -122,9 +121,7 @@ def to_ask(outcome: Outcome, again: bool) -> InputRequiredResult:
     return InputRequiredResult(input_requests={_ASKED: asking}, request_state=outcome.invocation)
 
 
-async def looked_at(
-    kernel: Kernel, principal: Principal, params: CallToolRequestParams, call: Call
-) -> tuple[Outcome, bool]:
+async def looked_at(kernel: Kernel, principal: Principal, params: Answering, call: Call) -> tuple[Outcome, bool]:
     """Give how a call stands that was asked about before, and whether its user wants to go on waiting.
 
     Raises `NotFound` for what is not the caller's, `InvalidInput` for another call than this one.
