@@ -24,8 +24,14 @@ CHANGES = re.compile(r"01[0-9A-HJKMNP-TV-Z]{24}|ask\.[^\"\\]+|20\d\d-\d\d-\d\dT[
 
 def message(name: str, arguments: Any = None, able: Any = None, id: Any = 1, meta: Any = None, **more: Any) -> Any:
     """Make a call of a tool."""
-    meta = {f"{PREFIX}protocolVersion": NEW, f"{PREFIX}clientCapabilities": able or {}, **(meta or {})}
-    params = {"name": name, "arguments": arguments if arguments is not None else {}, "_meta": meta, **more}
+    empty: dict[str, Any] = {}
+    meta = {f"{PREFIX}protocolVersion": NEW, f"{PREFIX}clientCapabilities": able or empty, **(meta or empty)}
+    params: dict[str, Any] = {
+        "name": name,
+        "arguments": empty if arguments is None else arguments,
+        "_meta": meta,
+        **more,
+    }
     return {"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}
 
 

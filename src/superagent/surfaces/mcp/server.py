@@ -6,7 +6,7 @@ decides nothing: every tool is an operation and takes the line, and lists show w
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from functools import lru_cache
 from importlib.metadata import version
 from typing import Any, Protocol, cast
@@ -43,7 +43,7 @@ from superagent.surfaces.mcp.calling import Calls
 from superagent.surfaces.mcp.fixed import LASTING, call_of, fixed_tools
 from superagent.surfaces.mcp.going import LEVEL, asks, looked_at, refused, to_ask
 from superagent.surfaces.mcp.naming import RUN, operation_of
-from superagent.surfaces.mcp.projection import tool_of
+from superagent.surfaces.mcp.projection import length_of, tool_of
 from superagent.surfaces.mcp.prompts import Prompts
 from superagent.surfaces.mcp.reading import Resources, handlers
 from superagent.surfaces.mcp.results import Told, refusal_of, told_of
@@ -55,6 +55,8 @@ _LISTS: tuple[CacheableMethod, ...] = (
 )  # fmt: skip
 _CALLS = frozenset({"tools/call", "resources/read", "prompts/get", "tasks/get", "tasks/update", "tasks/cancel"})
 _GOES_ON = frozenset({Status.QUEUED, Status.RUNNING, Status.WAITING})
+MOST_OWN = 12_000
+"""How long the tools of a key with bounds may be in all, characters of JSON, to be listed without being asked for."""
 STEERS = "superagent/call"
 """The field of `_meta` that says how to treat a call: `{"dry_run": true, "key": "…", "reason": "…"}`."""
 
@@ -150,7 +152,7 @@ class Tools:
                 f"there is no toolset `{min(unknown)}`",
                 {"toolsets": sorted(domains), "hint": "a toolset is one of these, an operation's name, or `all`"},
             )
-        chosen = [one for one in seen if _wanted(one, caller.toolsets) and not one.face.prompt]
+        chosen = _chosen(caller, seen)
         return [*fixed_tools(self._kernel.registry), *(tool_of(one) for one in chosen)]
 
     async def set_level(self, asked: Asked, params: SetLevelRequestParams) -> EmptyResult:
@@ -204,7 +206,7 @@ class Tools:
     def _lists(self, caller: Caller) -> dict[str, Hashable]:
         """Give what a caller is shown, as far as it matters whether it is the same."""
         seen = self._kernel.registry.visible_to(caller.principal, self._kernel.policy_of(caller.principal))
-        wanted = [one for one in seen if _wanted(one, caller.toolsets) and not one.face.prompt]
+        wanted = _chosen(caller, seen)
         prompts = [one for one in seen if one.face.prompt]
         found = {"tools": wanted, "prompts": prompts, "resources": seen}
         return {name: tuple((one.name, one.version) for one in some) for name, some in found.items()}
@@ -241,6 +243,14 @@ def repeats(operation: Operation) -> bool:
     """Tell whether headers repeat something of what an operation takes."""
     fields = cast("dict[str, dict[str, Any]]", operation.input_schema.get("properties", {}))
     return any("x-mcp-header" in field for field in fields.values())
+
+
+def _chosen(caller: Caller, seen: Iterable[Operation]) -> list[Operation]:
+    """Choose what is listed: the toolsets that are wished for, else what a key was made for, if that is not much."""
+    tools = [one for one in seen if not one.face.prompt]
+    if not caller.toolsets and caller.principal.bounds is not None and sum(map(length_of, tools)) <= MOST_OWN:
+        return tools
+    return [one for one in tools if _wanted(one, caller.toolsets)]
 
 
 def _wanted(operation: Operation, toolsets: frozenset[str]) -> bool:
