@@ -248,8 +248,11 @@ def repeats(operation: Operation) -> bool:
 def _chosen(caller: Caller, seen: Iterable[Operation]) -> list[Operation]:
     """Choose what is listed: the toolsets that are wished for, else what a key was made for, if that is not much."""
     tools = [one for one in seen if not one.face.prompt]
-    if not caller.toolsets and caller.principal.bounds is not None and sum(map(length_of, tools)) <= MOST_OWN:
-        return tools
+    bounds = caller.principal.bounds
+    if bounds is not None and not caller.toolsets:
+        own = {one.name for one in tools if any(grant.names(one.name) for grant in bounds.own)}
+        if sum(length_of(one) for one in tools if one.name in own) <= MOST_OWN:
+            return [one for one in tools if one.name in own | LASTING]
     return [one for one in tools if _wanted(one, caller.toolsets)]
 
 
