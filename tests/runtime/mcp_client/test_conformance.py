@@ -31,7 +31,7 @@ SCENARIOS = [
 ]
 
 
-@promise("5.4a")
+@promise("11.8")
 @pytest.mark.slow
 @pytest.mark.parametrize(("scenario", "revision", "least"), SCENARIOS)
 async def test_our_client_conforms(tmp_path: Path, scenario: str, revision: str, least: int) -> None:
