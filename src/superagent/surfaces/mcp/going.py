@@ -23,9 +23,11 @@ from mcp_types import (
 
 from superagent.core.invocation import Call, Invocation, Outcome, Status, digest_of
 from superagent.core.kernel import Kernel
+from superagent.core.ports import Held
 from superagent.core.principal import Principal
 from superagent.core.problems import InvalidInput, Problem
 from superagent.surfaces.mcp.asked import Answering, Asked, Plain, able_of, connection_of, modern
+from superagent.surfaces.mcp.rounds import MOST_ROUNDS, put_to
 
 LOOK_S = 0.1
 PATIENCE_S = 20.0  # for a call that was approved and runs: then its client is told to ask again later
@@ -110,6 +112,10 @@ def asks(asked: Asked | Plain) -> bool:
 
 def to_ask(outcome: Outcome, again: bool) -> InputRequiredResult:
     """Give what the client asks its user about a call that waits; its state is the invocation's id, and no secret."""
+    return InputRequiredResult(input_requests={_ASKED: _request(outcome, again)}, request_state=outcome.invocation)
+
+
+def _request(outcome: Outcome, again: bool) -> ElicitRequest:
     still = "still waits" if again else "waits"
     message = (
         f"`{outcome.operation}` {still} for a person's approval: {outcome.invocation}. Whoever may approve it does so"
@@ -117,8 +123,28 @@ def to_ask(outcome: Outcome, again: bool) -> InputRequiredResult:
         " accepting here approves nothing."
     )
     params = ElicitRequestFormParams(message=message, requested_schema={"type": "object", "properties": {}})
-    asking = ElicitRequest(method="elicitation/create", params=params)
-    return InputRequiredResult(input_requests={_ASKED: asking}, request_state=outcome.invocation)
+    return ElicitRequest(method="elicitation/create", params=params)
+
+
+async def waited(kernel: Kernel, principal: Principal, asked: Asked, outcome: Outcome) -> Outcome:
+    """Let a user of the older revision say on the stream of the request when to look again, until it was decided.
+
+    The request stays open meanwhile, and nothing else: a person decides on the call as it is stored. Raises a problem
+    for who asks too often, or is no longer known.
+    """
+    if modern(asked) or "form" not in able_of(asked):
+        return outcome
+    for again in range(MOST_ROUNDS):
+        said = await put_to(asked, _request(outcome, bool(again)), ElicitResult)
+        if said is None or said.action != "accept":
+            break
+        kernel.beside(principal)
+        held = await kernel.held(principal, outcome.invocation)
+        kernel.own(principal, held.invocation.principal, held.id)
+        outcome = await _standing(kernel, held, outcome.operation)
+        if outcome.status is not Status.WAITING:
+            break
+    return outcome
 
 
 async def looked_at(kernel: Kernel, principal: Principal, params: Answering, call: Call) -> tuple[Outcome, bool]:
@@ -136,6 +162,10 @@ async def looked_at(kernel: Kernel, principal: Principal, params: Answering, cal
         raise InvalidInput("`requestState` belongs to another call", hint="repeat the call as it was")
     said = (params.input_responses or {}).get(_ASKED)
     goes_on = isinstance(said, ElicitResult) and said.action == "accept"
+    return await _standing(kernel, held, call.operation), goes_on
+
+
+async def _standing(kernel: Kernel, held: Held, operation: str) -> Outcome:
     state, until = held.state, asyncio.get_running_loop().time() + PATIENCE_S
     while state in _RUNS and asyncio.get_running_loop().time() < until:  # it was approved: the end is near
         await asyncio.sleep(LOOK_S)
@@ -144,7 +174,7 @@ async def looked_at(kernel: Kernel, principal: Principal, params: Answering, cal
     stored = (
         None if state in _RUNS or state is Status.WAITING else await kernel.hands.work.outcome(held.tenant, held.id)
     )
-    return stored or Outcome(held.id, call.operation, state), goes_on
+    return stored or Outcome(held.id, operation, state)
 
 
 def refused(kernel: Kernel, principal: Principal, channel: str, call: Call, problem: Problem, trace: str) -> Outcome:

@@ -41,7 +41,7 @@ from superagent.surfaces.mcp.asked import Answering, Asked, Plain, able_of, conn
 from superagent.surfaces.mcp.callers import CALLER, CHANNEL, Caller
 from superagent.surfaces.mcp.calling import Calls
 from superagent.surfaces.mcp.fixed import LASTING, call_of, fixed_tools
-from superagent.surfaces.mcp.going import LEVEL, asks, looked_at, refused, to_ask
+from superagent.surfaces.mcp.going import LEVEL, asks, looked_at, refused, to_ask, waited
 from superagent.surfaces.mcp.naming import RUN, operation_of
 from superagent.surfaces.mcp.projection import length_of, tool_of
 from superagent.surfaces.mcp.prompts import Prompts
@@ -184,6 +184,8 @@ class Tools:
                 outcome = await self._calls.carry(asked, caller, call, params)
                 if isinstance(outcome, InputRequiredResult):
                     return outcome
+                if outcome.status is Status.WAITING and not isinstance(asked, Plain):
+                    outcome = await waited(kernel, principal, asked, outcome)
         except MCPError:
             raise
         except Problem as problem:
