@@ -11,8 +11,8 @@ from pydantic_ai.mcp import MCPToolset
 async def main(url: str, key: str) -> None:
     headers = {"Authorization": f"Bearer {key}"}
 
-    # an agent gets it as it is: Agent(model, toolsets=[toolset])
-    toolset = MCPToolset(f"{url}/mcp?toolsets=files", headers=headers)
+    # an agent gets it as it is: Agent(model, toolsets=[toolset]); a server that has just started takes a while at first
+    toolset = MCPToolset(f"{url}/mcp?toolsets=files", headers=headers, init_timeout=60)
     async with toolset:
         tools = await toolset.list_tools()
         await toolset.direct_call_tool("files_write", {"path": "plan.md", "content": "# Plan\n"})

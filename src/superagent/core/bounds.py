@@ -35,11 +35,14 @@ class Bounds:
     def __hash__(self) -> int:
         return hash(self.digest)
 
+    @property
+    def own(self) -> tuple[Grant, ...]:
+        """Give the grants without what every credential keeps."""
+        return self.grants[:-1]
+
     def document(self) -> list[dict[str, Any]]:
         """Give the grants as plain data, without what every credential keeps."""
-        return [
-            one.model_dump(mode="json", exclude={"id", "subject"}, exclude_defaults=True) for one in self.grants[:-1]
-        ]
+        return [one.model_dump(mode="json", exclude={"id", "subject"}, exclude_defaults=True) for one in self.own]
 
     @classmethod
     def of(cls, document: Iterable[Any]) -> Bounds:

@@ -52,7 +52,8 @@ async def test_a_request_that_is_given_up_ends_its_call(house: House, revision: 
 
 
 @promise("10.5a")
-async def test_who_can_ask_its_user_waits_for_the_approval_in_one_call(house: House) -> None:
+@both
+async def test_who_can_ask_its_user_waits_for_the_approval_in_one_call(house: House, revision: str) -> None:
     agent = await house.agent()
     asked: list[str] = []
 
@@ -64,20 +65,21 @@ async def test_who_can_ask_its_user_waits_for_the_approval_in_one_call(house: Ho
             await house.owner.done("approvals.decide", {"id": id, "decision": "approve"})
         return ElicitResult(action="accept", content={})
 
-    async with connected(house, agent, NEW, elicitation_callback=ask) as client:
+    async with connected(house, agent, revision, elicitation_callback=ask) as client:
         result = await client.call_tool("files_read", READ)
 
     assert told(result)["status"] == "done", told(result)
     assert "still waits" in asked[1]  # the first acceptance approved nothing
 
 
-async def test_who_declines_to_wait_is_told_how_to_go_on(house: House) -> None:
+@both
+async def test_who_declines_to_wait_is_told_how_to_go_on(house: House, revision: str) -> None:
     agent = await house.agent()
 
     async def decline(context: Any, params: Any) -> ElicitResult:
         return ElicitResult(action="decline")
 
-    async with connected(house, agent, NEW, elicitation_callback=decline) as client:
+    async with connected(house, agent, revision, elicitation_callback=decline) as client:
         said = told(await client.call_tool("files_read", READ))
 
     assert said["status"] == "waiting"

@@ -47,6 +47,25 @@ async def test_the_default_list_is_short_and_in_one_order(house: House, agent: C
     assert len(text) / 3 < 6000  # of JSON, a token holds three characters and more
 
 
+@promise("10.5a")
+@both
+async def test_a_key_that_was_made_for_little_lists_that_little(house: House, revision: str) -> None:
+    def only(*operations: str) -> dict[str, Any]:
+        return {"only": [{"effect": "allow", "operations": list(operations)}]}
+
+    narrow, wide = await house.agent(**only("files.read", "files.list")), await house.agent(**only("*"))
+    shown: list[set[str]] = []
+    own = {"files_read", "files_list", "files_write"}
+    for caller, query in ((narrow, ""), (narrow, "?toolsets=files.list"), (wide, "")):
+        async with connected(house, caller, revision, query) as client:
+            listed = await client.list_tools()
+            assert len(listed.model_dump_json(by_alias=True, exclude_none=True)) / 3 < 6000
+            shown.append({tool.name for tool in listed.tools})
+
+    assert all("run_operation" in names for names in shown)
+    assert [names & own for names in shown] == [{"files_read", "files_list"}, {"files_list"}, set()]
+
+
 async def test_every_tool_has_a_title_schemas_and_what_its_effect_means(house: House, agent: Caller) -> None:
     async with connected(house, house.owner, NEW, "?toolsets=all") as client:
         tools, cursor = list[Tool](), None

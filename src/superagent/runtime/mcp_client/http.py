@@ -7,13 +7,17 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from superagent.core.carried import Answer
 from superagent.core.problems import Deadline
 from superagent.runtime.mcp_client import messages
-from superagent.runtime.mcp_client.messages import Broken, Document, Expired
+from superagent.runtime.mcp_client.messages import Broken, Document, Expired, Headers
+from superagent.runtime.mcp_client.mirrored import header_value
 from superagent.runtime.mcp_client.stdio import meta_of
 
 LONGEST_SESSION = 200
 MOST_EVENTS = 2000
+MOST_TIMES_TAKEN_UP = 10
+_LONGEST_RETRY_S = 10.0
 _SAY_S = 10.0
 _AT_A_TIME = 32
 
@@ -38,6 +42,8 @@ class Streamable:
         self._headers = tuple(headers)
         self._spoken = spoken
 
+    newest_first = True
+
     @property
     def changed(self) -> bool:
         """Tell whether the server announced other tools."""
@@ -51,39 +57,49 @@ class Streamable:
         """Say which revision both sides speak from now on."""
         self._spoken.revision, self._spoken.stateless = revision, stateless
 
-    async def ask(self, method: str, params: Document, timeout_s: float) -> Document:
+    async def ask(self, method: str, params: Document, timeout_s: float, mirrored: Headers = ()) -> Document:
         """Send a request and give its result. Raises `Refused`, `Broken`, `TimeoutError`, problems of the network."""
-        spoken = self._spoken
-        spoken.numbers += 1
-        number = spoken.numbers
-        extra = meta_of(spoken.revision) if spoken.stateless else {}
-        body = messages.request(number, method, {**params, **extra})
         try:
-            async with self._posted(body, method, params, timeout_s) as stream:
-                answer = stream.answer
-                if answer.status == 404 and spoken.session:
-                    spoken.session = ""
-                    raise Expired("it has ended the session")
-                if method == "initialize" and answer.status == 200:
-                    self._remember(answer.header("mcp-session-id"))
-                kind = (answer.header("content-type") or "").partition(";")[0].strip().lower()
-                if kind == "text/event-stream" and answer.status == 200:
-                    return messages.result_of(await self._among(stream.chunks, number))
-                data = b"".join([chunk async for chunk in stream.chunks])
+            async with asyncio.timeout(timeout_s):
+                return await self._asked(method, params, timeout_s, mirrored)
         except Deadline:
             raise TimeoutError from None
-        if kind != "application/json":
-            raise Broken(f"it answered {answer.status} with no message")
-        message = messages.read(data)
-        if "error" not in message and (answer.status != 200 or message.get("id") != number):
-            raise Broken(f"it answered {answer.status} with no answer to what was asked")
-        return messages.result_of(message)
 
     async def tell(self, method: str, params: Document) -> None:
         """Send a notification; what the server says to it is of no interest."""
         await self._say(messages.request(None, method, params))
 
     # ---- inside
+
+    async def _asked(self, method: str, params: Document, timeout_s: float, mirrored: Headers) -> Document:
+        spoken = self._spoken
+        spoken.numbers += 1
+        number = spoken.numbers
+        extra = meta_of(spoken.revision) if spoken.stateless else {}
+        body = messages.request(number, method, {**params, **extra})
+        events = Events()
+        async with self._posted(body, method, params, timeout_s, mirrored) as stream:
+            answer = stream.answer
+            if answer.status == 404 and spoken.session:
+                spoken.session = ""
+                raise Expired("it has ended the session")
+            if method == "initialize" and answer.status == 200:
+                self._remember(answer.header("mcp-session-id"))
+            kind = _kind(answer)
+            if kind == "text/event-stream" and answer.status == 200:
+                message = await self._among(events, stream.chunks, number)
+                data = b""
+            else:
+                message = None
+                data = b"".join([chunk async for chunk in stream.chunks])
+        if kind == "text/event-stream" and answer.status == 200:
+            return messages.result_of(message or await self._taken_up(events, number, timeout_s))
+        if kind != "application/json":
+            raise Broken(f"it answered {answer.status} with no message")
+        message = messages.read(data)
+        if "error" not in message and (answer.status != 200 or message.get("id") != number):
+            raise Broken(f"it answered {answer.status} with no answer to what was asked")
+        return messages.result_of(message)
 
     def _remember(self, session: str | None) -> None:
         if session is None:
@@ -92,21 +108,23 @@ class Streamable:
             raise Broken("it gave a session's id that is none")
         self._spoken.session = session
 
-    def _posted(self, body: bytes, method: str, params: Document, timeout_s: float) -> Any:
+    def _of_session(self) -> list[tuple[str, str]]:
         spoken = self._spoken
-        headers = [
-            ("Content-Type", "application/json"),
-            ("Accept", "application/json, text/event-stream"),
-            *self._headers,
-        ]
+        headers = list(self._headers)
         if spoken.revision:
             headers.append(("MCP-Protocol-Version", spoken.revision))
         if spoken.session:
             headers.append(("Mcp-Session-Id", spoken.session))
-        if spoken.stateless:
+        return headers
+
+    def _posted(self, body: bytes, method: str, params: Document, timeout_s: float, mirrored: Headers = ()) -> Any:
+        headers = [("Content-Type", "application/json"), ("Accept", "application/json, text/event-stream")]
+        headers += self._of_session()
+        if self._spoken.stateless and method:
             headers.append(("Mcp-Method", method))
             if "name" in params:
-                headers.append(("Mcp-Name", str(params["name"])))
+                headers.append(("Mcp-Name", header_value(str(params["name"]))))
+            headers += mirrored
         return self._http.stream(
             "POST", self._url, headers=headers, content=body, follow=0, max_bytes=messages.MOST_BYTES,
             timeout_s=timeout_s,
@@ -119,12 +137,27 @@ class Streamable:
         except Deadline:
             return
 
-    async def _among(self, chunks: AsyncIterator[bytes], number: int) -> Document:
+    async def _taken_up(self, events: Events, number: int, timeout_s: float) -> Document:
+        """Ask for the rest of a stream that the server closed before it answered (MCP 2025-11-25, resumability)."""
+        for _ in range(MOST_TIMES_TAKEN_UP):
+            if self._spoken.stateless or not events.last:
+                break
+            await asyncio.sleep(min(events.retry_s, _LONGEST_RETRY_S))
+            headers = [("Accept", "text/event-stream"), *self._of_session(), ("Last-Event-ID", events.last)]
+            async with self._http.stream(
+                "GET", self._url, headers=headers, follow=0, max_bytes=messages.MOST_BYTES, timeout_s=timeout_s
+            ) as stream:
+                if stream.answer.status != 200 or _kind(stream.answer) != "text/event-stream":
+                    break
+                message = await self._among(events, stream.chunks, number)
+                if message is not None:
+                    return message
+        raise Broken("it ended its stream without an answer")
+
+    async def _among(self, events: Events, chunks: AsyncIterator[bytes], number: int) -> Document | None:
         """Find the answer among the events of a stream; what the server asks meanwhile is declined."""
-        count = 0
-        async for data in events(chunks):
-            count += 1
-            if count > MOST_EVENTS:
+        async for data in events.of(chunks):
+            if events.count > MOST_EVENTS:
                 raise Broken("it kept sending what nobody asked for")
             message = messages.read(data)
             if "method" not in message and message.get("id") == number:
@@ -134,28 +167,55 @@ class Streamable:
             answer = messages.reply(message)
             if answer is not None:
                 await self._say(answer)
-        raise Broken("it ended its stream without an answer")
+        return None
 
 
-async def events(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Give the data of each server-sent event that has some (HTML, server-sent events, 9.2.6).
+class Events:
+    """The server-sent events of one answer, over all streams that it comes by (HTML, server-sent events, 9.2.6).
 
-    Each byte is looked at once, however small the pieces are in which a server sends them.
+    `last` is the newest event's id, `retry_s` how long the server wants to be left alone before it is asked again.
     """
-    rest, data, count = bytearray(), list[bytes](), 0
-    async for chunk in chunks:
-        looked = len(rest)
-        rest += chunk
-        begun = 0
-        while (end := rest.find(b"\n", max(looked, begun))) >= 0:
-            line = bytes(rest[begun:end]).removesuffix(b"\r")
-            begun = end + 1
-            if line.startswith(b"data:"):
-                data.append(line[5:].removeprefix(b" "))
-            elif not line and data:
-                yield b"\n".join(data)
-                data = []
-        del rest[:begun]
-        count += 1
-        if not count % _AT_A_TIME:  # one that never stops must not keep others from being served
-            await asyncio.sleep(0)
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.last = ""
+        self.retry_s = 1.0
+
+    async def of(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Give the data of each event that has some.
+
+        Each byte is looked at once, however small the pieces are in which a server sends them.
+        """
+        rest, data, pieces = bytearray(), list[bytes](), 0
+        async for chunk in chunks:
+            looked = len(rest)
+            rest += chunk
+            begun = 0
+            while (end := rest.find(b"\n", max(looked, begun))) >= 0:
+                line = bytes(rest[begun:end]).removesuffix(b"\r")
+                begun = end + 1
+                if line.startswith(b"data:"):
+                    data.append(line[5:].removeprefix(b" "))
+                elif not line:
+                    self.count += 1
+                    if any(data):
+                        yield b"\n".join(data)
+                    data = []
+                else:
+                    self._note(line)
+            del rest[:begun]
+            pieces += 1
+            if not pieces % _AT_A_TIME:  # one that never stops must not keep others from being served
+                await asyncio.sleep(0)
+
+    def _note(self, line: bytes) -> None:
+        name, _, value = line.partition(b":")
+        text = value.removeprefix(b" ").decode("latin-1")
+        if name == b"id" and len(text) <= LONGEST_SESSION and all("!" <= char <= "~" for char in text):
+            self.last = text
+        elif name == b"retry" and text.isdecimal() and len(text) < 10:
+            self.retry_s = int(text) / 1000
+
+
+def _kind(answer: Answer) -> str:
+    return (answer.header("content-type") or "").partition(";")[0].strip().lower()

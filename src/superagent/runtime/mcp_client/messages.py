@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
 import msgspec
@@ -14,6 +15,7 @@ MOST_BYTES = 4 * 1024 * 1024
 METHOD_NOT_FOUND = -32601
 
 Document = dict[str, Any]
+Headers = Sequence[tuple[str, str]]
 
 
 class Refused(Exception):
@@ -33,7 +35,9 @@ class Expired(Broken):
 
 
 class Wire(Protocol):
-    """A way to one server for one caller."""
+    """A way to one server for one caller; `newest_first` says which revision is tried first."""
+
+    newest_first: bool
 
     @property
     def changed(self) -> bool:
@@ -44,8 +48,11 @@ class Wire(Protocol):
         """Take note that the tools are looked at now."""
         ...
 
-    async def ask(self, method: str, params: Document, timeout_s: float) -> Document:
-        """Send a request and give its result. Raises `Refused`, `Broken`, `TimeoutError`, problems of the network."""
+    async def ask(self, method: str, params: Document, timeout_s: float, mirrored: Headers = ()) -> Document:
+        """Send a request and give its result; `mirrored` says in headers, where there are some, what it holds.
+
+        Raises `Refused`, `Broken`, `TimeoutError`, problems of the network.
+        """
         ...
 
     async def tell(self, method: str, params: Document) -> None:

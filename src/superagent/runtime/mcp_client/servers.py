@@ -19,6 +19,7 @@ from superagent.runtime.hosted.declared import LEAST_RISK
 from superagent.runtime.mcp_client import session
 from superagent.runtime.mcp_client.comparing import assigned, callable_now, compared
 from superagent.runtime.mcp_client.messages import Broken, Expired, Refused, unavailable
+from superagent.runtime.mcp_client.mirrored import headers_of
 from superagent.runtime.mcp_client.records import Records, Server, Tool
 from superagent.runtime.mcp_client.sessions import Session, Sessions, key_of
 from superagent.runtime.mcp_client.shapes import Unfit
@@ -162,7 +163,8 @@ class Servers:
             present = self._as_made(await self._fresh(server.name), server, tool, ctx)
             timeout_s = min(TIMEOUT_S, TIMEOUT_S if ctx.remaining_s is None else ctx.remaining_s)
             with self._through(opened, present, changes=bool(ctx.operation.effect)):
-                said = await session.call(opened.wire(ctx, present), tool.name, arguments, timeout_s)
+                mirrored = headers_of(tool.said.get("inputSchema", {}), arguments)
+                said = await session.call(opened.wire(ctx, present), tool.name, arguments, timeout_s, mirrored)
             self._sessions.worked(opened)
             return said
 

@@ -12,7 +12,7 @@ from pydantic_core import PydanticSerializationError
 
 from superagent.core.problems import Unavailable
 from superagent.runtime.hosted.call import shown
-from superagent.runtime.mcp_client.messages import Broken, Document, Refused, Wire
+from superagent.runtime.mcp_client.messages import Broken, Document, Headers, Refused, Wire
 from superagent.runtime.mcp_client.stdio import CLIENT
 
 NEWEST = "2026-07-28"
@@ -21,6 +21,9 @@ OPEN_S, LIST_S = 20.0, 20.0
 MOST_TOOLS, MOST_PAGES, MOST_SAID = 200, 20, 1024 * 1024
 """How many tools a server may have, in how many pages, and how much they may say of themselves in all, bytes."""
 MOST_PARTS = 100
+UNSUPPORTED = -32022
+"""The code of a server that does not speak a revision (MCP 2026-07-28, versioning)."""
+_FOREIGN = "it speaks no revision of the protocol that is spoken here"
 PARTS = ("text", "image", "audio", "resource", "resource_link")
 
 # whatever of a tool a model or a person is shown, or a client acts on: all of it is pinned
@@ -53,22 +56,13 @@ class Result(msgspec.Struct, frozen=True):
 
 async def begin(wire: Wire) -> str:
     """Open a session, and give the name and version that the server bears. Raises as `Wire.ask`."""
-    asked = {"protocolVersion": WITH_SESSIONS[0], "capabilities": {}, "clientInfo": CLIENT}
+    first, then = (_discovered, _initialized) if wire.newest_first else (_initialized, _discovered)
     try:
-        said = await wire.ask("initialize", asked, OPEN_S)
-    except Refused:  # one that only speaks the revision without sessions knows no such request
-        wire.speak(NEWEST, stateless=True)
-        said = await wire.ask("server/discover", {}, OPEN_S)
-        spoken = said.get("supportedVersions")
-        if not isinstance(spoken, list) or NEWEST not in spoken:
-            raise Broken("it speaks no revision of the protocol that is spoken here") from None
-        return _named(said)
-    revision = said.get("protocolVersion")
-    if revision not in WITH_SESSIONS:
-        raise Broken("it speaks no revision of the protocol that is spoken here")
-    wire.speak(revision, stateless=False)
-    await wire.tell("notifications/initialized", {})
-    return _named(said)
+        return await first(wire)
+    except (Refused, Broken) as fault:
+        if isinstance(fault, Broken) and not wire.newest_first:
+            raise
+        return await then(wire)  # over HTTP whatever it said may be its way of not knowing the newer revision
 
 
 async def tools(wire: Wire) -> list[Offered]:
@@ -99,9 +93,9 @@ async def tools(wire: Wire) -> list[Offered]:
     raise Broken(f"its list of tools has more than {MOST_PAGES} pages")
 
 
-async def call(wire: Wire, name: str, arguments: Document, timeout_s: float) -> Result:
+async def call(wire: Wire, name: str, arguments: Document, timeout_s: float, mirrored: Headers = ()) -> Result:
     """Call a tool. Raises as `Wire.ask`, and `Unavailable` when it wants something of a user."""
-    said = await wire.ask("tools/call", {"name": name, "arguments": arguments}, timeout_s)
+    said = await wire.ask("tools/call", {"name": name, "arguments": arguments}, timeout_s, mirrored)
     if said.get("resultType", "complete") != "complete":
         raise Unavailable("the tool asks for further input, which nobody gives it", changed="unknown")
     content = said.get("content", [])
@@ -122,8 +116,38 @@ async def call(wire: Wire, name: str, arguments: Document, timeout_s: float) -> 
 # ---- inside
 
 
+async def _discovered(wire: Wire) -> str:
+    """Begin in the revision without sessions."""
+    wire.speak(NEWEST, stateless=True)
+    try:
+        said = await wire.ask("server/discover", {}, OPEN_S)
+    except Refused as refused:
+        if refused.code != UNSUPPORTED:
+            raise
+        said = await wire.ask("server/discover", {}, OPEN_S)  # it may have meant what was said before
+    spoken = said.get("supportedVersions")
+    if not isinstance(spoken, list) or NEWEST not in spoken:
+        raise Broken(_FOREIGN)
+    return _named(said)
+
+
+async def _initialized(wire: Wire) -> str:
+    """Begin by the handshake of the revisions that have one."""
+    wire.speak("", stateless=False)
+    asked = {"protocolVersion": WITH_SESSIONS[0], "capabilities": {}, "clientInfo": CLIENT}
+    said = await wire.ask("initialize", asked, OPEN_S)
+    revision = said.get("protocolVersion")
+    if revision not in WITH_SESSIONS:
+        raise Broken(_FOREIGN)
+    wire.speak(revision, stateless=False)
+    await wire.tell("notifications/initialized", {})
+    return _named(said)
+
+
 def _named(said: Document) -> str:
-    info = said.get("serverInfo")
+    meta = said.get("_meta")
+    newer = cast(Document, meta).get("io.modelcontextprotocol/serverInfo") if isinstance(meta, dict) else None
+    info = said.get("serverInfo", newer)
     about = cast(Document, info) if isinstance(info, dict) else {}
     text = " ".join(str(about[key]) for key in ("name", "version") if key in about)
     return shown(text, 120).replace("\n", " ")

@@ -13,7 +13,7 @@ from typing import Any
 from superagent.core.problems import Problem
 from superagent.runtime.hosted.process import drained
 from superagent.runtime.mcp_client import messages
-from superagent.runtime.mcp_client.messages import Broken, Document
+from superagent.runtime.mcp_client.messages import Broken, Document, Headers
 from superagent.runtime.sandbox.backend import Running
 
 GONE_S = 10.0
@@ -28,6 +28,8 @@ Begin = Callable[[int, int], Awaitable[Running]]
 
 class Stdio:
     """One process of a server. `why` says why it ended, empty while it runs."""
+
+    newest_first = False  # some that only know the older revision leave what they do not know without an answer
 
     def __init__(self, running: Running, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.changed = False
@@ -69,7 +71,7 @@ class Stdio:
         """Say which revision both sides speak from now on."""
         self._meta = meta_of(revision) if stateless else {}
 
-    async def ask(self, method: str, params: Document, timeout_s: float) -> Document:
+    async def ask(self, method: str, params: Document, timeout_s: float, mirrored: Headers = ()) -> Document:
         """Send a request and give its result; one that takes longer than `timeout_s` seconds ends the process.
 
         Raises `Refused`, `Broken`, `TimeoutError`.

@@ -20,6 +20,7 @@ from superagent.core.neutral import neutral, neutral_line
 from superagent.core.operation import Declared, Operation, Output, Preview, Shape, Values, compile_operation
 from superagent.core.resources import Effect, Resource, Risk
 from superagent.runtime.mcp_client.messages import Document
+from superagent.runtime.mcp_client.mirrored import fault_of
 from superagent.runtime.mcp_client.records import Server, Tool
 from superagent.runtime.mcp_client.session import Offered
 from superagent.runtime.mcp_client.shapes import Unfit, fields_of
@@ -52,7 +53,10 @@ def pinned(server: str, offered: list[Offered]) -> list[Tool]:
         try:
             if not name or name in taken:
                 raise Unfit("another tool has this name already" if name else "no operation can bear its name")
-            fields_of(one.said.get("inputSchema", {}), words=False)
+            schema = one.said.get("inputSchema", {})
+            fields_of(schema, words=False)
+            if bad := fault_of(schema):
+                raise Unfit(bad)
             found.append(Tool(one.name, name, one.digest, one.said))
             taken.add(name)
         except Unfit as bad:

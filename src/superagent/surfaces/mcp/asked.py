@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 from mcp.server.connection import Connection
 from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
-from mcp_types import INVALID_PARAMS, PaginatedRequestParams
+from mcp_types import INVALID_PARAMS, ClientCapabilities, InputResponses, PaginatedRequestParams
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from superagent.core.questions import TASKS
@@ -20,6 +21,28 @@ Known = Callable[[Asked], Caller]
 EXTENSION = "io.modelcontextprotocol/tasks"
 PAGE = 100
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """What is known of a message that came the short way: it is of the newer revision, and hears nothing meanwhile."""
+
+    meta: dict[str, Any]
+    able: tuple[str, ...]
+
+
+class Answering(Protocol):
+    """What a request may hold beside what it asks for: answers, and the state they belong to."""
+
+    @property
+    def input_responses(self) -> InputResponses | None:
+        """Give the answers."""
+        ...
+
+    @property
+    def request_state(self) -> str | None:
+        """Give the state."""
+        ...
 
 
 def page_of(found: list[T], params: PaginatedRequestParams | None) -> tuple[list[T], str | None]:
@@ -46,9 +69,9 @@ def _place(cursor: str) -> int | None:
     return int(place) if kind == b"at" and place.isdigit() else None
 
 
-def modern(asked: Asked) -> bool:
+def modern(asked: Asked | Plain) -> bool:
     """Tell whether a message is of the newer revision, which has no sessions."""
-    return asked.protocol_version in MODERN_PROTOCOL_VERSIONS
+    return isinstance(asked, Plain) or asked.protocol_version in MODERN_PROTOCOL_VERSIONS
 
 
 def connection_of(asked: Asked) -> Connection:
@@ -58,12 +81,19 @@ def connection_of(asked: Asked) -> Connection:
     return found
 
 
-def able_of(asked: Asked) -> tuple[str, ...]:
+def able_of(asked: Asked | Plain) -> tuple[str, ...]:
     """Give what the client says it can be asked for now, and whether it follows tasks."""
+    if isinstance(asked, Plain):
+        return asked.able
     said = asked.session.client_capabilities
     if said is None or not (modern(asked) or asked.session.can_send_request):
         return ()
+    return able_from(said, modern(asked))
+
+
+def able_from(said: ClientCapabilities, newer: bool) -> tuple[str, ...]:
+    """Give what a client can be asked for by what it says."""
     form = said.elicitation is not None and (said.elicitation.form is not None or said.elicitation.url is None)
     found = {"form": form, "model": said.sampling is not None, "folders": said.roots is not None}
-    found[TASKS] = modern(asked) and EXTENSION in (said.extensions or {})
+    found[TASKS] = newer and EXTENSION in (said.extensions or {})
     return tuple(name for name, is_so in found.items() if is_so)

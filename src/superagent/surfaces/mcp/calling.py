@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from mcp.shared.exceptions import MCPError
-from mcp_types import INVALID_PARAMS, InputRequiredResult, InputResponses
+from mcp_types import INVALID_PARAMS, InputRequiredResult
 from msgspec.structs import replace
 
 from superagent.core.invocation import Call, Outcome
 from superagent.core.kernel import Kernel
 from superagent.core.problems import InvalidInput, NeedsClient, NeedsInput
-from superagent.surfaces.mcp.asked import Asked, able_of, modern
+from superagent.surfaces.mcp.asked import Answering, Asked, Plain, able_of, modern
 from superagent.surfaces.mcp.callers import CHANNEL, Caller
 from superagent.surfaces.mcp.going import carried, refused
 from superagent.surfaces.mcp.rounds import MOST_ROUNDS, Seal, answers_of, asked_now, lacks, required
-
-
-class Answering(Protocol):
-    """What a request may hold beside what it asks for: answers, and the state they belong to."""
-
-    input_responses: InputResponses | None
-    request_state: str | None
 
 
 class Calls:
@@ -31,7 +22,9 @@ class Calls:
         self._kernel = kernel
         self.seal = Seal(kernel)
 
-    async def carry(self, asked: Asked, caller: Caller, call: Call, params: Answering) -> Outcome | InputRequiredResult:
+    async def carry(
+        self, asked: Asked | Plain, caller: Caller, call: Call, params: Answering
+    ) -> Outcome | InputRequiredResult:
         """Make a call, and ask the client what the operation asks; a client that cannot be asked gets the problem.
 
         Raises `MCPError` for a state that was changed, and for a client that lacks what the operation needs.
@@ -45,7 +38,7 @@ class Calls:
                 raise lacks(problem)
             if not isinstance(problem, NeedsInput) or any(one.kind not in able for one in problem.asks):
                 break
-            if modern(asked):
+            if isinstance(asked, Plain) or modern(asked):
                 return required(problem.asks, self.seal.put(caller.principal, call))
             answers = await asked_now(asked, problem.asks)
             if answers is None:
@@ -54,7 +47,7 @@ class Calls:
             outcome = await self._once(asked, caller, call, able)
         return outcome
 
-    async def _once(self, asked: Asked, caller: Caller, call: Call, able: tuple[str, ...]) -> Outcome:
+    async def _once(self, asked: Asked | Plain, caller: Caller, call: Call, able: tuple[str, ...]) -> Outcome:
         kernel = self._kernel
         return await carried(
             kernel, kernel.invocation(call, caller.principal, CHANNEL, trace=caller.trace, able=able), asked

@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from superagent.core.kernel import Kernel
 from superagent.core.limits import Slots
-from superagent.core.mounts import App, Message, Mount, Receive, Scope, Send, Visit, not_here, visit_of
+from superagent.core.mounts import Message, Mount, Receive, Scope, Send, Visit, not_here, visit_of
 from superagent.core.problems import Denied, Malformed, Unauthenticated, Unavailable
 from superagent.core.reading import Reading
 from superagent.surfaces.mcp.callers import CALLER, CHANNEL, Caller, toolsets_of
-from superagent.surfaces.mcp.scoping import checked
+from superagent.surfaces.mcp.scoping import checked, replayed
+
+if TYPE_CHECKING:
+    from superagent.surfaces.mcp.engine import Engine
 
 PREFIX = "/mcp"
 _TOOLSETS = "toolsets"
 _HEADER = b"superagent-toolsets"
+_NEWEST = b"2026-07-28"
+_ACCEPTS = frozenset({b"application/json, text/event-stream", b"application/json,text/event-stream"})
 _LOOPBACK = ("http://localhost:", "http://127.0.0.1:", "http://[::1]:")
 
 
@@ -41,7 +46,7 @@ class McpDoor:
         self._reading = Reading(kernel.hands.thread)
         self._closing = asyncio.Event()
         self._opening = asyncio.Lock()
-        self._engine: App | None = None
+        self._engine: Engine | None = None
         self._user: Callable[[Visit], object] = _nobody
         self._living: asyncio.Task[None] | None = None
 
@@ -59,11 +64,17 @@ class McpDoor:
             raise Unavailable("the platform is stopping")
         body = await checked(self._kernel, visit, self._reading)
         engine = self._engine or await self._open()
+        if _may_be_plain(visit, scope):
+            text = await visit.body()
+            if plain := engine.quick.plain(visit, text):
+                await engine.quick(caller, plain, visit, send)
+                return
+            body = replayed(text, visit.receive)
         # a key of its own a session: whoever else shows its id is told that there is none
         headers = [(name, value.strip(b" \t")) for name, value in scope["headers"]]  # RFC 9110, 5.5
         scope = {**scope, "headers": headers, CALLER: caller, "user": self._user(visit)}
         if visit.method != "GET":
-            await engine(scope, body, send)
+            await engine.usual(scope, body, send)
             return
         key = visit.principal.bucket
         self._slots.enter(key)
@@ -76,7 +87,7 @@ class McpDoor:
             await send(message)
 
         try:
-            await engine(scope, self._until_closing(receive), sending)
+            await engine.usual(scope, self._until_closing(receive), sending)
             if begun and not ended:  # the SDK leaves when it is told to, and its stream open
                 await send({"type": "http.response.body", "body": b""})
         finally:
@@ -106,11 +117,11 @@ class McpDoor:
         # a page that this very machine serves (the Inspector, for one) may call a server that only this machine reaches
         return own.startswith(_LOOPBACK) and origin.startswith(_LOOPBACK) and origin.rpartition(":")[2].isdigit()
 
-    async def _open(self) -> App:
+    async def _open(self) -> Engine:
         async with self._opening:
             if self._engine is None:
                 engine = await asyncio.to_thread(_load)
-                ready: asyncio.Future[App] = asyncio.get_running_loop().create_future()
+                ready: asyncio.Future[Engine] = asyncio.get_running_loop().create_future()
                 self._living = asyncio.create_task(
                     engine.live(self._kernel, self._sessions, self._max_body_bytes, ready, self._closing)
                 )
@@ -138,6 +149,19 @@ def _caller(visit: Visit) -> Caller:
         raise Malformed(f"there is no parameter `{min(visit.query)[:60]}` here", hint="`?toolsets=…` is the only one")
     wanted = visit.query.get(_TOOLSETS) or visit.headers.get(_HEADER, b"").decode("latin-1")
     return Caller(visit.principal, visit.trace, toolsets_of(wanted))
+
+
+def _may_be_plain(visit: Visit, scope: Scope) -> bool:
+    """Tell by its head whether a message may be a plain call of the newer revision."""
+    said = visit.headers
+    return (
+        said.get(b"mcp-method") == b"tools/call"
+        and said.get(b"mcp-protocol-version") == _NEWEST
+        and visit.method == "POST"
+        and len(said) == len(scope["headers"])  # nothing came twice
+        and said.get(b"content-type", b"").startswith(b"application/json")
+        and said.get(b"accept") in _ACCEPTS
+    )
 
 
 def _nobody(visit: Visit) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
 
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
@@ -11,20 +12,30 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
 from superagent.core.kernel import Kernel
 from superagent.core.mounts import App, Visit
+from superagent.surfaces.mcp.quick import Quick
 from superagent.surfaces.mcp.server import Tools
 
 IDLE_S = 30 * 60.0
 MOST_SESSIONS = 4096
 
 
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What serves a request: the SDK, and for those that are plain the short way."""
+
+    usual: App
+    quick: Quick
+
+
 async def live(
-    kernel: Kernel, sessions: bool, max_body_bytes: int, ready: asyncio.Future[App], closing: asyncio.Event
+    kernel: Kernel, sessions: bool, max_body_bytes: int, ready: asyncio.Future[Engine], closing: asyncio.Event
 ) -> None:
     """Live until the door closes; `ready` gets what serves a request."""
     logging.getLogger("mcp").setLevel(logging.WARNING)  # of every session and request a line is more than anybody reads
     tools = Tools(kernel)
+    server = tools.server(sessions=sessions)
     manager = StreamableHTTPSessionManager(
-        tools.server(sessions=sessions),
+        server,
         stateless=not sessions,
         session_idle_timeout=IDLE_S if sessions else None,
         max_request_body_size=max_body_bytes,
@@ -32,7 +43,7 @@ async def live(
     )
     try:
         async with manager.run():
-            ready.set_result(manager.handle_request)
+            ready.set_result(Engine(manager.handle_request, Quick(tools, server.server_info_stamp)))
             looking = asyncio.create_task(tools.watch.live())
             await closing.wait()
             tools.watch.closing.set()

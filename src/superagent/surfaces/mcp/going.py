@@ -12,7 +12,6 @@ from typing import Any, get_args
 import msgspec
 from mcp_types import (
     LOG_LEVEL_META_KEY,
-    CallToolRequestParams,
     ElicitRequest,
     ElicitRequestFormParams,
     ElicitResult,
@@ -24,9 +23,11 @@ from mcp_types import (
 
 from superagent.core.invocation import Call, Invocation, Outcome, Status, digest_of
 from superagent.core.kernel import Kernel
+from superagent.core.ports import Held
 from superagent.core.principal import Principal
 from superagent.core.problems import InvalidInput, Problem
-from superagent.surfaces.mcp.asked import Asked, able_of, connection_of, modern
+from superagent.surfaces.mcp.asked import Answering, Asked, Plain, able_of, connection_of, modern
+from superagent.surfaces.mcp.rounds import MOST_ROUNDS, put_to
 
 LOOK_S = 0.1
 PATIENCE_S = 20.0  # for a call that was approved and runs: then its client is told to ask again later
@@ -36,13 +37,13 @@ _LEVELS: tuple[LoggingLevel, ...] = get_args(LoggingLevel)
 _RUNS = frozenset({Status.QUEUED, Status.RUNNING})
 
 
-async def carried(kernel: Kernel, invocation: Invocation, asked: Asked) -> Outcome:
+async def carried(kernel: Kernel, invocation: Invocation, asked: Asked | Plain) -> Outcome:
     """Take an invocation through the line; a client that wants to know hears how far it is, and what it logs.
 
     A request that is cancelled cancels the call, and waits until it has recorded what became of it.
     """
-    telling = _Telling(kernel, invocation, asked)
-    if not telling.wanted:
+    telling = None if isinstance(asked, Plain) else _Telling(kernel, invocation, asked)
+    if telling is None or not telling.wanted:
         return await kernel.carry(invocation)
     work = asyncio.ensure_future(kernel.carry(invocation))
     try:
@@ -104,13 +105,17 @@ class _Telling:
         )
 
 
-def asks(asked: Asked) -> bool:
+def asks(asked: Asked | Plain) -> bool:
     """Tell whether a client of the newer revision can ask its user something."""
     return modern(asked) and "form" in able_of(asked)
 
 
 def to_ask(outcome: Outcome, again: bool) -> InputRequiredResult:
     """Give what the client asks its user about a call that waits; its state is the invocation's id, and no secret."""
+    return InputRequiredResult(input_requests={_ASKED: _request(outcome, again)}, request_state=outcome.invocation)
+
+
+def _request(outcome: Outcome, again: bool) -> ElicitRequest:
     still = "still waits" if again else "waits"
     message = (
         f"`{outcome.operation}` {still} for a person's approval: {outcome.invocation}. Whoever may approve it does so"
@@ -118,13 +123,31 @@ def to_ask(outcome: Outcome, again: bool) -> InputRequiredResult:
         " accepting here approves nothing."
     )
     params = ElicitRequestFormParams(message=message, requested_schema={"type": "object", "properties": {}})
-    asking = ElicitRequest(method="elicitation/create", params=params)
-    return InputRequiredResult(input_requests={_ASKED: asking}, request_state=outcome.invocation)
+    return ElicitRequest(method="elicitation/create", params=params)
 
 
-async def looked_at(
-    kernel: Kernel, principal: Principal, params: CallToolRequestParams, call: Call
-) -> tuple[Outcome, bool]:
+async def waited(kernel: Kernel, principal: Principal, asked: Asked, outcome: Outcome) -> Outcome:
+    """Let a user of the older revision say on the stream of the request when to look again, until it was decided.
+
+    The request stays open meanwhile, and nothing else: a person decides on the call as it is stored. Raises a problem
+    for who asks too often, or is no longer known.
+    """
+    if modern(asked) or "form" not in able_of(asked):
+        return outcome
+    for again in range(MOST_ROUNDS):
+        said = await put_to(asked, _request(outcome, bool(again)), ElicitResult)
+        if said is None or said.action != "accept":
+            break
+        kernel.beside(principal)
+        held = await kernel.held(principal, outcome.invocation)
+        kernel.own(principal, held.invocation.principal, held.id)
+        outcome = await _standing(kernel, held, outcome.operation)
+        if outcome.status is not Status.WAITING:
+            break
+    return outcome
+
+
+async def looked_at(kernel: Kernel, principal: Principal, params: Answering, call: Call) -> tuple[Outcome, bool]:
     """Give how a call stands that was asked about before, and whether its user wants to go on waiting.
 
     Raises `NotFound` for what is not the caller's, `InvalidInput` for another call than this one.
@@ -139,6 +162,10 @@ async def looked_at(
         raise InvalidInput("`requestState` belongs to another call", hint="repeat the call as it was")
     said = (params.input_responses or {}).get(_ASKED)
     goes_on = isinstance(said, ElicitResult) and said.action == "accept"
+    return await _standing(kernel, held, call.operation), goes_on
+
+
+async def _standing(kernel: Kernel, held: Held, operation: str) -> Outcome:
     state, until = held.state, asyncio.get_running_loop().time() + PATIENCE_S
     while state in _RUNS and asyncio.get_running_loop().time() < until:  # it was approved: the end is near
         await asyncio.sleep(LOOK_S)
@@ -147,7 +174,7 @@ async def looked_at(
     stored = (
         None if state in _RUNS or state is Status.WAITING else await kernel.hands.work.outcome(held.tenant, held.id)
     )
-    return stored or Outcome(held.id, call.operation, state), goes_on
+    return stored or Outcome(held.id, operation, state)
 
 
 def refused(kernel: Kernel, principal: Principal, channel: str, call: Call, problem: Problem, trace: str) -> Outcome:

@@ -41,6 +41,12 @@ def tool_of(operation: Operation) -> Tool:
     )
 
 
+@lru_cache(4096)
+def length_of(operation: Operation) -> int:
+    """Give how long the tool of an operation is in a list, in characters of JSON; three make a token, or more."""
+    return len(tool_of(operation).model_dump_json(by_alias=True, exclude_none=True))
+
+
 def outcome_schema(operation: Operation | None = None) -> dict[str, Any]:
     """Give the schema of what a call gives: the outcome, whose `output` is the operation's own once it is done."""
     output: dict[str, Any] = {"type": "object"}

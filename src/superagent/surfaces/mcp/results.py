@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -32,7 +33,22 @@ _HINTS = {
 _FAILED = frozenset({Status.FAILED, Status.CANCELLED, Status.EXPIRED, Status.UNKNOWN})
 
 
-def result_of(outcome: Outcome, operation: Operation | None = None) -> CallToolResult:
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A result: the structured content as JSON, and the blocks that stand before it as text."""
+
+    content: bytes
+    blocks: list[ContentBlock]
+    failed: bool
+
+    def result(self) -> CallToolResult:
+        """Give it as the SDK takes it."""
+        text = TextContent(type="text", text=self.content.decode())
+        content = msgspec.json.decode(self.content)
+        return CallToolResult(content=[*self.blocks, text], structured_content=content, is_error=self.failed)
+
+
+def told_of(outcome: Outcome, operation: Operation | None = None) -> Told:
     """Give the result of a call; one that failed is an error that says what to do about it.
 
     What the operation shows stands first, as blocks; the structured content does not hold it a second time.
@@ -41,11 +57,11 @@ def result_of(outcome: Outcome, operation: Operation | None = None) -> CallToolR
     blocks: list[ContentBlock] = []
     if outcome.output:
         if outcome.status is Status.PREVIEWED:
-            told["preview"] = msgspec.json.decode(outcome.output)
+            told["preview"] = msgspec.Raw(outcome.output)
         elif operation is not None and issubclass(operation.shape.result, Media):
             blocks = shown_of(outcome.output)
         else:
-            told["output"] = msgspec.json.decode(outcome.output)
+            told["output"] = msgspec.Raw(outcome.output)
     document = outcome.plain() if outcome.effects or outcome.undo or outcome.isolation or outcome.cost else {}
     for name in ("effects", "undo", "isolation", "cost"):
         if document.get(name):
@@ -56,21 +72,16 @@ def result_of(outcome: Outcome, operation: Operation | None = None) -> CallToolR
         told["hint"] = _HINTS[outcome.status]
     if outcome.problem is not None:
         return _error(told, outcome.problem, outcome.invocation)
-    return _result(told, blocks, failed=outcome.status in _FAILED)
+    return Told(msgspec.json.encode(told), blocks, outcome.status in _FAILED)
 
 
-def refusal_of(problem: Problem, invocation: str = "") -> CallToolResult:
+def refusal_of(problem: Problem, invocation: str = "") -> Told:
     """Give the result of what never became a call."""
     return _error({"status": Status.FAILED.value}, problem, invocation)
 
 
-def _error(told: dict[str, Any], problem: Problem, invocation: str) -> CallToolResult:
+def _error(told: dict[str, Any], problem: Problem, invocation: str) -> Told:
     document = problem.document(invocation or None)
     if problem.retry_after_s is not None:
         document["retry_after_s"] = problem.retry_after_s
-    return _result(told | {"problem": document}, [], failed=True)
-
-
-def _result(told: dict[str, Any], blocks: list[ContentBlock], *, failed: bool) -> CallToolResult:
-    text = TextContent(type="text", text=msgspec.json.encode(told).decode())
-    return CallToolResult(content=[*blocks, text], structured_content=told, is_error=failed)
+    return Told(msgspec.json.encode(told | {"problem": document}), [], failed=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hmac
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from mcp.shared.exceptions import MCPError, NoBackChannelError
@@ -32,6 +32,7 @@ from mcp_types import (
     SamplingMessage,
     TextContent,
 )
+from pydantic import BaseModel
 
 from superagent.core.invocation import Call, digest_of
 from superagent.core.kernel import Kernel
@@ -45,6 +46,7 @@ PATIENCE_S = 300.0
 """How long a user of the older revision has to answer, while the request stays open."""
 VALID_S = 3600.0
 _MARK = "ask."
+T = TypeVar("T", bound=BaseModel)
 _CAPABILITIES: dict[str, dict[str, Any]] = {
     "form": {"elicitation": {}},
     "model": {"sampling": {}},
@@ -137,12 +139,17 @@ async def asked_now(asked: Asked, asks: tuple[Question, ...]) -> dict[str, Any] 
     """Ask a client of the older revision on the stream of its request; None when it gives no answer at all."""
     found: dict[str, Any] = {}
     for one in asks:
-        request: Any = request_of(one)
-        try:
-            response = await asked.session.send_request(
-                request, _RESULTS[one.kind], PATIENCE_S, ServerMessageMetadata(related_request_id=asked.request_id)
-            )
-        except (MCPError, NoBackChannelError, TimeoutError, ValueError):
+        response = await put_to(asked, request_of(one), _RESULTS[one.kind])
+        if response is None:
             return None
         found[one.name] = answer_of(response)
     return found
+
+
+async def put_to(asked: Asked, request: Any, result: type[T]) -> T | None:
+    """Put a request to a client of the older revision, on the stream of its own; None when it gives no answer."""
+    beside = ServerMessageMetadata(related_request_id=asked.request_id)
+    try:
+        return await asked.session.send_request(request, result, PATIENCE_S, beside)
+    except (MCPError, NoBackChannelError, TimeoutError, ValueError):
+        return None

@@ -32,12 +32,17 @@ async def checked(kernel: Kernel, visit: Visit, reading: Reading) -> Receive:
         await reading.object(visit.principal, body)
     if visit.principal.bounds is not None and _shows_token(visit):
         _check(kernel, visit, body)
+    return replayed(body, visit.receive)
+
+
+def replayed(body: bytes, receive: Receive) -> Receive:
+    """Give a body that was read once more, and then what comes after it."""
     given = False
 
     async def again() -> Message:
         nonlocal given
         if given:
-            return await visit.receive()
+            return await receive()
         given = True
         return {"type": "http.request", "body": body, "more_body": False}
 

@@ -6,9 +6,10 @@ decides nothing: every tool is an operation and takes the line, and lists show w
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
+from functools import lru_cache
 from importlib.metadata import version
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.server.context import CallNext, HandlerResult
@@ -36,16 +37,16 @@ from superagent.core.kernel import Kernel
 from superagent.core.operation import Operation
 from superagent.core.problems import Internal, NotFound, Problem
 from superagent.core.questions import TASKS
-from superagent.surfaces.mcp.asked import Asked, able_of, connection_of, page_of
+from superagent.surfaces.mcp.asked import Answering, Asked, Plain, able_of, connection_of, page_of
 from superagent.surfaces.mcp.callers import CALLER, CHANNEL, Caller
 from superagent.surfaces.mcp.calling import Calls
 from superagent.surfaces.mcp.fixed import LASTING, call_of, fixed_tools
-from superagent.surfaces.mcp.going import LEVEL, asks, looked_at, refused, to_ask
-from superagent.surfaces.mcp.naming import RUN
-from superagent.surfaces.mcp.projection import tool_of
+from superagent.surfaces.mcp.going import LEVEL, asks, looked_at, refused, to_ask, waited
+from superagent.surfaces.mcp.naming import RUN, operation_of
+from superagent.surfaces.mcp.projection import length_of, tool_of
 from superagent.surfaces.mcp.prompts import Prompts
 from superagent.surfaces.mcp.reading import Resources, handlers
-from superagent.surfaces.mcp.results import refusal_of, result_of
+from superagent.surfaces.mcp.results import Told, refusal_of, told_of
 from superagent.surfaces.mcp.tasks import Tasks
 from superagent.surfaces.mcp.watching import Watch
 
@@ -54,6 +55,8 @@ _LISTS: tuple[CacheableMethod, ...] = (
 )  # fmt: skip
 _CALLS = frozenset({"tools/call", "resources/read", "prompts/get", "tasks/get", "tasks/update", "tasks/cancel"})
 _GOES_ON = frozenset({Status.QUEUED, Status.RUNNING, Status.WAITING})
+MOST_OWN = 12_000
+"""How long the tools of a key with bounds may be in all, characters of JSON, to be listed without being asked for."""
 STEERS = "superagent/call"
 """The field of `_meta` that says how to treat a call: `{"dry_run": true, "key": "…", "reason": "…"}`."""
 
@@ -69,6 +72,20 @@ class _Server(Server[Any]):
         """Say that lists change, where a session can hear of it."""
         hear = self.get_notification_handler("notifications/initialized") is not None
         return super().create_initialization_options(NotificationOptions(hear, hear, hear))
+
+
+class Wanted(Answering, Protocol):
+    """A call of a tool, as far as it is looked at."""
+
+    @property
+    def name(self) -> str:
+        """Give the tool."""
+        ...
+
+    @property
+    def arguments(self) -> dict[str, Any] | None:
+        """Give what it takes."""
+        ...
 
 
 class Tools:
@@ -93,7 +110,7 @@ class Tools:
             instructions=INSTRUCTIONS,
             cache_hints={method: CacheHint(ttl_ms=60_000, scope="private") for method in _LISTS},
             on_list_tools=self.list_tools,
-            get_tool_input_schema=self._input_schema,
+            get_tool_input_schema=self.input_schema,
             on_list_prompts=prompts.list,
             on_get_prompt=prompts.get,
             **handlers(self._resources),
@@ -135,7 +152,7 @@ class Tools:
                 f"there is no toolset `{min(unknown)}`",
                 {"toolsets": sorted(domains), "hint": "a toolset is one of these, an operation's name, or `all`"},
             )
-        chosen = [one for one in seen if _wanted(one, caller.toolsets) and not one.face.prompt]
+        chosen = _chosen(caller, seen)
         return [*fixed_tools(self._kernel.registry), *(tool_of(one) for one in chosen)]
 
     async def set_level(self, asked: Asked, params: SetLevelRequestParams) -> EmptyResult:
@@ -147,7 +164,13 @@ class Tools:
         self, asked: Asked, params: CallToolRequestParams
     ) -> CallToolResult | InputRequiredResult | dict[str, Any]:
         """Run the operation behind a tool."""
-        caller = self.caller(asked)
+        found = await self.called(asked, self.caller(asked), params)
+        return found.result() if isinstance(found, Told) else found
+
+    async def called(
+        self, asked: Asked | Plain, caller: Caller, params: Wanted
+    ) -> Told | InputRequiredResult | dict[str, Any]:
+        """Run the operation behind a tool for a caller. Raises `MCPError` for what is a fault of the message."""
         kernel, principal = self._kernel, caller.principal
         steers = (asked.meta or {}).get(STEERS)
         state, goes_on = params.request_state, True
@@ -161,6 +184,8 @@ class Tools:
                 outcome = await self._calls.carry(asked, caller, call, params)
                 if isinstance(outcome, InputRequiredResult):
                     return outcome
+                if outcome.status is Status.WAITING and not isinstance(asked, Plain):
+                    outcome = await waited(kernel, principal, asked, outcome)
         except MCPError:
             raise
         except Problem as problem:
@@ -178,12 +203,12 @@ class Tools:
             return to_ask(outcome, again)
         if outcome.status in _GOES_ON and TASKS in able_of(asked):
             return self._tasks.created(outcome)
-        return result_of(outcome, kernel.find(outcome.operation))
+        return told_of(outcome, kernel.find(outcome.operation))
 
     def _lists(self, caller: Caller) -> dict[str, Hashable]:
         """Give what a caller is shown, as far as it matters whether it is the same."""
         seen = self._kernel.registry.visible_to(caller.principal, self._kernel.policy_of(caller.principal))
-        wanted = [one for one in seen if _wanted(one, caller.toolsets) and not one.face.prompt]
+        wanted = _chosen(caller, seen)
         prompts = [one for one in seen if one.face.prompt]
         found = {"tools": wanted, "prompts": prompts, "resources": seen}
         return {name: tuple((one.name, one.version) for one in some) for name, some in found.items()}
@@ -192,13 +217,18 @@ class Tools:
         found = self._kernel.find(operation)
         return found is not None and self._kernel.policy_of(caller.principal).may_try(caller.principal, found)
 
-    def _input_schema(self, name: str) -> dict[str, Any] | None:
+    def meant(self, name: str, arguments: dict[str, Any]) -> Operation | None:
+        """Give the operation that a call of a tool means; None for what means none."""
+        return self._kernel.find(
+            operation_of(self._kernel.registry, "tools/call", {"name": name, "arguments": arguments})
+        )
+
+    def input_schema(self, name: str) -> dict[str, Any] | None:
         """Give the schema of a tool of which a header repeats something, for the SDK to compare the two."""
         operation = self._kernel.find(self._kernel.registry.tools.get(name, ""))
         if operation is None:
             return None
-        fields = cast("dict[str, dict[str, Any]]", operation.input_schema.get("properties", {}))
-        return operation.input_schema if any("x-mcp-header" in field for field in fields.values()) else None
+        return operation.input_schema if repeats(operation) else None
 
     async def _charged(self, ctx: Asked, call_next: CallNext) -> HandlerResult:
         """Charge every request that is no call: calls are charged on the line."""
@@ -208,6 +238,24 @@ class Tools:
             except Problem as problem:
                 raise MCPError(-32000, problem.detail, problem.document()) from None
         return await call_next(ctx)
+
+
+@lru_cache(4096)
+def repeats(operation: Operation) -> bool:
+    """Tell whether headers repeat something of what an operation takes."""
+    fields = cast("dict[str, dict[str, Any]]", operation.input_schema.get("properties", {}))
+    return any("x-mcp-header" in field for field in fields.values())
+
+
+def _chosen(caller: Caller, seen: Iterable[Operation]) -> list[Operation]:
+    """Choose what is listed: the toolsets that are wished for, else what a key was made for, if that is not much."""
+    tools = [one for one in seen if not one.face.prompt]
+    bounds = caller.principal.bounds
+    if bounds is not None and not caller.toolsets:
+        own = {one.name for one in tools if any(grant.names(one.name) for grant in bounds.own)}
+        if sum(length_of(one) for one in tools if one.name in own) <= MOST_OWN:
+            return [one for one in tools if one.name in own | LASTING]
+    return [one for one in tools if _wanted(one, caller.toolsets)]
 
 
 def _wanted(operation: Operation, toolsets: frozenset[str]) -> bool:

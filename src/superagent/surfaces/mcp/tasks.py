@@ -20,7 +20,7 @@ from superagent.core.problems import Conflict, Internal, NeedsClient, NeedsInput
 from superagent.core.questions import TASKS
 from superagent.surfaces.mcp.asked import EXTENSION, Asked, Known, able_of, modern
 from superagent.surfaces.mcp.callers import CHANNEL, Caller
-from superagent.surfaces.mcp.results import result_of
+from superagent.surfaces.mcp.results import told_of
 from superagent.surfaces.mcp.rounds import answers_of, lacks, request_of
 
 KEPT_MS = 7 * 86_400_000
@@ -135,7 +135,7 @@ class Tasks:
             detail = problem.detail if problem is not None else "nobody knows what became of it"
             data = problem.document(outcome.invocation) if problem is not None else {}
             return {"status": "failed", "error": {"code": INTERNAL_ERROR, "message": detail, "data": data}}
-        return {"result": _plain(result_of(outcome, self._kernel.find(outcome.operation)))}
+        return {"result": _plain(told_of(outcome, self._kernel.find(outcome.operation)).result())}
 
 
 def _response(said: Any) -> InputResponse | None:

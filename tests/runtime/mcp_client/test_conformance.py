@@ -1,0 +1,51 @@
+"""Conformance of our client: the protocol's own suite plays servers, and a whole platform connects them and calls."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.clients.node import run
+from tests.needs import program
+from tests.promise import promise
+from tests.surfaces.mcp.client import NEW, OLD
+
+SUITE = "node_modules/@modelcontextprotocol/conformance/dist/index.js"
+ROOT = Path(__file__).parents[3]
+SCENARIOS = [
+    ("initialize", OLD, 1),
+    ("tools_call", OLD, 2),
+    ("tools_call", NEW, 2),
+    ("sse-retry", OLD, 3),
+    ("request-metadata", NEW, 5),
+    ("http-standard-headers", NEW, 3),
+    ("http-custom-headers", NEW, 18),
+    ("http-invalid-tool-headers", NEW, 12),
+    ("json-schema-ref-no-deref", NEW, 1),
+    ("json-schema-2020-12-preservation", OLD, 8),
+    ("json-schema-2020-12-preservation", NEW, 8),
+]
+
+
+@promise("11.8")
+@pytest.mark.slow
+@pytest.mark.parametrize(("scenario", "revision", "least"), SCENARIOS)
+async def test_our_client_conforms(tmp_path: Path, scenario: str, revision: str, least: int) -> None:
+    program("bwrap", "bubblewrap")
+    client = (
+        f"env PYTHONPATH={shlex.quote(str(ROOT))} {shlex.quote(sys.executable)} -m tests.runtime.mcp_client.conformed"
+    )
+    code, out, err = await run(
+        "mcp", SUITE, "client", "--command", client, "--scenario", scenario, "--spec-version", revision,
+        "--timeout", "100000", "-o", str(tmp_path), patience_s=120,
+    )  # fmt: skip
+
+    found = [one for file in tmp_path.glob("**/checks.json") for one in json.loads(file.read_text())]
+    wrong = [f"{one['id']}: {one.get('errorMessage')}" for one in found if one["status"] in ("FAILURE", "WARNING")]
+    assert not wrong, "\n".join(wrong)
+    assert code == 0, out[-2000:] + err[-2000:]
+    assert sum(one["status"] == "SUCCESS" for one in found) >= least, found
