@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from math import isfinite
 from typing import Any, NoReturn
 
 from superagent.core.problems import Fault, Malformed
@@ -42,7 +43,7 @@ def parse(body: bytes) -> Any:
         raise Malformed(f"byte {bad.start} is not UTF-8") from None
     _check_shape(body)
     try:
-        value = json.loads(text, object_pairs_hook=_pairs, parse_constant=_constant)
+        value = json.loads(text, object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_finite)
     except json.JSONDecodeError as bad:
         raise Malformed(f"{bad.msg} at line {bad.lineno}, column {bad.colno}") from None
     except ValueError as bad:
@@ -76,6 +77,13 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))
         raise Malformed("an object has the same key twice", errors=[Fault(f"$..{twice[:100]!r}", "duplicate key")])
     return out
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not isfinite(value):  # `1e999`: a digest of it would be that of null
+        raise Malformed(f"`{text[:40]}` is beyond what a number can be")
+    return value
 
 
 def _constant(name: str) -> NoReturn:

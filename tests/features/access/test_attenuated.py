@@ -143,6 +143,7 @@ def forged(bot: str) -> dict[str, str]:
         "no grants": made(said(name="x", grants=[], expires_at=soon)),
         "no end": made(said(name="x", grants=[grant])),
         "for ever": made(said(name="x", grants=[grant], expires_at=float("inf"))),
+        "an end that never comes": made(said(name="x", grants=[grant], expires_at=float("nan"))),
         "nobody's name": made(said(name="../owner", grants=[grant], expires_at=soon)),
         "a field too many": made(said(name="x", grants=[grant], expires_at=soon, tenant="system")),
         "cut": good[:-8],
