@@ -11,7 +11,7 @@ import msgspec
 
 from superagent.core.mounts import Receive, Scope, Send, Visit, answer, changes, cookie, not_here, visit_of
 from superagent.core.plugin import Plugin
-from superagent.core.problems import Denied, Malformed, Problem, RateLimited, StepUpRequired, Unauthenticated
+from superagent.core.problems import Denied, Problem, RateLimited, StepUpRequired, Unauthenticated
 from superagent.core.strict_json import parse_object
 from superagent.features.sign_in import approval_pages, html, own_pages
 from superagent.features.sign_in.html import SAFE, Page, form, hidden, local, passkey, text, trouble
