@@ -11,6 +11,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
 from superagent.core.kernel import Kernel
 from superagent.core.mounts import App, Visit
+from superagent.surfaces.mcp.opened import Opened
 from superagent.surfaces.mcp.server import Tools
 
 IDLE_S = 30 * 60.0
@@ -32,7 +33,7 @@ async def live(
     )
     try:
         async with manager.run():
-            ready.set_result(manager.handle_request)
+            ready.set_result(Opened(manager.handle_request) if sessions else manager.handle_request)
             looking = asyncio.create_task(tools.watch.live())
             await closing.wait()
             tools.watch.closing.set()
