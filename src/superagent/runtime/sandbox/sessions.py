@@ -116,11 +116,11 @@ class Sessions:
 
     def take_room(self, principal: Principal) -> None:
         """Count one more session of a principal. Raises `Overloaded`; whoever adds none gives the room back."""
-        self._slots.enter("/".join(_owner(principal)))
+        self._slots.enter(_payer(principal))
 
     def give_room(self, principal: Principal) -> None:
         """Count one session of a principal less."""
-        self._slots.leave("/".join(_owner(principal)))
+        self._slots.leave(_payer(principal))
 
     def add(
         self, kind: str, principal: Principal, ground: Ground, inside: Inside, idle_s: float,
@@ -270,6 +270,10 @@ async def why_ended(running: Running) -> str:
 
 def _owner(principal: Principal) -> tuple[str, ...]:
     return (principal.tenant, *principal.ids)
+
+
+def _payer(principal: Principal) -> str:
+    return f"{principal.tenant}/{principal.account}"  # with all it lent its rights to: of names there is no end
 
 
 def _parts(id: str) -> tuple[str, str, str]:

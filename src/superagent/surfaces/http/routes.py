@@ -69,8 +69,7 @@ class Request:
 
     def hold(self) -> Callable[[], None]:
         """Take one of the caller's places for long-lived requests and give what frees it. Raises `Overloaded`."""
-        holder = f"{self.principal.tenant}/{self.principal.key or self.principal.id}"
-        slots = self.door.slots
+        holder, slots = self.principal.bucket, self.door.slots
         slots.enter(holder)
         return lambda: slots.leave(holder)
 
