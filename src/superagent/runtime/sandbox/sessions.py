@@ -71,6 +71,7 @@ class Session:
     id: str
     kind: str
     owner: tuple[str, ...]
+    payer: str
     ground: Ground
     inside: Inside
     idle_s: float
@@ -129,7 +130,9 @@ class Sessions:
         """Keep a sandbox as a session of a principal, who has room for it."""
         owner, drawn = _owner(principal), secrets.token_hex(8)
         id = f"ses_{self._alive.name}_{drawn}_{self._tag(owner, self._alive.name, drawn)}"
-        session = Session(id, kind, owner, ground, inside, idle_s, round(self._now() + idle_s, 3), stands)
+        session = Session(
+            id, kind, owner, _payer(principal), ground, inside, idle_s, round(self._now() + idle_s, 3), stands
+        )
         self._open[id] = session
         ended = [one for one in self._open.values() if one.ended]
         for one in ended[: len(ended) - MOST_ENDED]:
@@ -180,7 +183,7 @@ class Sessions:
         if not session.ended:
             session.ended = why
             session.until = round(self._now() + session.idle_s, 3)
-            self._slots.leave("/".join(session.owner))
+            self._slots.leave(session.payer)
         try:
             await session.running.kill()
         finally:
