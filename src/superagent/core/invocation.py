@@ -6,7 +6,7 @@ They are msgspec structs: frozen like dataclasses, and made fifteen times faster
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from enum import StrEnum
 from math import isfinite
 from typing import Any, cast
@@ -39,10 +39,11 @@ def digest_of(body: dict[str, Any]) -> str:
 
 
 def _finite(value: Any) -> bool:
-    if isinstance(value, float):
-        return isfinite(value)
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    return all(map(_finite, cast("Iterable[Any]", parts)))
+    if isinstance(value, dict):
+        return all(map(_finite, cast("dict[str, Any]", value).values()))
+    if isinstance(value, list | tuple):
+        return all(map(_finite, cast("Sequence[Any]", value)))
+    return not isinstance(value, float) or isfinite(value)
 
 
 class Status(StrEnum):
