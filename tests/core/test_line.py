@@ -43,6 +43,27 @@ async def test_a_change_has_its_intent_on_disk_before_it_happens() -> None:
     assert [one.kind for one in here.audit.durably] == ["intent"]
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+async def test_a_number_that_json_has_not_is_refused_for_its_digest_would_be_that_of_null(number: float) -> None:
+    done = list[Any]()
+    plugin = Plugin("till")
+
+    @plugin.operation(risk=Risk.LOW, effect=Effect.CHANGE, ephemeral="only a list of the test")
+    async def pay(ctx: Context, amount: float | None = None, more: dict[str, Any] | None = None) -> Nothing:
+        """Pay an amount; all there is for null."""
+        done.append(amount)
+        return Nothing()
+
+    here = World(plugin)
+    for input in ({"amount": number}, {"more": {"deep": [1, {"er": number}], "none": None}}):
+        outcome = await here.run("till.pay", input)
+        assert outcome.problem is not None
+        assert outcome.problem.slug == "invalid-input"
+    assert done == []
+    assert here.audit.kinds() == ["refused till.pay"] * 2
+    assert (await here.run("till.pay", {"amount": None, "more": {"deep": [None]}})).problem is None
+
+
 async def test_without_a_durable_intent_nothing_is_done() -> None:
     notes: dict[str, str] = {}
     here = world(notes)

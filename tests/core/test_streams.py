@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
+from superagent.core.bounds import Bounds
 from superagent.core.grants import Grant, When
 from superagent.core.invocation import Outcome, Status
 from superagent.core.problems import Conflict
@@ -129,6 +130,24 @@ async def test_one_caller_cannot_take_every_stream_and_another_still_can() -> No
         await here.kernel.cancel(agent("one"), mine[0])
         await outcome_of(here, mine[0])
         assert (await here.run("ticks.hear", by=agent("one"))).status is Status.QUEUED
+
+
+async def test_whom_a_caller_lends_its_rights_to_takes_its_streams_and_none_of_others() -> None:
+    """Lending needs no server, so there is no end of keys that one caller can show."""
+    ticks = Ticks()
+    here, lender = World(ticks.plugin), agent("one", key="k")
+    bounds = Bounds([Grant(effect="allow", operations=["ticks.*"])])
+    lent = [lender.within(bounds, f"sub{number}").by_key(f"k.{number}") for number in range(3)]
+    lent.append(lender.delegate("one/more", "agent"))
+    async with here.kernel.serving():
+        asked = [await here.run("ticks.hear", by=lent[number % 4]) for number in range(8)]
+        await running(here, [one.invocation for one in asked], 8)
+
+        refused = await here.run("ticks.hear", by=lender)
+
+        assert refused.problem is not None
+        assert refused.problem.slug == "overloaded"
+        assert (await here.run("ticks.hear", by=agent("two"))).status is Status.QUEUED
 
 
 async def test_streams_asked_for_at_once_cannot_outrun_the_count() -> None:

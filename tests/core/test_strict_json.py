@@ -34,6 +34,8 @@ def test_every_json_value_is_read_as_it_was_written(value: Any) -> None:
         (b'{"a":{"b":1,"b":1}}', "same key twice"),
         (b'{"a":NaN}', "NaN"),
         (b'{"a":-Infinity}', "Infinity"),
+        (b'{"a":[1e999]}', "beyond"),
+        (b'{"a":-1' + b"0" * 400 + b".5}", "beyond"),
         (b'{"a":"\\ud800"}', "surrogate"),
         (b'{"\\udc00":1}', "surrogate"),
         (b'{"a":["\\ud800"]}', "surrogate"),

@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, FiniteFloat, ValidationError
 
 from superagent.core.grants import Cidr, Grant, Strict
 
@@ -32,7 +32,7 @@ class Caveat(Strict):
 
     name: Annotated[str, Field(pattern=f"^{_NAME}$")]
     grants: Annotated[list[Grant], Field(min_length=1, max_length=20)]
-    expires_at: float
+    expires_at: FiniteFloat
     cidr: list[Cidr] = []
 
 

@@ -123,7 +123,7 @@ class Execution:
     async def _counted(self, ctx: Context, ticket: Ticket) -> Any:
         """Run what takes a while: it holds a slot, has a deadline, and what it reaches is told in its name."""
         invocation = ticket.invocation
-        holder = invocation.principal.key or invocation.principal.id
+        holder = invocation.principal.bucket
         under_way = CALL.set(invocation)
         try:
             if not invocation.parent:
@@ -160,7 +160,7 @@ class Execution:
             )
         if not operation.stream:
             return await operation.run(ctx, **ticket.values)
-        holder, count = ctx.principal.key or ctx.principal.id, 0
+        holder, count = ctx.principal.bucket, 0
         self._streams.enter(holder)
         try:
             async with aclosing(self._while_it_stands(ticket, operation.run(ctx, **ticket.values))) as events:

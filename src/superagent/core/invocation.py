@@ -6,8 +6,10 @@ They are msgspec structs: frozen like dataclasses, and made fifteen times faster
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any
+from math import isfinite
+from typing import Any, cast
 
 import msgspec
 
@@ -15,7 +17,7 @@ from superagent.core.containment import Isolation
 from superagent.core.operation import Operation, Values
 from superagent.core.policy import Decision, Facts
 from superagent.core.principal import Principal
-from superagent.core.problems import Problem
+from superagent.core.problems import InvalidInput, Problem
 from superagent.core.resources import Resource
 from superagent.core.taint import provenance
 
@@ -24,8 +26,24 @@ _EMPTY_DIGEST = hashlib.sha256(b"{}").hexdigest()
 
 
 def digest_of(body: dict[str, Any]) -> str:
-    """Give the SHA-256 (hex) of an input in canonical JSON: keys sorted, no spaces."""
-    return hashlib.sha256(_canonical(body)).hexdigest() if body else _EMPTY_DIGEST
+    """Give the SHA-256 (hex) of an input in canonical JSON: keys sorted, no spaces.
+
+    Raises `InvalidInput` for a NaN or an infinity: canonical JSON has none, and it would count as null.
+    """
+    if not body:
+        return _EMPTY_DIGEST
+    text = _canonical(body)
+    if b"null" in text and not _finite(body):
+        raise InvalidInput("a number of the input is NaN or infinite", hint="leave it out, or send null")
+    return hashlib.sha256(text).hexdigest()
+
+
+def _finite(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(map(_finite, cast("dict[str, Any]", value).values()))
+    if isinstance(value, list | tuple):
+        return all(map(_finite, cast("Sequence[Any]", value)))
+    return not isinstance(value, float) or isfinite(value)
 
 
 class Status(StrEnum):

@@ -48,7 +48,7 @@ class Looks:
     @contextmanager
     def place(self, ticket: Ticket) -> Generator[None]:
         """Hold one of the requester's places to be looked at. Raises `Overloaded`."""
-        holder = ticket.invocation.principal.key or ticket.invocation.principal.id
+        holder = ticket.invocation.principal.bucket
         self._places.enter(holder)
         try:
             yield

@@ -64,7 +64,7 @@ class Queue:
         invocation, now, operation = ticket.invocation, self._hands.clock.now(), ticket.operation
         if operation.stream:  # told at once; what slips through at the same moment finds no slot when it begins
             try:
-                self._streams.require_free(invocation.principal.key or invocation.principal.id)
+                self._streams.require_free(invocation.principal.bucket)
             except Problem as problem:
                 self._pipeline.refuse(invocation, problem, ticket.input_digest, ticket.decision, ticket.resources)
                 raise
@@ -90,8 +90,7 @@ class Queue:
         if operation is not None and operation.stream:  # streams have slots of their own
             await self._begin(held)
             return
-        principal = held.invocation.principal
-        holder = f"{held.tenant}/{principal.key or principal.id}"
+        holder = held.invocation.principal.bucket
         self._in_line.add(held.id)
         try:
             if not await self._turns.take(holder):

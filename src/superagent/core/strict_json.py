@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from math import isfinite
 from typing import Any, NoReturn
 
 from superagent.core.problems import Fault, Malformed
@@ -51,7 +52,7 @@ def parse(body: bytes) -> Any:
     if _LONG_NUMBER.search(body) and _LONG_NUMBER.search(_TEXTS.sub(b"", body)):
         raise Malformed(f"a number has more than {LONGEST_NUMBER} digits", hint="send it as a text")
     try:
-        value = json.loads(text, object_pairs_hook=_pairs, parse_constant=_constant)
+        value = json.loads(text, object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_finite)
     except json.JSONDecodeError as bad:
         raise Malformed(f"{bad.msg} at line {bad.lineno}, column {bad.colno}") from None
     except ValueError as bad:
@@ -87,6 +88,13 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))
         raise Malformed("an object has the same key twice", errors=[Fault(f"$..{twice[:100]!r}", "duplicate key")])
     return out
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not isfinite(value):  # `1e999`: a digest of it would be that of null
+        raise Malformed(f"`{text[:40]}` is beyond what a number can be")
+    return value
 
 
 def _constant(name: str) -> NoReturn:

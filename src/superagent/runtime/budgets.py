@@ -17,7 +17,6 @@ from superagent.runtime.identity_tables import SPENT
 
 Stored = dict[tuple[str, str, float], dict[str, float]]  # (tenant, subject, window) → measure → amount
 FORGET_S = 40 * 86_400.0
-MOST = 10_000
 
 
 class Budgets:
@@ -35,8 +34,6 @@ class Budgets:
         if not owed:
             self.of_key.pop(key, None)
             return
-        if len(self.of_key) >= MOST:
-            self.of_key.clear()
         accounts: list[Account] = []
         for tenant, subject, budget in owed:
             account = self._accounts.get((tenant, subject))

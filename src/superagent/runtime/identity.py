@@ -146,7 +146,13 @@ class SqlIdentity:
         return _Found(holder, owed, read_spent(tx, [(one[0], one[1]) for one in owed]), ended_of(tx, key))
 
     def _learn(self, key: str, found: _Found) -> None:
-        """Keep what every call by a key is held against: its rate, and its budgets."""
+        """Keep what every call by a key is held against: its rate, and its budgets.
+
+        Where that is forgotten, so is that the keys were recognised: nobody calls without what they are held against.
+        """
+        if max(len(self.budgets.of_key), len(self._rates)) >= MOST_CACHED:
+            for kept in (self.budgets.of_key, self._rates, self._known, self._alive):
+                kept.clear()
         self.budgets.learn(key, found.owed, found.spent)
         rate = found.holder.rate
         if rate is None:

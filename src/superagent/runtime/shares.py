@@ -29,7 +29,7 @@ class Shares:
         if not ctx.principal.shares:
             yield
             return
-        holder = f"{ctx.tenant}/{ctx.principal.id}"
+        holder = f"{ctx.tenant}/{ctx.principal.account}"
         if not await self._turns.take(holder):
             raise Overloaded("the platform is stopping")
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -10,11 +11,14 @@ from typing import Any
 
 import msgspec
 
-from superagent.core.problems import Unavailable
+from superagent.core.problems import Denied, InvalidInput, Unavailable
 from superagent.runtime.audit_check import verify
 from superagent.runtime.audit_copy import AuditCopy
 from superagent.runtime.audit_index import AuditIndex
 from superagent.runtime.keys import FileKeys
+from superagent.runtime.stored import place
+
+_CURSOR = "audit-cursor"
 
 
 class Trail:
@@ -37,8 +41,22 @@ class Trail:
         self._anchor = anchor
 
     async def query(self, tenant: str, **filters: Any) -> tuple[list[dict[str, Any]], str | None]:
-        """Give (records newest first, cursor of the next page)."""
-        return await self._index.query(tenant, **filters)
+        """Give (records newest first, cursor of the next page). Raises `InvalidInput` for a cursor of nobody's.
+
+        A cursor is sealed: what it says is a place among the records of all tenants.
+        """
+        about, cursor = place(tenant), filters.pop("cursor", None)
+        if cursor is not None:
+            try:
+                cursor = self._keys.open(_CURSOR, about, urlsafe_b64decode(cursor[:200])).decode()
+            except (ValueError, Denied):
+                raise InvalidInput(
+                    "the cursor is not one that an earlier page gave", hint="ask for the first page again"
+                ) from None
+        records, following = await self._index.query(tenant, **filters, cursor=cursor)
+        if following is not None:
+            following = urlsafe_b64encode(self._keys.seal(_CURSOR, about, following.encode())).decode()
+        return records, following
 
     async def verify(self, tenant: str, *, whole: bool) -> dict[str, Any]:
         """Check every chain and checkpoint, in a thread.

@@ -143,6 +143,7 @@ def forged(bot: str) -> dict[str, str]:
         "no grants": made(said(name="x", grants=[], expires_at=soon)),
         "no end": made(said(name="x", grants=[grant])),
         "for ever": made(said(name="x", grants=[grant], expires_at=float("inf"))),
+        "an end that never comes": made(said(name="x", grants=[grant], expires_at=float("nan"))),
         "nobody's name": made(said(name="../owner", grants=[grant], expires_at=soon)),
         "a field too many": made(said(name="x", grants=[grant], expires_at=soon, tenant="system")),
         "cut": good[:-8],
@@ -175,6 +176,20 @@ async def test_a_block_by_a_third_party_is_refused(house: House) -> None:
     token = put_together(shown.public, chain.append_third_party(public, block).to_base64())
 
     problem_of(await house.caller("x", token).call("access.whoami"), 401, "unauthenticated")
+
+
+async def test_no_number_of_lent_keys_makes_a_budget_forgotten(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is remembered of keys is bounded, and who lends can show any number of them."""
+    monkeypatch.setattr("superagent.runtime.identity.MOST_CACHED", 7)
+    monkeypatch.setattr("superagent.runtime.budgets.MOST", 8, raising=False)  # where there were two bounds
+    bot = await house.agent(limits={"budget": {"calls": 1, "per_s": 3600}})
+    free = await house.agent()
+    await bot.done("access.whoami")
+    for number in range(20):
+        await house.caller("y", attenuate(free.key, caveat(f"sub{number}"))).done("access.whoami")
+        lent = house.caller("x", attenuate(bot.key, caveat(f"sub{number}")))
+        for who in (lent, bot):
+            problem_of(await who.call("access.whoami"), 429, "budget-exceeded")
 
 
 async def test_its_calls_count_against_the_budget_of_its_root(house: House) -> None:

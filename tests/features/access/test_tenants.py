@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import httpx
@@ -259,3 +261,29 @@ async def test_the_live_feed_tells_nothing_of_another_tenant(house: House, full:
     assert "secrets.put" in text
     assert MARK not in text
     assert full.boss.name not in text
+
+
+@promise("1.1a")
+async def test_no_place_among_records_tells_how_many_others_made(house: House) -> None:
+    """The index counts the records of all tenants on: two such numbers would say what happened in between."""
+    other = await tenant(house)
+    await other.done("access.whoami")
+    await other.done("access.whoami")
+    async with other.http.stream("GET", "/v1/events", headers={"Last-Event-ID": "0"}) as feed:
+        found = [line async for line in until_ids(feed, 2)]
+    page = await other.done("audit.query", {"limit": 1})
+    for one in (*found, page["cursor"]):
+        assert not re.fullmatch("[0-9.e+-]+", one), one
+    assert (await other.done("audit.query", {"limit": 1, "cursor": page["cursor"]}))["records"] != page["records"]
+    problem_of(await house.owner.get("/v1/events", **{"Last-Event-ID": found[0]}), 422, "invalid-input")
+    problem_of(await house.owner.call("audit.query", {"cursor": page["cursor"]}), 422, "invalid-input")
+
+
+async def until_ids(feed: httpx.Response, count: int) -> AsyncGenerator[str]:
+    """Give the ids of the first events of a stream."""
+    async for line in feed.aiter_lines():
+        if line.startswith("id: "):
+            yield line.removeprefix("id: ")
+            count -= 1
+            if not count:
+                return

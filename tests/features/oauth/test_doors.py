@@ -132,6 +132,7 @@ async def test_what_is_no_token_is_refused(house: House) -> None:
         ("eyJ!!!.x.x", "no token"),
         ("eyJ9.x.x", "no token"),
         ("eyJbXQ.e30.x", "no token"),
+        (base64.urlsafe_b64encode(b'{"a":' + b"[" * 5000).decode().rstrip("=") + ".e30.x", "no token"),
     ):
         await refused(house, one, why)
 

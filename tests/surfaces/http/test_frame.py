@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from superagent.core.problems import every_problem
+from superagent.surfaces.http import frame
 from superagent.surfaces.http.frame import COMING
 from tests.promise import promise
 from tests.surfaces.http.house import House, problem_of
@@ -105,6 +106,30 @@ async def test_the_openapi_document_describes_every_operation_and_route(house: H
     assert document["openapi"] == "3.1.0"
     assert document["servers"] == [{"url": house.address}]
     assert set(references(document)) <= {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+
+
+async def test_the_document_is_made_once_for_all_who_see_the_same_and_never_for_who_sees_less(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes a twentieth of a second, so that one key's rate of them would hold up everybody."""
+    made, make = list[int](), frame.document
+
+    def counted(*about: Any) -> dict[str, Any]:
+        made.append(1)
+        return make(*about)
+
+    monkeypatch.setattr(frame, "document", counted)
+    frame._written.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    one, two = await house.agent(), await house.agent()
+
+    found = [(await who.get("/openapi.json")).json() for who in (one, house.owner, two, one)]
+    named = (await one.get("/openapi.json", Host='a"b.example')).json()
+
+    assert len(made) == 2
+    assert found[0] == found[2] == found[3]
+    assert set(found[0]["paths"]) < set(found[1]["paths"])
+    assert named["paths"] == found[0]["paths"]
+    assert len(named["servers"]) == 1
 
 
 def references(value: Any) -> list[str]:

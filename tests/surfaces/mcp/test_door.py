@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from superagent.surfaces.mcp.opened import MOST_OF_ONE
 from tests.promise import promise
 from tests.surfaces.http.house import Caller, House, house_in, problem_of
 from tests.surfaces.mcp.client import NEW, OLD, connected
@@ -83,6 +84,23 @@ async def test_a_session_is_no_ones_but_its_keys(house: House, agent: Caller) ->
         )
         assert stolen.status_code == 404, method
     assert (await post(agent, listing(), mcp_session_id=session, mcp_protocol_version=OLD)).status_code == 200
+
+
+async def test_whoever_opens_more_sessions_than_its_share_loses_its_own_oldest(house: House) -> None:
+    greedy, other = await house.agent(), await house.agent()
+    lent = (await greedy.done("access.delegate", {"name": "more"}))["key"]
+    theirs = (await post(other, HELLO)).headers["mcp-session-id"]
+    hands = (greedy, house.caller("more", lent))
+    opened = [(one, (await post(one, HELLO)).headers["mcp-session-id"]) for one in hands * (MOST_OF_ONE // 2 + 1)]
+
+    async def alive(who: Caller, session: str) -> bool:
+        return (await post(who, listing(), mcp_session_id=session, mcp_protocol_version=OLD)).status_code == 200
+
+    assert [await alive(*one) for one in opened] == [False] * 2 + [True] * MOST_OF_ONE
+    assert await alive(other, theirs)
+    await post(greedy, HELLO)
+    assert not await alive(*opened[2])  # in the order in which they were last used
+    assert await alive(*opened[3])
 
 
 async def test_a_session_ends_with_the_rights_of_its_key(house: House) -> None:

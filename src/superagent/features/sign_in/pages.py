@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
 
 from superagent.core.mounts import Receive, Scope, Send, Visit, answer, changes, cookie, not_here, visit_of
 from superagent.core.plugin import Plugin
-from superagent.core.problems import Denied, Malformed, Problem, RateLimited, StepUpRequired, Unauthenticated
+from superagent.core.problems import Denied, Problem, RateLimited, StepUpRequired, Unauthenticated
+from superagent.core.strict_json import parse_object
 from superagent.features.sign_in import approval_pages, html, own_pages
 from superagent.features.sign_in.html import SAFE, Page, form, hidden, local, passkey, text, trouble
 from superagent.features.sign_in.pieces import arriving, as_stranger, away_cookie, away_name, client, output, signed_in
@@ -218,13 +218,7 @@ async def _data(visit: Visit, send: Send) -> None:
 
 
 async def _read(visit: Visit) -> dict[str, Any]:
-    try:
-        found = json.loads(await visit.body())
-    except ValueError:
-        raise Malformed("the body is no JSON") from None
-    if not isinstance(found, dict):
-        raise Malformed("the body is no JSON object")
-    said = cast("dict[str, Any]", found)
+    said = parse_object(await visit.body())
     return {name: said[name] for name in ("next", "response", "name", "id", "decision") if name in said}
 
 

@@ -92,7 +92,7 @@ def _header(token: str) -> Mapping[str, Any]:
     text = token.partition(".")[0]
     try:
         header = json.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except ValueError as bad:
+    except (ValueError, RecursionError) as bad:  # a header may nest as deep as it is long
         raise Refused("no token") from bad
     if not isinstance(header, dict):
         raise Refused("no token")

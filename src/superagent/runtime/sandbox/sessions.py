@@ -65,13 +65,15 @@ class Session:
     """A sandbox that stays. `until` is when it ends if nobody uses it, epoch seconds; `ended` why it has (empty: not).
 
     `ground` is what it stands on. `marks` say within which bounds its owner opened it: within others it is not there.
-    `stands` raises a `Problem` when whoever opened it may not have it any more. `turn` is held by who uses it.
+    `payer` is whose share it counts against. `stands` raises a `Problem` when whoever opened it may not have it any
+    more. `turn` is held by who uses it.
     """
 
     id: str
     kind: str
     owner: tuple[str, ...]
     marks: tuple[str, ...]
+    payer: str
     ground: Ground
     inside: Inside
     idle_s: float
@@ -117,11 +119,11 @@ class Sessions:
 
     def take_room(self, principal: Principal) -> None:
         """Count one more session of a principal. Raises `Overloaded`; whoever adds none gives the room back."""
-        self._slots.enter("/".join(_owner(principal)))
+        self._slots.enter(_payer(principal))
 
     def give_room(self, principal: Principal) -> None:
         """Count one session of a principal less."""
-        self._slots.leave("/".join(_owner(principal)))
+        self._slots.leave(_payer(principal))
 
     def add(
         self, kind: str, principal: Principal, ground: Ground, inside: Inside, idle_s: float,
@@ -130,8 +132,8 @@ class Sessions:
         """Keep a sandbox as a session of a principal, who has room for it."""
         drawn = secrets.token_hex(8)
         id = f"ses_{self._alive.name}_{drawn}_{self._tag(principal, self._alive.name, drawn)}"
-        until = round(self._now() + idle_s, 3)
-        session = Session(id, kind, _owner(principal), principal.marks, ground, inside, idle_s, until, stands)
+        until, payer = round(self._now() + idle_s, 3), _payer(principal)
+        session = Session(id, kind, _owner(principal), principal.marks, payer, ground, inside, idle_s, until, stands)
         self._open[id] = session
         ended = [one for one in self._open.values() if one.ended]
         for one in ended[: len(ended) - MOST_ENDED]:
@@ -183,7 +185,7 @@ class Sessions:
         if not session.ended:
             session.ended = why
             session.until = round(self._now() + session.idle_s, 3)
-            self._slots.leave("/".join(session.owner))
+            self._slots.leave(session.payer)
         try:
             await session.running.kill()
         finally:
@@ -273,6 +275,10 @@ async def why_ended(running: Running) -> str:
 
 def _owner(principal: Principal) -> tuple[str, ...]:
     return (principal.tenant, *principal.ids)
+
+
+def _payer(principal: Principal) -> str:
+    return f"{principal.tenant}/{principal.account}"  # with all it lent its rights to: of names there is no end
 
 
 def _parts(id: str) -> tuple[str, str, str]:

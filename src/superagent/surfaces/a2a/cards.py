@@ -77,18 +77,27 @@ class Cards:
 
     def extended(self, origin: str, operations: Sequence[Operation]) -> AgentCard:
         """Give the card for a caller: a skill for each operation that it may use."""
-        card = _card(origin)
-        card.skills.extend(_skill(one) for one in operations)
-        return self._signed(card, origin)
+        return _extended(tuple(operations), origin, *self._keys.newest())
 
     def keys(self) -> dict[str, Any]:
         """Give the public halves of the signing keys."""
         return self._keys.published()
 
     def _signed(self, card: AgentCard, origin: str) -> AgentCard:
-        name, pem = self._keys.newest()
-        head: Any = {"alg": "EdDSA", "kid": name, "typ": "JOSE", "jku": origin + KEYS}
-        return create_agent_card_signer(pem, head)(card)
+        return _signed(card, origin, *self._keys.newest())
+
+
+@lru_cache(16)
+def _extended(operations: tuple[Operation, ...], origin: str, name: str, pem: bytes) -> AgentCard:
+    """Make an extended card: it takes long, and many see the same."""
+    card = _card(origin)
+    card.skills.extend(_skill(one) for one in operations)
+    return _signed(card, origin, name, pem)
+
+
+def _signed(card: AgentCard, origin: str, name: str, pem: bytes) -> AgentCard:
+    head: Any = {"alg": "EdDSA", "kid": name, "typ": "JOSE", "jku": origin + KEYS}
+    return create_agent_card_signer(pem, head)(card)
 
 
 def _card(origin: str) -> AgentCard:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any, TypeVar
@@ -12,8 +13,8 @@ import msgspec
 from superagent.core.invocation import Outcome, Status
 from superagent.core.kernel import Kernel
 from superagent.core.lookup import may_hear
-from superagent.core.principal import Principal
-from superagent.core.problems import InvalidInput
+from superagent.core.principal import Principal, Secret
+from superagent.core.problems import Denied, InvalidInput
 from superagent.surfaces.http.feed import Feed
 from superagent.surfaces.http.reply import SAFE, Reply, Write
 from superagent.surfaces.http.request import Receive
@@ -74,10 +75,27 @@ class EventStreams:
             for item in found:
                 at = item.number
                 if self._shows(principal, item.record):
-                    yield event(str(at), item.record.get("kind", "record"), msgspec.json.encode(item.record))
+                    yield event(
+                        self._sealed(principal, at), item.record.get("kind", "record"), msgspec.json.encode(item.record)
+                    )
             if not found:
                 yield b""
                 await asyncio.sleep(self._poll_s)
+
+    def place(self, principal: Principal, said: bytes) -> int | None:
+        """Read what a follower of the feed saw last; None for nothing, 0 for `0`. Raises `InvalidInput`."""
+        if said in (b"", b"0"):
+            return 0 if said else None
+        try:
+            sealed = urlsafe_b64decode(said[:200])
+            return int(self._kernel.hands.veil.open(("feed", principal.tenant), sealed).reveal())
+        except (ValueError, Denied):
+            raise InvalidInput("`Last-Event-ID` is the id of an event that came from here") from None
+
+    def _sealed(self, principal: Principal, number: int) -> str:
+        # the number itself tells how much others did in between, other tenants among them
+        sealed = self._kernel.hands.veil.seal(("feed", principal.tenant), Secret(str(number)))
+        return urlsafe_b64encode(sealed).decode()
 
     def _shows(self, principal: Principal, record: dict[str, Any]) -> bool:
         """Tell whether a principal may see a record as it comes in.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
+import msgspec
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
@@ -25,6 +27,8 @@ COMING = {
     "/compat": ("the endpoints of GPT-API 4.0", False),
 }
 _SAFE = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+_SERVER = b'"servers":[{"url":%s}]'
+_NO_SERVER = _SERVER % b'""'
 _DOCS = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Super-Agent API</title>
 <style>body{font:16px/1.5 system-ui;max-width:46rem;margin:3rem auto;padding:0 1rem}
 code{background:#8882;padding:.1em .3em}</style>
@@ -116,7 +120,9 @@ def frame(kernel: Kernel, gate: Gate, readiness: Readiness, metrics: Metrics, ve
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi(request: Request) -> Response:
         _, seen = await seen_by(request)
-        return JSONResponse(document(seen, version, str(request.base_url).rstrip("/")), headers=_SAFE)
+        url = msgspec.json.encode(str(request.base_url).rstrip("/"))
+        body = _written(tuple(seen), version).replace(_NO_SERVER, _SERVER % url, 1)
+        return Response(body, media_type="application/json", headers=_SAFE)
 
     @app.get("/openapi/actions.json", include_in_schema=False)
     async def for_actions(request: Request, toolsets: str = "") -> Response:
@@ -140,6 +146,12 @@ def frame(kernel: Kernel, gate: Gate, readiness: Readiness, metrics: Metrics, ve
         return PlainTextResponse(_FOR_MODELS + "".join(lines), headers=_SAFE)
 
     return app
+
+
+@lru_cache(8)
+def _written(operations: tuple[Operation, ...], version: str) -> bytes:
+    """Write the OpenAPI document, without the server's address: it takes long, and many see the same."""
+    return msgspec.json.encode(document(operations, version, ""))
 
 
 def as_response(problem: Problem, invocation: str = "") -> Response:

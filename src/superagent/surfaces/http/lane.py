@@ -135,10 +135,11 @@ class Lane(Protocol):
             turn.body = data[len(last.raw) :]
             self._take(turn)
             return
+        earlier = self.cycle
         super().data_received(data)
         turn = self._turn
         if turn is None:
-            if rests and self._heads_here == 1:
+            if rests and self._heads_here == 1 and self.cycle is not earlier:  # else it is a head that goes on
                 self._learn(data)
             return
         self._turn = None

@@ -69,8 +69,7 @@ class Request:
 
     def hold(self) -> Callable[[], None]:
         """Take one of the caller's places for long-lived requests and give what frees it. Raises `Overloaded`."""
-        holder = f"{self.principal.tenant}/{self.principal.key or self.principal.id}"
-        slots = self.door.slots
+        holder, slots = self.principal.bucket, self.door.slots
         slots.enter(holder)
         return lambda: slots.leave(holder)
 
@@ -121,7 +120,7 @@ async def cancel(request: Request) -> Reply:
 async def feed(request: Request) -> Reply:
     """`GET /v1/events`: what happens, as far as the caller may see it; from now on, or after an event."""
     door, principal = request.door, request.principal
-    after = last_event_id(request.headers.get(b"last-event-id", b""))
+    after = door.streams.place(principal, request.headers.get(b"last-event-id", b""))
     door.kernel.beside(principal, "events.follow")
     start = await door.feed.newest(principal.tenant) if after is None else after
     over = request.hold()

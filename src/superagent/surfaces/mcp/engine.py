@@ -12,6 +12,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
 from superagent.core.kernel import Kernel
 from superagent.core.mounts import App, Visit
+from superagent.surfaces.mcp.opened import Opened
 from superagent.surfaces.mcp.quick import Quick
 from superagent.surfaces.mcp.server import Tools
 
@@ -43,7 +44,8 @@ async def live(
     )
     try:
         async with manager.run():
-            ready.set_result(Engine(manager.handle_request, Quick(tools, server.server_info_stamp)))
+            usual = Opened(manager.handle_request) if sessions else manager.handle_request
+            ready.set_result(Engine(usual, Quick(tools, server.server_info_stamp)))
             looking = asyncio.create_task(tools.watch.live())
             await closing.wait()
             tools.watch.closing.set()
