@@ -36,6 +36,7 @@ async def test_calls_that_are_not_answered_with_200_are_no_measurement() -> None
         await loop_of(Target(app, {}), 3)
 
 
+@pytest.mark.slow
 async def test_each_is_called_once_a_repeat_with_a_scope_of_its_own() -> None:
     seen: list[int] = []
 

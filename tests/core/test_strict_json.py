@@ -20,6 +20,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(JSON)
 def test_every_json_value_is_read_as_it_was_written(value: Any) -> None:
     assert parse(json.dumps(value).encode()) == value

@@ -172,6 +172,7 @@ def crashes(folder: Path, count: int, seed: int) -> tuple[int, set[str], set[str
 
 @pytest.mark.timeout(300)
 @promise("1.4a", "1.6c")
+@pytest.mark.slow
 def test_a_killed_server_leaves_no_torn_file_and_no_unannounced_effect(tmp_path: Path) -> None:
     kills, unknown, taken_back = crashes(tmp_path, 4, seed=1)
     assert kills == 4

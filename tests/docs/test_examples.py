@@ -44,6 +44,7 @@ def shell(script: str, data: Path, url: str) -> str:
     return ran.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_the_five_minutes_of_the_readme(tmp_path: Path) -> None:
     data = tmp_path / "data"
@@ -58,6 +59,7 @@ def test_the_five_minutes_of_the_readme(tmp_path: Path) -> None:
         assert (data / "workspaces/default/builder/plan.md").read_text() == "# Plan\n"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_the_programs_of_the_guide_are_connected_and_disconnected(tmp_path: Path) -> None:
     data = tmp_path / "data"
@@ -69,6 +71,7 @@ def test_the_programs_of_the_guide_are_connected_and_disconnected(tmp_path: Path
     assert "superagent" not in (data / ".cursor/mcp.json").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.skipif(find_bubblewrap() is None, reason="bubblewrap is not installed")
 def test_the_mcp_server_of_the_guide_becomes_an_operation(tmp_path: Path) -> None:
@@ -79,6 +82,7 @@ def test_the_mcp_server_of_the_guide_becomes_an_operation(tmp_path: Path) -> Non
     assert "3" in [line.split()[-1] for line in shown.splitlines() if line.split()]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_an_agent_gets_exactly_what_the_guide_says(tmp_path: Path) -> None:
     data = tmp_path / "data"
@@ -91,6 +95,7 @@ def test_an_agent_gets_exactly_what_the_guide_says(tmp_path: Path) -> None:
         assert (data / "workspaces/default/reporter/reports/today.md").read_text() == "# Today\n"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.skipif(find_bubblewrap() is None, reason="bubblewrap is not installed")
 def test_the_commands_of_the_guide_run_contained(tmp_path: Path) -> None:
@@ -106,6 +111,7 @@ def test_the_commands_of_the_guide_run_contained(tmp_path: Path) -> None:
     assert "\nstdout:\n42\n" in shown
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.skipif(find_bubblewrap() is None, reason="bubblewrap is not installed")
 def test_the_sessions_of_the_guide_keep_their_state(tmp_path: Path) -> None:
@@ -118,6 +124,7 @@ def test_the_sessions_of_the_guide_keep_their_state(tmp_path: Path) -> None:
     assert '"json": 3' in shown
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.skipif(find_bubblewrap() is None, reason="bubblewrap is not installed")
 def test_the_jobs_of_the_guide_are_followed_and_repeated(tmp_path: Path) -> None:
@@ -128,6 +135,7 @@ def test_the_jobs_of_the_guide_are_followed_and_repeated(tmp_path: Path) -> None
     assert "nightly" in shown
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(480)
 def test_the_database_of_the_guide_is_read_changed_and_put_back(tmp_path: Path) -> None:
     data = tmp_path / "data"
@@ -144,6 +152,7 @@ def test_the_database_of_the_guide_is_read_changed_and_put_back(tmp_path: Path) 
     assert "0001" in moved
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_the_sign_in_of_the_guide_goes_by_cookie_and_token(tmp_path: Path) -> None:
     data = tmp_path / "data"
@@ -155,6 +164,7 @@ def test_the_sign_in_of_the_guide_goes_by_cookie_and_token(tmp_path: Path) -> No
     assert "signin.done" in shown
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_the_processes_of_the_guide_are_ended_exactly(tmp_path: Path) -> None:
     data = tmp_path / "data"
@@ -163,6 +173,7 @@ def test_the_processes_of_the_guide_are_ended_exactly(tmp_path: Path) -> None:
     assert "TERM" in shown
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.skipif(find_bubblewrap() is None, reason="bubblewrap is not installed")
 def test_what_the_readme_runs_is_contained_logged_explained_and_kept(tmp_path: Path) -> None:
@@ -196,6 +207,7 @@ def test_the_grants_of_the_guide_are_grants(file: str) -> None:
         assert Grant.model_validate(one).effect == one["effect"]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_the_secrets_of_the_guide_are_put_rotated_and_taken_back(tmp_path: Path) -> None:
     """Run docs_src/secrets.sh."""
@@ -208,6 +220,7 @@ def test_the_secrets_of_the_guide_are_put_rotated_and_taken_back(tmp_path: Path)
     assert "github-token" in shown
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_the_approvals_of_the_guide_are_asked_given_and_over(tmp_path: Path) -> None:
     """Run docs_src/approvals.sh."""
@@ -232,6 +245,7 @@ async def test_the_plugin_of_the_guide_signs_with_a_secret_that_nobody_sees(tmp_
         assert [one["detail"]["for"] for one in given] == ["job signing"]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_the_policy_of_the_guide_is_explained_changed_and_taken_back(tmp_path: Path) -> None:
     data = tmp_path / "data"
@@ -245,6 +259,7 @@ def test_the_policy_of_the_guide_is_explained_changed_and_taken_back(tmp_path: P
     assert '@id("role:everybody:1")' in shown
 
 
+@pytest.mark.slow
 def test_the_tokens_of_the_guide_are_given_used_and_given_up(tmp_path: Path) -> None:
     """Run docs_src/oauth.sh and docs_src/service.py."""
     data = tmp_path / "data"
@@ -262,6 +277,7 @@ def test_the_tokens_of_the_guide_are_given_used_and_given_up(tmp_path: Path) -> 
 
 
 @promise("10.5a")
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_the_agent_of_the_guide_connects_by_mcp(tmp_path: Path) -> None:
     """Run docs_src/mcp.sh and docs_src/mcp.py."""
@@ -278,6 +294,7 @@ def test_the_agent_of_the_guide_connects_by_mcp(tmp_path: Path) -> None:
 
 
 @promise("2.1b")
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_the_agent_of_the_guide_connects_by_a2a(tmp_path: Path) -> None:
     """Run docs_src/a2a.py."""

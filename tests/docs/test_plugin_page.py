@@ -13,6 +13,7 @@ from tests.promise import promise
 
 
 @promise("5.4a")
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_plugin_of_the_guide_is_put_there_loaded_called_and_taken_back(tmp_path: Path) -> None:
     """Run docs_src/notes (plugin.toml, operations.py), notes.sh and notes-use.sh."""

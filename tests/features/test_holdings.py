@@ -97,6 +97,7 @@ async def test_commands_at_once_park_no_more_together_than_one_after_the_other(t
         assert on_disk(here) <= 13 * MIB  # the share, and one that came at the very moment
 
 
+@pytest.mark.slow
 async def test_what_waits_on_the_disk_itself_is_watched_and_ended(tmp_path: Path) -> None:
     async with house(tmp_path, held_quota_bytes=160 * MIB) as (here, one, _):
         line = "for i in $(seq 60); do head -c 4000000 /dev/zero > f$i; sleep 0.1; done"

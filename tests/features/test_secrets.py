@@ -286,6 +286,7 @@ async def used(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[House
 
 
 @promise("1.4b")
+@pytest.mark.slow
 @pytest.mark.asyncio(loop_scope="session")
 async def test_neither_agent_nor_owner_reads_a_value_by_any_door(used: House) -> None:
     lines, doors = Lines(), Doors()

@@ -8,6 +8,8 @@ import sys
 import tomllib
 from importlib.metadata import packages_distributions
 
+import pytest
+
 from tests.house.files import sources
 from tests.promise import ROOT
 
@@ -76,6 +78,7 @@ def imported() -> set[str]:
     return {name for name in found if name not in sys.stdlib_module_names and not name.startswith("superagent")}
 
 
+@pytest.mark.slow
 def test_what_the_source_imports_is_what_the_project_declares() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     declared = {plain(requirement) for requirement in project["dependencies"]}

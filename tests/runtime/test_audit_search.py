@@ -110,6 +110,7 @@ async def the_feed(index: AuditIndex, tenant: str, limit: int) -> list[IndexedRe
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 async def test_every_search_gives_what_reading_every_line_would(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int

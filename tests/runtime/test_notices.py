@@ -159,6 +159,7 @@ async def test_a_mail_says_who_asks_for_what_and_how_to_decide(tmp_path: Path, s
     assert b"secret plan" not in data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", ["certificate", "password"])
 async def test_no_mail_and_no_password_goes_to_a_server_that_is_not_the_named_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str

@@ -369,6 +369,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 async def test_killed_in_the_middle_the_one_or_the_other_value_is_in_force(tmp_path: Path) -> None:
     for round_ in range(3):
         with subprocess.Popen([sys.executable, "-c", PROGRAM, tmp_path], stdout=subprocess.PIPE, text=True) as child:

@@ -93,6 +93,7 @@ def everything_bound(data: Path, made: dict[str, str]) -> dict[tuple[str, str], 
 
 @pytest.mark.timeout(180)
 @promise("1.4a")
+@pytest.mark.slow
 def test_one_call_by_http_batch_stream_a2a_and_command_line_leaves_the_same_record(tmp_path: Path) -> None:
     data = tmp_path / "data"
     made: dict[str, str] = {}

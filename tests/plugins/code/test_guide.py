@@ -22,6 +22,7 @@ from tests.surfaces.http.house import Caller, House, problem_of
 FOLDER = ROOT / "src" / "superagent" / "plugins" / "code"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_the_example_of_the_guide_runs_tests_and_explains(tmp_path: Path) -> None:
     """Run docs_src/code.sh."""

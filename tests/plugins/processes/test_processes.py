@@ -251,6 +251,7 @@ async def test_a_priority_of_what_ended_cannot_be_taken_back(house: House, victi
     assert undone.status_code in (404, 409), undone.text
 
 
+@pytest.mark.slow
 async def test_a_huge_table_is_read_in_time(house: House) -> None:
     program = """
         import os, signal

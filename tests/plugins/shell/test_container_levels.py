@@ -35,6 +35,7 @@ async def boxed(serving: tuple[str, str], tmp_path_factory: pytest.TempPathFacto
         yield house
 
 
+@pytest.mark.slow
 async def test_an_agents_command_runs_in_a_container_and_the_result_and_the_record_say_so(
     boxed: House, serving: tuple[str, str]
 ) -> None:
@@ -82,6 +83,7 @@ async def test_each_container_level_is_named_among_the_capabilities(boxed: House
     assert found[f"sandbox.{serving[0]}"]["available"] is True
 
 
+@pytest.mark.slow
 async def test_a_call_can_demand_a_container_where_less_would_do(serving: tuple[str, str], tmp_path: Path) -> None:
     program("bwrap", "bubblewrap")
     name, socket = serving
@@ -96,6 +98,7 @@ async def test_a_call_can_demand_a_container_where_less_would_do(serving: tuple[
     assert levels == ["native", "container"]
 
 
+@pytest.mark.slow
 async def test_without_its_engine_nothing_runs_and_the_cure_is_said_and_recorded(tmp_path: Path) -> None:
     (tmp_path / "superagent.toml").write_text(
         f'[sandbox]\nminimum_level = "container"\nbackends = ["docker", "gvisor"]\n'

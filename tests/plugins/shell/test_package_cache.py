@@ -172,6 +172,7 @@ async def test_nobody_else_gets_it_not_even_in_the_same_folder_of_the_same_tenan
 
 
 @promise("1.3b")
+@pytest.mark.slow
 @pytest.mark.parametrize("before", ["true", "echo a > file"], ids=["cache alone", "workspace too"])
 @pytest.mark.parametrize(
     ("command", "more"),
@@ -226,6 +227,7 @@ async def test_a_cache_that_has_grown_too_large_begins_anew(there: tuple[House, 
     assert held < CACHE_BYTES
 
 
+@pytest.mark.slow
 async def test_while_a_build_runs_its_cache_has_an_end_as_well(there: tuple[House, Site]) -> None:
     house, packages = there
     caller = await agent(house, packages)

@@ -471,6 +471,7 @@ async def test_commands_run_beside_each_other_in_one_workspace(agent: Caller) ->
     assert [one["stdout"] for one in results] == [f"{number}\n" for number in range(12)]
 
 
+@pytest.mark.slow
 async def test_a_command_that_sleeps_keeps_nobody_waiting(house: House, agent: Caller) -> None:
     sleeper = asyncio.ensure_future(run(agent, "sleep 3"))
     began = time.monotonic()

@@ -42,6 +42,7 @@ async def test_a_backup_past_its_deadline_leaves_nothing_behind(here: Ground, on
     assert made_by_us(on_pg) == []
 
 
+@pytest.mark.slow
 async def test_a_dump_that_is_stopped_ends_on_the_server_too(
     here: Ground, on_pg: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

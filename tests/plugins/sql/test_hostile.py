@@ -29,6 +29,7 @@ def peak_mb() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("name", COSTLY)
 def test_a_costly_statement_is_refused_before_it_costs_much(name: str, dialect: str) -> None:
@@ -93,6 +94,7 @@ async def test_a_row_larger_than_the_bound_is_refused_and_can_be_passed(here: Gr
     assert (await here.do("query", swollen, skip=2))["rows"] == [["cy"], [None]]
 
 
+@pytest.mark.slow
 async def test_what_postgresql_sends_is_not_gathered_without_end(here: Ground, on_pg: Database) -> None:
     await here.do("query", "SELECT id FROM orders")
     before = peak_mb()

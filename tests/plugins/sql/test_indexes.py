@@ -169,6 +169,7 @@ async def test_writers_go_on_while_an_index_is_built(here: Ground, on_pg: OnPost
     assert written > 0
 
 
+@pytest.mark.slow
 async def test_a_build_that_is_cut_off_while_others_hold_the_table_is_dropped_by_undo(
     here: Ground, on_pg: OnPostgreSQL
 ) -> None:

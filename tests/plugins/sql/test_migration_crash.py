@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from tests import postgresql
 from tests.plugins.sql.databases import Database, OnMariaDB, OnPostgreSQL
@@ -103,6 +104,7 @@ async def test_a_process_killed_in_the_middle_leaves_whole_versions_and_the_next
 
 
 @promise("3.7b")
+@pytest.mark.slow
 async def test_a_server_killed_in_the_middle_leaves_whole_versions_and_the_next_goes_on(
     here: Ground, tmp_path: Path
 ) -> None:

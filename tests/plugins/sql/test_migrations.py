@@ -69,6 +69,7 @@ async def test_migrations_are_rehearsed_applied_and_taken_out(here: Ground, db: 
 
 
 @promise("3.7b")
+@pytest.mark.slow
 async def test_a_migration_that_loses_rows_in_its_rehearsal_is_refused(
     here: Ground, db: Database, tmp_path: Path
 ) -> None:

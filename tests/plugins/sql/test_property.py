@@ -121,6 +121,7 @@ async def rounds(here: Ground, db: Database, seed: int, count: int) -> tuple[int
 
 
 @promise("3.7")
+@pytest.mark.slow
 async def test_random_changes_are_taken_back_to_the_row(here: Ground, db: Database) -> None:
     stood, refused = await rounds(here, db, seed=random.SystemRandom().randrange(2**32), count=30)
     assert stood

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from tests.plugins.sql.databases import Database
 from tests.plugins.sql.ground import Ground
 from tests.promise import promise
@@ -86,6 +88,7 @@ async def test_the_schema_shows_what_may_be_read_and_nothing_else(here: Ground, 
     assert [one["name"] for one in mine[0]["columns"]] == ["id", "who", "paid"]
 
 
+@pytest.mark.slow
 async def test_locks_tell_who_waits_for_whom(here: Ground, db: Database) -> None:
     if db.kind == "sqlite":
         assert (await here.refused("locks")).slug == "denied"

@@ -98,6 +98,7 @@ async def test_node_finds_its_way_out_by_the_environment_alone(outside: Authorit
 
 
 @promise("1.3c")
+@pytest.mark.slow
 async def test_wildcards_ports_and_methods_are_held() -> None:
     async with site() as one, site() as two, outlook(Names(KNOWN)) as view:
         rules = HostRules([HostRule.of(f"*.a.test:{one.port}"), HostRule.of(f"b.test:{two.port}", ["GET", "HEAD"])])
@@ -145,6 +146,7 @@ async def test_addresses_in_every_spelling_are_refused_even_where_everything_is_
 
 
 @promise("1.3c")
+@pytest.mark.slow
 async def test_names_that_lead_inwards_are_refused_also_when_their_answer_changes() -> None:
     inner = {
         "meta.test": ["169.254.169.254"], "own.test": ["127.0.0.1"], "mixed.test": ["1.1.1.1", "10.0.0.1"],
@@ -262,6 +264,7 @@ async def test_headers_of_the_hop_stay_on_it() -> None:
 
 
 @promise("1.3c")
+@pytest.mark.slow
 async def test_a_tunnel_carries_tls_for_its_name_or_http_that_is_judged_and_nothing_else(outside: Authority) -> None:
     async def second_proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         relayed.append(await reader.readline())
@@ -357,6 +360,7 @@ async def test_there_is_no_way_out_but_the_proxy(tmp_path: Path) -> None:
 
 
 @promise("1.3c")
+@pytest.mark.slow
 async def test_rules_change_while_it_runs_and_what_they_no_longer_allow_ends(outside: Authority) -> None:
     async with site() as there, outlook(Names(KNOWN)) as view:
         a, b = f"http://a.test:{there.port}/", f"http://b.test:{there.port}/"
@@ -401,6 +405,7 @@ async def test_a_refusal_says_what_and_the_next_step() -> None:
 
 
 @promise("1.3c")
+@pytest.mark.slow
 async def test_heads_patience_and_connections_are_capped() -> None:
     caps = Caps(connections=4, head_bytes=8192, head_s=1.0, idle_s=1.5)
 

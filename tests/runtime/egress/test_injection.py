@@ -128,6 +128,7 @@ async def test_the_server_gets_the_credential_and_the_inside_never_does(tmp_path
 
 
 @promise("1.3c")
+@pytest.mark.slow
 async def test_the_credential_goes_only_to_its_own_port_over_verified_tls(tmp_path: Path) -> None:
     outside, stranger = Authority(tmp_path), Authority(tmp_path, "Stranger")
     async with (

@@ -106,6 +106,7 @@ async def everything(here: Here, ground: Path) -> tuple[list[Any], list[Any]]:
 
 
 @promise("5.4a")
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 async def test_a_plugin_does_and_records_the_same_in_both_places(tmp_path: Path) -> None:
     ground = tmp_path / "ground"

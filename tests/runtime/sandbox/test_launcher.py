@@ -144,6 +144,7 @@ async def test_a_launcher_that_says_nothing_is_not_waited_for_for_ever(
     await launcher.close()  # it takes no notice of the end, so it is killed
 
 
+@pytest.mark.slow
 async def test_a_launcher_that_talks_nonsense_is_let_go(tmp_path: Path) -> None:
     odd = tmp_path / "odd"
     odd.write_text('#!/bin/bash\neval "exec 9<>/dev/fd/$4"\nprintf nonsense-nonsense >&$4\nexec sleep 600\n')

@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
+import pytest
 import pytest_asyncio
 
 from superagent.runtime.sandbox import terminal
@@ -108,6 +109,7 @@ async def test_a_report_is_heard_in_pieces_and_what_only_begins_like_one_is_show
     assert inside.terminal.prompts == 1
 
 
+@pytest.mark.slow
 async def test_when_nobody_looks_reading_stops_and_goes_on_with_the_next_look(inside: Inside) -> None:
     written = 0
     for _ in range(3000):

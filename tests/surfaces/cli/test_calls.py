@@ -150,6 +150,7 @@ def test_a_call_that_must_be_approved_waits_with_code_4_and_runs_when_it_is(
     assert watched.out.startswith("done  files.write")
 
 
+@pytest.mark.slow
 def test_one_request_is_shown_with_who_asks_for_what_and_what_it_would_do(
     cli: Cli, agent: Agent, tmp_path: Path
 ) -> None:
@@ -189,6 +190,7 @@ def test_one_request_is_shown_with_who_asks_for_what_and_what_it_would_do(
     assert "jobs.status" in gone.err
 
 
+@pytest.mark.slow
 def test_the_list_of_requests_stays_a_table(cli: Cli, agent: Agent, tmp_path: Path) -> None:
     ask = allow("files.write", paths=[f"{tmp_path}/**"]) | {"effect": "ask"}
     key = agent(ask)
@@ -264,6 +266,7 @@ def test_keys_are_made_listed_and_revoked(cli: Cli) -> None:
     assert cli("call", "access.whoami", key=made["key"]).code == 3
 
 
+@pytest.mark.slow
 def test_the_catalogue_is_searched_and_described(cli: Cli) -> None:
     assert "files.delete" in cli("ops").out
     assert cli("ops", "search", "delete", "file").out.splitlines()[1].startswith("files.delete")

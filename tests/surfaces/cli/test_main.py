@@ -122,6 +122,7 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(command: str) -> None:
     assert (done.returncode, done.stderr) == (1, b"")
 
 
+@pytest.mark.slow
 def test_ctrl_c_cancels_what_runs_in_the_command_and_records_it(tmp_path: Path) -> None:
     data, seen = tmp_path / "data", tmp_path / "seen"
     seen.mkdir()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import cedarpy as untyped_cedarpy
+import pytest
 
 from tests.promise import promise
 from tests.surfaces.cli.conftest import Cli
@@ -13,6 +14,7 @@ cedarpy: Any = untyped_cedarpy  # its signatures name bare dicts
 
 
 @promise("1.1b")
+@pytest.mark.slow
 def test_the_policy_is_exported_for_cedar(cli: Cli) -> None:
     ran = cli("policy", "export", "--cedar", "--json")
     assert ran.code == 0

@@ -49,6 +49,7 @@ def test_a_folder_that_nobody_holds_is_opened_by_the_command(run_here: Cli, alon
     assert calls["detail"].startswith("answered as owner by this very process")
 
 
+@pytest.mark.slow
 def test_a_folder_that_a_command_sets_up_is_named(run_here: Cli, tmp_path: Path) -> None:
     first, second = (
         run_here("--data", str(tmp_path / "new"), "version"),
@@ -90,6 +91,7 @@ def test_a_call_goes_on_as_soon_as_the_other_has_ended(
         assert run_here("--data", str(alone), "call", "access.whoami").code == 0
 
 
+@pytest.mark.slow
 def test_of_calls_at_the_same_time_none_gets_in_the_way_of_another(alone: Path) -> None:
     with ThreadPoolExecutor(2) as pool:
         calls = [pool.submit(superagent, "call", "access.whoami", "--json", data=alone) for _ in range(2)]

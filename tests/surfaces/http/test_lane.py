@@ -279,6 +279,7 @@ async def test_whoever_leaves_before_the_answer_harms_nobody(house: House) -> No
     assert (await house.owner.done("access.whoami"))["id"] == "owner"
 
 
+@pytest.mark.slow
 async def test_a_client_that_reads_nothing_is_not_answered_without_end(house: House) -> None:
     one = head("POST", "/v1/operations/access.whoami", house.owner.key, "Content-Length: 2") + b"{}"
     async with wire(house) as it:

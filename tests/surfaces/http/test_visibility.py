@@ -142,6 +142,7 @@ async def test_a_search_in_folders_counts_only_what_may_be_read(house: House, tm
 
 
 @promise("6.1")
+@pytest.mark.slow
 async def test_every_view_of_the_catalogue_agrees_with_the_policy(house: House, two: Two) -> None:
     registry, policies = house.installation.kernel.registry, house.installation.kernel.hands.policies
     for caller in (two.one, two.other, house.owner):

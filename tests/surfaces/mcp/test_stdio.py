@@ -53,6 +53,7 @@ async def test_a_session_by_way_of_the_server_that_holds_the_folder(house: House
 
 
 @promise("10.5a")
+@pytest.mark.slow
 @both
 async def test_a_session_where_no_server_runs_serves_the_folder_meanwhile(tmp_path: Path, revision: str) -> None:
     data = tmp_path / "data"

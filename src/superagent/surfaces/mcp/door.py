@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from superagent.core.kernel import Kernel
 from superagent.core.limits import Slots
@@ -16,9 +16,7 @@ from superagent.core.problems import Denied, Malformed, Unauthenticated, Unavail
 from superagent.core.reading import Reading
 from superagent.surfaces.mcp.callers import CALLER, CHANNEL, Caller, toolsets_of
 from superagent.surfaces.mcp.scoping import checked, replayed
-
-if TYPE_CHECKING:
-    from superagent.surfaces.mcp.engine import Engine
+from superagent.surfaces.mcp.ways import Engine
 
 PREFIX = "/mcp"
 _TOOLSETS = "toolsets"

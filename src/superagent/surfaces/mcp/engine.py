@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
 
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
 from superagent.core.kernel import Kernel
-from superagent.core.mounts import App, Visit
+from superagent.core.mounts import Visit
 from superagent.surfaces.mcp.opened import Opened
 from superagent.surfaces.mcp.quick import Quick
 from superagent.surfaces.mcp.server import Tools
+from superagent.surfaces.mcp.ways import Engine
 
 IDLE_S = 30 * 60.0
 MOST_SESSIONS = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Engine:
-    """What serves a request: the SDK, and for those that are plain the short way."""
-
-    usual: App
-    quick: Quick
 
 
 async def live(

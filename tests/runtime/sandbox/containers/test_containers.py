@@ -207,6 +207,7 @@ async def test_a_limit_ends_it_and_is_named(
         assert ended.code == code
 
 
+@pytest.mark.slow
 async def test_processes_together_are_held_to_their_number_and_their_time(box: Boxes) -> None:
     _, _, stderr = await box.run("sh", "-c", "for i in $(seq 40); do sleep 9 & done", profile=limited(processes=20))
     ended, *_ = await box.run(

@@ -50,6 +50,7 @@ async def test_roots_of_earlier_states_of_the_machine_do_not_pile_up(
     assert len(await roots(box)) == KEPT
 
 
+@pytest.mark.slow
 async def test_the_root_that_was_just_made_stays_whatever_the_clock_says(
     box: Boxes, serving: tuple[str, str], tmp_path: Path
 ) -> None:
@@ -82,6 +83,7 @@ class Vanishing:
         return found
 
 
+@pytest.mark.slow
 async def test_a_root_that_another_server_removes_meanwhile_is_made_again(
     box: Boxes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
