@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import replace
 
 from bench.figures import Rounds, Sample, median, ratio, spread
 from bench.plan import ISSUE, Plan
 from bench.rounds import interleaved
 from bench.rows import Row
 from bench.servers import bare_starlette, door, nginx, plain_fastapi, superagent
-from bench.wrk import Request
 
 CONNECTIONS = 64
 MANY = 1000
@@ -23,18 +21,12 @@ def rows(plan: Plan) -> list[Row]:
         ours = stack.enter_context(superagent(folder))
         first = stack.enter_context(nginx(folder))
         others = [stack.enter_context(start(folder)) for start in (bare_starlette, plain_fastapi, door)]
-        parsed = replace(ours, name="parsed", request=differing(ours.request))
-        usual = interleaved([first, *others, ours, parsed], plan.rounds, plan.seconds, CONNECTIONS, plan.draw, plan.say)
+        usual = interleaved([first, *others, ours], plan.rounds, plan.seconds, CONNECTIONS, plan.draw, plan.say)
         plan.say(f"{MANY} connections")
         many = interleaved([first, ours], plan.few, plan.seconds, MANY, plan.draw, plan.say)
     plan.raw["whoami"] = {name: [sample.document() for sample in samples] for name, samples in usual.items()}
     plan.raw["connections"] = {name: [sample.document() for sample in samples] for name, samples in many.items()}
     return [*floors(usual), *figures(usual), *connections(many, usual)]
-
-
-def differing(request: Request) -> Request:
-    """Give a request of which no two have the same head: the lane has to parse each."""
-    return replace(request, headers={**request.headers, "X-Number": "@N@"}, counted=True)
 
 
 def rps(sample: Sample) -> float:
@@ -93,11 +85,6 @@ def figures(rounds: Rounds) -> list[Row]:
         Row("whoami.rps_over_starlette", ratio(rounds, "superagent", "starlette", rps)),
         Row("whoami.cpu_over_starlette", ratio(rounds, "superagent", "starlette", cpu)),
         Row("whoami.cpu_over_fastapi", ratio(rounds, "superagent", "fastapi", cpu)),
-        Row(
-            "parsed.cpu_over_nginx",
-            ratio(rounds, "parsed", "nginx", cpu),
-            note="each request with a head of its own, so that none is known from the one before",
-        ),
         Row("door.rps_over_nginx", ratio(rounds, "door", "nginx", rps), note="without the fast lane"),
         Row("door.cpu_over_nginx", ratio(rounds, "door", "nginx", cpu), note="without the fast lane"),
         Row("door.rps_over_fastapi", ratio(rounds, "door", "fastapi", rps), note="without the fast lane"),

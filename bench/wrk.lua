@@ -1,6 +1,6 @@
 -- What wrk sends and how it reports. Everything comes by the environment: a key on a command line is seen by everybody.
 --   BENCH_METHOD, BENCH_BODY, BENCH_HEADERS (one `Name: value` a line)
---   BENCH_COUNT=1: each `@N@` in the body or in a header becomes the number of the request
+--   BENCH_COUNT=1: each `@N@` in the body becomes the number of the request
 wrk.method = os.getenv("BENCH_METHOD")
 wrk.body = os.getenv("BENCH_BODY")
 for name, value in os.getenv("BENCH_HEADERS"):gmatch("([^\n:]+): ([^\n]*)") do
@@ -10,16 +10,10 @@ end
 -- without a function `request` wrk makes the bytes of the request once, which costs it nothing afterwards
 if os.getenv("BENCH_COUNT") == "1" then
   local number = 0
-  local body, fixed, counted = wrk.body, {}, {}
-  for name, value in pairs(wrk.headers) do
-    if value:find("@N@", 1, true) then counted[name] = value else fixed[name] = value end
-  end
+  local body = wrk.body
   request = function()
     number = number + 1
-    for name, value in pairs(counted) do
-      fixed[name] = value:gsub("@N@", number)
-    end
-    return wrk.format(nil, nil, fixed, (body:gsub("@N@", number)))
+    return wrk.format(nil, nil, nil, (body:gsub("@N@", number)))
   end
 end
 

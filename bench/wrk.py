@@ -17,7 +17,7 @@ GRACE_S = 30
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request, sent again and again; with `counted` each `@N@` in body or headers becomes the request's number."""
+    """One request, sent again and again; with `counted` each `@N@` in the body becomes the request's number."""
 
     path: str
     body: str = "{}"

@@ -36,7 +36,7 @@ def test_every_json_value_is_read_as_it_was_written(value: Any) -> None:
         (b'{"a":NaN}', "NaN"),
         (b'{"a":-Infinity}', "Infinity"),
         (b'{"a":[1e999]}', "beyond"),
-        (b'{"a":-1' + b"0" * 400 + b".5}", "beyond"),
+        (b'{"a":-1' + b"0" * 390 + b"e99}", "beyond"),
         (b'{"a":"\\ud800"}', "surrogate"),
         (b'{"\\udc00":1}', "surrogate"),
         (b'{"a":["\\ud800"]}', "surrogate"),

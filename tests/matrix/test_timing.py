@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from superagent.app import Installation
 from superagent.core.invocation import Call, Status
 from superagent.core.principal import Principal
 from tests.features.test_shares import house
+from tests.telling import told_apart
 
 ROUNDS = 400
 OPEN = frozenset({"jobs.cancel", "undo.plan"})
@@ -23,14 +24,6 @@ MOST_TOLD = 0.75
 Not met, and only printed: cancelling a stored call (0.77 to 0.91 were seen) unseals it before it is known whose it is,
 and a plan of undo (0.78) reads the entries first. Both take the id, of which 80 bits are drawn.
 """
-
-
-def told_apart(one: Sequence[float], other: Sequence[float]) -> float:
-    """Give the area under the ROC curve of a guess by time, turned so that it is at least a half (Mann-Whitney)."""
-    ranked = sorted([(value, True) for value in one] + [(value, False) for value in other])
-    ranks = sum(at for at, (_, first) in enumerate(ranked, 1) if first)
-    area = (ranks - len(one) * (len(one) + 1) / 2) / (len(one) * len(other))
-    return max(area, 1 - area)
 
 
 async def asked(here: Installation, by: Principal, operation: str, input: dict[str, Any]) -> float:

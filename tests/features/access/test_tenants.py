@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 import re
+import time
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -16,6 +18,7 @@ from superagent.core.resources import Effect
 from tests.features.access.people import name_of, tenant, undo
 from tests.promise import promise
 from tests.surfaces.http.house import Caller, House, problem_of
+from tests.telling import told_apart
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -287,3 +290,36 @@ async def until_ids(feed: httpx.Response, count: int) -> AsyncGenerator[str]:
             count -= 1
             if not count:
                 return
+
+
+ROUNDS = 300
+GUESSED = {
+    "jobs.status": ("id", "job"),
+    "jobs.cancel": ("id", "job"),
+    "undo.plan": ("ids", "invocation"),
+    "result.read": ("handle", "handle"),
+    "approvals.show": ("id", "waiting"),
+    "access.agents.show": ("id", "agent"),
+    "secrets.remove": ("name", "secret"),
+}
+TOLD = 0.65
+"""0.5 is a coin, 1.0 is certain: the share of pairs (another tenant's id, one of nobody) that times put in order."""
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+async def test_the_time_of_a_refusal_does_not_tell_what_another_tenant_has(house: House, full: Full) -> None:
+    other = await tenant(house)
+    for operation, (field, kind) in GUESSED.items():
+        theirs = full.ids[kind]
+        nobodys = theirs[:-1] + ("0" if theirs[-1] != "0" else "1")
+        times: dict[str, list[float]] = {theirs: [], nobodys: []}
+        for _ in range(ROUNDS):
+            for id in random.sample([theirs, nobodys], 2):
+                began = time.process_time()  # the server is in this very process
+                response = await other.call(operation, {field: [id] if field == "ids" else id})
+                times[id].append(time.process_time() - began)
+                assert response.status_code == 404, response.text
+        area = told_apart(times[theirs], times[nobodys])
+        print(f"{operation}: told apart in {area:.3f} of pairs")  # noqa: T201 - the figure is what this is for
+        assert area <= TOLD, operation

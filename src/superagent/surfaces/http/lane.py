@@ -3,8 +3,6 @@
 Requests that came in one turn of the event loop are answered together, after all of them were read: between two system
 calls the same work costs half as much again.
 
-A client that calls the same again sends the very same head: it is compared, and not parsed again.
-
 It changes only the way from the parser to the door and back: what the door decides and records is the same, and a test
 compares the two. Whatever is not plain (a body still on its way, an `Origin` where pages of other sites may call, a
 client that does not read) takes the usual way.
@@ -26,7 +24,6 @@ from superagent.surfaces.http.reply import Reply
 from superagent.surfaces.http.request import STEERS, Message, Scope
 
 _PREFIX = OPERATIONS.encode()
-MOST_KEPT_BYTES = 4096
 _UNUSUAL = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"origin", b"prefer"})
 
 
@@ -42,18 +39,6 @@ class _Turn:
         self.body = b""
         self.response_complete = self.disconnected = self.due = False
         self.message_event = _NOBODY_WAITS
-
-
-class _Head:
-    """The head of the request that a connection brought last, for one that says the same and is as long."""
-
-    __slots__ = ("length", "raw", "scope", "short")
-
-    def __init__(self, raw: bytes, length: int, scope: Scope, short: bool) -> None:
-        self.raw = raw
-        self.length = length
-        self.scope = scope
-        self.short = short
 
 
 class _Nobody:
@@ -72,7 +57,6 @@ class Lane(Protocol):
     _due: list[tuple[Lane, _Turn]]
     _unusual = _UNUSUAL
     _turn: _Turn | None = None
-    _last: _Head | None = None
 
     def on_message_begin(self) -> None:
         """Begin; what only the usual way needs is made there."""
@@ -129,42 +113,14 @@ class Lane(Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; a request that is not here whole goes the usual way, which waits for the rest."""
-        last, rests = self._last, self._rests()
-        if rests and last is not None and len(data) == last.length and data.startswith(last.raw):
-            turn = _Turn(last.scope, True, last.short and self.door.is_short(last.scope))
-            turn.body = data[len(last.raw) :]
-            self._take(turn)
-            return
-        earlier = self.cycle
         super().data_received(data)
         turn = self._turn
-        if turn is None:
-            if rests and self._heads_here == 1 and self.cycle is not earlier:  # else it is a head that goes on
-                self._learn(data)
-            return
-        self._turn = None
-        if not self.transport.is_closing():
-            self._take_the_usual_way()
-            if turn.body:
-                super().on_body(turn.body)
-
-    def _rests(self) -> bool:
-        """Tell whether what comes next can only be the beginning of a request, and nothing is to be answered before."""
-        cycle = self.cycle
-        return (
-            not self._in_head
-            and not self._in_body
-            and cycle.response_complete
-            and not self.flow.write_paused
-            and not self.transport.is_closing()
-        )
-
-    def _learn(self, data: bytes) -> None:
-        """Keep the head of a request if it is all that came, to the last byte: what follows may say something else."""
-        turn = cast("RequestResponseCycle | _Turn", self.cycle)
-        end = data.find(b"\r\n\r\n") + 4
-        if isinstance(turn, _Turn) and turn.keep_alive and end + len(turn.body) == len(data) and end <= MOST_KEPT_BYTES:
-            self._last = _Head(data[:end], len(data), turn.scope, turn.short)
+        if turn is not None:
+            self._turn = None
+            if not self.transport.is_closing():
+                self._take_the_usual_way()
+                if turn.body:
+                    super().on_body(turn.body)
 
     def on_message_complete(self) -> None:
         """Answer."""
@@ -174,10 +130,6 @@ class Lane(Protocol):
             return
         self._body_is_here()
         self._turn = None
-        self._take(turn)
-
-    def _take(self, turn: _Turn) -> None:
-        """Answer a request that is here whole: at once, or with those that came in the same turn of the loop."""
         self.cycle = turn  # pyright: ignore[reportAttributeAccessIssue] - it has what the protocol looks at
         if not turn.short:
             self._later(turn, self.door.answer(turn.scope, _whole(turn.body)), None)
