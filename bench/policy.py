@@ -109,8 +109,8 @@ def by_cedar(policy: Policy, who: Principal, path: str) -> Callable[[], object]:
         {"uid": {"type": "Path", "id": "r"}, "attrs": {"full": known}, "parents": []},
     ]  # fmt: skip
     context: dict[str, Any] = {
-        "effect": "READ", "undoable": True, "origin": "agent", "risk": 0, "isolation": 0, "week_min": 0, "approvals": 0,
-        "input": {"__entity": {"type": "Input", "id": "i"}}, "opaque": [],
+        "effect": "READ", "undoable": True, "origin": "agent", "risk": 0, "isolation": 0, "week_min": 0, "now": 0,
+        "approvals": 0, "input": {"__entity": {"type": "Input", "id": "i"}}, "opaque": [],
     }  # fmt: skip
     asked: dict[str, Any] = {
         "principal": {"type": "Principal", "id": "p"}, "action": {"type": "Action", "id": READ.name},

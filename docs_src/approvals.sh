@@ -1,26 +1,30 @@
 export PATH="$PWD/.venv/bin:$PATH"
-field() { python3 -c "import json, sys; print(json.load(sys.stdin)['output']$1)"; }
+field() { python3 -c "import json, sys; print(json.load(sys.stdin)$1)"; }
 
 # a key for an agent; what it reads from elsewhere, it did not write
-KEY=$(superagent keys create reviewer --json | field '["key"]')
+KEY=$(superagent keys create reviewer --json | field '["output"]["key"]')
 agent() { curl -s "http://127.0.0.1:8750/v1/operations/$1" -H "Authorization: Bearer $KEY" -d "$2"; echo; }
-next() { superagent approvals list --json | field '["waiting"][0]["id"]'; }
 
 # ask before making the call: approved, it runs at once, and only this very call
-agent approvals.request '{"operation": "files.read", "input": {"path": "/etc/hostname"}, "reason": "which machine is this?"}'
-superagent approvals approve "$(next)" --reason "no secret"
+asked=$(agent approvals.request '{"operation": "files.read", "input": {"path": "/etc/hostname"}, "reason": "which machine is this?"}' |
+  field '["output"]["id"]')
+superagent approvals show "$asked"   # who asks, for what, and what it would do: others may be waiting too
+superagent approvals approve "$asked" --reason "no secret"
 agent files.read '{"path": "/etc/hostname"}'
 
 # that text came from outside its workspace: from now on what destroys or sends asks, even at home
 agent files.write '{"path": "draft.md", "content": "# Draft\n"}'
-agent files.delete '{"path": "draft.md"}'
-superagent approvals deny "$(next)" --reason "why delete it?"
+answer=$(agent files.delete '{"path": "draft.md"}')
+echo "$answer"
+asked=$(echo "$answer" | field '["invocation"]')
+superagent approvals deny "$asked" --reason "why delete it?"
 superagent access taint list
 superagent access taint clear caller:reviewer --reason "a host name gives no orders"
 
 # rights for a while: they begin with the approval and end by themselves
-agent grants.request '{"operations": ["files.read"], "resources": ["/etc/hosts"], "minutes": 5, "reason": "look up a name"}'
-superagent approvals approve "$(next)"
+asked=$(agent grants.request '{"operations": ["files.read"], "resources": ["/etc/hosts"], "minutes": 5, "reason": "look up a name"}' |
+  field '["invocation"]')
+superagent approvals approve "$asked"
 sleep 1
 agent files.read '{"path": "/etc/hosts"}'
 superagent grants list

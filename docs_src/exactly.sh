@@ -11,7 +11,7 @@ KEY=$(superagent keys create reports --agent reporter --expires 1h \
   --only '{"effect": "allow", "operations": ["files.read", "files.list", "files.write"], "where": {"paths": ["{workspace}/reports/**"]}}' \
   --limits '{"cidr": ["127.0.0.0/8", "::1/128"], "rate_per_s": 5, "burst": 20}' --json | field key)
 
-superagent files mkdir "$SUPERAGENT_DATA/workspaces/default/reporter/reports"
+superagent files mkdir "${SUPERAGENT_DATA:-$HOME/.local/share/superagent}/workspaces/default/reporter/reports"
 as "$KEY" files.write '{"path": "reports/today.md", "content": "# Today\n"}'
 as "$KEY" files.read '{"path": "notes.md"}'              # the agent could; this key cannot: for it, it is not there
 as "$KEY" access.whoami                                  # within which bounds, and what is left of the budget

@@ -66,7 +66,8 @@ async def _you(visit: Visit, problem: Problem | None = None) -> Page:
         csrf,
         quiet=True,
     )
-    body += '<p><a href="/sign-in/approvals">What waits for a decision</a></p>'
+    body += '<p><a href="/ui">To the console</a></p>'
+    body += '<p><a href="/sign-in/approvals">What waits for a decision</a>, without it</p>'
     body += "<h2>Signed in</h2><table>" + "".join(_session(one, csrf) for one in sessions) + "</table>"
     return Page("Your sign-in", body + form("/sign-in/out", "", "Sign out", csrf), problem.status if problem else 200)
 

@@ -112,6 +112,11 @@ class _Pages:
         if self._provider:
             name = html.escape(self._provider)
             body += f'<p><a href="/sign-in/provider">Sign in with {name}</a></p>'
+        body += "<p>The first time here? Open the link that the platform printed when it started. It is used up, or "
+        body += (
+            "you have lost what you sign in with? Whoever owns the data folder makes another: <code>superagent recover"
+        )
+        body += "</code>.</p>"
         return Page("Sign in", body, problem.status if problem else 200)
 
     async def password(self, visit: Visit) -> Page:
