@@ -47,7 +47,10 @@ class Spare:
         parent = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
-            _be(theirs, group, parent)
+            try:
+                _be(theirs, group, parent)
+            finally:  # whatever went wrong there: never a second launcher, to clear away what the first one has
+                os.kill(os.getpid(), signal.SIGKILL)
         theirs.close()
         self.wire = Wire(ours)
 
