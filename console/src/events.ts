@@ -2,7 +2,8 @@
 // whether it ended because the server went, or because whoever reads may not read any more.
 
 export interface Told {
-  number: number;
+  /** where the stream goes on after it; it says nothing else, and is another text each time */
+  id: string;
   record: unknown;
 }
 
@@ -12,10 +13,10 @@ export class Ended extends Error {}
 const QUIET_MS = 45_000; // the server speaks every 15 s
 
 /**
- * Read until the stream ends. `after` is the number of the last event that is known, null to begin with what comes.
+ * Read until the stream ends. `after` is the id of the last event that is known, null to begin with what comes.
  * Throws `Ended` when it makes no sense to try again, anything else when it does.
  */
-export async function read(after: number | null, signal: AbortSignal, opened: () => void, told: (some: Told[]) => void): Promise<void> {
+export async function read(after: string | null, signal: AbortSignal, opened: () => void, told: (some: Told[]) => void): Promise<void> {
   const gone = new AbortController();
   let quiet = setTimeout(() => gone.abort(), QUIET_MS);
   const heard = () => {
@@ -24,7 +25,7 @@ export async function read(after: number | null, signal: AbortSignal, opened: ()
   };
   try {
     const headers: Record<string, string> = { accept: "text/event-stream" };
-    if (after !== null) headers["last-event-id"] = String(after);
+    if (after !== null) headers["last-event-id"] = after;
     const response = await fetch("/v1/events", { headers, credentials: "same-origin", cache: "no-store", signal: AbortSignal.any([signal, gone.signal]) });
     if ([400, 401, 403, 404].includes(response.status)) throw new Ended(`the server answered ${response.status}`);
     if (!response.ok || !response.body) throw new Error(`the server answered ${response.status}`);
@@ -43,7 +44,7 @@ export async function read(after: number | null, signal: AbortSignal, opened: ()
   }
 }
 
-/** Cut a stream of text into its events (server-sent events: `id`, `data`, an empty line). What has no number is none of them. */
+/** Cut a stream of text into its events (server-sent events: `id`, `data`, an empty line). What has no id is none of them. */
 export function cutter(): (text: string) => Told[] {
   let left = "";
   return (text) => {
@@ -51,12 +52,12 @@ export function cutter(): (text: string) => Told[] {
     left = parts.pop() ?? "";
     const found: Told[] = [];
     for (const part of parts) {
-      let number = NaN, data = "";
+      let id = "", data = "";
       for (const line of part.split("\n")) {
-        if (line.startsWith("id: ")) number = Number(line.slice(4));
+        if (line.startsWith("id: ")) id = line.slice(4);
         else if (line.startsWith("data: ")) data += line.slice(6);
       }
-      if (data && Number.isSafeInteger(number)) found.push({ number, record: JSON.parse(data) as unknown });
+      if (data && id) found.push({ id, record: JSON.parse(data) as unknown });
     }
     return found;
   };

@@ -18,7 +18,7 @@ export interface Feed {
 
 type Said =
   | { kind: "events"; events: Told[] }
-  | { kind: "state"; state: Feed["state"]; last: number | null; begun: boolean }
+  | { kind: "state"; state: Feed["state"]; last: string | null; begun: boolean }
   | { kind: "who" } // a new tab asks how things stand
   | { kind: "again" }; // somebody looks at this: try at once
 
@@ -28,7 +28,8 @@ const SEEN = new Set(["outcome", "refused", "approved", "event"]);
 const WAIT_MS = 250, LONGEST_MS = 5_000;
 
 let feed: Feed = { records: [], state: "connecting", begun: 0, heard: 0 };
-let last: number | null = null;
+let last: string | null = null;
+let known = new Set<string>(); // the hashes of what came: whoever goes on with the stream may read some once more
 let waiting: AuditRecord[] = [];
 let drawing = false, started = false, leads = false;
 let line: BroadcastChannel | null = null;
@@ -57,13 +58,14 @@ function next(): void {
 }
 
 function take(events: Told[]): void {
-  const fresh = events.filter((one) => last === null || one.number > last);
-  if (!fresh.length) return;
-  last = fresh.at(-1)?.number ?? last;
-  for (const one of fresh) {
+  last = events.at(-1)?.id ?? last;
+  for (const one of events) {
     const record = recordOf(one.record);
+    if (known.has(record.hash)) continue;
+    known.add(record.hash);
     if (SEEN.has(record.kind)) waiting.push(record);
   }
+  if (known.size > 2 * KEPT) known = new Set([...known].slice(-KEPT));
   if (waiting.length > KEPT) waiting = waiting.slice(-KEPT);
   if (!drawing && waiting.length) {
     drawing = true;

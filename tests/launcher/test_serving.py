@@ -16,6 +16,7 @@ from tests.needs import missing
 from tests.until import until
 
 MIB = 1024**2
+OWN = os.getpid()  # in what is looked for on the whole machine: another process may run the same tests
 
 
 @pytest.fixture(scope="module", params=WHO)
@@ -157,14 +158,17 @@ def read(path: Path) -> bytes:
 
 
 def test_a_command_is_ended_when_asked_with_all_it_started(beside: Beside) -> None:
-    number = beside.start("sh", "-c", "setsid sleep 876543 & sleep 876543")
+    number = beside.start("sh", "-c", f"setsid sleep 876543.{OWN} & sleep 876543.{OWN}")
     beside.hear("started", number)
-    until(lambda: [one for one in Path("/proc").glob("[0-9]*/cmdline") if b"876543" in read(one)], "the command")
+    until(
+        lambda: [one for one in Path("/proc").glob("[0-9]*/cmdline") if f"876543.{OWN}".encode() in read(one)],
+        "the command",
+    )
 
     beside.say(do="kill", run=number)
 
     assert beside.end_of(number)["why"] == "asked"
-    assert not [one for one in Path("/proc").glob("[0-9]*/cmdline") if b"876543" in read(one)]
+    assert not [one for one in Path("/proc").glob("[0-9]*/cmdline") if f"876543.{OWN}".encode() in read(one)]
 
 
 def test_a_signal_reaches_the_command(beside: Beside) -> None:
@@ -380,7 +384,7 @@ def test_a_launcher_that_is_told_to_stop_stops_everything(number: int) -> None:
 def test_when_the_launcher_is_killed_its_sandboxes_die_and_the_next_one_tidies_up(who: str) -> None:
     with launcher(who) as one:
         name = one.hear("hello")["name"]
-        for number in [one.start("sh", "-c", "setsid sleep 654321 & sleep 654321") for _ in range(3)]:
+        for number in [one.start("sh", "-c", f"setsid sleep 654321.{OWN} & sleep 654321.{OWN}") for _ in range(3)]:
             one.hear("started", number)
         os.kill(one.pid, signal.SIGKILL)
         assert one.gone() == -signal.SIGKILL
@@ -390,7 +394,7 @@ def test_when_the_launcher_is_killed_its_sandboxes_die_and_the_next_one_tidies_u
         next_one.hear("hello")
         until(lambda: not processes_named(name), "the end of its processes")
         assert not groups_named(name)
-        assert not [one for one in Path("/proc").glob("[0-9]*/cmdline") if b"654321" in read(one)]
+        assert not [one for one in Path("/proc").glob("[0-9]*/cmdline") if f"654321.{OWN}".encode() in read(one)]
 
 
 @pytest.mark.slow
@@ -401,7 +405,7 @@ def test_a_launcher_killed_while_it_starts_things_leaves_nothing_behind(who: str
         with launcher(who) as one:
             names.append(one.hear("hello")["name"])
             for _ in range(4):
-                one.start("sh", "-c", "setsid sleep 543210 & sleep 543210")
+                one.start("sh", "-c", f"setsid sleep 543210.{OWN} & sleep 543210.{OWN}")
             for _ in range(turn):  # another moment each time: in the fork, in bubblewrap, in the command
                 one.hear("started")
             os.kill(one.pid, signal.SIGKILL)
@@ -410,7 +414,7 @@ def test_a_launcher_killed_while_it_starts_things_leaves_nothing_behind(who: str
         last.hear("hello")
         until(lambda: not [name for name in names if processes_named(name)], "the end of every process")
         assert not [name for name in names if groups_named(name)]
-        assert not [one for one in Path("/proc").glob("[0-9]*/cmdline") if b"543210" in read(one)]
+        assert not [one for one in Path("/proc").glob("[0-9]*/cmdline") if f"543210.{OWN}".encode() in read(one)]
 
 
 @pytest.mark.slow
