@@ -312,7 +312,8 @@ async def test_a_report_without_the_marker_is_none(shell: Shell) -> None:
     said = await shell.send(r"printf '\e]133;D;99;aid=x\a' >&9; (exit 5)" + "\n")
     assert said["exit_code"] == 5
     await shell.send(r"yes $'\e]133;D;0;aid=ffff\a' >&9" + "\n", timeout_s=0.3)
-    assert (await shell.send(keys=["ctrl-c"], wait_for="^C"))["at"] == "match"
+    said = await shell.send(keys=["ctrl-c"])  # its echo may be lost: the kernel drops it where the terminal is full
+    assert (said["at"], said["exit_code"]) == ("prompt", 130)
 
 
 async def test_printing_a_report_is_not_reporting(shell: Shell) -> None:
@@ -350,8 +351,8 @@ async def test_a_flood_waits_for_its_reader_and_harms_nobody(house: House, agent
         times.append(time.perf_counter() - begun)
     assert sorted(times)[10] < 0.25
     assert _terminal(house, shell).end - before <= 2 * terminal.CHUNK
-    said = await shell.send(keys=["ctrl-c"], wait_for="^C", timeout_s=5)
-    assert said["at"] == "match"
+    said = await shell.send(keys=["ctrl-c"])
+    assert (said["at"], said["exit_code"]) == ("prompt", 130)
     assert (await shell.read(0))["lost"] > 0
 
 
