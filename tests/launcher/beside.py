@@ -100,7 +100,9 @@ class Beside:
         os.close(writing)
         with os.fdopen(reading, "rb") as file:
             text = file.read().decode()
-        return text, self.end_of(number)
+        ended = self.end_of(number)
+        assert ended["event"] == "ended", ended
+        return text, ended
 
     def say(self, **said: Any) -> None:
         """Say anything."""

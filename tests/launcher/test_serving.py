@@ -261,7 +261,8 @@ def test_more_processes_than_allowed_cannot_be_made(beside: Beside) -> None:
 def test_many_commands_of_one_user_do_not_count_for_each_other(beside: Beside) -> None:
     numbers = [beside.start("sh", "-c", "for i in $(seq 20); do sleep 1 & done; wait") for _ in range(4)]
 
-    assert [beside.end_of(number)["code"] for number in numbers] == [0] * 4
+    ends = [beside.end_of(number) for number in numbers]
+    assert [one.get("code") for one in ends] == [0] * 4, ends
 
 
 def test_a_command_with_more_memory_than_allowed_meets_the_limit(beside: Beside) -> None:
