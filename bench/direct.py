@@ -21,6 +21,7 @@ from superagent.settings import load
 
 CALLS = 3000
 REPEATS = 9
+RESTS = 3
 
 
 def rows(plan: Plan) -> list[Row]:
@@ -43,10 +44,10 @@ def rows(plan: Plan) -> list[Row]:
         ),
         Row(
             "direct.over_starlette_settled",
-            median(ours.settled) / median(bare.settled),
+            min(ours.settled) / min(bare.settled),
             at_most=2.5,
             source=ISSUE,
-            note="with all that the calls leave to be done when the loop has ended: records written and indexed",
+            note=f"with all that the calls leave for later: records written and indexed; lowest of {RESTS}",
         ),
         Row("direct.over_starlette_reading", least["superagent"] / least["reading"], note="the route reads the body"),
         Row("direct.over_fastapi", least["superagent"] / least["fastapi"]),
@@ -61,10 +62,10 @@ async def measure(plan: Plan, folder: Path) -> dict[str, Cost]:
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {baselines.KEY}"}
         scope = scope_of(baselines.PATH, headers)
         targets = {
-            "superagent": Target(application(installation), scope_of(baselines.PATH, owner_headers(data))),
-            "starlette": Target(baselines.starlette, scope),
-            "reading": Target(baselines.starlette_reading, scope),
-            "fastapi": Target(baselines.fastapi, scope),
+            "superagent": Target(application(installation), scope_of(baselines.PATH, owner_headers(data)), rests=RESTS),
+            "starlette": Target(baselines.starlette, scope, rests=RESTS),
+            "reading": Target(baselines.starlette_reading, scope, rests=0),
+            "fastapi": Target(baselines.fastapi, scope, rests=0),
         }
         for name, target in targets.items():
             status, body = await call(target)

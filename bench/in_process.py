@@ -24,11 +24,15 @@ REST_CALLS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An application with the scope and the body of the request that it is called with."""
+    """An application with the scope and the body of the request that it is called with.
+
+    `rests` is how often it is also watched until all is done that its calls left for later.
+    """
 
     app: App
     scope: Mapping[str, Any]
     body: bytes = b"{}"
+    rests: int = 1
 
 
 def scope_of(path: str, headers: Mapping[str, str], body: bytes = b"{}") -> dict[str, Any]:
@@ -116,9 +120,7 @@ async def settled(target: Target, calls: int) -> float:
     return (time.process_time() - start - idle) / calls * 1e6
 
 
-async def compare(
-    targets: Mapping[str, Target], calls: int, repeats: int, draw: random.Random, rests: int = 1
-) -> dict[str, Cost]:
+async def compare(targets: Mapping[str, Target], calls: int, repeats: int, draw: random.Random) -> dict[str, Cost]:
     """Call each in turn, so many times in a loop, in an order drawn anew each time."""
     found = {name: Cost([], []) for name in targets}
     for target in targets.values():
@@ -128,6 +130,8 @@ async def compare(
         draw.shuffle(order)
         for name in order:
             found[name].loops.append(await loop_of(targets[name], calls))
-    for name, target in targets.items():
-        found[name].settled.extend([await settled(target, REST_CALLS) for _ in range(rests)])
+    for rest in range(max(target.rests for target in targets.values())):
+        for name, target in targets.items():
+            if rest < target.rests:
+                found[name].settled.append(await settled(target, REST_CALLS))
     return found

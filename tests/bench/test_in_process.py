@@ -47,8 +47,9 @@ async def test_each_is_called_once_a_repeat_with_a_scope_of_its_own() -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    found = await compare(
-        {"a": Target(app, {}), "b": Target(app, {})}, calls=2, repeats=3, draw=random.Random(1), rests=1
-    )
-    assert {name: (len(cost.loops), len(cost.settled)) for name, cost in found.items()} == {"a": (3, 1), "b": (3, 1)}
-    assert seen == [2] * 2 * (2 * (1 + 3) + REST_CALLS)
+    targets = {"a": Target(app, {}), "b": Target(app, {}, rests=2), "c": Target(app, {}, rests=0)}
+    found = await compare(targets, calls=2, repeats=3, draw=random.Random(1))
+    assert {name: (len(cost.loops), len(cost.settled)) for name, cost in found.items()} == {
+        "a": (3, 1), "b": (3, 2), "c": (3, 0),
+    }  # fmt: skip
+    assert seen == [2] * (3 * 2 * (1 + 3) + 3 * REST_CALLS)

@@ -13,7 +13,7 @@ from superagent.core.asking import Deferred
 from superagent.core.changes import resource_of, rights_of
 from superagent.core.context import UNDO_KEPT_S, Context, Line
 from superagent.core.current import CALL
-from superagent.core.invocation import Invocation, Outcome, Status, Ticket, Undo
+from superagent.core.invocation import DONE, Invocation, Outcome, Status, Ticket, Undo
 from superagent.core.leaks import without_keys
 from superagent.core.limits import Slots
 from superagent.core.operation import Operation, Preview
@@ -87,7 +87,7 @@ class Execution:
             return Outcome(
                 invocation.id,
                 operation.name,
-                Status.PREVIEWED if invocation.call.dry_run else Status.DONE,
+                Status.PREVIEWED if invocation.call.dry_run else DONE,
                 b"" if handle else data,
                 effects=tuple(ctx.effects),
                 undo=undo_of(ctx) if operation.effect else None,

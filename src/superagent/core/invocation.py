@@ -62,6 +62,9 @@ class Status(StrEnum):
     UNKNOWN = "unknown"
 
 
+DONE = Status.DONE
+"""What nearly every call ends as: until Python 3.12 a member costs more by its class than a table's look-up."""
+
 _STATUS = {status.value: status.value.encode() for status in Status}
 
 

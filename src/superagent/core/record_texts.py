@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from superagent.core.audit import AuditRecord, encode
-from superagent.core.invocation import Outcome, Status, Ticket
+from superagent.core.invocation import DONE, Outcome, Ticket
 from superagent.core.operation import Operation
 from superagent.core.policy import Decision
 from superagent.core.principal import Principal
@@ -73,7 +73,7 @@ class RecordTexts:
         invocation, output = ticket.invocation, outcome.output
         call = invocation.call
         if (
-            outcome.status is not Status.DONE
+            outcome.status is not DONE
             or ticket.resources
             or ticket.operation.effect
             or outcome.effects

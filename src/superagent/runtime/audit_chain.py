@@ -91,16 +91,11 @@ class ChainOnDisk:
             self._segment.close()
             self._segment = segment
             lines.append(self.header(line))
-        room, end = self._segment_bytes - self._segment.size, begin
-        for text in line.lines(islice(bodies, begin, None)):
-            lines.append(text)
-            end += 1
-            room -= len(text)
-            if room <= 0:
-                break
-        self._segment.append(b"".join(lines))
+        room = max(1, self._segment_bytes - self._segment.size)  # a header may have filled it: one record at least
+        more, count = line.lines(islice(bodies, begin, None), room)
+        self._segment.append(b"".join(lines + more))
         self._moved(line)
-        return end
+        return begin + count
 
     def settle(self, seq: int, invocation: str, *, opens: bool) -> None:
         """Take in that the line of this number, which is on the disk now, opened or ended an intent."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Collection
 
-from superagent.core.invocation import Status
+from superagent.core.invocation import DONE
 from superagent.core.pipeline import Performed
 
 BOUNDS_S = (0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0)
@@ -20,7 +20,7 @@ class Metrics:
 
     def __init__(self, gauges: Callable[[], dict[str, float]], worker: str = "0") -> None:
         self._done: dict[str, list[float]] = {}
-        self._calls: dict[str, dict[str, list[float]]] = {Status.DONE.value: self._done}
+        self._calls: dict[str, dict[str, list[float]]] = {DONE.value: self._done}
         self._gauges = gauges
         self._worker = f'worker="{worker}"'
 
@@ -29,7 +29,7 @@ class Metrics:
         if isinstance(event, Performed):
             outcome = event.outcome
             # plain texts as keys: an enum's hash is computed in Python each time
-            done = outcome.status is Status.DONE
+            done = outcome.status is DONE
             rows = self._done if done else self._calls.setdefault(outcome.status.value, {})
             row = rows.get(outcome.operation)
             if row is None:
