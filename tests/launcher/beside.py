@@ -1,9 +1,13 @@
-"""A launcher beside the test, forked from it so that its lines are counted, and the server's end of its socket."""
+"""A launcher beside the test, and the server's end of its socket.
+
+One of another user is forked from the test itself: that user may not reach the interpreter and the package.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import select
 import signal
@@ -28,6 +32,7 @@ from tests.until import until
 
 PATIENCE_S = 30.0
 ENTRY = str(Path(superagent_launcher.__file__).with_name("__main__.py"))
+_COUNTED = "import sys; from superagent_launcher.__main__ import main; main(sys.argv[1:])"
 _PR_SET_DUMPABLE = 4
 FIRST_USER, USERS = 1_900_000_000, 1000
 AS_ROOT = os.geteuid() == 0
@@ -127,6 +132,15 @@ def _stop_counting() -> None:
             current.stop()
 
 
+def _keep_all() -> None:
+    """Let nothing of the tests end here: a launcher closes all descriptors, and who ends later closes a stranger's."""
+    _kept.append(gc.get_objects())
+    gc.freeze()
+
+
+_kept: list[list[object]] = []
+
+
 @contextmanager
 def launcher(who: str = WHO[0], *further: str, counted: bool = True) -> Generator[Beside]:
     """Run a launcher while the body runs, as root or as an ordinary user, and see that it ends in order.
@@ -139,17 +153,18 @@ def launcher(who: str = WHO[0], *further: str, counted: bool = True) -> Generato
     if pid == 0:
         code = 1
         try:
+            arguments = [str(theirs.fileno()), str(FIRST_USER), str(USERS), *further]
+            if who == "root" or not AS_ROOT:  # as the server starts it, with nothing of the tests in its memory
+                os.set_inheritable(theirs.fileno(), True)
+                started = ["-I", "-c", _COUNTED] if counted else ["-I", "-S", ENTRY]
+                os.execv(sys.executable, [sys.executable, *started, *arguments])  # noqa: S606
+            _keep_all()
             if not counted:
                 _stop_counting()
-            if who == "user" and AS_ROOT:
-                os.setgroups([])
-                os.setresgid(NOBODY, NOBODY, NOBODY)
-                os.setresuid(NOBODY, NOBODY, NOBODY)
-                ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)  # as after the exec that is left out here
-            arguments = [str(theirs.fileno()), str(FIRST_USER), str(USERS), *further]
-            if not counted and who == "root":  # as the server starts it, with nothing of the tests in its memory
-                os.set_inheritable(theirs.fileno(), True)
-                os.execv(sys.executable, [sys.executable, "-I", "-S", ENTRY, *arguments])  # noqa: S606
+            os.setgroups([])
+            os.setresgid(NOBODY, NOBODY, NOBODY)
+            os.setresuid(NOBODY, NOBODY, NOBODY)
+            ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)  # as after the exec that is left out here
             main(arguments)
             code = 0
         except BaseException:
