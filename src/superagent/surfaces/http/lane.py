@@ -24,6 +24,7 @@ from superagent.surfaces.http.reply import Reply
 from superagent.surfaces.http.request import STEERS, Message, Scope
 
 _PREFIX = OPERATIONS.encode()
+_MARKED = frozenset(b"%?#")
 _UNUSUAL = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"origin", b"prefer"})
 
 
@@ -55,6 +56,8 @@ class Lane(Protocol):
     # of the class, for uvicorn makes one protocol a connection: see `lane_to`
     door: Door
     _due: list[tuple[Lane, _Turn]]
+    _paths: dict[bytes, str]
+    _dated: tuple[object, bytes] = (None, b"")  # what every answer of this second begins with
     _unusual = _UNUSUAL
     _turn: _Turn | None = None
 
@@ -71,30 +74,37 @@ class Lane(Protocol):
         if isinstance(earlier, _Turn) and earlier.due:  # this client sends the next before it has the answer
             self._answer(earlier)
         parser = self.parser
-        names = {name for name, _ in self.headers}
+        path = self._paths.get(self.url) or self._path_of(self.url)
         if (
-            self.url.startswith(_PREFIX)
-            and b"%" not in self.url
-            and b"?" not in self.url
-            and b"#" not in self.url
+            path
             and (earlier is None or earlier.response_complete)
             and not self.flow.write_paused
             and parser.get_method() == b"POST"
-            and self._unusual.isdisjoint(names)
+            and self._unusual.isdisjoint(headers := dict(self.headers))
         ):
             self._head_is_here()
             scope: Scope = {
                 "method": "POST",
-                "path": self.url.decode("ascii"),
+                "path": path,
                 "query_string": b"",
                 "headers": self.headers,
                 "client": self.client,
             }
             keep_alive = parser.get_http_version() != "1.0" and parser.should_keep_alive()
-            short = STEERS.isdisjoint(names) and self.door.is_short(scope)
+            short = STEERS.isdisjoint(headers) and self.door.is_short(scope)
             self._turn = _Turn(scope, keep_alive, short)
         else:
             self._take_the_usual_way()
+
+    @classmethod
+    def _path_of(cls, url: bytes) -> str:
+        """Give the path in an address that begins as that of an operation and is written plainly, else nothing."""
+        if not url.startswith(_PREFIX) or not url.isascii() or not _MARKED.isdisjoint(url):
+            return ""
+        path = url.decode("ascii")
+        if cls.door.kernel.registry.find(path[len(OPERATIONS) :]) is not None:
+            cls._paths[url] = path  # what is no operation is not kept: of that there is no end
+        return path
 
     def _take_the_usual_way(self) -> None:
         url, headers, expects = self.url, self.headers, self.expect_100_continue
@@ -185,14 +195,16 @@ class Lane(Protocol):
         turn.response_complete = True
         if turn.disconnected or self.transport.is_closing():
             return
-        parts = [STATUS_LINE[reply.status]]
-        for name, value in self.server_state.default_headers:
-            parts += (name, b": ", value, b"\r\n")
+        default, always = self._dated
+        if default is not self.server_state.default_headers:  # uvicorn makes them anew each second
+            default = self.server_state.default_headers
+            always = b"".join([b"%b: %b\r\n" % pair for pair in default])
+            type(self)._dated = default, always
+        parts = [STATUS_LINE[reply.status], always]
         for name, value in reply.headers:
             parts += (name, b": ", value, b"\r\n")
-        parts.append(b"content-length: %d\r\n" % len(reply.body))
-        parts.append(b"\r\n" if turn.keep_alive else b"connection: close\r\n\r\n")
-        parts.append(reply.body)
+        end = b"\r\n" if turn.keep_alive else b"connection: close\r\n\r\n"
+        parts += (b"content-length: %d\r\n" % len(reply.body), end, reply.body)
         self.transport.write(b"".join(parts))
         if not turn.keep_alive:
             self.transport.close()
@@ -203,7 +215,7 @@ def lane_to(door: Door) -> type[Lane]:
     """Give the protocol whose requests go to this door."""
     # where no other site's page may call, what a browser says of its page changes nothing about the answer
     unusual = _UNUSUAL if door.shares else _UNUSUAL - {b"origin"}
-    return type("Lane", (Lane,), {"door": door, "_due": [], "_unusual": unusual})
+    return type("Lane", (Lane,), {"door": door, "_due": [], "_paths": {}, "_unusual": unusual})
 
 
 class _whole:  # noqa: N801 - it stands where a function stands
