@@ -18,6 +18,10 @@ class Refused(Exception):
     """This is not done, and why."""
 
 
+class Gone(Refused):
+    """The child that was to do it has ended before it had the whole job, so nothing was done: another one can."""
+
+
 class Start:
     """One sandbox to start.
 

@@ -95,14 +95,16 @@ def left_behind(found: list[Hierarchy], proc: str = "/proc") -> Iterator[str]:
 
 
 def named_after_the_dead(name: str, proc: str = "/proc") -> bool:
-    """Tell whether a name is that of a launcher of this very pid namespace that lives no more."""
+    """Tell whether a name is that of a launcher of this very pid namespace that lives no more, beyond doubt."""
     match = _NAME.fullmatch(name)
     if match is None or int(match[1]) != os.stat(f"{proc}/self/ns/pid").st_ino:
         return False
     try:
         return started(int(match[2]), proc) != int(match[3])
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return True
+    except OSError:
+        return False  # what cannot be looked at just now may live: to clear it away would end all its sandboxes
 
 
 def clear(folder: str) -> bool:
@@ -125,7 +127,8 @@ def kill(path: str) -> bool:
     members = words(f"{path}/cgroup.procs")
     for one in members:
         try:
-            os.kill(int(one), signal.SIGKILL)
+            if int(one) > 0:  # a process that cannot be seen from here reads 0, and 0 would be all of our own group
+                os.kill(int(one), signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
             continue
     return not members

@@ -11,7 +11,7 @@ import time
 from typing import Any, cast
 
 from superagent_launcher import child, program
-from superagent_launcher.asked import Refused, Start
+from superagent_launcher.asked import Gone, Refused, Start
 from superagent_launcher.cgroups import Usage
 from superagent_launcher.child import Spare
 from superagent_launcher.groups import Group
@@ -82,7 +82,12 @@ class Run:
                 first = file.read().split()[:1]
             if not self.inner or self.code is not None or not first:
                 raise Refused("it does not run")
-            os.killpg(os.getpgid(int(first[0])), number)
+            group = os.getpgid(int(first[0]))
+            if group == os.getpgid(
+                0
+            ):  # it has no session of its own yet: the launcher and all its children have this one
+                raise Refused("it does not run yet")
+            os.killpg(group, number)
         except OSError as bad:
             raise Refused(f"it does not run: {bad.strerror}") from None
 
@@ -143,7 +148,10 @@ class Run:
 
 
 def start(asked: Start, descriptors: list[int], spare: Spare, name: str, controllers: frozenset[str]) -> Run:
-    """Give a child its job; `name` is what its processes call themselves. Raises `Refused`: nothing was started."""
+    """Give a child its job; `name` is what its processes call themselves.
+
+    Raises `Refused`, of a child that has ended `Gone`: nothing was started.
+    """
     opened: list[int] = []
     if asked.confine is not None:
         return _confined(asked, descriptors, spare, controllers)
@@ -174,7 +182,7 @@ def start(asked: Start, descriptors: list[int], spare: Spare, name: str, control
         run.gate = os.dup(gate) if gated else -1
         return run
     except OSError as bad:
-        raise Refused(f"it cannot be started: {bad}") from None
+        raise not_started(bad) from None
     finally:
         for one in opened:
             os.close(one)
@@ -197,11 +205,17 @@ def _confined(asked: Start, descriptors: list[int], spare: Spare, controllers: f
         }
         spare.give(job, tuple(descriptors))
     except OSError as bad:
-        raise Refused(f"it cannot be started: {bad}") from None
+        raise not_started(bad) from None
     run = Run(asked.run, spare, asked.limits)
     run.ran = run.keeps = True
     run.inner = run.pid
     return run
+
+
+def not_started(bad: OSError) -> Refused:
+    """Say why nothing was started, and whether that was the child's end."""
+    kind = Gone if isinstance(bad, ChildProcessError) else Refused
+    return kind(f"it cannot be started: {bad}")
 
 
 def tasks_of(uid: int) -> int:

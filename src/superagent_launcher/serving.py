@@ -12,17 +12,20 @@ from collections.abc import Callable
 from typing import Any
 
 from superagent_launcher import runs
-from superagent_launcher.asked import LIMITS, Refused, Start, number_of, run_of, times_of
+from superagent_launcher.asked import LIMITS, Gone, Refused, Start, number_of, run_of, times_of
 from superagent_launcher.child import STAGE, Spare
 from superagent_launcher.groups import Group, Groups
 from superagent_launcher.rehearsal import rehearse
 from superagent_launcher.runs import Run
-from superagent_launcher.spares import SOON_S, Spares
+from superagent_launcher.spares import KEPT, SOON_S, Spares
 from superagent_launcher.wire import Broken, Wire
 
 PROTOCOL = 1
 LOOK_S = 0.25
 GONE_S = 5.0
+TRIES = KEPT + 3
+"""How many children a run is offered to: where memory ran out, all that waited went at once."""
+
 _READ = select.POLLIN | select.POLLHUP | select.POLLERR
 _SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -169,18 +172,29 @@ class Launcher:
             raise Refused(f"user {asked.uid} is none of {self._uids.start} to {self._uids.stop - 1}")
         if asked.mounts and not self._staging and asked.confine is None:
             raise Refused("folders cannot be put in place here")
-        spare = self._spares.take(asked.ground)
-        try:
-            run = runs.start(asked, descriptors, spare, self._name, self._groups.controllers)
-        except Refused:
-            self._let_go(spare)
-            raise
+        run = self._offered(asked, descriptors)
         self._runs[asked.run] = self._by_pid[run.pid] = run
         # an exec is not waited for: nobody who starts a command has to be woken for that; a keeper's word is
         self._follow(run.failing, lambda data: self._failing(run, data), awaited=run.keeps)
         if run.status >= 0:
             # what bubblewrap says of itself is waited for only where it waits for an answer, else read when needed
             self._follow(run.status, run.heard, awaited=run.gate >= 0)
+
+    def _offered(self, asked: Start, descriptors: list[int]) -> Run:
+        """Give a run to a child that lives: one that died while it waited is no reason to refuse."""
+        left = TRIES
+        while True:
+            left -= 1
+            try:
+                spare = self._spares.take(asked.ground)
+                try:
+                    return runs.start(asked, descriptors, spare, self._name, self._groups.controllers)
+                except Refused:
+                    self._let_go(spare)
+                    raise
+            except Gone:
+                if not left:
+                    raise
 
     # ---- the children
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from superagent_launcher.asked import Refused
 from superagent_launcher.child import Spare
+from superagent_launcher.runs import not_started
 
 KEPT = 2
 READY = 2
@@ -44,7 +45,7 @@ class Spares:
         return [one.pid for one in self._plain] + [one.pid for _, one, _ in self._ready]
 
     def take(self, ground: Ground | None) -> Spare:
-        """Give a child, ready for a ground where one is named. Raises `Refused`."""
+        """Give a child, ready for a ground where one is named; it may have ended meanwhile. Raises `Refused`."""
         self._last = time.monotonic()
         if ground is None:
             return self._plain.pop(0) if self._plain else self._make()
@@ -117,7 +118,7 @@ class Spares:
             spare.give({"ground": ground}, ())
         except OSError as bad:
             self._end(spare)
-            raise Refused(f"it cannot be started: {bad}") from None
+            raise not_started(bad) from None
         return spare
 
 

@@ -127,6 +127,9 @@ class Beside:
 
 
 def _stop_counting() -> None:
+    """Count no more lines, in this process and, where it starts anew after each fork, in all that come of it."""
+    for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
+        os.environ.pop(name, None)
     while (current := Coverage.current()) is not None:
         with contextlib.suppress(AssertionError):  # one that the fork has stopped already is none any more all the same
             current.stop()

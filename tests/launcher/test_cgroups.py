@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -345,6 +346,27 @@ def test_names_of_others_are_nobodys_business() -> None:
     assert not named_after_the_dead("superagent-1-2-3-4")
     assert not named_after_the_dead(f"superagent-{namespace + 1}-1-1")  # in another container: it may well live
     assert named_after_the_dead(f"superagent-{namespace}-{os.getpid()}-1")  # the number lives, but began another time
+
+
+def test_a_launcher_that_cannot_be_looked_at_just_now_is_not_taken_for_dead(tmp_path: Path) -> None:
+    namespace = os.stat("/proc/self/ns/pid").st_ino
+    write(tmp_path / "self" / "ns" / "pid", "")
+    here = os.stat(tmp_path / "self" / "ns" / "pid").st_ino
+    (tmp_path / "7" / "stat").mkdir(parents=True)  # any error but that there is none
+
+    assert not named_after_the_dead(f"superagent-{here}-7-5", str(tmp_path))
+    assert named_after_the_dead(f"superagent-{here}-8-5", str(tmp_path))
+    assert not named_after_the_dead(f"superagent-{namespace}-8-5", str(tmp_path))
+
+
+def test_a_member_of_a_group_that_cannot_be_seen_from_here_is_not_taken_for_oneself(tmp_path: Path) -> None:
+    write(tmp_path / "cgroup.procs", "0\n")
+    script = f"from superagent_launcher.cgroups import kill; print(kill({str(tmp_path)!r}))"
+
+    # in a session of its own: what reads 0 would be sent to all of the caller's group
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, start_new_session=True)
+
+    assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
 
 
 def test_groups_of_the_dead_are_found_and_removed_and_those_of_the_living_stay(tree: Tree) -> None:

@@ -201,6 +201,21 @@ def test_a_signal_to_what_does_not_run_is_refused() -> None:
     run.close()
 
 
+def test_a_signal_to_a_command_without_a_group_of_its_own_yet_does_not_reach_the_launcher() -> None:
+    keeper = subprocess.Popen(["sh", "-c", "sleep 600 & wait"])  # its child shares our own group
+    run = run_of(os.getpid())
+    run.inner = keeper.pid
+    children = Path(f"/proc/{keeper.pid}/task/{keeper.pid}/children")
+    [child] = until(lambda: children.read_text().split(), "the command")
+
+    with pytest.raises(Refused, match="yet"):
+        run.signal(signal.SIGURG)  # which would harm nobody
+
+    os.kill(int(child), signal.SIGKILL)
+    keeper.wait(10)
+    run.close()
+
+
 def test_options_are_written_where_only_bubblewrap_reads_them() -> None:
     options = runs.in_memory(["--a", "é", ""])
 

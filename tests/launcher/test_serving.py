@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from superagent_launcher import serving
 from superagent_launcher.cgroups import hierarchies
 from tests.launcher.beside import AS_ROOT, FIRST_USER, LIMITS, OPTIONS, USER, WHO, Beside, launcher
 from tests.needs import missing
@@ -421,16 +422,54 @@ def test_a_launcher_killed_while_it_starts_things_leaves_nothing_behind(who: str
 @pytest.mark.slow
 def test_spare_children_end_with_the_launcher_and_are_made_anew_when_killed() -> None:
     with launcher() as one:
-        name = one.hear("hello")["name"]
-
-        def spares() -> list[int]:
-            children = Path(f"/proc/{one.pid}/task/{one.pid}/children").read_text().split()
-            return [int(child) for child in children]
-
-        until(lambda: len(spares()) == 2, "two spare children")
-        before = spares()
+        one.hear("hello")
+        before = spares_of(one)
         for pid in before:
             os.kill(pid, signal.SIGKILL)
-        until(lambda: len(spares()) == 2 and not set(spares()) & set(before), "two others")
+        until(lambda: not set(spares_of(one)) & set(before), "two others")
         assert one.run("true")[1]["code"] == 0
-        assert name
+
+
+def spares_of(one: Beside) -> list[int]:
+    """Give the children that wait for a job, once they are all there."""
+
+    def found() -> list[int]:
+        return [int(child) for child in Path(f"/proc/{one.pid}/task/{one.pid}/children").read_text().split()]
+
+    until(lambda: len(found()) == 2, "two spare children")
+    return found()
+
+
+@pytest.mark.parametrize("who", WHO)
+def test_a_command_is_started_though_all_that_waited_for_it_died_unseen(who: str) -> None:
+    with launcher(who) as one:
+        one.hear("hello")
+
+        number = started_when_all_are_dead(one)
+
+        ended = one.end_of(number)
+        assert (ended["event"], ended.get("code")) == ("ended", 0), ended
+
+
+def test_a_command_is_offered_to_so_many_children_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "TRIES", 2)  # as many as wait
+    with launcher() as one:
+        one.hear("hello")
+
+        number = started_when_all_are_dead(one)
+
+        assert "gone" in one.hear("refused", number)["why"]
+        assert one.run("true")[1]["code"] == 0
+
+
+def started_when_all_are_dead(one: Beside) -> int:
+    """Start a command while the launcher has not yet heard that its children are dead."""
+    waiting = spares_of(one)
+    os.kill(one.pid, signal.SIGSTOP)
+    try:
+        for pid in waiting:
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: all(") Z " in Path(f"/proc/{pid}/stat").read_text() for pid in waiting), "their end")
+        return one.start("true")
+    finally:
+        os.kill(one.pid, signal.SIGCONT)
