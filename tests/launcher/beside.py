@@ -145,11 +145,11 @@ _kept: list[list[object]] = []
 
 
 @contextmanager
-def launcher(who: str = WHO[0], *further: str, counted: bool = True) -> Generator[Beside]:
+def launcher(who: str = WHO[0], *further: str, counted: bool = True, fresh: bool = True) -> Generator[Beside]:
     """Run a launcher while the body runs, as root or as an ordinary user, and see that it ends in order.
 
     `further` are arguments of its own. Unless `counted`, its lines are not: to begin counting anew in each child takes
-    time, memory and files that a real one does not.
+    time, memory and files that a real one does not. Unless `fresh`, it is as the test has changed it.
     """
     ours, theirs = socket.socketpair()
     pid = os.fork()
@@ -157,17 +157,18 @@ def launcher(who: str = WHO[0], *further: str, counted: bool = True) -> Generato
         code = 1
         try:
             arguments = [str(theirs.fileno()), str(FIRST_USER), str(USERS), *further]
-            if who == "root" or not AS_ROOT:  # as the server starts it, with nothing of the tests in its memory
+            if fresh and (who == "root" or not AS_ROOT):  # as the server starts it: nothing of the tests in its memory
                 os.set_inheritable(theirs.fileno(), True)
                 started = ["-I", "-c", _COUNTED] if counted else ["-I", "-S", ENTRY]
                 os.execv(sys.executable, [sys.executable, *started, *arguments])  # noqa: S606
             _keep_all()
             if not counted:
                 _stop_counting()
-            os.setgroups([])
-            os.setresgid(NOBODY, NOBODY, NOBODY)
-            os.setresuid(NOBODY, NOBODY, NOBODY)
-            ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)  # as after the exec that is left out here
+            if who == "user" and AS_ROOT:
+                os.setgroups([])
+                os.setresgid(NOBODY, NOBODY, NOBODY)
+                os.setresuid(NOBODY, NOBODY, NOBODY)
+                ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)  # as after the exec that is left out here
             main(arguments)
             code = 0
         except BaseException:

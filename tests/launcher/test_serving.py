@@ -453,7 +453,7 @@ def test_a_command_is_started_though_all_that_waited_for_it_died_unseen(who: str
 
 def test_a_command_is_offered_to_so_many_children_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving, "TRIES", 2)  # as many as wait
-    with launcher() as one:
+    with launcher(fresh=False) as one:
         one.hear("hello")
 
         number = started_when_all_are_dead(one)
