@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -112,12 +112,14 @@ class MemoryUndo:
         principal: str = "",
         since: float = 0.0,
         limit: int = 1000,
+        seen: Callable[[str, str], bool] | None = None,
     ) -> list[Kept]:
         """Give entries, oldest first."""
 
         found = [one for one in self.entries.values() if one.tenant == tenant and one.at >= since]
         found = [one for one in found if not ids or not set(ids).isdisjoint((one.invocation, *one.callers))]
         found = [one for one in found if session in ("", one.session) and principal in ("", one.principal)]
+        found = [one for one in found if seen is None or seen(one.operation, one.resource)]
         return found[:limit]
 
 
@@ -182,10 +184,11 @@ class MemoryWork:
         self._held[found.id] = found
         return found
 
-    async def get(self, tenant: str, id: str) -> Held | None:
+    async def get(self, tenant: str, id: str, mark: str = "") -> Held | None:
         """Give one, None when there is none."""
         found = self._held.get(id)
-        return found if found and found.tenant == tenant else None
+        mine = found is not None and found.tenant == tenant and (not mark or mark in found.invocation.principal.marks)
+        return found if mine else None
 
     async def waiting(self, tenant: str, limit: int = 200, after: str = "") -> list[Held]:
         """Give what waits for approval, oldest first."""

@@ -3,7 +3,7 @@
 from superagent.core import policy_text
 from superagent.core.carried import Answer, FoundFile
 from superagent.core.cedar import export as cedar_export
-from superagent.core.changes import Change, resource_of, rights_of
+from superagent.core.changes import Change, resource_named, resource_of, rights_of
 from superagent.core.commands import SCRIPT, Captured, Command, Effects, Ended, Ran, Traffic
 from superagent.core.connections import Connected, ConnectionType, SecretReach, SecretUse, Shown, place_of
 from superagent.core.containment import PROFILES, Isolation, Limits
@@ -33,6 +33,7 @@ from superagent.core.problems import (
     Internal,
     InvalidInput,
     Locked,
+    NeedsApproval,
     NeedsClient,
     NeedsInput,
     NotFound,
@@ -78,12 +79,12 @@ __all__ = [
     "Decision", "Declared", "Denied", "DestroyPath", "Document", "Effect", "EffectNote", "Effects", "Ended",
     "Evaluated", "Example", "Explained", "Face", "Facts", "Fault", "Fix", "FoundFile", "Grant", "Host", "HostRule",
     "Input", "Internal", "InvalidInput", "Isolation", "IsolationLevel", "Keeper", "Kept", "Limits", "Locked",
-    "Mark", "Media", "Message", "Messages", "NeedsClient", "NeedsInput", "NotFound", "Nothing", "Opening",
-    "Operation", "Outcome", "Output", "Over", "Overloaded", "Performed", "Picture", "Plugin", "Policy", "Preview",
-    "Principal", "Problem", "Question", "Ran", "ReadPath", "ReadWritePath", "Redactor", "Resource", "Risk",
+    "Mark", "Media", "Message", "Messages", "NeedsApproval", "NeedsClient", "NeedsInput", "NotFound", "Nothing",
+    "Opening", "Operation", "Outcome", "Output", "Over", "Overloaded", "Performed", "Picture", "Plugin", "Policy",
+    "Preview", "Principal", "Problem", "Question", "Ran", "ReadPath", "ReadWritePath", "Redactor", "Resource", "Risk",
     "Screen", "Secret", "SecretName", "SecretReach", "SecretText", "SecretUse", "Shown", "Snippet", "Sound",
     "Status", "StepUpRequired", "Strict", "Supposed", "Text", "TooLarge", "Touches", "Traffic", "Typing",
     "Unavailable", "Url", "When", "Where", "WritePath", "canonical_host", "canonical_path", "cedar_export",
     "faults_of", "glob_of", "lines_of", "neutral_line", "place_of", "policy_text", "put_back", "redact", "replayed",
-    "resource_of", "rights_of", "unified",
+    "resource_named", "resource_of", "rights_of", "unified",
 ]  # fmt: skip

@@ -15,6 +15,7 @@ from superagent.core.cedar import export, scalar
 from superagent.core.policy import Policy, Verdict
 from superagent.core.principal import Principal
 from superagent.core.resources import Effect, Resource
+from superagent.core.steering import SteeringPaths
 from tests.core.operations import OPERATIONS
 from tests.core.random_policies import Request
 
@@ -27,6 +28,7 @@ class Oracle:
 
     def __init__(self, policy: Policy) -> None:
         written = export(policy, OPERATIONS.values())
+        self._roots = policy.roots
         self.text = written.policies
         checked = cedarpy.validate_policies(written.policies, written.schema)
         assert checked.validation_passed, (checked.errors, written.policies)
@@ -103,7 +105,9 @@ class Oracle:
         if resource is None:
             return {"type": "Nothing", "id": "-"}, {}
         if resource.kind == "path":
-            here: dict[str, Any] = {"full": self._spelt(resource.path)}
+            steering = SteeringPaths((hop.workspace, *self._roots))
+            steers = steering.match(resource.path + ("/" if resource.folder else ""))
+            here: dict[str, Any] = {"full": self._spelt(resource.path), "steers": steers}
             if hop.workspace and (resource.path == hop.workspace or resource.path.startswith(hop.workspace + "/")):
                 here["own"] = self._spelt(resource.path[len(hop.workspace) :] or "/")
             return {"type": "Path", "id": "it"}, here

@@ -169,6 +169,8 @@ class Draw:
 
     def path_pattern(self) -> str:
         draw = self.random
+        if self.chance(0.08):
+            return "{steering}"
         head = draw.choices(["", "{workspace}", "{roots}", "/srv", "/data/workspaces"], [4, 3, 2, 4, 1])[0]
         parts: list[str] = []
         for _ in range(draw.randint(0, 4)):
@@ -190,7 +192,8 @@ class Draw:
             "/data/workspaces/other/x",
         ]
         head = draw.choice([*heads, workspace, workspace])
-        return (head + "".join(f"/{draw.choice(PARTS)}" for _ in range(draw.randint(0, 4)))) or "/"
+        names = [*PARTS, ".git", "hooks", ".vscode"]
+        return (head + "".join(f"/{draw.choice(names)}" for _ in range(draw.randint(0, 4)))) or "/"
 
     def principal(self) -> Principal:
         hop: Principal | None = None

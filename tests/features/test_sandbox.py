@@ -22,7 +22,7 @@ from superagent.runtime.sandbox import view_accept, view_apply, view_choice
 from superagent.runtime.sandbox.view import Mounting
 from superagent.runtime.sandbox.view_accept import staging_name
 from superagent.runtime.sandbox.view_apply import Placer
-from superagent.runtime.sandbox.view_choice import HOLDS_MORE, LIES_IN, NOT_NAMEABLE, PROTECTED
+from superagent.runtime.sandbox.view_choice import HOLDS_MORE, LIES_IN, NOT_NAMEABLE, STEERS
 from superagent.runtime.sandbox.view_diff import CHANGED_SINCE
 from superagent.runtime.sandbox.views import Views
 from superagent.sdk import Context, Nothing, Plugin, Risk
@@ -221,7 +221,7 @@ async def test_protected_paths_come_only_by_name(made: Desk, way: Mounting) -> N
     done = await line.accept(id)
     assert sorted(done["paths"]) == [".git/HEAD", ".git/hooks/x.sample", "ok"]
     assert {one["path"] for one in done["left_out"]} == {path for path, flag in flags.items() if flag}
-    assert {one["why"] for one in done["left_out"]} == {PROTECTED}
+    assert {one["why"] for one in done["left_out"]} == {STEERS}
     assert (await line.accept(id, paths=[".git", "sub"]))["paths"] == []
     done = await line.accept(id, paths=[".git/hooks", ".vscode", "sub/.git"])
     assert sorted(done["paths"]) == [".git/hooks/pre-commit", ".vscode", ".vscode/tasks.json", "sub/.git"]

@@ -11,6 +11,7 @@ from tests.matrix.inputs import input_for
 from tests.matrix.world import AGENT, FOREIGN, OWN, WHO, Actor, World
 
 PLACES = ("inside", "outside")
+STEERING = "steering"  # inside as well, where other programs run what stands there
 CALLERS = [(tenant, who) for tenant in (OWN, FOREIGN) for who in WHO]
 SHARE = 6  # of the cells, one in so many every day
 AT_ONCE = 8
@@ -47,7 +48,8 @@ def cells(world: World, tenant: str, who: str, *, whole: bool) -> list[Cell]:
     for at, operation in enumerate(sorted(world.house.installation.kernel.registry, key=lambda one: one.name)):
         if operation.plugin == "probe" or not (whole or (at + caller) % SHARE == 0):
             continue
-        for place in PLACES:
+        changes = any(touch.kind == "path" and touch.effect for touch in operation.touched)
+        for place in (*PLACES, STEERING) if changes else PLACES:
             made.append(Cell(operation, actor, place, input_for(operation, world.folder(tenant, who, place))))
     return made
 

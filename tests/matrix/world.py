@@ -23,6 +23,7 @@ OWN, FOREIGN = "default", "others"
 NOBODY = "nobody"
 ROLES = [*role_names(), NOBODY]
 AGENT = "an-agent"
+STEERING_FOLDER = ".vscode"
 WHO = [*ROLES, AGENT]
 BY_ROOTS = ("operator", "viewer")  # their grants name the opened folders; those of the rest their workspaces
 
@@ -58,6 +59,8 @@ class World:
         """Give a folder of the own tenant: inside what is granted to somebody there, or outside of it."""
         if place == "outside":
             return self.outside
+        if place == "steering":
+            return self.folder(tenant, who, "inside") / STEERING_FOLDER
         return self.root if who in BY_ROOTS and tenant == OWN else self.actor(OWN, who).caller.workspace
 
     async def state(self) -> set[str]:
@@ -98,7 +101,7 @@ def _rows(tx: InstanceTransaction) -> list[str]:
 async def world_in(folder: Path) -> AsyncGenerator[World]:
     """Open the installation and make everybody."""
     root, outside = folder / "root", folder / "outside"
-    for place in (root, outside):
+    for place in (root, outside, root / STEERING_FOLDER):
         place.mkdir()
         (place / "file.txt").write_text("standing\n")
     flags: dict[str, Any] = {
@@ -111,8 +114,9 @@ async def world_in(folder: Path) -> AsyncGenerator[World]:
         for (tenant, who), token in tokens.items():
             name = f"{tenant}-{who}"
             workspace = house.data / "workspaces" / tenant / name
-            workspace.mkdir(parents=True)
-            (workspace / "file.txt").write_text(f"standing in {tenant}\n")
+            for place in (workspace, workspace / STEERING_FOLDER):
+                place.mkdir(parents=True)
+                (place / "file.txt").write_text(f"standing in {tenant}\n")
             world.actors[tenant, who] = Actor(tenant, who, house.caller(name, token, str(workspace)))
         yield world
 

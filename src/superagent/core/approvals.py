@@ -14,7 +14,7 @@ from superagent.core.invocation import Call, Covers, Invocation, Outcome, Status
 from superagent.core.limits import LocalBuckets, Rate
 from superagent.core.looks import Looks
 from superagent.core.operation import Preview
-from superagent.core.pipeline import Pipeline
+from superagent.core.pipeline import Pipeline, found_by
 from superagent.core.ports import Hands, Held
 from superagent.core.principal import Principal
 from superagent.core.problems import (
@@ -30,6 +30,7 @@ from superagent.core.redeeming import Redeeming
 from superagent.core.veil import put_away, taken_out
 
 WAITS_S = 24 * 3600.0
+DECIDES_S = 10.0
 ASKS = Rate(per_s=100 / 3600, burst=100)  # each waiting call costs room for a day, and somebody's attention
 
 
@@ -71,7 +72,11 @@ class ApprovalDesk:
         invocation, decision = ticket.invocation, asked.decision
         if invocation.call.dry_run:
             # no preview: it would show the present content to somebody who may perhaps not read it
-            summary = Preview(summary=f"would wait for {decision.approvals} approval(s)", exact=False)
+            summary = Preview(
+                summary=f"would wait for {decision.approvals} approval(s): {decision.reason}",
+                changes=[one.path for one in asked.invocation.found],
+                exact=False,
+            )
             return Outcome(
                 invocation.id,
                 ticket.operation.name,
@@ -108,6 +113,7 @@ class ApprovalDesk:
             input_digest=ticket.input_digest,
             inside=inside.invocation.call if inside is not None else None,
             tainted=asked.invocation.tainted,
+            why=decision.reason,
         )
         # no intent: nothing is about to happen, and after a crash this call still waits
         waits = replace(self._pipeline.recorder.of("event", asked, now), status=Status.WAITING.value)
@@ -138,6 +144,8 @@ class ApprovalDesk:
             task=ctx.invocation.task,
         )  # fmt: skip
         ticket = await self._pipeline.admit(asked)
+        if isinstance(ticket, Ticket) and ticket.decision.verdict == "allow" and ticket.operation.preview is not None:
+            ticket = await self._looked_for(ticket)  # it may come upon something that needs a person
         if isinstance(ticket, Outcome) or ticket.decision.verdict != "ask":
             raise Conflict(f"nobody has to approve this `{call.operation}`", hint="make the call")
         if ticket.operation.stream or ticket.operation.background:
@@ -146,6 +154,13 @@ class ApprovalDesk:
             )
         own = replace(ticket, invocation=replace(ticket.invocation, parent=""))
         return await self.hold(own, ahead=True)
+
+    async def _looked_for(self, ticket: Ticket) -> Ticket | Outcome:
+        asked = ticket.invocation
+        with self._looks.place(ticket):
+            dry = replace(ticket, invocation=replace(asked, call=replace(asked.call, dry_run=True)))
+            found = found_by(await self._pipeline.rehearse(dry), asked)
+        return ticket if found is None else await self._pipeline.admit(replace(asked, found=found.found))
 
     def _charge(self, principal: Principal, now: float) -> None:
         wait = self._asks.take(f"{principal.tenant}/{principal.account}", ASKS, now)
@@ -168,20 +183,43 @@ class ApprovalDesk:
         Raises `NotFound`, `Denied` for somebody who may not decide this one or did not sign, `Conflict` when it no
         longer waits or has another `hash` than was read, `Unavailable` for a signature that nobody here can check.
         """
-        held = await self._held(ctx, id)
+        await self._held(ctx, id)  # before anything is held for them: nobody else learns what waits
+        # one decision at a time, across processes too: whoever comes second finds it decided before it is recorded
+        async with self._hands.locks.hold(ctx.tenant, f"approval://-/{id}", DECIDES_S):
+            return await self._decide(ctx, await self._held(ctx, id), approve, reason, signature, hash)
+
+    async def _decide(
+        self, ctx: Context, held: Held, approve: bool, reason: str, signature: dict[str, Any] | None, hash: str
+    ) -> Held:
+        id = held.id
         if hash and hash != held.hash:
             raise Conflict("what waits is not what you read", hint="read it again, then decide")
         if held.state is not Status.WAITING:
-            raise Conflict(f"`{id}` is {held.state.value}")
+            raise Conflict(f"`{id}` is {held.state.value}", hint="it was decided, or taken back, before you")
         if held.until < ctx.now:
             await self._hands.work.move(ctx.tenant, id, [Status.WAITING], Status.EXPIRED)
             raise Conflict(f"`{id}` waited too long and has expired", hint="the caller asks again")
+        if approve and len(held.approved_by) >= held.approvals_needed:
+            raise Conflict(f"`{id}` is approved already", hint="it waits for its call, or runs in a moment")
+        if approve and ctx.principal.id in held.approved_by:
+            raise Conflict(f"you have approved `{id}` already", hint="somebody else has to approve it too")
         detail = {"decision": "approve" if approve else "deny", "hash": held.hash, "reason": reason}
         signed = await self._approvers.signed(ctx.principal, held, approve, signature)
         record = self._pipeline.recorder.event("approvals.decide", ctx.now, ctx.tenant, ctx.principal.id, detail)
         if signed is not None:
             record = replace(record, detail={**detail, "signed": signed.name, "proof": signed.proof})
-        await self._hands.audit.durable(replace(record, kind="approved", invocation=id))
+        record = replace(record, kind="approved", invocation=id)
+        await self._hands.audit.durable(record)
+        try:
+            return await self._take(ctx, held, approve, reason)
+        except Problem as problem:  # nothing came of what was just recorded, and the record says so
+            none = {**detail, "effective": False}
+            self._hands.audit.note(replace(record, kind="refused", problem=problem.slug, detail=none))
+            raise
+
+    async def _take(self, ctx: Context, held: Held, approve: bool, reason: str) -> Held:
+        """Let a recorded decision have its effect. Raises `Conflict`, `Denied` for who could be another approver."""
+        id = held.id
         if not approve:
             if not await self._hands.work.move(ctx.tenant, id, [Status.WAITING], Status.CANCELLED):
                 raise Conflict(f"`{id}` was decided by somebody else meanwhile")

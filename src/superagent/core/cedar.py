@@ -6,7 +6,8 @@ what is so in that world. The verdict follows from the four answers, AND-ed over
 Entities: a `Principal` lies in a `Subject` for each name that grants can address. A resource is a `Path`, a `Host`, a
 `Named` thing, a `Secret` or `Nothing`. A connection is `Named` by its `name`; so is what lies in one, such as a table,
 with its id as `thing`; `opened` is true of a connection and of what stands for it as a whole. Of a path, `full` is the
-canonical spelling and `own` the one beneath the hop's workspace; of each, `h2` holds the first two parts (`/srv/app`),
+canonical spelling and `own` the one beneath the hop's workspace, and `steers` is true of what `{steering}` stands for,
+seen from the hop's workspace or the tenant's roots; of each spelling, `h2` holds the first two parts (`/srv/app`),
 `t2` the last two, `w2_5` the two behind the first five, with `depth` the number of parts. So each fits a Cedar pattern
 of as many parts, and `*` cannot cross a slash. An `Input` has a tag for each argument that can be compared (`s:text`,
 `n:5`, `b:true`, `z`); `opaque` names the others.
@@ -26,6 +27,7 @@ from superagent.core.patterns import HostPattern, PathPattern, Text, Wild, path_
 from superagent.core.policy import Policy
 from superagent.core.resources import Protected, Risk
 from superagent.core.rules import SECRET, opens
+from superagent.core.steering import PLACEHOLDER
 
 DEEPEST = 48
 """How many parts a path may have for patterns with two `**` and stars beside them to be exact."""
@@ -115,6 +117,8 @@ def _paths(sources: list[str], roots: tuple[str, ...]) -> Iterator[str]:
             rest = source.removeprefix("{workspace}") or "/"
             fits = (_path("resource.own", one) for one in path_patterns(rest, "", ()))
             yield from (f"(resource is Path && resource has own && {one})" for one in fits)
+        elif source == PLACEHOLDER:
+            yield "(resource is Path && resource.steers)"
         else:
             fits = (_path("resource.full", one) for one in path_patterns(source, "", roots))
             yield from (f"(resource is Path && {one})" for one in fits)
@@ -206,7 +210,7 @@ def _schema(policy: Policy, operations: list[Operation], spellings: list[str]) -
         "entity Principal in [Subject];",
         "entity Input tags String;",
         f"type Spelling = {{ text: String, depth: Long{more} }};",
-        "entity Path { full: Spelling, own?: Spelling };",
+        "entity Path { full: Spelling, own?: Spelling, steers: Bool };",
         "entity Host { name: String, port: Long };",
         "entity Named { name: String, opened: Bool, thing?: String };",
         "entity Secret { name: String };",

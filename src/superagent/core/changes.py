@@ -10,6 +10,8 @@ from superagent.core.resources import Effect, Resource
 
 RIGHTS = "judged_as"
 """Where kept data names the operation by whose grants the change was judged, when that is not the one that made it."""
+FOLDER = "folder"
+"""Where kept data says that what was changed was known to be a folder."""
 
 
 class Change:
@@ -35,9 +37,14 @@ class Change:
 
 def resource_of(kept: Kept) -> Resource:
     """Give the resource a kept entry speaks of, under the effect of putting it back."""
-    kind, _, rest = kept.resource.partition("://")
+    return resource_named(kept.resource, folder=bool(kept.data.get(FOLDER)))
+
+
+def resource_named(id: str, *, folder: bool = False) -> Resource:
+    """Give the same of its id alone."""
+    kind, _, rest = id.partition("://")
     authority, _, path = rest.partition("/")
-    return Resource(kind, authority, f"/{path}" if kind == "path" else path, Effect.CHANGE)
+    return Resource(kind, authority, f"/{path}" if kind == "path" else path, Effect.CHANGE, folder)
 
 
 def rights_of(kept: Kept) -> str:

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from superagent.core.asking import Asking
-from superagent.core.changes import RIGHTS, Change, resource_of, to_its_end
+from superagent.core.changes import FOLDER, RIGHTS, Change, resource_of, to_its_end
 from superagent.core.connections import SecretReach
 from superagent.core.containment import Isolation
 from superagent.core.invocation import EffectNote, Invocation, Ticket
+from superagent.core.judging import Judging, Line
 from superagent.core.leaks import without_keys
 from superagent.core.operation import Operation
 from superagent.core.outright import named_outright
-from superagent.core.policy import Decision, Facts, Policy
+from superagent.core.policy import Decision, Policy
 from superagent.core.ports import Hands, Keeper, Kept
 from superagent.core.principal import Principal
-from superagent.core.problems import Conflict, Denied, Internal, NotFound, Unavailable
+from superagent.core.problems import Conflict, Internal, NotFound, Unavailable
 from superagent.core.reached import FileReach, NetReach
 from superagent.core.redactor import Redactor, cleaned, present
 from superagent.core.resources import Effect, Resource
@@ -29,31 +30,7 @@ T = TypeVar("T")
 UNDO_KEPT_S = 7 * 86_400.0
 
 
-class Line(Protocol):
-    """What a context needs of the line it runs on."""
-
-    async def nested(self, ctx: Context, operation: str, input: dict[str, Any]) -> Any:
-        """Call another operation as the same principal."""
-        ...
-
-    def sees(self, principal: Principal, resource: Resource, facts: Facts) -> bool:
-        """Tell whether the caller may know of a resource."""
-        ...
-
-    def find(self, operation: str) -> Operation | None:
-        """Give an operation by name, None when it is not installed."""
-        ...
-
-    def facts(self, invocation: Invocation, operation: Operation, values: dict[str, Any]) -> Facts:
-        """Gather what policy may look at besides resources."""
-        ...
-
-    def stands(self, ticket: Ticket, *, anew: bool = True) -> None:
-        """Go on only while the permission of a call stands; unless `anew`, judged by its moment. Raises `Denied`."""
-        ...
-
-
-class Context(Asking):
+class Context(Asking, Judging):
     """What one call may do. Methods take and return data or descriptors, so a plugin can run in another process."""
 
     __slots__ = (
@@ -67,6 +44,7 @@ class Context(Asking):
         "changed",
         "cost",
         "effects",
+        "found",
         "isolation",
         "led",
         "operation",
@@ -79,6 +57,7 @@ class Context(Asking):
         self.operation: Operation = ticket.operation
         self.effects: list[EffectNote] = []
         self.asks: Ticket | None = None  # a call within it that needs a person
+        self.found: list[Resource] = []  # what it touches besides what the input names, and what needs a person
         self.changed = False  # a call within it has done something
         self.isolation: Isolation | None = None  # how what the operation ran was contained
         self.cost: dict[str, float] | None = None
@@ -124,78 +103,6 @@ class Context(Asking):
 
     # ---- judging
 
-    @property
-    def _facts(self) -> Facts:
-        if self._known_facts is None:
-            self._known_facts = self._line.facts(self.invocation, self.operation, self.ticket.values)
-        return self._known_facts
-
-    def may(self, resource: Resource) -> bool:
-        """Tell whether this operation may also use this resource: for each entry of a list, search or tree."""
-        # a stream goes on for hours: what was taken away meanwhile is not given any more
-        return self._permits(self._hands.policies.of(self.tenant) if self.operation.stream else self._policy, resource)
-
-    def may_now(self, resource: Resource) -> bool:
-        """Tell the same by the grants as they stand at this moment, and only while this call's own permission does.
-
-        For what goes on for long, such as the connections of a command.
-        """
-        try:
-            self._line.stands(self.ticket)
-        except Denied:
-            return False
-        return self._permits(self._hands.policies.of(self.tenant), resource)
-
-    def _permits(self, policy: Policy, resource: Resource) -> bool:
-        facts = self._facts
-        if facts.approvals and self.ticket.resources and not self.names(resource):
-            facts = replace(facts, approvals=0)  # people approved what was named, not where a link in it leads
-        return policy.may(self.principal, self._judged, resource, facts)
-
-    def names(self, resource: Resource) -> bool:
-        """Tell whether the input named a resource, what it lies in, a part of it, or a connection that leads to it."""
-        here = resource.id.rstrip("/") + "/"
-        named = [one.id.rstrip("/") + "/" for one in (*self.ticket.resources, *self.led)]
-        return any(here.startswith(one) or one.startswith(here) for one in named)
-
-    def may_all_beneath(self, path: str, effect: Effect = Effect.READ) -> bool:
-        """Tell whether a folder may be used so with all that lies in it, whatever that is: for what sees all of it.
-
-        What no operation on files may read or change there counts as closed as well, so that a command is no way
-        around. Decided by the grants alone: a deny of something that does not exist counts, and so does one that enough
-        approvals would lift, since nobody approved what lies deeper.
-        """
-        places = [(self._judged, Resource("path", "local", path, effect))]
-        for name, what in (("files.read", Effect.READ), ("files.write", Effect.CHANGE)):
-            found = self._line.find(name)
-            if found is not None and what <= effect:
-                places.append((found, Resource("path", "local", path, what)))
-        policy, facts = self._policy, self._facts
-        return policy.permits_beneath(self.principal, *places[0], facts) and not any(
-            policy.denies_beneath(self.principal, operation, resource, replace(facts, approvals=0))
-            for operation, resource in places
-        )
-
-    @property
-    def judged_isolation(self) -> int:
-        """Give the isolation level that the decision took for granted, as a number: the call must not run below it."""
-        return self._known_facts.isolation if self._known_facts is not None else 0
-
-    def may_path(self, path: str, effect: Effect = Effect.READ) -> bool:
-        """Tell the same of a real local path."""
-        return self.may(Resource("path", "local", path, effect))
-
-    def require(self, resource: Resource) -> None:
-        """Go on only if the resource is allowed. Raises `NotFound` if the caller may not see it, else `Denied`."""
-        if not self.may(resource):
-            if self._line.sees(self.principal, resource, self._facts):
-                raise Denied(f"`{self._judged.name}` is not granted on `{resource.id}`")
-            raise NotFound(f"there is no `{resource.path}`")
-
-    def sees(self, resource: Resource) -> bool:
-        """Tell whether the caller may know of a resource: some operation could use it."""
-        return self._line.sees(self.principal, resource, self._facts)
-
     def named(self, argument: str, value: str) -> bool:
         """Tell whether grants name a value of an argument outright, and allow this call with nothing around it."""
         return named_outright(self._policy, self.ticket, self._facts, argument, value)
@@ -228,7 +135,7 @@ class Context(Asking):
             raise NotFound(f"`{operation}` is not installed any more", hint="install its plugin again, then undo")
         facts = replace(self._facts, risk=max(found.risk, self._facts.risk))
         other = Context(self.ticket, self._policy, self._hands, self._line)
-        other.effects, other._judged, other._known_facts = self.effects, found, facts
+        other.effects, other.found, other._judged, other._known_facts = self.effects, self.found, found, facts
         return other
 
     # ---- changing
@@ -248,7 +155,7 @@ class Context(Asking):
         wait_s = min(5.0, self.remaining_s if self.remaining_s is not None else 5.0)
         async with self._hands.locks.hold(self.tenant, resource.id, wait_s):
             data, before, size = await keeper.keep(self, resource)
-            data = self._with_rights(data)
+            data = self._with_rights(data | {FOLDER: True} if resource.folder else data)
             entry = await self._hands.undo.add(self._kept(resource, data, before, size))
             change = Change(resource, entry, before)
             try:

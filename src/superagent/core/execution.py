@@ -118,6 +118,8 @@ class Execution:
             hands.fault(invocation.id, loggable(bug))
             fault = Internal("something broke inside the platform", changed="unknown" if ctx.effects else "nothing")
         fault = await self._after_fault(ctx, fault)
+        if ctx.found and isinstance(fault, NeedsApproval) and not (ctx.effects or ctx.changed or invocation.found):
+            ctx.asks = replace(ticket, invocation=replace(invocation, found=tuple(ctx.found)))
         return failed(ticket, fault, hands.clock.monotonic() - started, ctx)
 
     async def _counted(self, ctx: Context, ticket: Ticket) -> Any:

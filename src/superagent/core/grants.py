@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, PrivateAttr, model_validator
 
 from superagent.core.patterns import HostPattern
+from superagent.core.steering import PLACEHOLDER
 
 IsolationLevel = Literal["none", "landlock", "native", "container", "vm"]
 ISOLATION: dict[str, int] = {"none": 0, "landlock": 1, "native": 2, "container": 3, "vm": 4}
@@ -20,6 +21,7 @@ _TIME = "(?:[01][0-9]|2[0-3]):[0-5][0-9]"
 _HOURS = re.compile(rf"(?:(?P<first>{_DAY})(?:-(?P<last>{_DAY}))? )?(?P<begin>{_TIME})-(?P<end>{_TIME}|24:00)")
 _OPERATION = re.compile(r"\*|[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*(?:\.\*)?")
 _SUBJECT = re.compile(r"\*|(?:role|group|user|agent|key|service|node|anonymous):[^\s:*]{1,200}")
+_PLACEHOLDERS = ("{workspace}", "{roots}", PLACEHOLDER)
 _MOST = 1000  # entries of a list in a grant
 
 
@@ -45,9 +47,11 @@ def _cidr(text: str) -> str:
 
 def _path(text: str) -> str:
     parts = text.split("/")[1:]
+    if text == PLACEHOLDER:
+        return text
     if not text.startswith(("/", "{workspace}/", "{roots}/")) and text not in ("{workspace}", "{roots}"):
-        raise ValueError("a path pattern begins with `/`, `{workspace}` or `{roots}`")
-    if any(char in text for char in "\0?[") or any("{workspace}" in part or "{roots}" in part for part in parts):
+        raise ValueError("a path pattern begins with `/`, `{workspace}` or `{roots}`, or is `{steering}`")
+    if any(char in text for char in "\0?[") or any(one in part for one in _PLACEHOLDERS for part in parts):
         raise ValueError("`*` and `**` are the only wildcards, and a placeholder stands only at the beginning")
     if any(part in (".", "..") or ("**" in part and part != "**") for part in parts) or "" in parts[:-1]:
         raise ValueError("a path pattern has no `.`, `..` or `//`, and `**` stands for whole parts")
@@ -88,7 +92,8 @@ class Where(Strict):
     connection's name stands for all that lies in it; `sql://orders-db/public.*` names only some of that (a `/` in the
     connection's name is `%2F` there), and an allow or ask that does so opens the connection as well.
     A grant that names resources covers only those. In paths `*` stays within one part and `**` stands for whole parts,
-    so `/srv/**` covers `/srv` and all beneath it; elsewhere `*` is any text. `args` maps an argument to a value or a
+    so `/srv/**` covers `/srv` and all beneath it; `{steering}` is every path that makes other programs run what it
+    says, or that agents take for orders; elsewhere `*` is any text. `args` maps an argument to a value or a
     list of alternatives. Only texts, numbers, booleans and null compare: an argument that is a list or an object is
     compared with nothing, so an allow with a condition on it does not count and a deny strikes. An operation without
     that argument is not spoken of.

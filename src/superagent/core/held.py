@@ -15,8 +15,9 @@ class Held:
 
     The invocation's secret inputs are blank; `sealed` holds them. `asked` is how often the same was asked for while it
     waited. `ahead`: the approval is asked for before the call is made. `inside` is the call within it that needs the
-    approval, if not it itself does; `tainted` what untrusted text its caller had read. As a job it may have a `name`,
-    and tell which job it repeats or by which schedule it runs; `started` and `ended` are None before.
+    approval, if not it itself does; `tainted` what untrusted text its caller had read; `why` the reason of the
+    decision. As a job it may have a `name`, and tell which job it repeats or by which schedule it runs; `started` and
+    `ended` are None before.
     """
 
     id: str
@@ -43,6 +44,7 @@ class Held:
     tainted: str = ""
     started: float | None = None
     ended: float | None = None
+    why: str = ""
 
 
 def no_invocation(id: str) -> NotFound:

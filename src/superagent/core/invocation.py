@@ -117,6 +117,7 @@ class Invocation(msgspec.Struct, frozen=True):
     task: str = ""  # the task that the platform itself started, by the id of its first call
     covers: Covers | None = None
     able: tuple[str, ...] = ()  # what its caller's client can be asked for, and `tasks` if it follows what goes on
+    found: tuple[Resource, ...] = ()  # what a first try came upon, and what needs a person: as if the input named it
     callers: tuple[str, ...] = ()  # the invocations that led to this one, the first of all first; the last is `parent`
 
 

@@ -105,7 +105,7 @@ class Pipeline:
             else:
                 input_digest = digest_of_call(call)
                 values = operation.parse(call.input)
-            resources = operation.resources(values, invocation.principal.workspace)
+            resources = (*operation.resources(values, invocation.principal.workspace), *invocation.found)
             if operation.guarded and not invocation.resumed:
                 invocation, guarded = self._tainting.judged(invocation, operation, values, resources)
                 decision = None if guarded else decision
@@ -207,29 +207,36 @@ class Pipeline:
             tainted="",
             able=(),
         )
+        outcome = await self._within(ctx, child)
+        if (found := found_by(outcome, child)) is not None:
+            outcome = await self._within(ctx, found)
+        ctx.effects.extend(outcome.effects)
+        ctx.asks = outcome.asks if outcome.asks is not None and not (ctx.effects or ctx.changed) else None
+        ctx.source = ctx.source or outcome.source  # what another gave it, it may give on
+        return outcome.result()
+
+    async def _within(self, ctx: Context, child: Invocation) -> Outcome:
+        """Admit and perform a call within another. Raises the problem of what is not permitted."""
         ticket = await self.admit(child)
         if isinstance(ticket, Outcome):
-            return ticket.result()
+            return ticket
         if ticket.decision.verdict == "ask":
-            approved = await self.redeem(ticket) if not parent.call.dry_run else None
+            approved = await self.redeem(ticket) if not child.call.dry_run else None
             if approved is None:
                 # it may wait only where nothing has happened yet, and where what happens is told (rules.md 14)
                 told = ctx.operation.takes_back in ("nothing", "undo", "compensate")
                 ctx.asks = ticket if told and not (ctx.effects or ctx.changed) else None
                 on = " on " + ", ".join(f"`{one.id}`" for one in ticket.resources[:5]) if ticket.resources else ""
                 problem = NeedsApproval(
-                    f"`{operation}`{on} inside `{parent.call.operation}` needs a person's approval",
+                    f"`{child.call.operation}`{on} inside `{ctx.operation.name}` needs a person's approval",
                     hint="ask for it first with `approvals.request`",
                 )
                 self.refuse(ticket.invocation, problem, ticket.input_digest, ticket.decision, ticket.resources)
                 raise problem
             ticket = approved
         outcome = await self.perform(ticket)
-        ctx.effects.extend(outcome.effects)
-        ctx.asks = outcome.asks if outcome.asks is not None and not (ctx.effects or ctx.changed) else None
         ctx.changed |= bool(ticket.operation.effect and outcome.asks is None)
-        ctx.source = ctx.source or outcome.source  # what another gave it, it may give on
-        return outcome.result()
+        return outcome
 
     async def _remember(self, ticket: Ticket) -> Ticket | Outcome:
         until = ticket.invocation.deadline
@@ -344,6 +351,12 @@ class Pipeline:
             raise
         except Problem as problem:
             return f"problem:{problem.slug}"
+
+
+def found_by(outcome: Outcome, invocation: Invocation) -> Invocation | None:
+    """Give a call that did nothing yet with what it came upon named, which a person must approve; else None."""
+    asks = outcome.asks.invocation if outcome.asks is not None else None
+    return asks if asks is not None and asks.id == invocation.id and not invocation.found else None
 
 
 def origin_of(invocation: Invocation) -> Origin:

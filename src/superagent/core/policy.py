@@ -22,6 +22,7 @@ from superagent.core.operation import Operation
 from superagent.core.principal import Principal
 from superagent.core.resources import Effect, Protected, Resource, beneath
 from superagent.core.rules import APPROVED, AS_IS, BOTH, EVERY, FRESH, Facts, Index, Origin, Rule
+from superagent.core.steering import PLACEHOLDER
 from superagent.core.tables import Table
 
 Verdict = Literal["allow", "ask", "step_up", "deny"]
@@ -32,6 +33,7 @@ REASONS: dict[Verdict, str] = {
     "step_up": "a fresh second factor is needed",
     "deny": "a grant forbids this",
 }
+STEERS = "a person must approve this: it changes what other programs run by themselves, or what agents take for orders"
 AFTER_UNTRUSTED = "a person must approve this, for the caller has read untrusted text"
 NOTHING_GRANTS = "nothing grants this"
 
@@ -161,6 +163,10 @@ class Policy:
         """Tell whether one more resource is allowed as things stand: filters lists, searches and recursive work."""
         return bool(self._worlds_for(principal, operation, resource, facts) & AS_IS)
 
+    def asks(self, principal: Principal, operation: Operation, resource: Resource, facts: Facts) -> bool:
+        """Tell whether enough approvals would allow one more resource, which is not allowed as things stand."""
+        return verdict_of(self._worlds_for(principal, operation, resource, facts))[0] == "ask"
+
     def denies_beneath(self, principal: Principal, operation: Operation, resource: Resource, facts: Facts) -> bool:
         """Tell whether something beneath a folder could be forbidden, or not be permitted, as things stand.
 
@@ -169,7 +175,8 @@ class Policy:
         for hop in principal.chain():
             rules = self.table(hop, operation).rules
             heard = [rule for rule in rules if rule.matches(facts, 1 << resource.effect)]
-            if any(rule.denies and not rule.met(facts) & AS_IS and rule.reaches_into(resource.path) for rule in heard):
+            strikes = [rule for rule in heard if rule.denies and not rule.met(facts) & AS_IS]
+            if any(rule.reaches_into(resource.path, resource.effect) for rule in strikes):
                 return True
         return any(beneath(place, resource.path) for place in self.protected.places)
 
@@ -203,7 +210,8 @@ class Policy:
 
     def _rule(self, at: int, workspace: str) -> Rule:
         grant = self.grants[at]
-        place = workspace if any(path.startswith("{workspace}") for path in grant.where.paths) else ""
+        named = [path for path in grant.where.paths if path == PLACEHOLDER or path.startswith("{workspace}")]
+        place = workspace if named else ""
         found = self._rules.get((at, place))
         if found is None:
             found = self._rules[(at, place)] = Rule(grant, place, self.roots)
@@ -271,7 +279,13 @@ class Policy:
         approvals, by = demanded(heard, facts) if verdict == "ask" else (0, ())
         if facts.guarded and verdict == "ask":
             approvals = max(1, approvals)
-        return _made(verdict, _reasons(heard, world, facts), approvals, by, self.version, facts.guarded, asks)
+        grants, steers = (
+            _reasons(heard, world, facts),
+            any(rule.steering and rule.denies for rules in heard for rule in rules),
+        )
+        if steers and verdict == "ask" and not facts.guarded:
+            return _made(verdict, grants, approvals, by, self.version, False, "", STEERS)
+        return _made(verdict, grants, approvals, by, self.version, facts.guarded, asks)
 
 
 def verdict_of(worlds: int) -> tuple[Verdict, int]:
@@ -343,11 +357,12 @@ def _made(
     version: int,
     guarded: bool,
     asks: str,
+    why: str = "",
 ) -> Decision:
     # grants are never edited, so their ids say what they say
     obligations = (("approval of each call" if asks else "approval after untrusted text"),) if guarded else ()
     text = "|".join([verdict, ",".join(sorted(grants)), str(approvals), ",".join(by), *obligations])
-    reason = NOTHING_GRANTS if verdict == "deny" and not grants else REASONS[verdict]
+    reason = why or (NOTHING_GRANTS if verdict == "deny" and not grants else REASONS[verdict])
     if guarded and verdict == "ask":
         reason = f"a person must approve this: {asks}" if asks else AFTER_UNTRUSTED
     digest = hashlib.sha256(text.encode()).hexdigest()

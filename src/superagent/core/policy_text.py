@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from superagent.core.grants import Grant
+from superagent.core.steering import PLACEHOLDER, SAID
 
 _VERB = {"allow": "allows", "ask": "asks a person before it allows", "deny": "denies"}
 _MOST_SHOWN = 5
@@ -70,7 +71,8 @@ def words(grant: Grant) -> str:
     if grant.undoable is not None:
         parts.append("that can be taken back" if grant.undoable else "that cannot be taken back")
     where = grant.where
-    named = [*where.paths, *where.hosts, *where.connections]
+    paths = [SAID if one == PLACEHOLDER else one for one in where.paths]
+    named = [*paths, *where.hosts, *where.connections]
     if named:
         parts.append(f"on {_listed(named)}")
     if where.args:

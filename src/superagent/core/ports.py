@@ -170,10 +170,12 @@ class UndoStore(Protocol):
         principal: str = "",
         since: float = 0.0,
         limit: int = 1000,
+        seen: Callable[[str, str], bool] | None = None,
     ) -> list[Kept]:
         """Give entries, oldest first: of invocations and all they led to, of a session, of a principal since a time.
 
-        A principal's are its own and those made on its behalf.
+        A principal's are its own and those made on its behalf. `seen` is asked of each by its operation and resource,
+        before anything else of it is read.
         """
         ...
 
@@ -240,8 +242,8 @@ class Work(Protocol):
         """
         ...
 
-    async def get(self, tenant: str, id: str) -> Held | None:
-        """Give a stored invocation, None when there is none."""
+    async def get(self, tenant: str, id: str, mark: str = "") -> Held | None:
+        """Give a stored invocation, with a `mark` only if it is one of its own; None when there is none."""
         ...
 
     async def waiting(self, tenant: str, limit: int = 200, after: str = "") -> list[Held]:

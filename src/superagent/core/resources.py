@@ -37,13 +37,15 @@ class Risk(IntEnum):
 class Resource:
     """One thing a call touches: `kind://authority/path` and what happens to it.
 
-    `authority` is a node or connection id; `-` where there is none. The tenant is never part of the id.
+    `authority` is a node or connection id; `-` where there is none. The tenant is never part of the id. `folder` says
+    that a path is known to be a folder, or to become one.
     """
 
     kind: str
     authority: str
     path: str
     effect: Effect = Effect.READ
+    folder: bool = False
 
     @property
     def id(self) -> str:

@@ -11,8 +11,9 @@ from typing import Any, Literal, cast
 import msgspec
 
 from superagent.core.grants import DAY_MIN, ISOLATION, WEEK_MIN, Grant, week_spans
-from superagent.core.patterns import HostPattern, Text, path_patterns
+from superagent.core.patterns import HostPattern, PathPattern, Text, path_patterns
 from superagent.core.resources import Effect, Resource, Risk, beneath
+from superagent.core.steering import PLACEHOLDER, SteeringPaths
 
 Origin = Literal["human", "agent", "workflow"]
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -53,7 +54,7 @@ class Rule:
     __slots__ = (
         "_args", "_isolation", "_max_risk", "_mfa", "_networks", "_origin", "_spans", "_undoable", "_until",
         "approvals", "bits", "constant", "demanding", "denies", "flat", "grant", "hosts", "id", "inside", "kinds",
-        "names", "narrow", "paths", "secrets", "timeless",
+        "names", "narrow", "paths", "secrets", "steering", "timeless",
     )  # fmt: skip
 
     def __init__(self, grant: Grant, workspace: str, roots: tuple[str, ...]) -> None:
@@ -70,7 +71,12 @@ class Rule:
         self._isolation = ISOLATION[grant.isolation or "none"]
         self._mfa = grant.when.mfa_max_age_s
         self._until = grant.when.until
-        self.paths = tuple([one for source in grant.where.paths for one in path_patterns(source, workspace, roots)])
+        paths: list[PathPattern | SteeringPaths] = []
+        for source in grant.where.paths:
+            steering = source == PLACEHOLDER
+            paths += [SteeringPaths((workspace, *roots))] if steering else path_patterns(source, workspace, roots)
+        self.paths = tuple(paths)
+        self.steering = PLACEHOLDER in grant.where.paths
         self.hosts = tuple(HostPattern(host) for host in grant.where.hosts)
         self.names, self.secrets, self.inside = names_of(grant)
         # what it names, as written: a placeholder that stands for nothing must not make a rule that covers everything
@@ -140,11 +146,15 @@ class Rule:
             worlds &= APPROVED | BOTH
         return worlds
 
-    def reaches_into(self, folder: str) -> bool:
-        """Tell whether a path in a folder, or the folder itself, could be covered."""
+    def reaches_into(self, folder: str, effect: Effect) -> bool:
+        """Tell whether a path in a folder, or the folder itself, could be covered: for what sees all of it.
+
+        Whoever may change all of it changes nothing there that steers: that stays in a view until it is named.
+        """
         if not self.kinds:
             return True
-        return any(beneath(one.anchor, folder) or beneath(folder, one.anchor) for one in self.paths)
+        paths = [one for one in self.paths if not (effect and isinstance(one, SteeringPaths))]
+        return any(beneath(one.anchor, folder) or beneath(folder, one.anchor) for one in paths)
 
     def covers_all_of(self, folder: str) -> bool:
         """Tell whether a folder is covered with whatever lies in it."""
@@ -222,7 +232,7 @@ class Index:
             return found
         kind, value = resource.kind, resource.path
         if kind == "path":
-            self._lying(value, found)
+            self._lying(value, found, "/" if resource.folder else "")
         elif kind == "host":
             named, anchor = self._hosts, value.rpartition(":")[0]
             while named:
@@ -242,8 +252,8 @@ class Index:
                 found += [rule for fits, rule in named.get(anchor, ()) if fits(value)]
         return found
 
-    def _lying(self, path: str, found: list[Rule]) -> None:
-        """Add the rules that cover a path: those whose anchor it is, or lies beneath."""
+    def _lying(self, path: str, found: list[Rule], slash: str) -> None:
+        """Add the rules that cover a path: those whose anchor it is, or lies beneath; `slash` ends that of a folder."""
         end, lengths = len(path), self._lengths
         while True:
             # a folder is only looked up where some anchor is just as long
@@ -251,7 +261,7 @@ class Index:
                 trees, others = some
                 found += trees
                 for fits, rule in others:
-                    if fits(path):
+                    if fits(path + slash):
                         found.append(rule)
             if end <= 1:
                 return

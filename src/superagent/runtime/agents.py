@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from superagent.core.context import Context
+from superagent.core.principal import Principal
 from superagent.core.problems import InvalidInput, NotFound
 from superagent.core.resources import canonical_path
 from superagent.data.database import Database
@@ -49,8 +50,7 @@ class SqlAgents:
         def write(tx: Transaction) -> None:
             require_unused(tx, id)
             require_roles(tx, [role] if role else [], by)
-            if kind == "service" and role:  # an agent never can more than its person, a service acts for nobody
-                require_may_hold(ctx.principal, [role], f"the service `{id}`")
+            require_may_make(ctx.principal, id, kind, role)
             tx.insert(
                 AGENTS, id=id, kind=kind, owner=ctx.principal.id, parent="", role=role, workspace=place,
                 state="active", budget=json.dumps(budget) if budget else "", created_at=now,
@@ -60,6 +60,10 @@ class SqlAgents:
         if place == own != "":
             await asyncio.to_thread(Path(place).mkdir, 0o700, True, True)
         return place
+
+    async def require_may_make(self, who: Principal, id: str, kind: str, role: str | None) -> None:
+        """Go on only if somebody may make such an agent. Raises `Denied`."""
+        require_may_make(who, id, kind, role)
 
     async def listed(self, tenant: str, after: str, limit: int) -> list[State]:
         """Give agents in order of their names."""
@@ -155,6 +159,12 @@ class SqlStops:
 
         await self._database.write(ctx.tenant, write)
         self._epoch.bump()
+
+
+def require_may_make(caller: Principal, id: str, kind: str, role: str | None) -> None:
+    """Go on only if somebody may make such an agent. Raises `Denied`."""
+    if kind == "service" and role:  # an agent never can more than its person, a service acts for nobody
+        require_may_hold(caller, [role], f"the service `{id}`")
 
 
 def require_agent(tx: Transaction, id: str) -> Row[Any]:

@@ -33,9 +33,13 @@ def lent(
     if shown.public.hex() != holder.key.public:
         raise Unauthenticated(UNKNOWN)
     caveats, ids = _verified(shown)
+    # its signatures hold: whoever shows it was given it
+    require_good(holder, facts, now)
     until = min(holder.until(now), *(one.expires_at for one in caveats))
-    if now >= until or not ended.isdisjoint(ids) or not holder.welcomes(facts.remote):
-        raise Unauthenticated(UNKNOWN)
+    if not ended.isdisjoint(ids):
+        raise Unauthenticated("this key was revoked", hint="ask whoever lent it for a new one")
+    if now >= until:
+        raise Unauthenticated("this key has expired", hint="ask whoever lent it for a new one")
     principal = holder.principal(facts, workspaces)
     for one in caveats:
         if one.expires_at > now + LONGEST_LIFE_S or not within(facts.remote, one.cidr):
@@ -44,6 +48,15 @@ def lent(
     if len(principal.ids) > MOST_HOPS:
         raise Unauthenticated(UNKNOWN)
     return principal.by_key(".".join([shown.key, *ids, str(int(until))])), until
+
+
+def require_good(holder: Holder, facts: Facts, now: float) -> None:
+    """Go on only with a key that is good, here and now. Raises `Unauthenticated` with why: the key itself was shown."""
+    ended = holder.ended(now)
+    if ended is not None:
+        raise Unauthenticated(ended[0], hint=ended[1])
+    if not holder.welcomes(facts.remote):
+        raise Unauthenticated("this key is not good from this address", hint="ask its owner where it is")
 
 
 def still_good(tx: InstanceTransaction, parts: list[str]) -> float:

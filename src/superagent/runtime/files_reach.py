@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -10,7 +11,7 @@ from contextlib import AbstractContextManager
 from superagent.core.context import Context
 from superagent.core.problems import Changed, Deadline, Denied, NotFound
 from superagent.core.resources import Effect, Resource
-from superagent.runtime.beneath import At, Roots, resolve
+from superagent.runtime.beneath import At, Roots, look, resolve
 from superagent.runtime.file_restore import remove
 from superagent.runtime.os_problems import os_errors_about, printable
 from superagent.runtime.protected import Protected, inode_of
@@ -32,19 +33,26 @@ class FilesReach(WholeFiles):
         """Open the place of a path below its granted root; its real path is judged again. Raises `NotFound`."""
         return await self._ctx.thread(lambda: self.at(path, effect=effect, follow=follow))
 
-    def at(self, path: str, *, effect: Effect = Effect.READ, follow: bool = True) -> At:
-        """Open the place of a canonical path, in this thread."""
+    def at(self, path: str, *, effect: Effect = Effect.READ, follow: bool = True, folder: bool = False) -> At:
+        """Open the place of a canonical path, in this thread; `folder` says that it is to become one."""
         changing = effect > Effect.READ
         root = self._ctx.root_of(path)
         if path == root != "/" and (changing or not self._is_dir(root)):
             root = posixpath.dirname(root)  # the granted thing itself is changed in, or is a file of, its directory
 
         def judge(real: str) -> None:
-            self._ctx.require(Resource("path", "local", real, effect))
+            self._ctx.require(Resource("path", "local", real, effect, folder=True))  # whether it is one, shows next
 
         opened = self._roots.at(root)
         relative = path[len(root.rstrip("/")) + 1 :]
-        return resolve(opened, relative, judge=judge, protected=self._protected, follow=follow, changing=changing)
+        at = resolve(opened, relative, judge=judge, protected=self._protected, follow=follow, changing=changing)
+        if changing and not (folder or at.is_dir):
+            try:
+                self._ctx.require(Resource("path", "local", at.real, effect))
+            except BaseException:
+                at.close()
+                raise
+        return at
 
     def walk(
         self,
@@ -82,18 +90,43 @@ class FilesReach(WholeFiles):
     def require_whole(self, at: At, effect: Effect) -> None:
         """Go on only if all that lies beneath a place may be used so: a change of a whole tree must not hit more.
 
-        Raises `Denied` without saying what else lies there.
+        Raises `Denied` without saying what else lies there, and as `ctx.require_each` does for what people may allow.
         """
         closed = self._protected.inodes | self._protected.carve_outs.keys()
         bare = At(at.dir_fd, at.name, at.path, at.real, at.stat, Protected(), owned=False)
         tick = in_time(self._ctx)
-        for entry in walk(bare, lambda path, is_dir: True):
-            tick()
-            if inode_of(entry.stat) in closed or not self._ctx.may_path(entry.path, effect):
-                raise Denied(
-                    f"`{printable(at.path)}` holds something that this call may not change",
-                    hint="name the parts that you may change",
-                )
+
+        def asking() -> Iterator[Resource]:
+            for entry in walk(bare, lambda path, is_dir: True):
+                tick()
+                one = Resource("path", "local", entry.path, effect, entry.is_dir)
+                if inode_of(entry.stat) in closed or not (self._ctx.may(one) or self._ctx.may_ask(one)):
+                    raise Denied(
+                        f"`{printable(at.path)}` holds something that this call may not change",
+                        hint="name the parts that you may change",
+                    )
+                yield one
+
+        self._ctx.require_each(asking())
+
+    def require_placed(self, at: At, dir_fd: int, name: str) -> None:
+        """Go on only if all that stands at a name beneath an open folder may come to stand at a place.
+
+        For what is copied, moved or unpacked there: each part is judged by the name that it will have. Raises as
+        `ctx.require_each` does.
+        """
+        info = look(dir_fd, name)
+        if info is None or not stat.S_ISDIR(info.st_mode):
+            return  # the place itself was judged by the name that was asked for
+        there = At(dir_fd, name, at.path, at.real, info, Protected(), owned=False)
+        tick = in_time(self._ctx)
+
+        def parts() -> Iterator[Resource]:
+            for entry in walk(there, lambda path, is_dir: True):
+                tick()
+                yield Resource("path", "local", entry.path, Effect.CHANGE, entry.is_dir)
+
+        self._ctx.require_each(parts())
 
     def cursor(self, fd: int) -> Cursor:
         """Begin to move through a tree at an open directory, which the cursor closes."""

@@ -66,6 +66,16 @@ class SqlGroups:
         """Go on only if somebody may put a member into a group. Raises `Denied`."""
         await self._database.read(who.tenant, lambda tx: _require_may_join(tx, who, {member}))
 
+    async def require_may_make(self, who: Principal, id: str, roles: list[str]) -> None:
+        """Go on only if somebody may make a group with these roles. Raises `Denied`."""
+        if roles:
+            await self._database.read(who.tenant, lambda tx: require_may_give(tx, who, [f"group:{id}"]))
+
+    async def require_may_change(self, who: Principal, id: str) -> None:
+        """Go on only if somebody may change or delete a group. Raises `Denied`."""
+        found = await self.find(who.tenant, id)
+        require_rank(found["roles"] if found else [], frozenset(roles_of(who)), id)
+
     async def remove_member(self, ctx: Context, id: str, member: str) -> None:
         """Take a member out. Raises `NotFound`."""
         found = await self._get(ctx.tenant, id)
@@ -200,6 +210,11 @@ class SqlRoles:
         bodies = [one.model_dump(mode="json", exclude_defaults=True) for one in grants]
         await self._make(ctx, id, {"summary": summary, "grants": bodies})
 
+    async def require_may_put(self, who: Principal, id: str, grants: list[Grant]) -> None:
+        """Go on only if somebody may let a role consist of these grants. Raises `Denied`."""
+        bodies = {one.model_dump_json(exclude={"id"}, exclude_defaults=True) for one in _owned(id, grants)}
+        await self._database.read(who.tenant, lambda tx: _require_may_put(tx, who, id, grants, bodies))
+
     async def delete(self, ctx: Context, id: str) -> None:
         """Delete a role that nobody has. Raises `NotFound`, `Conflict`."""
         if await self.find(ctx.tenant, id) is None:
@@ -233,11 +248,10 @@ class SqlRoles:
         def write(tx: Transaction) -> None:
             if to is None:
                 _require_unheld(tx, id)
-            elif _forbidden(tx, subject) - set(bodies):
-                require_fresh(ctx.principal, now, "to end what a role forbids")
-                require_may_give(tx, ctx.principal, [subject])
-            elif any(one.effect != "deny" for one in grants):
-                require_may_give(tx, ctx.principal, [subject])
+            else:
+                if _forbidden(tx, subject) - set(bodies):
+                    require_fresh(ctx.principal, now, "to end what a role forbids")
+                _require_may_put(tx, ctx.principal, id, grants, set(bodies))
             tx.delete(ROLES, ROLES.c.id == id)
             mark = f'"subject":"{subject}"'
             own = GRANTS.c.body.contains(mark, autoescape=True)
@@ -251,6 +265,16 @@ class SqlRoles:
         await self._database.write(ctx.tenant, write)
         await self._policies.changed()
         self._epoch.bump()
+
+
+def _owned(id: str, grants: list[Grant]) -> list[Grant]:
+    return [one.model_copy(update={"subject": f"role:{id}"}) for one in grants]
+
+
+def _require_may_put(tx: Transaction, caller: Principal, id: str, grants: list[Grant], bodies: set[str]) -> None:
+    subject = f"role:{id}"
+    if any(one.effect != "deny" for one in grants) or _forbidden(tx, subject) - bodies:
+        require_may_give(tx, caller, [subject])
 
 
 def _require_member(tx: Transaction, member: str) -> None:

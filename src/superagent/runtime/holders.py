@@ -93,15 +93,31 @@ class Holder:
 
     def until(self, now: float) -> float:
         """Give the moment until which the key is good if nobody ends it before; 0.0 when it is not."""
-        good = FOR_EVER
+        if self.ended(now) is not None:
+            return 0.0
+        return min(hop.key.expires_at or FOR_EVER for hop in self.up())
+
+    def ended(self, now: float) -> tuple[str, str] | None:
+        """Say why the key is not good any more, and what helps; None while it is. Only for whoever showed it."""
         for hop in self.up():
             key, agent = hop.key, hop.agent
-            if key.revoked_at is not None or hop.person.state != "active" or hop.tenant_state != "active":
-                return 0.0
-            if agent is not None and (agent.state != "active" or not hop.stops.isdisjoint(_scopes(agent))):
-                return 0.0
-            good = min(good, key.expires_at or FOR_EVER)
-        return good if now < good else 0.0
+            its = "this key" if hop is self else "the key that this one was lent from"
+            if key.revoked_at is not None:
+                return f"{its} was revoked", "ask its owner for a new one"
+            if key.expires_at and now >= key.expires_at:
+                return f"{its} has expired", "ask its owner for a new one"
+            if hop.tenant_state != "active":
+                return f"the tenant of {its} is {hop.tenant_state}", "whoever runs this installation can resume it"
+            if hop.person.state != "active":
+                return (
+                    f"the person behind {its} is {hop.person.state}",
+                    "somebody who manages people can let them act again",
+                )
+            if agent is not None and agent.state != "active":
+                return f"the agent of {its} is {agent.state}", "its owner can let it go on with `access.agents.resume`"
+            if agent is not None and not hop.stops.isdisjoint(_scopes(agent)):
+                return f"the agent of {its} was stopped", "a person can let it go on with `access.release`"
+        return None
 
     def welcomes(self, remote: str) -> bool:
         """Tell whether the key, and those above it, may be used from an address."""

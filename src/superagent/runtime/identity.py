@@ -17,7 +17,7 @@ from superagent.core.problems import Unauthenticated
 from superagent.data.database import Database
 from superagent.data.transaction import InstanceTransaction
 from superagent.runtime.api_keys import public_half, well_formed
-from superagent.runtime.attenuated import ended_of, lent, still_good
+from superagent.runtime.attenuated import UNKNOWN, ended_of, lent, require_good, still_good
 from superagent.runtime.budgets import Budgets, Stored, read_spent
 from superagent.runtime.holders import EVERYTHING, FOR_EVER, Holder, look_up, spoken_of, stops_of
 from superagent.runtime.identity_tables import AGENTS, KEYS, PEOPLE, TENANTS
@@ -25,7 +25,6 @@ from superagent.runtime.shared_map import Epoch
 
 CACHE_S = 300.0
 MOST_CACHED = 10_000
-UNKNOWN = "this key is not known, or no longer valid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +96,7 @@ class SqlIdentity:
         return known.principal
 
     async def identify(self, credential: Credential) -> Principal:
-        """Give the principal of a credential. Raises `Unauthenticated`, always with the same words."""
+        """Give the principal of a credential. Raises `Unauthenticated`, with why a key is dead for who shows it."""
         token, facts = credential.value.reveal(), credential.facts
         shown = token.encode("utf-8", "replace")
         known = self.known(shown, facts.remote, facts.channel)
@@ -130,9 +129,8 @@ class SqlIdentity:
         found = await self._database.read_instance(lambda tx: self._read(tx, half.id))
         if found is None or not secrets.compare_digest(found.holder.key.public, half.public):
             raise Unauthenticated(UNKNOWN)
+        require_good(found.holder, facts, now)
         until = found.holder.until(now)
-        if not until or not found.holder.welcomes(facts.remote):
-            raise Unauthenticated(UNKNOWN)
         self._learn(half.id, found)
         self.used(found.holder.key.tenant, half.id)
         return found.holder.principal(facts, self._workspaces), until

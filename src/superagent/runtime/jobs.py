@@ -149,7 +149,7 @@ class Jobs(Invocations):
 
         Raises `NotFound`, `Denied` for one that is not the caller's, `Conflict` when it has ended.
         """
-        held = await self._work.get(ctx.tenant, id)
+        held = await self._kernel.stored(ctx.principal, id)
         if held is None or held.state is not Status.RUNNING:
             return await self.cancel(ctx, id)
         await self._own(ctx, id)

@@ -125,11 +125,7 @@ class SqlKeys:
         found: list[Row[Any]] = []
 
         def write(tx: Transaction) -> None:
-            one = require_agent(tx, agent)
-            if one.owner != ctx.principal.id:
-                raise Denied(f"`{agent}` acts for `{one.owner}`: only that person makes keys for it")
-            if one.kind == "service" and widens(asked.grants, ()):  # nobody's rights cap those of a service
-                require_may_give(tx, ctx.principal, [f"service:{agent}"])
+            one = _require_may_make(tx, ctx.principal, agent, asked.grants)
             row = asked.row(now) | {
                 "kind": one.kind, "principal": agent, "role": one.role, "workspace": one.workspace,
                 "created_by": ctx.principal.id, "label": asked.name,
@@ -141,6 +137,32 @@ class SqlKeys:
         if asked.grants:
             await self._policies.changed()
         return _made(token, agent, found[0].workspace, asked.until(now))
+
+    async def require_may_make(self, who: Principal, agent: str | None, grants: Sequence[Grant]) -> None:
+        """Go on only if somebody may make a key for an agent that is there. Raises `Denied`, `NotFound`."""
+        if agent is not None:
+            await self._database.read(who.tenant, lambda tx: _require_may_make(tx, who, agent, grants))
+
+    async def require_may_revoke(self, who: Principal, id: str) -> None:
+        """Go on only if somebody may end a key that is there. Raises `Denied`."""
+
+        def look(tx: Transaction) -> None:
+            row = tx.first(KEYS, KEYS.c.id == id, KEYS.c.revoked_at.is_(None))
+            if row is not None:
+                _require_may_revoke(tx, who, row)
+
+        await self._database.read(who.tenant, look)
+
+    async def require_may_rotate(self, who: Principal, id: str) -> None:
+        """Go on only if somebody may be given a key's successor. Raises `Denied`, `NotFound`."""
+
+        def look(tx: Transaction) -> None:
+            row = tx.first(KEYS, KEYS.c.id == id, KEYS.c.revoked_at.is_(None))
+            if row is None:
+                raise _no_key(id)
+            _require_may_rotate(tx, row, who.id)
+
+        await self._database.read(who.tenant, look)
 
     async def delegate(self, ctx: Context, asked: Asked) -> dict[str, Any]:
         """Make a sub-agent of the calling agent, with a key: it can do what the whole chain may, within its bounds.
@@ -181,11 +203,7 @@ class SqlKeys:
             old = tx.first(KEYS, KEYS.c.id == id, KEYS.c.revoked_at.is_(None))
             if old is None or (old.expires_at is not None and old.expires_at <= now):
                 raise _no_key(id)
-            _require_own(tx, old, ctx.principal.id)
-            if old.label == OWNER_KEY:
-                raise Denied(
-                    "the key of the first start is replaced in its file", hint="`access.keys.revoke` makes a new file"
-                )
+            _require_may_rotate(tx, old, ctx.principal.id)
             row = {name: getattr(old, name) for name in _COPIED}
             self._insert(tx, token, row, [])
             for one in tx.select(GRANTS, GRANTS.c.revoked_at.is_(None), GRANTS.c.body.contains(_subject(id))):
@@ -233,8 +251,8 @@ class SqlKeys:
             row = tx.first(KEYS, KEYS.c.id == id, KEYS.c.revoked_at.is_(None))
             if row is None:
                 return 0
-            if row.kind == "human" and by is not None and by.id != row.principal:
-                require_rank(roles_held(tx, row.principal), frozenset(roles_of(by)), row.principal)
+            if by is not None:
+                _require_may_revoke(tx, by, row)
             if row.label == OWNER_KEY:
                 first.append(row)
             tx.update(GRANTS, GRANTS.c.body.contains(_subject(id), autoescape=True), revoked_at=now)
@@ -290,6 +308,26 @@ def _no_key(id: str) -> NotFound:
 
 def _owner(tx: Transaction, agent: str) -> str:
     return require_agent(tx, agent).owner
+
+
+def _require_may_make(tx: Transaction, who: Principal, agent: str, grants: Sequence[Grant]) -> Row[Any]:
+    one = require_agent(tx, agent)
+    if one.owner != who.id:
+        raise Denied(f"`{agent}` acts for `{one.owner}`: only that person makes keys for it")
+    if one.kind == "service" and widens(grants, ()):  # nobody's rights cap those of a service
+        require_may_give(tx, who, [f"service:{agent}"])
+    return one
+
+
+def _require_may_revoke(tx: Transaction, who: Principal, key: Row[Any]) -> None:
+    if key.kind == "human" and who.id != key.principal:
+        require_rank(roles_held(tx, key.principal), frozenset(roles_of(who)), key.principal)
+
+
+def _require_may_rotate(tx: Transaction, key: Row[Any], caller: str) -> None:
+    _require_own(tx, key, caller)
+    if key.label == OWNER_KEY:
+        raise Denied("the key of the first start is replaced in its file", hint="`access.keys.revoke` makes a new file")
 
 
 def _require_own(tx: Transaction, key: Row[Any], caller: str) -> None:

@@ -161,18 +161,26 @@ class PathKeeper:
         if at.is_dir:
             cast(FilesReach, ctx.files).require_whole(at, resource.effect)
         node = cast(Captured, data["captured"])["node"]
-        trail: list[str] = []
-        for depth, name, _ in read_manifest(node["manifest"], self._store) if "manifest" in node else ():
-            trail[depth - 1 :] = [name]
-            if not ctx.may_path(f"{at.real}/{'/'.join(trail)}", resource.effect):
-                raise Denied(
-                    f"what was kept of `{printable(at.path)}` holds something that this call may not change",
-                    hint="somebody who may change all of it can take it back",
-                )
+
+        def parts() -> Iterator[Resource]:
+            trail: list[str] = []
+            for depth, name, inner in read_manifest(node["manifest"], self._store) if "manifest" in node else ():
+                trail[depth - 1 :] = [name]
+                path = f"{at.real}/{'/'.join(trail)}"
+                one = Resource("path", "local", path, resource.effect, inner["kind"] == "directory")
+                if not (ctx.may(one) or ctx.may_ask(one)):
+                    raise Denied(
+                        f"what was kept of `{printable(at.path)}` holds something that this call may not change",
+                        hint="somebody who may change all of it can take it back",
+                    )
+                yield one
+
+        ctx.require_each(parts())
 
 
 def _place(ctx: Context, resource: Resource) -> At:
-    return cast(FilesReach, ctx.files).at(resource.path, effect=resource.effect, follow=False)
+    files = cast(FilesReach, ctx.files)
+    return files.at(resource.path, effect=resource.effect, follow=False, folder=resource.folder)
 
 
 def _shown_now(at: At, may: Callable[[str], bool]) -> list[str]:

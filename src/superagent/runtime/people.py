@@ -57,7 +57,7 @@ class SqlPeople:
             tx.insert(PEOPLE, id=id, roles=json.dumps(roles), state="active", created_at=now, name=name)
             note_hand(tx, id, ctx.principal.id, "made", now)
             if token is not None:
-                require_may_hold(ctx.principal, roles, f"the first key of `{id}`")
+                require_may_show(ctx.principal, id, roles)
                 note_hand(tx, id, ctx.principal.id, "key", now)
                 insert_person_key(tx, id, token, now, "first")
 
@@ -106,9 +106,7 @@ class SqlPeople:
         caller = ctx.principal
 
         def write(tx: Transaction) -> list[State]:
-            require_person(tx, id)
-            if not gives_freely(caller) or id in behind(tx, caller.id):
-                raise Denied("only an owner says so, and never of themselves or of who made them", hint="ask an owner")
+            _require_may_confirm(tx, caller, id)
             found = hands_on(tx, id)
             if not found:
                 raise Conflict(f"`{id}` counts as a person of their own already")
@@ -124,6 +122,24 @@ class SqlPeople:
             _require_may_set(tx, who, id, roles, json.loads(require_person(tx, id).roles))
 
         await self._database.read(who.tenant, look)
+
+    async def require_may_change(self, who: Principal, id: str) -> None:
+        """Go on only if somebody may suspend, resume or remove a person. Raises `Denied`, `NotFound`."""
+
+        def look(tx: Transaction) -> None:
+            had = json.loads(require_person(tx, id).roles)
+            _require_may_set(tx, who, id, had, had)
+
+        await self._database.read(who.tenant, look)
+
+    async def require_may_confirm(self, who: Principal, id: str) -> None:
+        """Go on only if somebody may say that a person is one of their own. Raises `Denied`, `NotFound`."""
+        await self._database.read(who.tenant, lambda tx: _require_may_confirm(tx, who, id))
+
+    async def require_may_create(self, who: Principal, id: str, roles: list[str], key: bool) -> None:
+        """Go on only if somebody may add a person, and be shown their first `key`. Raises `Denied`."""
+        if key:
+            require_may_show(who, id, roles)
 
     async def unconfirm(self, tenant: str, id: str, hands: list[State]) -> None:
         """Take that back."""
@@ -166,6 +182,17 @@ def _require_may_set(tx: Transaction, caller: Principal, id: str, roles: list[st
     require_rank(roles_held(tx, id), by, id)
     require_roles(tx, roles, by, had)
     require_may_give_roles(tx, caller, set(roles) - set(had), f"user:{id}")
+
+
+def _require_may_confirm(tx: Transaction, caller: Principal, id: str) -> None:
+    require_person(tx, id)
+    if not gives_freely(caller) or id in behind(tx, caller.id):
+        raise Denied("only an owner says so, and never of themselves or of who made them", hint="ask an owner")
+
+
+def require_may_show(caller: Principal, id: str, roles: list[str]) -> None:
+    """Go on only with who could act with these roles anyway: the person's key is shown to them. Raises `Denied`."""
+    require_may_hold(caller, roles, f"the first key of `{id}`")
 
 
 def require_person(tx: Transaction, id: str) -> Row[Any]:

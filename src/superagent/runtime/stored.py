@@ -13,6 +13,7 @@ from superagent.core.ports import Held
 from superagent.core.principal import Principal
 from superagent.core.problems import Changed, Fault, Fix, Internal, NeedsClient, NeedsInput, Problem, every_problem
 from superagent.core.questions import Question
+from superagent.core.resources import Resource
 
 _KINDS: dict[str, type[Problem]] = {kind.slug: kind for kind in every_problem()}
 
@@ -78,6 +79,7 @@ class _Invocation(msgspec.Struct):
     tainted: str = ""
     task: str = ""
     able: tuple[str, ...] = ()
+    found: tuple[Resource, ...] = ()
 
 
 class _Held(msgspec.Struct):
@@ -92,6 +94,7 @@ class _Held(msgspec.Struct):
     inside: Call | None = None
     input_digest: str = ""
     tainted: str = ""
+    why: str = ""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -173,6 +176,7 @@ def pack_held(held: Held) -> bytes:
         one.tainted,
         one.task,
         one.able,
+        one.found,
     )
     return _encode(
         _Held(
@@ -187,6 +191,7 @@ def pack_held(held: Held) -> bytes:
             held.inside,
             held.input_digest,
             held.tainted,
+            held.why,
         )
     )
 
@@ -221,6 +226,7 @@ def unpack_held(data: bytes, row: Any, approved_by: tuple[str, ...], asked: int 
         stored.tainted,
         row.started,
         row.ended,
+        stored.why,
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from superagent.core.context import Context
+from superagent.core.principal import Principal
 from superagent.core.problems import Conflict, Denied, NotFound
 from superagent.data.database import Database
 from superagent.data.transaction import InstanceTransaction
@@ -59,8 +60,7 @@ class SqlTenants:
 
     async def set_state(self, ctx: Context, id: str, state: str) -> None:
         """Suspend, resume or remove a tenant; all its people and agents stop within a second."""
-        if id in (SYSTEM, ctx.tenant):
-            raise Denied(f"`{id}` is {'the system tenant' if id == SYSTEM else 'your own tenant'}; it stays as it is")
+        await self.require_may_change(ctx.principal, id)
 
         def write(tx: InstanceTransaction) -> int:
             return tx.update(TENANTS, TENANTS.c.id == id, TENANTS.c.state != "removed", state=state)
@@ -69,6 +69,11 @@ class SqlTenants:
             raise NotFound(f"there is no tenant `{id[:100]}`", hint="`access.tenants.list` shows them")
         self._epoch.bump()
 
+    async def require_may_change(self, who: Principal, id: str) -> None:
+        """Go on only for a tenant that is not one's own, nor the system's. Raises `Denied`."""
+        if id in (SYSTEM, who.tenant):
+            raise Denied(f"`{id}` is {'the system tenant' if id == SYSTEM else 'your own tenant'}; it stays as it is")
+
     async def find(self, tenant: str, id: str) -> State | None:
         """Give the state of a tenant; None when there is none, or it was removed."""
         row = await self._database.read_instance(lambda tx: tx.first(TENANTS, TENANTS.c.id == id))
@@ -76,8 +81,7 @@ class SqlTenants:
 
     async def restore(self, ctx: Context, id: str, to: State | None) -> None:
         """Let a tenant be as before; one that was not there is removed."""
-        if id in (SYSTEM, ctx.tenant):
-            raise Denied("your own tenant and the system tenant stay as they are")
+        await self.require_may_change(ctx.principal, id)
         state = "removed" if to is None else to["state"]
         await self._database.write_instance(lambda tx: tx.update(TENANTS, TENANTS.c.id == id, state=state))
         self._epoch.bump()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +193,7 @@ class SqlUndo:
         principal: str = "",
         since: float = 0.0,
         limit: int = 1000,
+        seen: Callable[[str, str], bool] | None = None,
     ) -> list[Kept]:
         """Give entries, oldest first: of these invocations and all they led to, of a session, of a principal.
 
@@ -212,6 +213,7 @@ class SqlUndo:
 
         def find(tx: Transaction) -> list[tuple[Row[Any], tuple[str, ...], tuple[str, ...]]]:
             rows = tx.select(ENTRIES, *wanted, order=[ENTRIES.c.id.desc()], limit=limit)
+            rows = [row for row in rows if seen is None or seen(row.operation, row.resource)]
             chains, callers = _listed(tx, ACTORS.c.principal, rows), _listed(tx, CALLERS.c.invocation, rows)
             return [(row, chains.get(row.id, ()), callers.get(row.id, ())) for row in reversed(rows)]
 

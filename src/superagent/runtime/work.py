@@ -96,11 +96,14 @@ class SqlWork(AskingJobs):
         found = await self._database.write(held.tenant, ask)
         return held if found is None else self._held(*found)
 
-    async def get(self, tenant: str, id: str) -> Held | None:
-        """Give a stored invocation, None when there is none."""
+    async def get(self, tenant: str, id: str, mark: str = "") -> Held | None:
+        """Give a stored invocation, with a `mark` only if it is one of its own; None when there is none."""
+        # others' are not even read: what takes longer would tell that they are there
+        mine = select(HOLDERS.c.invocation).where(HOLDERS.c.tenant == tenant, HOLDERS.c.person == mark)
+        where = (INVOCATIONS.c.id.in_(mine.where(HOLDERS.c.invocation == id)),) if mark else ()
 
         def find(tx: Transaction) -> tuple[Row[Any], tuple[str, ...], int] | None:
-            row = row_of(tx, id)
+            row = row_of(tx, id, *where)
             return None if row is None else (row, people_of(tx, id), asked_of(tx, id))
 
         found = await self._database.read(tenant, find)

@@ -84,7 +84,7 @@ async def test_an_admin_neither_makes_nor_unmakes_an_owner(house: House) -> None
         ("access.users.suspend", {"id": boss.name}, 403),
         ("access.users.remove", {"id": "owner"}, 403),
         ("access.groups.create", {"id": name_of("g"), "roles": ["owner"]}, 428),
-        ("access.agents.create", {"id": name_of("a"), "kind": "service", "role": "owner"}, 422),
+        ("access.agents.create", {"id": name_of("a"), "kind": "service", "role": "owner"}, 403),
         ("access.users.set_roles", {"id": admin.name, "roles": ["operator"]}, 403),
     ]  # fmt: skip
     for operation, input, status in tried:

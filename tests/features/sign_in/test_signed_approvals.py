@@ -151,6 +151,7 @@ async def test_the_page_shows_what_waits_and_takes_the_signature(tmp_path: Path)
 
         listed = await web.get("/sign-in/approvals")
         assert f'href="/sign-in/approvals?id={id}"' in listed.text
+        assert "path://local/" in listed.text  # what it touches, before it is opened
         page = await web.get(f"/sign-in/approvals?id={id}")
         assert 'data-step="approvals/passkey"' in page.text
         assert f'data-id="{id}" data-decision="approve"' in page.text

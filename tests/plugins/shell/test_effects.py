@@ -152,14 +152,19 @@ async def test_what_somebody_changed_meanwhile_is_not_overwritten_and_the_output
     assert tree_of_files(own) == {"a.txt": "theirs\n"}
 
 
-async def test_what_makes_other_programs_run_waits_to_be_named(own: Caller) -> None:
+async def test_what_makes_other_programs_run_waits_to_be_named_and_then_for_a_person(house: House, own: Caller) -> None:
     found = (await run(own, "mkdir -p .git/hooks; echo evil > .git/hooks/pre-commit; echo b > b.txt"))["changes"]
 
     assert found["applied"] is True
     assert [one["path"] for one in found["left_out"]] == [".git/hooks", ".git/hooks/pre-commit"]
     assert set(tree_of_files(own)) == {"a.txt", "b.txt"}
     assert found["view"]
-    await own.done("sandbox.accept", {"view": found["view"], "paths": [".git/hooks"]})
+    waiting = await own.call("sandbox.accept", {"view": found["view"], "paths": [".git/hooks"]})
+    assert waiting.status_code == 202
+    assert not (own.workspace / ".git/hooks").exists()
+    id = waiting.json()["invocation"]
+    await house.owner.done("approvals.decide", {"id": id, "decision": "approve"})
+    await until_async(lambda: (own.workspace / ".git/hooks/pre-commit").exists(), "the approved change")
     assert (own.workspace / ".git/hooks/pre-commit").read_text() == "evil\n"
 
 

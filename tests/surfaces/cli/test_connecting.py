@@ -155,9 +155,11 @@ def test_removing_ends_the_key(connect: Cli, run_here: Cli, server: Server, home
     key = keys(home)[0].read_text().strip()
     who = run_here("--data", str(server.data), "access", "whoami", "--json", key=key)
     assert who.code == 0, who.err
-    assert connect("gemini", "--remove").code == 0
+    gone = connect("gemini", "--remove")
+    assert (gone.code, gone.document["key_ended"]) == (0, True)
     assert run_here("--data", str(server.data), "access", "whoami", "--json", key=key).code != 0
-    assert connect("gemini", "--remove").code == 0  # safe to repeat
+    again = connect("gemini", "--remove")  # safe to repeat, and it says that there was none
+    assert (again.code, again.document["key_ended"]) == (0, False)
 
 
 def test_a_new_key_ends_the_old_one(connect: Cli, run_here: Cli, server: Server, home: Path) -> None:

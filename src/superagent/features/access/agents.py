@@ -23,7 +23,7 @@ from superagent.features.access.shapes import (
     Stops,
     StopScope,
 )
-from superagent.sdk import Context, Effect, Plugin, Preview, Resource, Risk, Touches, put_back
+from superagent.sdk import Context, Effect, Plugin, Preview, Principal, Resource, Risk, Touches, put_back
 
 NewAgent = Annotated[NAME, Touches("agent", Effect.CHANGE)]
 Reason = Annotated[str, Field(max_length=500)]
@@ -36,6 +36,10 @@ class Store(Protocol):
         self, ctx: Context, id: str, kind: str, role: str | None, workspace: str | None, budget: dict[str, Any] | None
     ) -> Awaitable[str]:
         """Make an agent or service that the caller answers for; gives its workspace."""
+        ...
+
+    def require_may_make(self, who: Principal, id: str, kind: str, role: str | None) -> Awaitable[None]:
+        """Go on only if somebody may make such an agent. Raises `Denied`."""
         ...
 
     def listed(self, tenant: str, after: str, limit: int) -> Awaitable[list[dict[str, Any]]]:
@@ -94,6 +98,10 @@ def _add_agents(access: Plugin, agents: Store) -> None:
         async with ctx.changing(Resource("agent", "-", id, Effect.CHANGE)):
             plain = budget and budget.model_dump(exclude_none=True)
             return AgentMade(id=id, kind=kind, workspace=await agents.create(ctx, id, kind, role, workspace, plain))
+
+    @create.refuses
+    async def _(who: Principal, values: dict[str, Any]) -> None:
+        await agents.require_may_make(who, values["id"], values["kind"], values["role"])
 
     @create.preview
     async def _(

@@ -43,6 +43,14 @@ class GroupStore(Protocol):
         """Go on only if somebody may put a member into a group. Raises `Denied`."""
         ...
 
+    def require_may_make(self, who: Principal, id: str, roles: list[str]) -> Awaitable[None]:
+        """Go on only if somebody may make a group with these roles. Raises `Denied`."""
+        ...
+
+    def require_may_change(self, who: Principal, id: str) -> Awaitable[None]:
+        """Go on only if somebody may change or delete a group. Raises `Denied`."""
+        ...
+
     def add(self, ctx: Context, id: str, member: str) -> Awaitable[None]:
         """Add a member."""
         ...
@@ -71,6 +79,10 @@ class RoleStore(Protocol):
         """Make a role, or let it permit something else."""
         ...
 
+    def require_may_put(self, who: Principal, id: str, grants: list[Grant]) -> Awaitable[None]:
+        """Go on only if somebody may let a role consist of these grants. Raises `Denied`."""
+        ...
+
     def delete(self, ctx: Context, id: str) -> Awaitable[None]:
         """Delete a role that nobody has."""
         ...
@@ -89,6 +101,10 @@ def _add_groups(access: Plugin, groups: GroupStore) -> None:
         async with ctx.changing(Resource("group", "-", id, Effect.CHANGE)):
             await groups.create(ctx, id, roles or [])
             return Id(id=id)
+
+    @create.refuses
+    async def _(who: Principal, values: dict[str, Any]) -> None:
+        await groups.require_may_make(who, values["id"], values["roles"] or [])
 
     @create.assess
     def _(values: dict[str, Any]) -> Risk:
@@ -112,6 +128,7 @@ def _add_groups(access: Plugin, groups: GroupStore) -> None:
 
     @add_member.refuses
     async def _(who: Principal, values: dict[str, Any]) -> None:
+        await groups.require_may_change(who, values["id"])
         await groups.require_may_join(who, values["member"])
 
     @add_member.preview
@@ -125,6 +142,11 @@ def _add_groups(access: Plugin, groups: GroupStore) -> None:
             await groups.remove_member(ctx, id, member)
             return Id(id=id)
 
+    async def refused(who: Principal, values: dict[str, Any]) -> None:
+        await groups.require_may_change(who, values["id"])
+
+    remove_member.refuses(refused)
+
     @remove_member.preview
     async def _(ctx: Context, id: GroupName, member: Member) -> Preview:
         return Preview(summary=f"would take `{member}` out of `{id}`", changes=[f"group://-/{id}"])
@@ -135,6 +157,8 @@ def _add_groups(access: Plugin, groups: GroupStore) -> None:
         async with ctx.changing(Resource("group", "-", id, Effect.DESTROY), Effect.DESTROY):
             await groups.delete(ctx, id)
             return Id(id=id)
+
+    delete.refuses(refused)
 
     @delete.preview
     async def _(ctx: Context, id: GroupGone) -> Preview:
@@ -171,6 +195,11 @@ def _add_roles(access: Plugin, roles: RoleStore) -> None:
     def freeing(values: dict[str, Any]) -> Risk:
         return Risk.CRITICAL if any(one.frees_people for one in values["grants"]) else Risk.HIGH
 
+    async def refused(who: Principal, values: dict[str, Any]) -> None:
+        await roles.require_may_put(who, values["id"], values["grants"])
+
+    create.refuses(refused)
+    update.refuses(refused)
     create.assess(freeing)
 
     @create.preview

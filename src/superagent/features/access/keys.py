@@ -44,6 +44,18 @@ class Keys(Protocol):
         """Make one more key for an agent or a service of the caller's."""
         ...
 
+    def require_may_make(self, who: Principal, agent: str | None, grants: list[Grant]) -> Awaitable[None]:
+        """Go on only if somebody may make a key for an agent that is there. Raises `Denied`, `NotFound`."""
+        ...
+
+    def require_may_revoke(self, who: Principal, id: str) -> Awaitable[None]:
+        """Go on only if somebody may end a key that is there. Raises `Denied`."""
+        ...
+
+    def require_may_rotate(self, who: Principal, id: str) -> Awaitable[None]:
+        """Go on only if somebody may be given a key's successor. Raises `Denied`, `NotFound`."""
+        ...
+
     def delegate(self, ctx: Context, asked: Any) -> Awaitable[dict[str, Any]]:
         """Make a sub-agent of the caller, with a key."""
         ...
@@ -100,6 +112,10 @@ def add_to(access: Plugin, keys: Keys) -> None:
         await keys.revoke(ctx.tenant, id, by=ctx.principal)
         return Nothing()
 
+    @revoke.refuses
+    async def _(who: Principal, values: dict[str, Any]) -> None:
+        await keys.require_may_revoke(who, values["id"])
+
     @revoke.preview
     async def _(ctx: Context, id: str) -> Preview:
         return Preview(summary=f"would end the key `{id}` for good")
@@ -139,6 +155,10 @@ def _add_making(access: Plugin, keys: Keys) -> None:
         await ctx.keep(Resource("key", "-", made["id"], Effect.CHANGE), {"id": made["id"]})
         return Made(**made)
 
+    @create.refuses
+    async def _(who: Principal, values: dict[str, Any]) -> None:
+        await keys.require_may_make(who, values["agent"], values["grants"] or [])
+
     @create.preview
     async def _(
         ctx: Context,
@@ -173,6 +193,10 @@ def _add_rotating(access: Plugin, keys: Keys) -> None:
         kept = {"id": id, "new": made["id"], "expires_at": before["expires_at"]}
         await ctx.keep(Resource("key", "-", made["id"], Effect.CHANGE), kept)
         return Rotated(**made)
+
+    @rotate.refuses
+    async def _(who: Principal, values: dict[str, Any]) -> None:
+        await keys.require_may_rotate(who, values["id"])
 
     @rotate.preview
     async def _(ctx: Context, id: str, overlap_s: Annotated[int, Field(ge=0, le=30 * 86_400)] = 3600) -> Preview:

@@ -56,6 +56,18 @@ class Store(Protocol):
         """Go on only if somebody may give a person these roles. Raises `Denied`, `NotFound`."""
         ...
 
+    def require_may_change(self, who: Principal, id: str) -> Awaitable[None]:
+        """Go on only if somebody may suspend, resume or remove a person. Raises `Denied`, `NotFound`."""
+        ...
+
+    def require_may_confirm(self, who: Principal, id: str) -> Awaitable[None]:
+        """Go on only if somebody may say that a person is one of their own. Raises `Denied`, `NotFound`."""
+        ...
+
+    def require_may_create(self, who: Principal, id: str, roles: list[str], key: bool) -> Awaitable[None]:
+        """Go on only if somebody may add a person, and be shown their first `key`. Raises `Denied`."""
+        ...
+
     def set_roles(self, ctx: Context, id: str, roles: list[str]) -> Awaitable[None]:
         """Give a person these roles and no others."""
         ...
@@ -75,6 +87,10 @@ def add_to(access: Plugin, people: Store) -> None:
         async with ctx.changing(Resource("user", "-", id, Effect.CHANGE)):
             token = await people.create(ctx, id, roles or [], name, key=key)
             return PersonMade(id=id, roles=roles or [], key=token)
+
+    @create.refuses
+    async def _(who: Principal, values: dict[str, Any]) -> None:
+        await people.require_may_create(who, values["id"], values["roles"] or [], values["key"])
 
     @create.assess
     def _(values: dict[str, Any]) -> Risk:
@@ -141,6 +157,10 @@ def add_to(access: Plugin, people: Store) -> None:
         await ctx.keep(Resource("user", "-", id, Effect.CHANGE), {"id": id, "hands": hands})
         return Id(id=id)
 
+    @confirm.refuses
+    async def _(who: Principal, values: dict[str, Any]) -> None:
+        await people.require_may_confirm(who, values["id"])
+
     @confirm.preview
     async def _(ctx: Context, id: UserName) -> Preview:
         found = await people.show(ctx.tenant, id)
@@ -159,6 +179,12 @@ def add_to(access: Plugin, people: Store) -> None:
             f" and has {len(found['agents'])} agent(s)",
             changes=[Resource("user", "-", id).id],
         )
+
+    async def refused(who: Principal, values: dict[str, Any]) -> None:
+        await people.require_may_change(who, values["id"])
+
+    for one in (suspend, resume, remove):
+        one.refuses(refused)
 
     @suspend.preview
     async def _(ctx: Context, id: UserName, reason: Reason = "") -> Preview:

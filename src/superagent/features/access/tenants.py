@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from typing import Any, Protocol
 
 from superagent.features.access.shapes import NAME, Id, Tenant, TenantGone, TenantMade, TenantName, Tenants
-from superagent.sdk import Context, Effect, Plugin, Preview, Resource, Risk, put_back
+from superagent.sdk import Context, Effect, Plugin, Preview, Principal, Resource, Risk, put_back
 
 
 class Store(Protocol):
@@ -22,6 +22,10 @@ class Store(Protocol):
 
     def set_state(self, ctx: Context, id: str, state: str) -> Awaitable[None]:
         """Suspend, resume or remove a tenant."""
+        ...
+
+    def require_may_change(self, who: Principal, id: str) -> Awaitable[None]:
+        """Go on only for a tenant that is not one's own, nor the system's. Raises `Denied`."""
         ...
 
 
@@ -66,6 +70,12 @@ def add_to(access: Plugin, tenants: Store) -> None:
     async def told(id: str, what: str) -> Preview:
         state = next((one["state"] for one in await tenants.listed() if one["id"] == id), "not there")
         return Preview(summary=f"would {what} the tenant `{id}`, which is {state}", changes=[f"tenant://-/{id}"])
+
+    async def refused(who: Principal, values: dict[str, Any]) -> None:
+        await tenants.require_may_change(who, values["id"])
+
+    for one in (suspend, resume, remove):
+        one.refuses(refused)
 
     @suspend.preview
     async def _(ctx: Context, id: TenantName) -> Preview:

@@ -60,7 +60,7 @@ class Request(Output):
 
     `asked` is how often the same was asked for while it waited. `ahead`: the call is not made yet, and its caller can
     make it once it is approved. `inside` is the call within it that needs the approval. `untrusted` says what the
-    caller had read: whoever wrote that may be asking.
+    caller had read: whoever wrote that may be asking. `why` is why a person must approve it.
     """
 
     id: str
@@ -80,6 +80,7 @@ class Request(Output):
     ahead: bool = False
     inside: Inside | None = None
     untrusted: str = ""
+    why: str = ""
 
 
 class Requests(Output):
@@ -208,6 +209,12 @@ def may_decide(ctx: Context) -> bool:
     return ctx.principal.kind == "human" and ctx.could("approvals.decide")
 
 
+def _said(input: dict[str, Any]) -> str:
+    """Give the reason that an operation itself asks for, where the call as such gave none."""
+    reason = input.get("reason", "")
+    return reason if isinstance(reason, str) else ""
+
+
 def _request(one: Any, *, shown: bool) -> Request:
     invocation = one.invocation
     return Request(
@@ -216,7 +223,7 @@ def _request(one: Any, *, shown: bool) -> Request:
         input=invocation.call.input,
         requester=invocation.principal.id,
         on_behalf_of=list(invocation.principal.ids[1:]),
-        reason=invocation.call.reason,
+        reason=invocation.call.reason or _said(invocation.call.input),
         resources=list(one.resources),
         preview=one.preview if shown else None,
         hash=one.hash if shown else "",  # it tells what is there to whoever can guess what else it is made of
@@ -228,4 +235,5 @@ def _request(one: Any, *, shown: bool) -> Request:
         ahead=one.ahead,
         inside=one.inside and Inside(operation=one.inside.operation, input=one.inside.input),
         untrusted=one.tainted,
+        why=one.why,
     )

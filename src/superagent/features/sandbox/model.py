@@ -87,7 +87,7 @@ class Difference(Protocol):
         ...
 
     @property
-    def protected(self) -> bool:
+    def steers(self) -> bool:
         """Say whether it is accepted only when it is named."""
         ...
 

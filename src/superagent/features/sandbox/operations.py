@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from superagent.sdk import Conflict, Context, Effect, Plugin, Preview, ReadPath, Risk, put_back
+from superagent.sdk import Conflict, Context, Effect, Plugin, Preview, ReadPath, Resource, Risk, put_back
 
 from .model import (
     Accepted,
@@ -92,6 +93,13 @@ async def accept(
     )
 
 
+@accept.touches
+def _(values: dict[str, Any], workspace: str) -> list[Resource]:
+    """Name what was named: what is accepted only by its name is judged by it, also where a person must approve it."""
+    named = [posixpath.normpath(posixpath.join(values["folder"], path)) for path in values["paths"] or ()]
+    return [Resource("path", "local", path, Effect.CHANGE) for path in named]
+
+
 @accept.preview
 async def _(
     ctx: Context,
@@ -140,7 +148,7 @@ def _change(one: Difference, text: str) -> Change:
         conflict=one.conflict,
         refused=one.refused,
         notes=list(one.notes),
-        by_name_only=one.protected,
+        by_name_only=one.steers,
         diff=text,
     )
 

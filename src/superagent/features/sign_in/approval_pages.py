@@ -13,6 +13,7 @@ from superagent.features.sign_in.own_pages import own, when
 from superagent.features.sign_in.pieces import output
 
 APPROVALS = "/sign-in/approvals"
+SHOWN_IN_LIST = 3
 
 
 @own
@@ -26,11 +27,17 @@ async def _all(visit: Visit, problem: Problem | None) -> Page:
     waiting: list[dict[str, Any]] = output(await visit.call("approvals.list", {"limit": 200}))["waiting"]
     rows = "".join(
         f'<tr><td><a href="{APPROVALS}?id={quote(one["id"])}">{escape(one["operation"])}</a></td>'
-        f"<td>{escape(one['requester'])}</td><td>{when(one['asked_at'])}</td></tr>"
+        f"<td>{escape(_touched(one['resources'], SHOWN_IN_LIST))}</td><td>{escape(one['requester'])}</td>"
+        f"<td>{when(one['asked_at'])}</td><td>{'asked ahead' if one['ahead'] else ''}</td></tr>"
         for one in waiting
     )
     body = f"<table>{rows}</table>" if rows else "<p>Nothing waits.</p>"
     return Page("What waits for you", trouble(problem) + body, problem.status if problem else 200)
+
+
+def _touched(resources: list[str], most: int = 1000) -> str:
+    more = f" and {len(resources) - most} more" if len(resources) > most else ""
+    return ", ".join(resources[:most]) + more or "nothing named"
 
 
 async def _one(visit: Visit, id: str, problem: Problem | None) -> Page:
@@ -40,7 +47,9 @@ async def _one(visit: Visit, id: str, problem: Problem | None) -> Page:
         "Operation": shown["operation"],
         "Asked by": " for ".join([shown["requester"], *behind]),
         "Reason given (nobody checked it)": shown["reason"] or "none",
-        "Touches": ", ".join(shown["resources"]) or "nothing named",
+        "Touches": _touched(shown["resources"]),
+        "Needs a person, for": shown["why"],
+        "Asked ahead": "the call is not made yet; once approved, it can be made once" if shown["ahead"] else "",
         "Had read": shown["untrusted"],
         "Approvals": f"{len(shown['approved_by'])} of {shown['approvals_needed']}",
         "Hash": shown["hash"],

@@ -11,6 +11,7 @@ from superagent.sdk import (
     Effect,
     InvalidInput,
     Kept,
+    NeedsApproval,
     NotFound,
     Output,
     Plugin,
@@ -18,12 +19,14 @@ from superagent.sdk import (
     Risk,
     Unavailable,
     put_back,
+    resource_named,
     resource_of,
     rights_of,
 )
 
 CHANGED_SINCE = "somebody changed it since"
 MADE_ANEW = "an undo of it cannot be undone: make the call again"
+ONCE_APPROVED = "put back what stood there, once a person approves"
 LOOK = "a dry run of the undo shows what stands against it; undo the later change first, or put it right by hand"
 
 Undoer = Callable[[str, int], Callable[..., Awaitable[Any]] | None]
@@ -41,8 +44,9 @@ class Store(Protocol):
         principal: str = "",
         since: float = 0.0,
         limit: int = 1000,
+        seen: Callable[[str, str], bool] | None = None,
     ) -> Awaitable[list[Kept]]:
-        """Give entries, oldest first."""
+        """Give entries, oldest first; `seen` is asked of each before all else."""
         ...
 
     def reopen(self, tenant: str, by: str) -> Awaitable[None]:
@@ -129,6 +133,7 @@ def plugin(store: Store, undoer: Undoer) -> Plugin:
         taken back already stays so.
         """
         entries = await chosen(ctx, ids, session, since)
+        _require(ctx, entries)
         steps = await plan_of(ctx, entries)
         conflicts = [step for step in steps if step.conflict]
         if conflicts:
@@ -143,7 +148,9 @@ def plugin(store: Store, undoer: Undoer) -> Plugin:
 
     @apply.preview
     async def _(ctx: Context, ids: list[str] | None = None, session: str = "", since: float = 0.0) -> Preview:
-        steps = await plan_of(ctx, await chosen(ctx, ids, session, since))
+        entries = await chosen(ctx, ids, session, since)
+        _require(ctx, entries)
+        steps = await plan_of(ctx, entries)
         return Preview(
             summary=f"would take back {len(steps)} change(s)",
             changes=list(dict.fromkeys(step.resource for step in steps)),
@@ -162,7 +169,10 @@ def plugin(store: Store, undoer: Undoer) -> Plugin:
             return _open(ctx, kept, "this", settled=True)
         found: dict[int, Kept] = {}
         for id in ids:
-            found |= {one.id: one for one in _open(ctx, await store.of(ctx.tenant, ids=[id]), f"`{id[:100]}`")}
+            seen = _Seen(ctx)
+            kept = await store.of(ctx.tenant, ids=[id], seen=seen)
+            seen.once()
+            found |= {one.id: one for one in _open(ctx, kept, f"`{id[:100]}`")}
         return sorted(found.values(), key=lambda one: -one.id)
 
     async def plan_of(ctx: Context, entries: list[Kept]) -> list[Step]:
@@ -172,7 +182,9 @@ def plugin(store: Store, undoer: Undoer) -> Plugin:
         for at, one in enumerate(entries):
             resource = resource_of(one)
             judged = ctx.judged_as(rights_of(one))
-            judged.require(resource)
+            if not judged.may(resource):  # of an undo itself, all of it was required
+                steps.append(Step(invocation=one.invocation, resource=one.resource, does=ONCE_APPROVED))
+                continue
             # a newer change in or around this resource goes first: what stands there then is checked under the lock
             later = any(_related(one.resource, newer.resource) for newer in entries[:at])
             present = expected.get(one.resource) or await judged.state_of(resource)
@@ -204,12 +216,50 @@ def plugin(store: Store, undoer: Undoer) -> Plugin:
     return undo
 
 
+class _Seen:
+    """Look whether entries could be the caller's to take back, by what is said of them outside; once in any case.
+
+    So what is somebody else's is read no further, and takes no longer than what was never there.
+    """
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self._looked = False
+
+    def __call__(self, operation: str, resource: str) -> bool:
+        self._looked = True
+        try:
+            judged = self._ctx.judged_as(operation)
+        except NotFound:
+            return False  # its plugin is gone
+        there = resource_named(resource)
+        return judged.may(there) or judged.may_ask(there)
+
+    def once(self) -> None:
+        """Look at something that is not there, if nothing was looked at."""
+        if not self._looked:
+            self("files.write", "path://local/nobody/has/this")
+
+
 def _visible(ctx: Context, kept: Kept) -> bool:
-    """Tell whether the caller has the right to the inverse effect, by the grants for what is taken back."""
+    """Tell whether the caller has, or can ask for, the right to the inverse effect by the grants for what it undoes."""
     try:
-        return ctx.judged_as(rights_of(kept)).may(resource_of(kept))
+        judged = ctx.judged_as(rights_of(kept))
     except NotFound:
         return False  # its plugin is gone
+    return judged.may(resource_of(kept)) or judged.may_ask(resource_of(kept))
+
+
+def _require(ctx: Context, entries: list[Kept]) -> None:
+    """Go on only with the right to all of it. Raises `NeedsApproval` for all at once, `Denied`, `NotFound`."""
+    asked: NeedsApproval | None = None
+    for one in entries:
+        try:
+            ctx.judged_as(rights_of(one)).require_each([resource_of(one)])
+        except NeedsApproval as problem:
+            asked = problem
+    if asked is not None:
+        raise asked
 
 
 def _open(ctx: Context, kept: list[Kept], what: str, *, settled: bool = False) -> list[Kept]:

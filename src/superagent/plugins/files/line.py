@@ -91,6 +91,10 @@ class Reach(Protocol):
         """Go on only if all beneath a place may be used so."""
         ...
 
+    def require_placed(self, at: Place, dir_fd: int, name: str) -> None:
+        """Go on only if all that stands at a name beneath an open folder may come to stand at a place."""
+        ...
+
     def cursor(self, fd: int) -> Cursor:
         """Begin to move through a tree."""
         ...

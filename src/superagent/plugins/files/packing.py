@@ -9,8 +9,21 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from superagent.sdk import Conflict, Context, Effect, Input, Output, Preview, ReadPath, Risk, WritePath, put_back
+from superagent.sdk import (
+    Conflict,
+    Context,
+    Effect,
+    Input,
+    Output,
+    Preview,
+    ReadPath,
+    Resource,
+    Risk,
+    WritePath,
+    put_back,
+)
 
+from .bringing import Brought
 from .engine import archives, extracting, listing, renames, unpacking
 from .engine.reading import sha256_of
 from .line import MOST_WALKED, Place, files, reach, ticker, timely, told
@@ -111,23 +124,41 @@ async def extract(ctx: Context, archive: ReadPath, target: WritePath, limits: Li
 @extract.preview
 async def _(ctx: Context, archive: ReadPath, target: WritePath, limits: Limits | None = None) -> Preview:
     def work() -> Preview:
-        with told(ctx, archive), reach(ctx).at(archive) as one:
-            fd = one.open()
+        with (
+            told(ctx, archive),
+            reach(ctx).at(archive) as one,
+            reach(ctx).at(target, effect=Effect.CHANGE, follow=False) as at,
+        ):
+            fd, brought = one.open(), Brought(ctx, ticker(ctx))
+            members: list[tuple[tuple[str, ...], str]] = []
             try:
-                names = ["/".join(member.path) for member in _members(ctx, fd, limits or Limits())]
+                for member in _members(ctx, fd, limits or Limits()):
+                    members.append((member.path, member.kind))
+                    path = "/".join((at.real, *member.path))
+                    if member.content is not None and brought.wants(path):
+                        brought.add(path, member.content)
             finally:
                 os.close(fd)
-        with told(ctx, target), reach(ctx).at(target, effect=Effect.CHANGE, follow=False) as at:
+            names = ["/".join(path) for path, _ in members]
             real = listing.shown(at.real)
+            ctx.require_each(_parts(at, members))
             first = "".join(f"+ {listing.shown(name)}\n" for name in names[:200])
             return Preview(
                 summary=f"would unpack {len(names)} entries into the new folder `{real}`",
                 changes=[real],
-                diff=first + ("… and more\n" if len(names) > 200 else ""),
+                diff=brought.diff + first + ("… and more\n" if len(names) > 200 else ""),
                 conflicts=["it exists already"] if at.exists else [],
             )
 
     return await ctx.thread(work)
+
+
+def _parts(at: Place, members: list[tuple[tuple[str, ...], str]]) -> Iterator[Resource]:
+    """Name what will stand in a new folder, and the folders for it that an archive leaves out."""
+    for path, kind in members:
+        for length in range(1, len(path) + 1):
+            folder = length < len(path) or kind == "directory"
+            yield Resource("path", "local", "/".join((at.real, *path[:length])), Effect.CHANGE, folder)
 
 
 def _must_be_free(at: Place) -> None:
@@ -176,6 +207,7 @@ def _unpack(ctx: Context, archive: str, at: Place, limits: Limits) -> extracting
         fd = one.open()
         try:
             done = extracting.extract(_members(ctx, fd, limits), at.dir_fd, fresh)
+            reach(ctx).require_placed(at, at.dir_fd, fresh)
             renames.take_new(at.dir_fd, fresh, at.dir_fd, at.name)
         except BaseException:
             reach(ctx).remove(at.dir_fd, fresh)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 
 from superagent.sdk import (
     Conflict,
@@ -14,11 +15,13 @@ from superagent.sdk import (
     Preview,
     ReadPath,
     ReadWritePath,
+    Resource,
     Risk,
     WritePath,
     put_back,
 )
 
+from .bringing import Brought
 from .engine import copies, listing, renames
 from .line import MOST_WALKED, Place, files, reach, require_readable, ticker, timely, told
 
@@ -62,8 +65,10 @@ async def copy(ctx: Context, source: ReadPath, target: WritePath, overwrite: boo
 async def _(ctx: Context, source: ReadPath, target: WritePath, overwrite: bool = False) -> Preview:
     def work() -> Preview:
         with reach(ctx).at(source) as one, reach(ctx).at(target, effect=Effect.CHANGE, follow=False) as other:
-            entries = sum(1 for _ in timely(ctx, reach(ctx).walk(one, itself=True, max_entries=MOST_WALKED)))
-            return _previewed(ctx, "copy", one, other, overwrite, entries)
+            copied = timely(ctx, reach(ctx).walk(one, max_entries=MOST_WALKED))
+            parts = [Resource("path", "local", _there(one, other, it.path), Effect.CHANGE, it.is_dir) for it in copied]
+            ctx.require_each(parts)
+            return _previewed(ctx, "copy", one, other, overwrite, 1 + len(parts))
 
     return await ctx.thread(work)
 
@@ -88,7 +93,7 @@ async def move(ctx: Context, source: ReadWritePath, target: WritePath, overwrite
         other = await ctx.thread(lambda: reach(ctx).at(target, effect=Effect.CHANGE, follow=False))
         with other:
             await ctx.thread(_fit, ctx, one, other, overwrite)
-            await ctx.thread(_movable, ctx, one)
+            await ctx.thread(_movable, ctx, one, other)
 
             def work() -> Moved:
                 with told(ctx, target):
@@ -106,17 +111,23 @@ async def _(ctx: Context, source: ReadWritePath, target: WritePath, overwrite: b
             reach(ctx).at(source, effect=Effect.CHANGE, follow=False) as one,
             reach(ctx).at(target, effect=Effect.CHANGE, follow=False) as other,
         ):
-            _movable(ctx, one)
+            _movable(ctx, one, other)
             shown = _previewed(ctx, "move", one, other, overwrite, 0)
             return shown.model_copy(update={"changes": [listing.shown(one.real), *shown.changes]})
 
     return await ctx.thread(work)
 
 
-def _movable(ctx: Context, one: Place) -> None:
-    """Refuse what may not be taken away, or come to light elsewhere, as a whole."""
+def _there(one: Place, other: Place, path: str) -> str:
+    """Give where a part of what is copied will stand."""
+    return other.real + path[len(one.real.rstrip("/")) :]
+
+
+def _movable(ctx: Context, one: Place, other: Place) -> None:
+    """Refuse what may not be taken away, come to light elsewhere, or stand there, as a whole."""
     require_readable(ctx, one)
     reach(ctx).require_whole(one, Effect.CHANGE)
+    reach(ctx).require_placed(other, one.dir_fd, one.name)
 
 
 def _fit(ctx: Context, one: Place, other: Place, overwrite: bool) -> None:
@@ -145,8 +156,20 @@ def _previewed(ctx: Context, what: str, one: Place, other: Place, overwrite: boo
     return Preview(
         summary=f"would {what} `{listing.shown(one.real)}`{how_much} to `{listing.shown(other.real)}`{instead}",
         changes=[listing.shown(other.real)],
+        diff=_brought(ctx, one, other),
         conflicts=conflicts,
     )
+
+
+def _brought(ctx: Context, one: Place, other: Place) -> str:
+    """Show what of a tree a person must look at before it stands elsewhere."""
+    brought = Brought(ctx, ticker(ctx))
+    for it in timely(ctx, reach(ctx).walk(one, max_entries=MOST_WALKED)) if ctx.invocation.found else ():
+        path = _there(one, other, it.path)
+        if stat.S_ISREG(it.stat.st_mode) and (brought.wants(path) or brought.wants(it.path)):
+            with told(ctx, one.path), open(it.open(), "rb") as content:
+                brought.add(path, content)
+    return brought.diff
 
 
 def _copy(ctx: Context, one: Place, other: Place, overwrite: bool) -> copies.Copied:
@@ -155,6 +178,7 @@ def _copy(ctx: Context, one: Place, other: Place, overwrite: bool) -> copies.Cop
     try:
         entries = reach(ctx).walk(one, itself=True, leaving=True, max_entries=MOST_WALKED)
         done = copies.copy_tree(timely(ctx, entries), other.dir_fd, fresh, reach(ctx).cursor, ticker(ctx))
+        reach(ctx).require_placed(other, other.dir_fd, fresh)  # what was built, whatever became of the source meanwhile
         if overwrite:
             renames.take_over(other.dir_fd, fresh, other.dir_fd, other.name)
         else:

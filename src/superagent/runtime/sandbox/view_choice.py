@@ -13,14 +13,15 @@ from typing import Literal
 
 from superagent.core.problems import Conflict, Fault, InvalidInput, TooLarge
 from superagent.core.resources import Effect
+from superagent.core.steering import steers
 from superagent.runtime.os_problems import printable
 from superagent.runtime.sandbox.view_diff import Diff, Difference
-from superagent.runtime.sandbox.view_rules import is_protected, nameable
+from superagent.runtime.sandbox.view_rules import nameable
 
 MOST_STEPS = 900  # an undo looks at a thousand kept entries at once
 _MOST_TOLD = 20
 
-PROTECTED = "it makes other programs run what it says: it is accepted only when it is named"
+STEERS = "it makes other programs run what it says, or steers agents: it is accepted only when it is named"
 HOLDS_MORE = "it holds something that stays"
 LIES_IN = "it lies in something that stays"
 NOT_NAMEABLE = "its name is not UTF-8 text, or too long, so no grant can name it"
@@ -79,8 +80,8 @@ def _all(differences: Iterable[Difference], left_out: dict[str, str]) -> set[str
     stays = ""  # a folder that something refused would have replaced: what it holds stays as well
     wanted: set[str] = set()
     for one in differences:
-        if one.refused or one.protected:
-            left_out[one.path] = one.refused or PROTECTED
+        if one.refused or one.steers:
+            left_out[one.path] = one.refused or STEERS
         elif stays and one.path.startswith(stays):
             left_out[one.path] = LIES_IN
         else:
@@ -106,8 +107,8 @@ def _named(diff: Diff, paths: Sequence[str], left_out: dict[str, str]) -> set[st
             )
         if matched[0].path == path and matched[0].refused:
             raise Conflict(f"`{printable(path)}` cannot be accepted: {matched[0].refused}", hint="leave it out")
-        whole = is_protected(path, "directory")
-        unmarked = [replace(one, protected=False) if whole or one.path == path else one for one in matched]
+        whole = steers(path, folder=True)
+        unmarked = [replace(one, steers=False) if whole or one.path == path else one for one in matched]
         wanted |= _all(unmarked, left_out)
     for path in wanted:
         left_out.pop(path, None)  # named elsewhere in the list

@@ -15,13 +15,14 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from superagent.core.problems import Conflict, TooLarge
+from superagent.core.steering import steers
 from superagent.runtime.beneath import LONGEST_PATH, look
 from superagent.runtime.os_problems import os_errors_about, printable
 from superagent.runtime.sandbox.view import View
 from superagent.runtime.sandbox.view_layers import CopyLayer, Folder, Layer, OverlayLayer
 from superagent.runtime.sandbox.view_origin import REMOVED, Origin, Stamp, stamp_of
 from superagent.runtime.sandbox.view_places import open_sides
-from superagent.runtime.sandbox.view_rules import is_protected, real_mode, refusal
+from superagent.runtime.sandbox.view_rules import real_mode, refusal
 from superagent.runtime.sandbox.view_sides import Bounds, Budget, Side, Tick
 from superagent.runtime.tree_walk import Cursor
 
@@ -39,7 +40,7 @@ class Difference:
     `path` is relative, bytes that are not UTF-8 as lone surrogates. `kind` is `directory` and `symlink` for new ones
     (and a link that leads elsewhere now), `mode` when only mode or attributes differ, `replaced` when another kind of
     thing stands there. `conflict` says what speaks against accepting it, `refused` why it never can be, `notes` what
-    would be left away; `protected` means that it is accepted only by its name. `stamp` is of what stands in the real
+    would be left away; `steers` means that it is accepted only by its name. `stamp` is of what stands in the real
     folder.
     """
 
@@ -50,7 +51,7 @@ class Difference:
     conflict: str = ""
     refused: str = ""
     notes: tuple[str, ...] = ()
-    protected: bool = False
+    steers: bool = False
     stamp: Stamp | None = None
 
 
@@ -223,7 +224,7 @@ def _difference(
         conflict,
         refusal(path, after.kind, after.target) or after.unread,
         tuple(notes),
-        is_protected(path, there.kind),
+        steers(path, folder=there.kind == "directory"),
         stamp_of(theirs) if theirs is not None else None,
     )
 

@@ -3,47 +3,13 @@
 from __future__ import annotations
 
 import stat
-import tomllib
-from collections.abc import Iterable
-from fnmatch import fnmatchcase
-from pathlib import Path
 
 from superagent.runtime.beneath import LONGEST_PATH
 
-_DATA = tomllib.loads((Path(__file__).parent / "view_protected.toml").read_text("utf-8"))
-PROTECTED: tuple[tuple[str, ...], ...] = tuple(tuple(one.split("/")) for one in _DATA["paths"])
-HARMLESS: tuple[tuple[str, ...], ...] = tuple(tuple(one.split("/")) for one in _DATA["harmless"])
-_FIRST = frozenset(one[0] for one in PROTECTED)
-SAME_OUTSIDE: tuple[str, ...] = tuple(_DATA["same_outside"])
+# folders of the system that the sandbox shows as they are outside; a link may lead to them by its absolute path
+SAME_OUTSIDE = ("/usr",)
 
 SET_BITS = stat.S_ISUID | stat.S_ISGID
-
-
-def is_protected(path: str, kind: str = "file") -> bool:
-    """Tell whether a path (relative to the workspace) makes other programs run what it says.
-
-    A file or link named `.git` counts as well: it leads git to a configuration elsewhere.
-    """
-    # to a filesystem that folds case, `.GIT/Hooks` is the same place
-    parts = path.lower().split("/")
-    if _FIRST.isdisjoint(parts):  # nearly always
-        return False
-    if parts[-1] == ".git" and kind != "directory":
-        return True
-    return _within(parts, PROTECTED) and not _within(parts, HARMLESS)
-
-
-def _within(parts: list[str], patterns: Iterable[tuple[str, ...]]) -> bool:
-    return any(_begins(parts[at:], pattern) for pattern in patterns for at in range(len(parts)))
-
-
-def _begins(parts: list[str], pattern: tuple[str, ...]) -> bool:
-    """Tell whether a path is what a pattern names, or lies beneath it."""
-    if not pattern:
-        return True
-    if pattern[0] == "**":
-        return any(_begins(parts[at:], pattern[1:]) for at in range(len(parts)))
-    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _begins(parts[1:], pattern[1:])
 
 
 def leads_out(path: str, target: str) -> bool:

@@ -153,7 +153,7 @@ def _remove(session: Session, plan: Plan, change: Edit) -> int:
     if id:
         _end(session, id)
     _forget(plan)
-    return _show(session, plan, change, copy, "")
+    return _show(session, plan, change, copy, "", ended=bool(id))
 
 
 def _key(session: Session, plan: Plan) -> dict[str, Any]:
@@ -210,7 +210,7 @@ def _forget(plan: Plan) -> None:
             path.unlink()
 
 
-def _show(session: Session, plan: Plan, change: Edit, copy: str, agent: str) -> int:
+def _show(session: Session, plan: Plan, change: Edit, copy: str, agent: str, *, ended: bool = False) -> int:
     given, screen = session.given, session.screen
     diff = change.diff()
     if screen.json:
@@ -218,6 +218,7 @@ def _show(session: Session, plan: Plan, change: Edit, copy: str, agent: str) -> 
             {
                 "client": plan.name, "config": str(change.path), "entry": plan.entry, "diff": diff, "backup": copy,
                 "key_file": str(plan.key), "agent": agent, "dry_run": given.dry_run, "changed": not change.same,
+                "key_ended": ended,
             }
         )  # fmt: skip
         return DONE
@@ -226,7 +227,9 @@ def _show(session: Session, plan: Plan, change: Edit, copy: str, agent: str) -> 
         new = not given.remove and (given.new_key or not plan.key.exists())
         screen.note("this is what would change" + ("; a key would be made for it" if new else ""))
     elif given.remove:
-        screen.note(f"{plan.client.title} is not connected any more; its key has ended")
+        was = "was not connected from here" if change.same and not ended else "is not connected any more"
+        told = "its key has ended" if ended else "no key of it is known here"
+        screen.note(f"{plan.client.title} {was}; {told}")
     else:
         acts = f"it acts as `{agent}`" if agent else "it keeps its key"
         screen.note(f"{plan.client.title} is connected: {acts}, key in `{plan.key}`; start it anew")

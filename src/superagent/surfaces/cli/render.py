@@ -25,7 +25,7 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
     "operations": ("name", "effect", "risk", "undo", "summary"),
     "records": ("at", "kind", "who", "operation", "resources", "status", "problem", "invocation"),
     "keys": ("id", "name", "role", "created_by", "created_at", "expires_at", "revoked_at", "last_used_at"),
-    "waiting": ("id", "operation", "requester", "resources", "reason", "approvals_needed", "until"),
+    "waiting": ("id", "operation", "requester", "resources", "reason", "ahead", "approvals_needed", "until"),
 }
 """What a list of this name shows; every other list shows all that its entries have."""
 _SECTIONS = ("preview", "changes", "network", "contained", "outcome", "output")

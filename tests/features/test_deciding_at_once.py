@@ -1,0 +1,64 @@
+"""Two people decide at one moment: one decision has an effect and is recorded, and the other is told."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.features.access.people import person
+from tests.surfaces.http.house import House
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest.mark.parametrize("second", ["approve", "deny"])
+async def test_of_two_decisions_at_once_one_is_taken_and_recorded(house: House, second: str) -> None:
+    bea = await person(house, "admin")
+    await house.owner.done("access.users.confirm", {"id": bea.name})
+    agent = await house.agent()
+    for _ in range(5):
+        id = await house.waiting_read(agent)
+        answers = await asyncio.gather(
+            house.owner.call("approvals.decide", {"id": id, "decision": "approve"}),
+            bea.call("approvals.decide", {"id": id, "decision": second}),
+        )
+        assert sorted(one.status_code for one in answers) == [200, 409], [one.text for one in answers]
+        taken = [one for one in await house.records(invocation=id) if one["kind"] == "approved"]
+        assert len(taken) == 1, taken
+        lost = next(one for one in answers if one.status_code == 409)
+        (record,) = [
+            one for one in await house.records(invocation=lost.headers["x-invocation-id"]) if one["kind"] == "outcome"
+        ]
+        assert (record["status"], record["problem"]) == ("failed", "conflict")
+
+
+async def test_what_is_approved_already_is_not_approved_once_more(house: House) -> None:
+    bea = await person(house, "admin")
+    await house.owner.done("access.users.confirm", {"id": bea.name})
+    agent = await house.agent()
+    call = {"operation": "files.read", "input": {"path": "/etc/hostname"}, "reason": "soon"}
+    asked = await agent.done("approvals.request", call)
+    await house.owner.done("approvals.decide", {"id": asked["id"], "decision": "approve"})
+    response = await bea.call("approvals.decide", {"id": asked["id"], "decision": "approve"})
+    assert response.status_code == 409, response.text
+    taken = [one for one in await house.records(invocation=asked["id"]) if one["kind"] == "approved"]
+    assert len(taken) == 1, taken
+
+
+async def test_the_reason_of_a_request_for_rights_is_shown_and_that_it_was_asked_ahead(house: House) -> None:
+    agent = await house.agent()
+    rights = {
+        "operations": ["files.read"],
+        "minutes": 5,
+        "reason": "to look at the log",
+        "resources": ["/etc/hostname"],
+    }
+    response = await agent.call("grants.request", rights)
+    assert response.status_code == 202, response.text
+    shown = await house.owner.done("approvals.show", {"id": response.json()["invocation"]})
+    assert shown["reason"] == "to look at the log"
+    call = {"operation": "files.read", "input": {"path": "/etc/hostname"}, "reason": "soon"}
+    asked = await agent.done("approvals.request", call)
+    listed = (await house.owner.done("approvals.list", {"limit": 200}))["waiting"]
+    assert {one["id"]: one["ahead"] for one in listed}[asked["id"]] is True
