@@ -10,7 +10,7 @@ import { theme, type Theme } from "./theme";
 
 const PAGES = [
   { group: "Work", links: [{ to: "/activity", name: "Activity", key: "a" }, { to: "/approvals", name: "Approvals", key: "p" }] },
-  { group: "Build", links: [{ to: "/operations", name: "Operations", key: "o" }] },
+  { group: "Build", links: [{ to: "/operations", name: "Operations", key: "o" }, { to: "/plugins", name: "Plugins", key: "l" }] },
   { group: "Watch", links: [{ to: "/health", name: "Health", key: "h" }, { to: "/audit", name: "Audit", key: "u" }] },
   { group: "Admin", links: [{ to: "/access", name: "Access", key: "c" }, { to: "/policy", name: "Policy", key: "y" }, { to: "/settings", name: "Settings", key: "s" }] },
 ] as const;

@@ -12,7 +12,9 @@ import { Audit } from "./pages/Audit";
 import { Health } from "./pages/Health";
 import { Invocation } from "./pages/Invocation";
 import { Operation, Operations } from "./pages/Operations";
+import { Plugins } from "./pages/Plugins";
 import { Explain } from "./pages/policy/Explain";
+import { Give } from "./pages/policy/Give";
 import { Grants } from "./pages/policy/Grants";
 import { Proposals } from "./pages/policy/Proposals";
 import { Simulate } from "./pages/policy/Simulate";
@@ -40,10 +42,12 @@ const routeTree = root.addChildren([
   page("/stays/$who", Stayed),
   page("/health", Health),
   page("/policy", Grants),
+  page("/policy/give", Give),
   page("/policy/explain", Explain),
   page("/policy/simulate", Simulate),
   page("/policy/proposals", Proposals),
   page("/policy/versions", Versions),
+  page("/plugins", Plugins),
   page("/settings", Settings),
 ]);
 
