@@ -1,4 +1,4 @@
-import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { QueryCache, QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { createRootRoute, createRoute, createRouter, redirect, RouterProvider } from "@tanstack/react-router";
 import { setNonce } from "get-nonce";
 import { StrictMode } from "react";
@@ -60,6 +60,10 @@ declare module "@tanstack/react-router" {
 }
 
 const queries = new QueryClient({
+  // what was shown while one might see it does not stay when one may not any more
+  queryCache: new QueryCache({
+    onError: (fault, query) => { if (fault instanceof Problem && [401, 403, 404].includes(fault.status)) query.setState({ data: undefined }); },
+  }),
   defaultOptions: {
     queries: { staleTime: 5_000, retry: (count, fault) => count < 2 && !(fault instanceof Problem && fault.status < 500) },
   },

@@ -50,6 +50,7 @@ export function Approvals() {
   const waiting = useMemo(() => found.data?.waiting ?? [], [found.data]);
   const open = useCallback((at: number) => { const one = waiting[at]; if (one) void navigate({ to: "/approvals/$id", params: { id: one.id } }); }, [navigate, waiting]);
   useList(waiting.length, open, waiting.findIndex((one) => one.id === id)); // by the address: each request is a page of its own
+  const same = useMemo(() => waiting.reduce((all, one) => all.set(one.hash, (all.get(one.hash) ?? 0) + 1), new Map<string, number>([["", -1e9]])), [waiting]); // of several sessions
   const chosen = waiting.find((one) => one.id === id);
   const feed = useSyncExternalStore(subscribe, current);
   const stale = found.isError || feed.state === "lost" || feed.state === "ended";
@@ -65,7 +66,7 @@ export function Approvals() {
             <li key={one.id}>
               <Link to="/approvals/$id" params={{ id: one.id }} activeProps={{ "aria-current": "true" }}>
                 <strong><Text of={title(one.operation, one.resources)} /></strong>
-                <span className="meta"><Text of={[one.requester, ...one.on_behalf_of].join(" for ")} /> · {left(one.until)}{one.asked > 1 ? ` · asked × ${one.asked}` : ""}{one.ahead ? " · asked ahead" : ""}</span>
+                <span className="meta"><Text of={[one.requester, ...one.on_behalf_of].join(" for ")} /> · {left(one.until)}{one.asked > 1 ? ` · asked × ${one.asked}` : ""}{one.ahead ? " · asked ahead" : ""}{(same.get(one.hash) ?? 0) > 1 ? ` · the same waits × ${same.get(one.hash)}` : ""}</span>
               </Link>
             </li>
           ))}

@@ -183,6 +183,17 @@ def test_an_agent_is_paused_from_the_session_in_which_it_did_harm(at: Desk) -> N
     at.browser.until("document.body.innerText.includes('Pause builder')")
 
 
+def test_a_key_is_revoked_by_keyboard(at: Desk) -> None:
+    made = at.as_owner("access.keys.create", name="leaver")["output"]
+    with as_holder(at.server, made["key"]) as leaver:
+        assert leaver.post("/v1/operations/access.whoami", json={}).status_code == 200
+        at.open("/ui/access", "[...document.querySelectorAll('tr')].some((e) => e.innerText.includes('leaver'))")
+        at.tab_to("e.innerText.startsWith('Revoke') && e.closest('tr')?.innerText.includes('leaver')", 300)
+        at.press("Enter")
+        sure(at)
+        until(lambda: leaver.post("/v1/operations/access.whoami", json={}).status_code == 401, "the key opens nothing")
+
+
 def test_the_audit_is_searched_by_address(at: Desk) -> None:
     at.call("files.write", path=str(at.workspace / "addressed.txt"), content="x")
     at.open("/ui/operations/files.write", "!!document.querySelector('form')")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.promise import promise
@@ -220,19 +222,19 @@ def test_a_person_of_few_rights_is_told_what_is_missing_and_shown_nothing_else(a
             assert secret not in tab.run("document.body.innerText")
     tab.go(f"{at.base}/ui/settings")
     tab.until("document.querySelector('main .failure')?.innerText.includes('you may not use it')")
+    assert not replace(at, browser=tab).look()
     refused = at.as_owner("audit.query", actor="guest", operation="settings.list")["output"]["records"]
     assert {one["kind"] for one in refused} == {"refused"}, "and it is on record"
     tab.close()
 
 
-def test_a_session_that_is_ended_elsewhere_says_so_and_decides_nothing(at: Desk) -> None:
+def test_a_session_that_is_ended_elsewhere_says_so_and_shows_nothing_any_more(at: Desk) -> None:
     asked = at.call("files.write", path=str(at.server.data.parent / "ended.txt"), content="x")
     at.open(f"/ui/approvals/{asked['invocation']}", "document.querySelector('.bar .primary')?.disabled === false")
     for one in at.as_owner("access.sessions.list", user="owner")["output"]["sessions"]:
         at.as_owner("access.sessions.end", id=one["id"], user="owner")
-    at.browser.until(
-        "!!document.querySelector('.state.ended') && document.querySelector('.bar .primary')?.disabled === true"
-    )
+    at.browser.until("!!document.querySelector('.state.ended') && !document.querySelector('.bar')")
+    assert "ended.txt" not in at.browser.run("document.documentElement.innerHTML")
     assert not at.look()
     at.browser.click(".banner a")
     at.browser.until("location.pathname === '/sign-in'")
@@ -240,3 +242,53 @@ def test_a_session_that_is_ended_elsewhere_says_so_and_decides_nothing(at: Desk)
     at.browser.until(
         f"location.pathname === '/ui/approvals/{asked['invocation']}' && !!document.querySelector('.state.live')"
     )
+
+
+def test_who_loses_a_right_does_not_go_on_seeing_what_it_showed(at: Desk) -> None:
+    at.as_owner("access.users.create", id="demoted", roles=["owner"])
+    tab = at.browser.stranger()
+    tab.go(at.base + at.as_owner("access.users.invite", user="demoted")["output"]["path"])
+    tab.click("form button")
+    tab.until("location.pathname === '/sign-in/you'")
+    asked = at.call("files.write", path=str(at.server.data.parent / "demoted.txt"), content="x")
+    tab.go(f"{at.base}/ui/approvals/{asked['invocation']}")
+    tab.until("document.querySelector('.bar .primary')?.disabled === false")
+    assert "demoted.txt" in tab.run("document.querySelector('main').innerText")
+
+    assert at.as_owner("access.users.set_roles", id="demoted", roles=["viewer"])["status"] == "done"
+    tab.until("!document.querySelector('main').innerText.includes('demoted.txt') && !document.querySelector('.bar')")
+    tab.close()
+
+
+def test_a_slow_line_shows_that_something_is_under_way_and_then_what_came(at: Desk) -> None:
+    at.open("/ui/activity", "!!document.querySelector('.state.live')")
+    at.browser.say("Network.enable")
+    slow = {"offline": False, "downloadThroughput": -1, "uploadThroughput": -1}
+    at.browser.say("Network.emulateNetworkConditions", latency=3000, **slow)
+    try:
+        at.press("g")
+        at.press("s")
+        at.browser.until(
+            "[...document.querySelectorAll('.slow')].some((e) => getComputedStyle(e).visibility === 'visible')"
+        )
+        assert not at.look()
+        at.browser.until("document.querySelectorAll('table.settings tr').length > 20")
+        assert at.browser.run("document.querySelector('.slow')") is None
+    finally:
+        at.browser.say("Network.emulateNetworkConditions", latency=0, **slow)
+
+
+def test_no_page_of_ours_stands_in_a_frame_and_no_call_is_made_without_our_token(at: Desk) -> None:
+    for path in ("/ui/approvals", "/sign-in", "/sign-in/you", "/sign-in/approvals", "/sign-in/step-up"):
+        answer = httpx.get(at.server.address + path)
+        assert answer.headers["x-frame-options"] == "DENY", path
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"], path
+    at.open("/ui/activity", "!!document.querySelector('.state.live')")
+    at.browser.run(
+        "window.forged = 0; fetch('/v1/operations/access.stop_all', { method: 'POST', body: '{}',"
+        " headers: { 'content-type': 'application/json' } }).then((r) => { window.forged = r.status; }); 0"
+    )
+    assert at.browser.until("window.forged") == 403
+    assert at.as_owner("access.stops.list")["output"]["stops"] == []
+    found = at.as_owner("audit.query", operation="access.stop_all", limit=5)["output"]["records"]
+    assert "refused" in {one["kind"] for one in found}, "and it is on record"
