@@ -34,6 +34,7 @@ SERVED = {
     "hosted": "bench.hosted",
     "stores": "bench.stores",
     "database": "bench.database",
+    "console": "bench.console",
 }
 PLAIN = {"audit": "bench.audit", "policy": "bench.policy"}
 GROUPS = SERVED | PLAIN

@@ -6,11 +6,12 @@ import { current, start, subscribe, watch } from "./feed";
 import type { Waiting } from "./pages/Approvals";
 import { Failure } from "./parts/Failure";
 import { Palette, Shortcuts } from "./parts/Palette";
+import { Text } from "./parts/Text";
 import { theme, type Theme } from "./theme";
 
 const PAGES = [
   { group: "Work", links: [{ to: "/activity", name: "Activity", key: "a" }, { to: "/approvals", name: "Approvals", key: "p" }] },
-  { group: "Build", links: [{ to: "/operations", name: "Operations", key: "o" }] },
+  { group: "Build", links: [{ to: "/operations", name: "Operations", key: "o" }, { to: "/plugins", name: "Plugins", key: "l" }] },
   { group: "Watch", links: [{ to: "/health", name: "Health", key: "h" }, { to: "/audit", name: "Audit", key: "u" }] },
   { group: "Admin", links: [{ to: "/access", name: "Access", key: "c" }, { to: "/policy", name: "Policy", key: "y" }, { to: "/settings", name: "Settings", key: "s" }] },
 ] as const;
@@ -37,8 +38,10 @@ function Frame({ person }: { person: string }) {
   useEffect(() => start(person), [person]);
   const feed = useSyncExternalStore(subscribe, current);
   const [shown, show] = useState<"" | "palette" | "keys">("");
-  const waiting = useQuery({ queryKey: ["approvals"], queryFn: ({ signal }) => ask<Waiting>("approvals.list", {}, signal), refetchInterval: 15_000 });
+  const waiting = useQuery({ queryKey: ["approvals"], queryFn: ({ signal }) => ask<Waiting>("approvals.list", {}, signal), refetchInterval: 15_000, enabled: feed.state !== "ended" });
   useFresh();
+  const client = useQueryClient();
+  useEffect(() => { if (feed.state === "ended") client.removeQueries({ predicate: (one) => one.queryKey[0] !== "session" }); }, [client, feed.state]); // whoever may not see it any more does not go on seeing it
   const count = waiting.data?.waiting.length ?? 0;
   useKeys(show);
   const path = useRouterState({ select: (state) => state.location.pathname });
@@ -60,7 +63,7 @@ function Frame({ person }: { person: string }) {
             ))}
           </div>
         ))}
-        <div className="me"><strong>{person}</strong><a href="/sign-in/you">Account and sessions</a></div>
+        <div className="me"><strong><Text of={person} /></strong><a href="/sign-in/you">Account and sessions</a></div>
       </nav>
       <div className="page">
         <header className="top">
@@ -73,8 +76,9 @@ function Frame({ person }: { person: string }) {
         </header>
         <main id="main" tabIndex={-1}>
           {feed.state === "lost" && <p className="warning banner">The server does not answer. What you see is of {new Date(feed.heard).toLocaleTimeString()}; it goes on by itself.</p>}
-          {feed.state === "ended" && <p className="failure banner" role="alert">Your session has ended here. <a href={`/sign-in?next=${encodeURIComponent(location.pathname)}`}>Sign in again</a></p>}
-          <Outlet />
+          {feed.state === "ended"
+            ? <p className="failure banner" role="alert">Your session has ended here, and what it showed is gone from this page. <a href={`/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`}>Sign in again</a></p>
+            : <Outlet />}
         </main>
       </div>
       <Palette open={shown === "palette"} close={() => show("")} />

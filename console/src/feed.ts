@@ -39,6 +39,7 @@ const watchers = new Set<(records: AuditRecord[]) => void>();
 
 function set(next: Partial<Feed>): void {
   feed = { ...feed, ...next };
+  if (feed.state === "ended") { feed.records = []; waiting = []; }
   for (const one of listeners) one();
 }
 

@@ -1,4 +1,4 @@
-import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { QueryCache, QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { createRootRoute, createRoute, createRouter, redirect, RouterProvider } from "@tanstack/react-router";
 import { setNonce } from "get-nonce";
 import { StrictMode } from "react";
@@ -12,7 +12,9 @@ import { Audit } from "./pages/Audit";
 import { Health } from "./pages/Health";
 import { Invocation } from "./pages/Invocation";
 import { Operation, Operations } from "./pages/Operations";
+import { Plugins } from "./pages/Plugins";
 import { Explain } from "./pages/policy/Explain";
+import { Give } from "./pages/policy/Give";
 import { Grants } from "./pages/policy/Grants";
 import { Proposals } from "./pages/policy/Proposals";
 import { Simulate } from "./pages/policy/Simulate";
@@ -40,10 +42,12 @@ const routeTree = root.addChildren([
   page("/stays/$who", Stayed),
   page("/health", Health),
   page("/policy", Grants),
+  page("/policy/give", Give),
   page("/policy/explain", Explain),
   page("/policy/simulate", Simulate),
   page("/policy/proposals", Proposals),
   page("/policy/versions", Versions),
+  page("/plugins", Plugins),
   page("/settings", Settings),
 ]);
 
@@ -56,6 +60,10 @@ declare module "@tanstack/react-router" {
 }
 
 const queries = new QueryClient({
+  // what was shown while one might see it does not stay when one may not any more
+  queryCache: new QueryCache({
+    onError: (fault, query) => { if (fault instanceof Problem && [401, 403, 404].includes(fault.status)) query.setState({ data: undefined }); },
+  }),
   defaultOptions: {
     queries: { staleTime: 5_000, retry: (count, fault) => count < 2 && !(fault instanceof Problem && fault.status < 500) },
   },

@@ -1,7 +1,7 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useState, type ReactNode } from "react";
-import { ask, call, type Json } from "../api";
+import { ask, call, isObject, type Json } from "../api";
 import { Failure } from "../parts/Failure";
 import { Form } from "../parts/Form";
 import { Sure } from "../parts/Sure";
@@ -9,12 +9,13 @@ import { Slow } from "../parts/Slow";
 import { Text } from "../parts/Text";
 import { ago, left } from "../parts/words";
 import type { Described } from "./Operations";
+import { Revoke, Sentence, wordsOf } from "./policy/model";
 
 interface Agent { id: string; kind: string; owner: string; parent: string; role: string | null; state: string; created_at: number }
 interface Person { id: string; name: string; roles: string[]; state: string; created_at: number }
 interface Key { id: string; name: string; kind: string; hint: string; label: string; created_by: string; last_used_at: number | null; expires_at: number | null; revoked_at: number | null }
 interface Login { id: string; way: string; client: string; created_at: number; seen_at: number; ends_at: number; current: boolean }
-interface Grant { id: string; grant: { effect: string; subject: string; operations: string[] } }
+interface Grant { id: string; grant: { [name: string]: Json } }
 interface Role { id: string; summary: string; built_in: boolean }
 interface Consent { id: string; client: string; client_name: string; person: string; scopes: string[]; expires_at: number }
 interface Connection { name: string; type: string; endpoint: string; host: string; secret: string | null }
@@ -45,9 +46,12 @@ export function Access() {
       <Part<Consent> title="Consents" ask="access.consents.list" of="consents" heads={["Client", "For", "May", "Until", ""]} name={(one) => one.id}
         row={(one, act) => [<Text of={one.client_name || one.client} />, <Text of={one.person} />, <Names of={one.scopes} />, left(one.expires_at),
           <Sure label={<>Revoke <Text of={one.client_name || one.client} /></>} title="Take this consent away?" yes="Revoke" danger go={() => act("access.consents.revoke", { id: one.id })} />]} />
-      <Part<Grant> title="Grants" ask="grants.list" of="grants" heads={["Grant", "Who", "Operations", ""]} name={(one) => one.id} more={<Link to="/policy">All of policy</Link>}
-        row={(one, act) => [<>{one.grant.effect} <code><Text of={one.id} /></code></>, <Text of={one.grant.subject} />, <Text of={one.grant.operations.join(", ")} />,
-          <Sure label={<>Revoke <Text of={one.id} /></>} title="Take this grant away?" yes="Revoke" danger go={() => act("grants.revoke", { id: one.id })}><p><Text of={one.grant.subject} />: {one.grant.effect} <Text of={one.grant.operations.join(", ")} /></p></Sure>]} />
+      <Part<Grant> title="Grants" ask="grants.list" of="grants" heads={["Grant", "Ends", ""]} name={(one) => one.id} more={<><Link to="/policy/give">Give a right…</Link> <Link to="/policy">All of policy</Link></>}
+        row={(one) => {
+          const until = isObject(one.grant.when) ? one.grant.when.until : undefined;
+          const said = { ...one, words: wordsOf(one.grant) };
+          return [<Sentence of={said} />, typeof until === "number" ? left(until) : <span className="meta">not by itself</span>, one.id.startsWith("role:") ? "" : <Revoke of={said} />];
+        }} />
     </div>
   );
 }

@@ -1,5 +1,5 @@
 import { useInfiniteQuery, useMutation } from "@tanstack/react-query";
-import { Link } from "@tanstack/react-router";
+import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useState } from "react";
 import { ask } from "../api";
 import { search } from "../records";
@@ -16,11 +16,14 @@ interface Verdict {
   faults: { [name: string]: unknown }[];
 }
 
+const FIELDS = ["text", "actor", "operation"];
+
 /** Search what was recorded, and prove that nobody rewrote it. */
 export function Audit() {
-  const [typed, type] = useState({ text: "", actor: "", operation: "" });
-  const [wanted, want] = useState(typed);
-  const filters = Object.fromEntries(Object.entries(wanted).filter(([, value]) => value));
+  const navigate = useNavigate();
+  const search_: { [name: string]: unknown } = useSearch({ strict: false });
+  const filters = Object.fromEntries(FIELDS.flatMap((name) => (search_[name] === undefined ? [] : [[name, String(search_[name])]])));
+  const [typed, type] = useState({ text: "", actor: "", operation: "", ...filters });
   const found = useInfiniteQuery({
     queryKey: ["audit-search", filters], initialPageParam: null as string | null,
     queryFn: ({ pageParam, signal }) => search({ ...filters, limit: 50, ...(pageParam ? { cursor: pageParam } : {}) }, signal),
@@ -30,7 +33,7 @@ export function Audit() {
   const records = found.data?.pages.flatMap((one) => one.records) ?? [];
   return (
     <section>
-      <form className="tools" role="search" onSubmit={(event) => { event.preventDefault(); want(typed); }}>
+      <form className="tools" role="search" onSubmit={(event) => { event.preventDefault(); void navigate({ to: "/audit", search: Object.fromEntries(Object.entries(typed).filter(([, value]) => value)) }); }}>
         <label>Text <input type="search" value={typed.text} onChange={(event) => type({ ...typed, text: event.target.value })} /></label>
         <label>Who <input value={typed.actor} onChange={(event) => type({ ...typed, actor: event.target.value })} /></label>
         <label>Operation <input value={typed.operation} onChange={(event) => type({ ...typed, operation: event.target.value })} /></label>

@@ -85,6 +85,7 @@ function Ready({ of }: { of: Described }) {
           {!preview && shown.output !== null && <pre tabIndex={0}><Text of={JSON.stringify(shown.output, null, 2).slice(0, 200_000)} /></pre>}
         </section>
       )}
+      <p><Link to="/audit" search={{ operation: of.name }}>Calls of it so far</Link></p>
       <Same name={of.name} input={input} known={fieldsOf(of.input_schema).length > 0} />
     </article>
   );

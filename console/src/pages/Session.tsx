@@ -60,6 +60,7 @@ function Did({ of, name }: { of: Of; name: string }) {
       {first && last
         ? <p className="meta"><strong><Text of={[...new Set(all.map((one) => one.by))].slice(0, 5).join(", ")} /></strong>, from {moment(first.at)} to {moment(last.at)} ({ago(last.at)})</p>
         : <p className="empty">No record names this session, or you may not see it.</p>}
+      <Pause of={[...new Set(all.filter((one) => one.agent).map((one) => one.who))]} />
       {all.length > 0 && (
         <dl className="blast" aria-label="In numbers">
           {[["Calls", all.length], ["Done", count("done")], ["Failed", count("failed")], ["Refused", count("refused")], ["Waited", count("waiting")]].map(([name, number]) => <div key={name}><dt>{name}</dt><dd><strong>{number}</strong></dd></div>)}
@@ -79,6 +80,20 @@ function Did({ of, name }: { of: Of; name: string }) {
       </ol>
       {!done.data.whole && <p className="meta">There is more than is shown here: the <Link to="/audit">audit</Link> has all of it.</p>}
     </article>
+  );
+}
+
+/** Whoever does what it should not is stopped from here. */
+function Pause({ of }: { of: string[] }) {
+  const client = useQueryClient();
+  const agents = useQuery({ queryKey: ["access", "access.agents.list"], retry: false, enabled: of.length > 0, queryFn: ({ signal }) => ask<{ agents: { id: string; state: string }[] }>("access.agents.list", {}, signal) });
+  const known = agents.data?.agents.filter((one) => of.includes(one.id)).slice(0, 5) ?? [];
+  if (!known.length) return null;
+  const act = async (operation: string, id: string) => { await call(operation, { id }); await client.invalidateQueries({ queryKey: ["access"] }); };
+  return (
+    <p className="tools">{known.map((one) => one.state === "active"
+      ? <Sure key={one.id} label={<>Pause <Text of={one.id} /></>} title={<>Pause <Text of={one.id} />?</>} yes="Pause" danger go={() => act("access.agents.pause", one.id)}><p>Nothing it asks is taken until somebody resumes it.</p></Sure>
+      : one.state === "paused" && <Sure key={one.id} label={<>Resume <Text of={one.id} /></>} title={<>Resume <Text of={one.id} />?</>} yes="Resume" go={() => act("access.agents.resume", one.id)} />)}</p>
   );
 }
 

@@ -65,8 +65,8 @@ export function Palette({ open, close }: { open: boolean; close: () => void }) {
 }
 
 const KEYS = [
-  ["Ctrl K", "go to a page or an operation"], ["g then a, p, o, h, u", "activity, approvals, operations, health, audit"], ["g then c, y, s", "access, policy, settings"],
-  ["j, k", "next and previous in a list"], ["Enter", "open"], ["A, D", "approve or deny the request that is open"],
+  ["Ctrl K", "go to a page or an operation"], ["g then a, p, o, l, h, u", "activity, approvals, operations, plugins, health, audit"], ["g then c, y, s", "access, policy, settings"],
+  ["j, k", "next and previous in a list"], ["Enter", "open"], ["A, D, Q", "approve or deny the request that is open, or send it back with a question"],
   ["P", "pause the activity"], ["?", "this list"],
 ] as const;
 

@@ -1,6 +1,8 @@
 // Hostile text: characters that change how others look, or that nobody sees, are shown by their names.
 
-const HIDDEN = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb]|\udb40[\udc00-\uddef]/g;
+// controls but tab and line feed, format characters, what is ignored when it cannot be drawn, private use, line separators,
+// the blank Braille cell, and marks that pile up on a letter until they lie over other lines
+const HIDDEN = /(?![\t\n])[\p{Cc}\p{Cf}\p{DI}\p{Co}\u2028\u2029\u2800]|(?<=\p{M}{4})\p{M}/gu;
 
 export interface Piece {
   text: string;

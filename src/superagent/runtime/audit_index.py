@@ -27,6 +27,7 @@ __all__ = ["AREA", "AuditIndex", "IndexedRecord"]
 AT_ONCE_BYTES = 4 * 1024 * 1024  # read in one step: some 5,000 records, twenty milliseconds
 BLOCKS_AT_ONCE = 32
 PAUSE_S = 0.5
+WATCHED_PAUSE_S = 0.1  # while somebody follows the feed: what is done should stand before them at once
 UNWATCHED = 4  # so many pauses in one while nobody follows the feed: fewer and larger steps cost half as much
 WATCHED_S = 5.0  # who follows the feed asks several times a second
 CATCH_UP_S = 5.0
@@ -69,6 +70,7 @@ class AuditIndex:
         self._pace = Pace()
         self._watched_until = 0.0
         self._watched = asyncio.Event()
+        self._news = asyncio.Event()
         self._follower: asyncio.Task[None] | None = None
         self.trouble = ""
 
@@ -129,6 +131,11 @@ class AuditIndex:
             if len(found) >= limit or len(some) < BLOCKS_AT_ONCE:
                 return found
             number = some[-1].number + some[-1].lines - 1
+
+    async def fresh(self, within_s: float) -> None:
+        """Wait until this process has indexed something, at most so long: another process may have, meanwhile."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._news.wait(), within_s)
 
     async def count(self, tenant: str) -> int:
         """Give how many records of a tenant there are."""
@@ -208,7 +215,9 @@ class AuditIndex:
                 self.trouble = ""
             except (Problem, OSError) as fault:
                 self.trouble = str(fault) or type(fault).__name__  # the segments keep everything until it works again
-            await self._pace.rest(monotonic() - begin, at_least_s=0.0 if more else self._pause_s)
+            watched = monotonic() <= self._watched_until
+            pause_s = min(self._pause_s, WATCHED_PAUSE_S) if watched else self._pause_s
+            await self._pace.rest(monotonic() - begin, at_least_s=0.0 if more else pause_s)
             if not more and monotonic() > self._watched_until:
                 self._watched.clear()
                 with suppress(TimeoutError):  # a search reads on by itself
@@ -228,6 +237,8 @@ class AuditIndex:
         fresh = await asyncio.to_thread(read_fresh, self._directory, have, AT_ONCE_BYTES)
         if fresh.positions:
             await self._database.write_instance(lambda tx: keep(tx, fresh))
+            self._news.set()
+            self._news = asyncio.Event()
         return fresh.more
 
     @asynccontextmanager

@@ -120,6 +120,12 @@ class Desk:
         self.browser.until("window.found !== null")
         return self.browser.run("window.found")
 
+    def width(self, pixels: int) -> None:
+        """Make the window so wide."""
+        self.browser.say(
+            "Emulation.setDeviceMetricsOverride", width=pixels, height=900, deviceScaleFactor=1, mobile=False
+        )
+
     def picture(self, file: Path) -> None:
         """Keep a picture of the page."""
         data = self.browser.say("Page.captureScreenshot", format="png")["data"]

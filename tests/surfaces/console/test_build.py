@@ -58,6 +58,29 @@ def test_without_npm_it_says_how_to_get_it(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+def test_two_builds_in_two_places_are_the_same_bytes(tmp_path: Path) -> None:
+    program("npm")
+    modules = ROOT / "console" / "node_modules"
+    if not modules.is_dir():
+        pytest.skip("what it needs is not installed: make console")
+    found: list[dict[str, bytes]] = []
+    for name in ("one", "somewhere/else"):
+        console = copied(tmp_path / name)
+        (console / "node_modules").symlink_to(modules)
+        bundle = tmp_path / name / "src" / "superagent" / "console_static"
+        bundle.parent.mkdir(parents=True)
+        done = subprocess.run(
+            ["node", "node_modules/vite/bin/vite.js", "build"],
+            cwd=console, capture_output=True, text=True, timeout=250, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        found.append({str(path.relative_to(bundle)): path.read_bytes() for path in bundle.rglob("*") if path.is_file()})
+    assert found[0] == found[1]
+    assert any(name.endswith(".js") for name in found[0])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_the_wheel_holds_the_console_within_its_budget(tmp_path: Path) -> None:
     program("npm")
     done = subprocess.run(

@@ -95,6 +95,7 @@ def test_after_a_crash_of_the_server_nothing_is_missing_and_nothing_twice(at: De
         for tab in every:
             tab.until("!!document.querySelector('.state.lost') && !!document.querySelector('.banner')")
         third.until("document.querySelector('.bar .primary')?.disabled === true")  # nobody decides by what is old
+        assert not at.look()
         at.start_again()
         made(at, "crash-after", 5)
         for tab in every:

@@ -6,7 +6,7 @@ import { Failure } from "../../parts/Failure";
 import { Slow } from "../../parts/Slow";
 import { Text } from "../../parts/Text";
 import { ago, moment } from "../../parts/words";
-import { PolicyTabs, Sentence, type Said, type Version } from "./model";
+import { PolicyTabs, Revoke, Sentence, type Said, type Version } from "./model";
 
 interface InForce {
   version: Version;
@@ -33,6 +33,7 @@ export function Grants() {
         <label>Operation <input value={typed.operation} placeholder="files.write" onChange={(event) => type({ ...typed, operation: event.target.value })} /></label>
         <button type="submit">Show</button>
         <span className="spring" />
+        <Link to="/policy/give">Give a right…</Link>
         {version && <span className="meta">Version {version.number}, in force since {ago(version.at)}{version.author && <>, by <Text of={version.author} /></>}</span>}
       </form>
       {found.isError && <Failure of={found.error} retry={() => void found.refetch()} />}
@@ -44,7 +45,7 @@ export function Grants() {
             <details>
               <summary><Sentence of={one} /></summary>
               <pre tabIndex={0}><Text of={JSON.stringify(one.grant, null, 2)} /></pre>
-              <p className="meta"><code><Text of={one.id} /></code>{!one.id.startsWith("role:") && <> · <Link to="/policy/simulate" search={{ remove: one.id }}>What if it ended?</Link></>}</p>
+              <p className="tools"><code className="meta"><Text of={one.id} /></code>{!one.id.startsWith("role:") && <><Link to="/policy/simulate" search={{ remove: one.id }}>What if it ended?</Link><Link to="/policy/give" search={{ grant: JSON.stringify(one.grant) }}>Write one like it</Link><span className="spring" /><Revoke of={one} /></>}</p>
             </details>
           </li>
         ))}

@@ -7,6 +7,7 @@ import { Sure } from "../../parts/Sure";
 import { Text } from "../../parts/Text";
 import { Verdict } from "../../parts/Verdict";
 import { moment, place } from "../../parts/words";
+import { grantIn } from "./grant";
 import { grantsOf, PolicyTabs, type Said } from "./model";
 
 interface Simulation {
@@ -23,9 +24,10 @@ const EXAMPLE = '{"effect": "deny", "subject": "agent:builder", "operations": ["
 
 /** Replay the calls of the past against another policy, then suggest it. */
 export function Simulate() {
-  const search: { proposal?: unknown; remove?: unknown } = useSearch({ strict: false });
+  const search: { proposal?: unknown; remove?: unknown; add?: unknown } = useSearch({ strict: false });
   const proposal = typeof search.proposal === "string" ? search.proposal : "";
-  const [add, write] = useState(""), [remove, end] = useState<string>(typeof search.remove === "string" ? search.remove : ""), [wrong, fault] = useState("");
+  const given = grantIn(search.add);
+  const [add, write] = useState(given ? JSON.stringify(given, null, 2) : ""), [remove, end] = useState<string>(typeof search.remove === "string" ? search.remove : ""), [wrong, fault] = useState("");
   const change = (): { proposal: string } | { add: object[]; remove: string[] } => {
     const ids = remove.split("\n").map((one) => one.trim()).filter(Boolean);
     return proposal ? { proposal } : { add: grantsOf(add), remove: ids };
@@ -51,7 +53,7 @@ export function Simulate() {
           <div className="halves">
             <div className="field"><label htmlFor="add">Grants to add, as JSON</label>
               <textarea id="add" rows={5} spellCheck={false} value={add} placeholder={EXAMPLE} aria-invalid={wrong !== ""} aria-describedby="add-help" onChange={(event) => write(event.target.value)} />
-              <p id="add-help" className="meta">One, or a list. <button type="button" className="link" onClick={() => write(EXAMPLE)}>Begin with an example</button></p></div>
+              <p id="add-help" className="meta">One, or a list; <Link to="/policy/give">a form writes one</Link>. <button type="button" className="link" onClick={() => write(EXAMPLE)}>Begin with an example</button></p></div>
             <div className="field"><label htmlFor="remove">Grants to end, by id</label>
               <textarea id="remove" rows={5} spellCheck={false} value={remove} placeholder="one a line" onChange={(event) => end(event.target.value)} /></div>
           </div>

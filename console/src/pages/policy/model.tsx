@@ -1,7 +1,9 @@
+import { useQueryClient } from "@tanstack/react-query";
+import { Sure } from "../../parts/Sure";
 import { Tabs } from "../../parts/Tabs";
 import { Text } from "../../parts/Text";
 import { Verdict } from "../../parts/Verdict";
-import { isObject, type Json } from "../../api";
+import { call, isObject, type Json } from "../../api";
 
 export interface Said {
   id: string;
@@ -18,7 +20,7 @@ export interface Version {
 }
 
 const PAGES = [
-  { to: "/policy", name: "In force" }, { to: "/policy/explain", name: "Explain a call" }, { to: "/policy/simulate", name: "Try a change" },
+  { to: "/policy", name: "In force" }, { to: "/policy/give", name: "Give a right" }, { to: "/policy/explain", name: "Explain a call" }, { to: "/policy/simulate", name: "Try a change" },
   { to: "/policy/proposals", name: "Proposals" }, { to: "/policy/versions", name: "Versions" },
 ];
 
@@ -29,6 +31,25 @@ export function Sentence({ of }: { of: Said }) {
   const effect = typeof of.grant.effect === "string" ? of.grant.effect : "";
   const subject = typeof of.grant.subject === "string" ? of.grant.subject : "";
   return <span className="sentence"><Verdict of={effect} /> <strong><Text of={subject === "*" ? "everybody" : subject} /></strong> <Text of={rest(of.words, subject)} /></span>;
+}
+
+/** A grant as words, where the server gives none: what, on what, and until when. */
+export function wordsOf(grant: { [name: string]: Json }): string {
+  const texts = (one: Json | undefined): string[] => (Array.isArray(one) ? one.filter((text): text is string => typeof text === "string") : []);
+  const where = isObject(grant.where) ? Object.values(grant.where).flatMap(texts) : [];
+  return `${texts(grant.operations).join(", ")}${where.length ? ` on ${where.join(", ")}` : ""}`;
+}
+
+/** Ends a grant, after asking. */
+export function Revoke({ of }: { of: Said }) {
+  const client = useQueryClient();
+  const gone = () => Promise.all(["policy", "access"].map((one) => client.invalidateQueries({ queryKey: [one] })));
+  return (
+    <Sure label={<>Revoke <Text of={of.id} /></>} title="Take this grant away?" yes="Revoke" danger go={async () => { await call("grants.revoke", { id: of.id }); await gone(); }}>
+      <p><Sentence of={of} /></p>
+      <p className="meta">It ends within a second. Undo brings it back.</p>
+    </Sure>
+  );
 }
 
 /** The sentence without its verb and its end, which stand in front already. */

@@ -80,7 +80,7 @@ class EventStreams:
                     )
             if not found:
                 yield b""
-                await asyncio.sleep(self._poll_s)
+                await feed.fresh(self._poll_s)
 
     def place(self, principal: Principal, said: bytes) -> int | None:
         """Read what a follower of the feed saw last; None for nothing, 0 for `0`. Raises `InvalidInput`."""

@@ -27,6 +27,10 @@ class Feed(Protocol):
         """Give the next records of a tenant, oldest first."""
         ...
 
+    async def fresh(self, within_s: float) -> None:
+        """Wait until there may be more, at most so long."""
+        ...
+
     async def newest(self, tenant: str) -> int:
         """Give the number of the latest record, 0 for none."""
         ...

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from superagent.core.principal import Principal
@@ -14,15 +16,35 @@ CALLER = "superagent.mcp.caller"
 CHANNEL = "mcp"
 _WISH = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+){0,3}")
 _MOST_WISHES = 32
+_SESSION = b"superagent-session"
+_OPENED = b"mcp-session-id"
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whoever sends a message; `toolsets` are the domains and operations that it wants as tools of their own."""
+    """Whoever sends a message; `toolsets` are the domains and operations that it wants as tools of their own.
+
+    `session` is the one that its calls belong to where they name none themselves; empty where nothing says so.
+    """
 
     principal: Principal
     trace: str = ""
     toolsets: frozenset[str] = frozenset()
+    session: str = ""
+
+
+def session_of(headers: Mapping[bytes, bytes]) -> str:
+    """Give the session that a message belongs to: the one it names, else the protocol's own, under a name of ours.
+
+    The protocol's own id is never shown: it is what the session is spoken to by. Raises `InvalidInput`.
+    """
+    if said := headers.get(_SESSION, b"").decode("latin-1").strip():
+        if len(said) > _LONGEST_NAME:
+            raise InvalidInput(f"`Superagent-Session` is longer than {_LONGEST_NAME} characters")
+        return said
+    opened = headers.get(_OPENED)
+    return f"mcp-{hashlib.sha256(opened).hexdigest()[:16]}" if opened else ""
 
 
 def toolsets_of(text: str) -> frozenset[str]:

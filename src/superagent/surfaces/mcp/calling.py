@@ -29,6 +29,8 @@ class Calls:
 
         Raises `MCPError` for a state that was changed, and for a client that lacks what the operation needs.
         """
+        if caller.session and not call.session:
+            call = replace(call, session=caller.session)
         call = self._answered(caller, call, params)
         able = able_of(asked)
         outcome = await self._once(asked, caller, call, able)

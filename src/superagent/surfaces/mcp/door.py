@@ -14,7 +14,7 @@ from superagent.core.limits import Slots
 from superagent.core.mounts import Message, Mount, Receive, Scope, Send, Visit, not_here, visit_of
 from superagent.core.problems import Denied, Malformed, Unauthenticated, Unavailable
 from superagent.core.reading import Reading
-from superagent.surfaces.mcp.callers import CALLER, CHANNEL, Caller, toolsets_of
+from superagent.surfaces.mcp.callers import CALLER, CHANNEL, Caller, session_of, toolsets_of
 from superagent.surfaces.mcp.scoping import checked, replayed
 from superagent.surfaces.mcp.ways import Engine
 
@@ -146,7 +146,7 @@ def _caller(visit: Visit) -> Caller:
     if visit.query.keys() - {_TOOLSETS}:
         raise Malformed(f"there is no parameter `{min(visit.query)[:60]}` here", hint="`?toolsets=…` is the only one")
     wanted = visit.query.get(_TOOLSETS) or visit.headers.get(_HEADER, b"").decode("latin-1")
-    return Caller(visit.principal, visit.trace, toolsets_of(wanted))
+    return Caller(visit.principal, visit.trace, toolsets_of(wanted), session_of(visit.headers))
 
 
 def _may_be_plain(visit: Visit, scope: Scope) -> bool:

@@ -174,7 +174,10 @@ class Tools:
         kernel, principal = self._kernel, caller.principal
         steers = (asked.meta or {}).get(STEERS)
         state, goes_on = params.request_state, True
-        call, again = Call(params.name[:200], {}), state is not None and not self._calls.seal.ours(state)
+        call, again = (
+            Call(params.name[:200], {}, session=caller.session),
+            state is not None and not self._calls.seal.ours(state),
+        )
         try:
             call = call_of(params.name, params.arguments or {}, steers, kernel.registry.tools)
             if again:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -84,11 +85,11 @@ async def carry(address: str, key: Secret, toolsets: str, verify: ssl.SSLContext
         logging.getLogger(name).setLevel(logging.WARNING)  # of every request a line is more than anybody reads
     url = f"{address.rstrip('/')}/mcp" + (f"?toolsets={quote(toolsets)}" if toolsets else "")
     timeout = httpx2.Timeout(LONGEST_S, connect=CONNECT_S)
+    # the newer revision knows no sessions: what one program does from its start to its end is one
+    headers = {"Authorization": f"Bearer {key.reveal()}", "Superagent-Session": f"mcp-{secrets.token_hex(8)}"}
     # what the environment says of proxies is not for a key that goes to this machine
     async with (
-        httpx2.AsyncClient(
-            headers={"Authorization": f"Bearer {key.reveal()}"}, timeout=timeout, trust_env=False, verify=verify
-        ) as http,
+        httpx2.AsyncClient(headers=headers, timeout=timeout, trust_env=False, verify=verify) as http,
         streamable_http_client(url, http_client=http, max_sse_event_size=None) as (from_server, to_server),
         stdio_server() as (from_client, to_client),
         anyio.create_task_group() as group,
@@ -108,8 +109,8 @@ async def carry(address: str, key: Secret, toolsets: str, verify: ssl.SSLContext
                 fault = ErrorData(code=PARSE_ERROR, message="this line is no message")
                 await to_client.send(SessionMessage(JSONRPCError(jsonrpc="2.0", id=None, error=fault)))
                 continue
-            headers = way.headers(message.message)
-            await to_server.send(SessionMessage(message.message, metadata=ClientMessageMetadata(headers=headers)))
+            own = way.headers(message.message)
+            await to_server.send(SessionMessage(message.message, metadata=ClientMessageMetadata(headers=own)))
         with anyio.move_on_after(ENDING_S):
             await way.all_answered()
         await to_client.aclose()  # what writes the output ends with it
