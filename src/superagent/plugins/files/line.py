@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Annotated, Literal, Protocol
@@ -89,6 +89,14 @@ class Reach(Protocol):
 
     def require_whole(self, at: Place, effect: Effect) -> None:
         """Go on only if all beneath a place may be used so."""
+        ...
+
+    def settled(self, at: Place, fd: int) -> Hashable | None:
+        """Give the state of an open file, to keep its answer by."""
+        ...
+
+    def moment(self, path: str) -> Hashable | None:
+        """Give the same of what stands at a path now."""
         ...
 
     def cursor(self, fd: int) -> Cursor:
