@@ -30,6 +30,7 @@ SERVED = {
     "latency": "bench.latency",
     "cached": "bench.cached",
     "workers": "bench.workers",
+    "reload": "bench.reload",
     "files": "bench.file_work",
     "cold": "bench.command_line",
     "memory": "bench.memory",
