@@ -10,6 +10,7 @@ from typing import Any
 from bench.rows import Row
 
 FILE = Path(__file__).parent / "kept.json"
+MACHINE = ("processor", "cores", "stolen")
 WORSE = 1.25
 """A ratio of CPU time above the kept one by more than this is said to be worse."""
 
@@ -17,7 +18,7 @@ WORSE = 1.25
 def take(rows: Sequence[Row], run: dict[str, Any], file: Path = FILE) -> None:
     """Put the figures of a run in the place of the kept ones of the same names; the others stay."""
     kept = read(file)
-    about = {"at": run["at"], "commit": run["commit"], "machine": run["machine"]}
+    about = {name: run[name] for name in ("at", "commit")} | {name: run["machine"][name] for name in MACHINE}
     for row in rows:
         kept[row.name] = {**row.document(), "run": about}
     file.write_text(json.dumps(kept, ensure_ascii=False, indent=1) + "\n", "utf-8")

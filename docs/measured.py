@@ -45,5 +45,4 @@ def _table(rows: dict[str, dict[str, Any]]) -> str:
 
 
 def _machine(run: dict[str, Any]) -> str:
-    place = run["machine"]
-    return f"{place['processor']}, {place['cores']} cores, {place['stolen']:.0%} of the wanted time given to others"
+    return f"{run['processor']}, {run['cores']} cores, {run['stolen']:.0%} of the wanted time given to others"

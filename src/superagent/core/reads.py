@@ -89,7 +89,7 @@ class Reads:
         """Name an answer so that nobody can guess it from the name, nor tell by it what somebody else was answered."""
         principal = ticket.invocation.principal
         about = (principal.tenant, *principal.marks, ticket.operation.name, ticket.input_digest)
-        return self._veil.mark(("answer", *about), Secret(digest))[:32]
+        return self._veil.mark(("answer", *about), Secret(digest))[-32:]
 
 
 def _key(ticket: Ticket) -> tuple[Any, ...]:

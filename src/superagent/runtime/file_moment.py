@@ -10,7 +10,6 @@ system clock that was set back. On filesystems that others change from elsewhere
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 
@@ -54,9 +53,7 @@ def at_path(path: str) -> Moment | None:
     """
     try:
         fd = openat2(-100, path, O_PATH | os.O_NOFOLLOW, RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)
-    except OSError as error:
-        if error.errno in (errno.EMFILE, errno.ENFILE):
-            raise
+    except OSError:
         return None
     try:
         info = os.fstat(fd)

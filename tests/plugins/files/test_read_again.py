@@ -23,6 +23,7 @@ from superagent.runtime.file_moment import SETTLED_S
 from superagent.testing import agent
 from tests.plugins.files.ground import Ground, within
 from tests.promise import promise
+from tests.until import until_async
 
 TICK_S = 0.015  # longer than a step of the kernel's clock, which is 1 to 10 ms
 _opened: list[str] = []
@@ -40,6 +41,11 @@ sys.addaudithook(_note)
 def reads_of(name: str) -> int:
     """Count how often the platform opened a file: it opens by its name in its folder."""
     return _opened.count(name)
+
+
+async def passed(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    await until_async(lambda: time.monotonic() >= end, "time to pass", seconds + 60)
 
 
 def fresh() -> str:
@@ -207,7 +213,7 @@ def test_no_change_through_the_line_or_beside_it_is_missed(steps: list[tuple[str
         for how, text in steps:
             for _ in range(2):  # the second may be given again
                 await told(ground)
-            await asyncio.sleep(TICK_S)
+            await passed(TICK_S)
             if how == "through":
                 await ground.do("write", path="in/x", content=text)
             elif how == "edit" and (ground.top / "in/x").exists() and (ground.top / "in/x").read_text():
@@ -264,10 +270,10 @@ async def test_what_the_validator_cannot_see_is_told_after_five_seconds_at_the_l
     clock = ground.world.clock
     with file.open("r+b") as opened, mmap.mmap(opened.fileno(), 3) as mapped:
         mapped[0:3] = b"bbb"
-        await asyncio.sleep(SETTLED_S + 0.1)
+        await passed(SETTLED_S + 0.1)
         clock.advance(time.time() - clock.now())
         assert (await ground.do("read", path=name))["content"] == "bbb"
         mapped[0:3] = b"ccc"
-        await asyncio.sleep(LONGEST_S + 0.1)
+        await passed(LONGEST_S + 0.1)
 
         assert (await ground.do("read", path=name))["content"] == "ccc"
