@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-from bench import machine, report
+from bench import kept, machine, report
 from bench.plan import Plan
 from bench.rows import Row
 
@@ -27,6 +27,10 @@ SERVED = {
     "agents": "bench.agents",
     "signed_in": "bench.signed_in",
     "volume": "bench.volume",
+    "latency": "bench.latency",
+    "cached": "bench.cached",
+    "workers": "bench.workers",
+    "reload": "bench.reload",
     "files": "bench.file_work",
     "cold": "bench.command_line",
     "memory": "bench.memory",
@@ -50,6 +54,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=None, help="draw the order of the rounds as an earlier run did")
     parser.add_argument("--json", action="store_true", help="print the run as JSON, progress on the error stream")
     parser.add_argument("--no-history", action="store_true", help="keep nothing in bench/history")
+    parser.add_argument("--keep", action="store_true", help="take these figures into bench/kept.json, for docs and CI")
     parser.add_argument("--strict", action="store_true", help="end with 1 when a floor is missed")
     chosen = parser.parse_args(arguments)
     if not 1 <= chosen.seconds <= 3600 or not 1 <= chosen.rounds <= 1000:
@@ -88,6 +93,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"wanted the host gave {place['stolen']:.0%} to others; absolute figures belong to this machine and hour")
     if not (chosen.no_history or chosen.only or failed):
         say_progress(f"kept in {report.keep(HISTORY, document, at).relative_to(HISTORY.parent.parent)}")
+    if chosen.keep and not failed:
+        kept.take(rows, document)
+    for line in kept.worse(rows):
+        say_progress(line)
     missed = [row.name for row in rows if row.verdict == "MISSED"]
     return 1 if failed or (missed and chosen.strict) else 0
 

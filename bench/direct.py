@@ -34,7 +34,7 @@ def rows(plan: Plan) -> list[Row]:
         Row(
             "direct.over_starlette",
             ours.least / bare.least,
-            at_most=2.5,
+            at_most=1.5,
             source=ISSUE,
             note=f"all threads, lowest of {REPEATS} loops of {CALLS:,}; the route answers constant bytes unread",
         ),

@@ -7,16 +7,18 @@ from pathlib import Path
 
 from bench.disk import sync_times
 from bench.figures import Sample, median, percentile
-from bench.plan import Plan
-from bench.rounds import measure
+from bench.plan import ISSUE, Plan
+from bench.rounds import measure, rate
 from bench.rows import Row
 from bench.servers import Server, superagent
 from bench.wrk import Request
 
 READ_BYTES = 4096
 READ_CONNECTIONS = 64
-WRITE_CONNECTIONS = 32
+WRITE_CONNECTIONS = 64
+ENOUGH_PER_S = 5000
 CONTENT = "x" * 200
+UNDOS = 100
 
 
 def rows(plan: Plan) -> list[Row]:
@@ -37,24 +39,51 @@ def rows(plan: Plan) -> list[Row]:
             rates.append(len(taken) / sum(taken))
             writes.append(measure(ours, plan.seconds, WRITE_CONNECTIONS, known(ours, "files.write", target)))
             plan.say(f"files: {reads[-1].rps:,.0f} reads/s, {writes[-1].rps:,.0f} writes/s, {rates[-1]:,.0f} syncs/s")
+        undos = [rate(lambda: undone(ours, tree), ours) for _ in range(plan.few)]
     made(tree, sum(sample.requests for sample in writes))
     errors = sum(sample.errors for sample in reads + writes)
     plan.raw["files"] = {"reads": [one.document() for one in reads], "writes": [one.document() for one in writes]}
-    per_sync = [sample.rps / rate for sample, rate in zip(writes, rates, strict=True)]
+    per_sync = [sample.rps / each for sample, each in zip(writes, rates, strict=True)]
+    # a sync carries the records of all who wait: half of what that would allow, and no more than is enough
+    allowed = [min(ENOUGH_PER_S, 0.5 * each * WRITE_CONNECTIONS) for each in rates]
     return [
+        Row(
+            "files.write_over_allowed",
+            median([one.rps / most for one, most in zip(writes, allowed, strict=True)]),
+            at_least=1,
+            source=ISSUE,
+            note="writes over half of 64 a sync, or over 5,000 a second if that is less",
+        ),
         Row("files.errors", errors, at_most=0, source="no call may fail"),
         Row("files.read", median([one.rps for one in reads]), "/s", note="4 KiB, 64 connections, record durable first"),
         Row("files.read_cpu", median([one.cpu_us for one in reads]), "µs"),
         Row("files.read_p50", median([one.p50_ms for one in reads]), "ms"),
-        Row("files.write", median([one.rps for one in writes]), "/s", note="32 connections, intent durable first"),
+        Row("files.write", median([one.rps for one in writes]), "/s", note="64 connections, intent durable first"),
         Row("files.write_cpu", median([one.cpu_us for one in writes]), "µs"),
         Row("files.write_p50", median([one.p50_ms for one in writes]), "ms"),
         Row("files.write_p99", median([one.p99_ms for one in writes]), "ms"),
         Row("files.writes_per_sync", median(per_sync), note="writes for each sync that one sequential writer gets"),
+        Row("undo.apply", median([each for each, _ in undos]), "/s", note="one caller, one after the other"),
+        Row("undo.cpu", median([cost for _, cost in undos]), "µs", note="a write and its undo, verified"),
         Row("disk.sync", median(rates), "/s", note="512 bytes and fdatasync, one writer"),
         Row("disk.sync_p50", percentile(syncs, 0.5) * 1e3, "ms"),
         Row("disk.sync_p99", percentile(syncs, 0.99) * 1e3, "ms"),
     ]
+
+
+def undone(server: Server, tree: Path) -> int:
+    """Write and take back, so many times; gives how many. Raises `RuntimeError` when a file is still there."""
+    target = tree / "undone.txt"
+    write = Request(
+        "/v1/operations/files.write", json.dumps({"path": str(target), "content": CONTENT}), server.request.headers
+    )
+    for _ in range(UNDOS):
+        status, answer = server.ask(write)
+        back = {"ids": [json.loads(answer)["invocation"]]}
+        status, answer = server.ask(Request("/v1/operations/undo.apply", json.dumps(back), server.request.headers))
+        if status != 200 or target.exists():
+            raise RuntimeError(f"undo answers {status} {answer[:300]!r}")
+    return UNDOS
 
 
 def known(server: Server, operation: str, input: dict[str, str]) -> Request:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from docs import replayed
+from docs import measured, replayed
 from docs.attacks import attacks_page
 from docs.reference import contract, operations_page, roles_page, settings_page
 from superagent.app import open_installation
@@ -60,6 +60,7 @@ def _pages() -> Iterator[tuple[str, str]]:
         "reference/settings.md": settings_page(),
         "reference/roles.md": roles_page(),
         "reference/attacks.md": attacks_page(),
+        "reference/measured.md": measured.page(),
         "decisions/README.md": _decision_list(),
         "problems/README.md": _problem_list(kinds),
         "agentdojo.md": replayed.page(),

@@ -8,6 +8,7 @@ import contextlib
 import functools
 import gc
 import ipaddress
+import logging
 import os
 import signal
 import socket
@@ -29,7 +30,7 @@ from superagent.runtime.ending import CLOSING_S, Ending
 from superagent.runtime.instance_lock import Holder, InstanceLock, claim, held_by
 from superagent.runtime.net.loops import new_event_loop
 from superagent.runtime.places import prepare
-from superagent.runtime.run_workers import supervise
+from superagent.runtime.run_workers import RELOAD, supervise
 from superagent.runtime.tls import pin, served_with
 from superagent.settings import Loaded, load
 from superagent.surfaces.a2a.door import A2aDoor
@@ -40,6 +41,7 @@ from superagent.surfaces.http.door import Door
 from superagent.surfaces.http.frame import frame
 from superagent.surfaces.http.gate import Gate
 from superagent.surfaces.http.lane import lane_to
+from superagent.surfaces.http.leaving import leave
 from superagent.surfaces.http.metrics import Metrics
 from superagent.surfaces.http.protocol import Protocol, limit_connections
 from superagent.surfaces.mcp.door import McpDoor
@@ -102,6 +104,7 @@ async def serve_one(
     life: int | None = None,
     say: Callable[[str], None] | None = None,
     ending: Ending | None = None,
+    worker_of_several: bool = False,
 ) -> None:
     """Serve in this process until a signal says stop, or the descriptor `life` comes to its end.
 
@@ -111,7 +114,7 @@ async def serve_one(
     limit_connections()
     server = loaded.settings.server
     tls = served_with(server.tls_cert, server.tls_key, server.public_url)
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    loop, stop, leaving = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
 
     def halt() -> None:
         stop.set()
@@ -120,6 +123,7 @@ async def serve_one(
 
     for one in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(one, halt)  # from here on: a signal during the start is not lost
+    loop.add_signal_handler(RELOAD, leaving.set if worker_of_several else refuse_reload)
     if life is not None:
         loop.add_reader(life, halt)
     async with open_installation(loaded, worker=worker) as installation:
@@ -132,11 +136,17 @@ async def serve_one(
             say(await first_link(installation, loaded.settings.server.public_url or by_name(listening)))
         telling = asyncio.create_task(_tell(installation, say)) if say is not None else None
         try:
-            await answer(application(installation, worker), listening, stop, server.fast_lane, tls)
+            door = application(installation, worker)
+            await answer(door, listening, stop, server.fast_lane, tls, leaving, server.stop_grace_s)
         finally:
             if telling is not None:
                 telling.cancel()
                 await asyncio.gather(telling, return_exceptions=True)
+
+
+def refuse_reload() -> None:
+    """Say why nothing happens."""
+    logging.getLogger("superagent").warning("one process cannot be reloaded without a pause: set `server.workers`")
 
 
 async def _tell(installation: Installation, say: Callable[[str], None]) -> None:
@@ -160,8 +170,13 @@ async def answer(
     stop: asyncio.Event,
     fast_lane: bool = True,
     tls: ssl.SSLContext | None = None,
+    leaving: asyncio.Event | None = None,
+    grace_s: float = 0.0,
 ) -> None:
-    """Answer what comes in on a socket until it is time to stop; then let what is under way end, for a while."""
+    """Answer what comes in on a socket until it is time to stop; then let what is under way end, for a while.
+
+    When `leaving` is set others serve on the same socket: then everything may come to its own end, for `grace_s`.
+    """
     config = uvicorn.Config(
         door,
         http=lane_to(door) if fast_lane else Protocol,
@@ -178,7 +193,15 @@ async def answer(
     config.ssl = tls  # made by us: uvicorn would ask for a passphrase, and says little of what is wrong
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listening]))
-    await stop.wait()
+    if leaving is not None:
+        ends = [asyncio.create_task(event.wait()) for event in (stop, leaving)]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for one in ends:
+            one.cancel()
+        if not stop.is_set():
+            await leave(server, lambda: len(door.kernel.under_way), stop, grace_s)
+    else:
+        await stop.wait()
     door.streams.closing = server.should_exit = True
     await door.close()
     await serving
@@ -221,7 +244,15 @@ def serve(data: Path, flags: Mapping[str, Any], say: Callable[[str], None]) -> i
         def command(number: int, life: int, said: int) -> list[str]:
             return worker_command(loaded, flags, number, (listening.fileno(), life, said))
 
-        supervise(server.workers, command, listening.fileno(), up, server.stop_grace_s + 2 * CLOSING_S)
+        def anew() -> None:
+            chosen = load(
+                data, flags
+            ).settings.server  # what the new ones could not serve with is told before they begin
+            if served_with(chosen.tls_cert, chosen.tls_key, chosen.public_url) is not None:
+                pin(places.state, Path(chosen.tls_cert))
+
+        grace_s = server.stop_grace_s + 2 * CLOSING_S
+        supervise(server.workers, command, listening.fileno(), up, grace_s, anew, server.stop_grace_s)
     return 0
 
 
@@ -348,7 +379,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
 
     def ready(_: Installation) -> None:
-        os.write(chosen.said, f"{chosen.worker}\n".encode())
+        os.write(chosen.said, f"{os.getpid()}\n".encode())
 
     try:
         loaded = load(chosen.data, dict(one.split("=", 1) for one in chosen.set))
@@ -356,7 +387,7 @@ def main(arguments: list[str] | None = None) -> int:
         with socket.socket(fileno=chosen.fd) as listening, Ending(loaded.settings.server.stop_grace_s) as ending:
             # of several workers one tells what all of them found
             tell = functools.partial(print, flush=True) if chosen.worker == "0" else None
-            serving = serve_one(loaded, listening, chosen.worker, ready, chosen.life, tell, ending)
+            serving = serve_one(loaded, listening, chosen.worker, ready, chosen.life, tell, ending, True)
             uvloop.run(serving, loop_factory=new_event_loop)
     except Problem as problem:
         print(problem.detail, file=sys.stderr)  # noqa: T201

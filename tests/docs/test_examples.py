@@ -84,6 +84,16 @@ def test_the_mcp_server_of_the_guide_becomes_an_operation(tmp_path: Path) -> Non
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
+def test_a_query_of_the_guide_is_answered_with_304_as_long_as_it_holds(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with serving(data) as server:
+        shown = shell("query.sh", data, server.url)
+    assert [line.split()[1] for line in shown.splitlines() if line.startswith("HTTP/1.1")] == ["200", "304"]
+    assert shown.count("# Plan") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
 def test_an_agent_gets_exactly_what_the_guide_says(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with serving(data) as server:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Hashable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -49,6 +49,7 @@ class Context(Asking, Judging):
         "led",
         "operation",
         "source",
+        "state",
         "ticket",
     )
 
@@ -63,6 +64,7 @@ class Context(Asking, Judging):
         self.cost: dict[str, float] | None = None
         self.led: tuple[Resource, ...] = ()  # where connections that the input names lead by the platform's own record
         self.source = ""  # where the text that it gives came from, if an operation knows that it is untrusted
+        self.state: Hashable | None = None  # in which it was read, if whatever changes it later changes that (`reads`)
         self._known_facts = ticket.facts
         self._policy = policy
         self._hands = hands
@@ -237,8 +239,6 @@ class Context(Asking, Judging):
         if size > len(data):
             raise Conflict(f"`{handle}` has {size} bytes, more than the {max_bytes} that this operation takes")
         return data
-
-    # ---- secrets
 
     @property
     def redactor(self) -> Redactor | None:

@@ -20,6 +20,7 @@ from superagent.core.operation import Operation, Preview
 from superagent.core.policy import Policy
 from superagent.core.ports import Hands, Kept
 from superagent.core.problems import Cancelled, Deadline, Denied, Internal, NeedsApproval, NeedsInput, Problem
+from superagent.core.reads import Reads
 from superagent.core.records import Recorder
 from superagent.core.redactor import Redactor, cleaned, loggable, present
 
@@ -38,6 +39,7 @@ class Execution:
         self._streams = streams
         self._line = line
         self._recorder = recorder
+        self._reads = Reads(hands.veil)
 
     def context(self, ticket: Ticket) -> Context:
         """Give what the implementation of a permitted call may do."""
@@ -70,16 +72,26 @@ class Execution:
         invocation, operation, hands = ticket.invocation, ticket.operation, self._hands
         started = hands.clock.monotonic()
         ctx = Context(ticket, policy, hands, self._line)
+        tagged, tag, digest = operation.validator is not None and not invocation.call.dry_run, "", ""
         try:
-            if operation.inline and not invocation.call.dry_run:  # it has ended before anything could count or stop it
-                output = await operation.run(ctx, **ticket.values)
+            if tagged and (again := self._reads.again(ctx, ticket, started)) is not None:
+                data, tag, digest = again
             else:
-                output = await self._counted(ctx, ticket)
-            data = operation.dump(output) if output is not None else b"{}"
-            if (redactor := present.get()) is not None:
-                data = redactor.document(data)
-            if not (operation.inline or operation.shows_keys):  # what takes under 20 µs has read no text of anybody's
-                data = self._told(ticket, data)
+                if (
+                    operation.inline and not invocation.call.dry_run
+                ):  # it has ended before anything could count or stop it
+                    output = await operation.run(ctx, **ticket.values)
+                else:
+                    output = await self._counted(ctx, ticket)
+                data = operation.dump(output) if output is not None else b"{}"
+                if (redactor := present.get()) is not None:
+                    data = redactor.document(data)
+                if not (
+                    operation.inline or operation.shows_keys
+                ):  # what takes under 20 µs has read no text of anybody's
+                    data = self._told(ticket, data)
+                if tagged:
+                    _, tag, digest = self._reads.take(ctx, ticket, data, started)
             asked = invocation.call.max_bytes
             # nobody may ask for more at once than the platform would give by itself: a batch holds every answer
             most = INLINE_BYTES if asked is None else min(asked, INLINE_BYTES)
@@ -97,6 +109,8 @@ class Execution:
                 isolation=ctx.isolation,
                 cost=ctx.cost,
                 source=ctx.source,
+                tag="" if handle else tag,
+                digest="" if handle else digest,
             )
         except Deferred:
             return Outcome(invocation.id, operation.name, Status.QUEUED, decision=ticket.decision)

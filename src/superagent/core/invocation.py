@@ -182,6 +182,8 @@ class Outcome(msgspec.Struct, frozen=True):
     cost: dict[str, float] | None = None  # cpu_s, bytes, money, as far as they were told
     source: str = ""  # where its text comes from, when it is untrusted
     asks: Ticket | None = None  # the call within it that needs a person, when nothing was changed before it
+    tag: str = ""  # names the answer of a read that may be given again
+    digest: str = ""  # SHA-256 (hex) of the output, where it is known already
 
     def result(self) -> Any:
         """Give the output as plain data. Raises the outcome's problem when there is one."""

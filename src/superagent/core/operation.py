@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
@@ -118,6 +118,10 @@ class Declared:
         """
         return self._hang("refuses", function)
 
+    def validator(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Give the present state of what a read tells: while it is the `ctx.state` of an answer, that holds."""
+        return self._hang("validator", function)
+
     def touches(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Name more resources than the annotated parameters do: pure, takes the parsed input and the workspace."""
         return self._hang("touches", function)
@@ -171,6 +175,7 @@ class Operation:
     guarded: bool = False  # some calls of it need a person once their caller has read untrusted text
     face: Face = PLAIN
     refuses: Callable[[Principal, Values], Awaitable[None]] | None = None  # what no grant can permit
+    validator: Callable[..., Hashable | None] | None = None  # its answer may be given again: `core.reads`
 
     @property
     def input_schema(self) -> dict[str, Any]:
@@ -310,6 +315,7 @@ def compile_operation(declared: Declared) -> Operation:
         or guarded_of(effect, declared.risk, declared.sends, {one.kind for one in touched}, declared.hooks),
         face=declared.face,
         refuses=declared.hooks.get("refuses"),
+        validator=declared.hooks.get("validator"),
     )
 
 
@@ -354,6 +360,8 @@ def _complain(declared: Declared, effect: Effect | None, doc: str, holds_secrets
         raise TypeError(f"{name} only reads, so there is nothing to take back")
     if declared.inline and holds_secrets:
         raise TypeError(f"{name} holds secrets, and looking for them takes longer than `inline` promises")
+    if (effect or declared.inline or holds_secrets or declared.background) and "validator" in declared.hooks:
+        raise TypeError(f"{name} has a validator: that is for reads that take a while and hold no secrets")
     if declared.compensate and "undo" not in declared.hooks:
         raise TypeError(f"{name} compensates, but no undo function says how")
     if effect == Effect.DESTROY and "preview" not in declared.hooks:

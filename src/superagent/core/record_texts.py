@@ -18,6 +18,7 @@ from superagent.core.invocation import DONE, Outcome, Ticket
 from superagent.core.operation import Operation
 from superagent.core.policy import Decision
 from superagent.core.principal import Principal
+from superagent.core.resources import Resource
 
 MOST_KEPT = 4096
 _AT, _SECONDS, _BYTES = -7.125, -8.125, -9
@@ -63,10 +64,10 @@ class RecordTexts:
 
     def __init__(self, long_way: Callable[[Ticket, float, Outcome], AuditRecord]) -> None:
         self._long_way = long_way
-        self._parts: dict[tuple[Principal, Operation, str], Parts] = {}
+        self._parts: dict[tuple[Principal, Operation, str, tuple[Resource, ...]], Parts] = {}
 
     def text(self, ticket: Ticket, at: float, outcome: Outcome) -> bytes | None:
-        """Give the record of a call that only read and touched nothing, as text.
+        """Give the record of a call that only read, and touched nothing or may be answered so again, as text.
 
         None when it says more than most, and the first time: then its parts are made.
         """
@@ -74,7 +75,7 @@ class RecordTexts:
         call = invocation.call
         if (
             outcome.status is not DONE
-            or ticket.resources
+            or (ticket.resources and not outcome.digest)
             or ticket.operation.effect
             or outcome.effects
             or outcome.extra
@@ -88,12 +89,16 @@ class RecordTexts:
             or invocation.trace
         ):
             return None
-        parts = self._parts.get((invocation.principal, ticket.operation, invocation.channel))
+        parts = self._parts.get((invocation.principal, ticket.operation, invocation.channel, ticket.resources))
         if parts is None or parts.decision is not ticket.decision:
             self._learn(ticket, self._long_way(ticket, at, outcome))
             return None
-        if output != parts.output:  # reads mostly give what they gave before, and comparing is cheaper than hashing
-            parts.look_at(output)
+        if outcome.digest:  # known already, and too long to be kept here as well
+            digest, length = outcome.digest.encode(), b"%d" % len(output)
+        else:
+            if output != parts.output:  # reads mostly give what they gave before, and comparing is cheaper than hashing
+                parts.look_at(output)
+            digest, length = parts.digest, parts.length
         before_at, before_id, before_input, before_output, before_seconds, before_bytes, end = parts.around
         return b"".join(
             (
@@ -104,11 +109,11 @@ class RecordTexts:
                 before_input,
                 ticket.input_digest.encode(),
                 before_output,
-                parts.digest,
+                digest,
                 before_seconds,
                 _number(int(outcome.seconds * 1e6) / 1e6),
                 before_bytes,
-                parts.length,
+                length,
                 end,
             )
         )
@@ -124,5 +129,5 @@ class RecordTexts:
         invocation = ticket.invocation
         if len(self._parts) >= MOST_KEPT:
             self._parts.clear()
-        key = (invocation.principal, ticket.operation, invocation.channel)
+        key = (invocation.principal, ticket.operation, invocation.channel, ticket.resources)
         self._parts[key] = Parts(ticket.decision, (*parts, rest))

@@ -47,8 +47,9 @@ class Recorder:
             named["session"] = invocation.call.session
         if invocation.trace:
             named["trace"] = invocation.trace
-        output, status, seconds = b"", "", 0.0
+        output, digest, status, seconds = b"", "", "", 0.0
         if outcome is not None:
+            digest = outcome.digest or (sha256(outcome.output).hexdigest() if outcome.output else "")
             output, status, seconds = outcome.output, outcome.status, int(outcome.seconds * 1e6) / 1e6
             if outcome.problem:
                 named["problem"], named["changed"] = outcome.problem.slug, outcome.problem.changed
@@ -67,7 +68,7 @@ class Recorder:
             operation=operation.name,
             version=operation.version,
             input_digest=ticket.input_digest,
-            output_digest=sha256(output).hexdigest() if output else "",
+            output_digest=digest,
             decision=decision.verdict,
             grants=decision.grants,
             decision_digest=decision.digest,

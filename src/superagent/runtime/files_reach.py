@@ -5,12 +5,13 @@ from __future__ import annotations
 import posixpath
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager
 
 from superagent.core.context import Context
 from superagent.core.problems import Changed, Deadline, Denied, NotFound
 from superagent.core.resources import Effect, Resource
+from superagent.runtime import file_moment
 from superagent.runtime.beneath import At, Roots, look, resolve
 from superagent.runtime.file_restore import remove
 from superagent.runtime.os_problems import os_errors_about, printable
@@ -127,6 +128,17 @@ class FilesReach(WholeFiles):
                 yield Resource("path", "local", entry.path, Effect.CHANGE, entry.is_dir)
 
         self._ctx.require_each(parts())
+
+    def settled(self, at: At, fd: int) -> Hashable | None:
+        """Give the state of a file that is open, to keep its answer by (`ctx.state`); None where it cannot be kept.
+
+        Behind a link it cannot: `moment` looks at the path that was judged, and at nothing else.
+        """
+        return file_moment.settled(fd, self._ctx.now) if at.real == at.path else None
+
+    def moment(self, path: str) -> Hashable | None:
+        """Give the same of what stands at a path now; None for what is no file, or behind a link. It does not block."""
+        return file_moment.at_path(path)
 
     def cursor(self, fd: int) -> Cursor:
         """Begin to move through a tree at an open directory, which the cursor closes."""

@@ -29,19 +29,18 @@ class _OpenHow(ctypes.Structure):
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
 
+_HOW_BYTES = ctypes.sizeof(_OpenHow)
+_syscall = _libc["syscall"]  # its own, with the types of this one call: converting each argument costs more than it
+_syscall.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t)
+
+
 def openat2(dir_fd: int, path: str, flags: int, resolve: int) -> int:
     """Open a path below a descriptor under the kernel's own resolution rules (openat2(2), Linux ≥ 5.6).
 
     Raises `OSError`: `ENOSYS` where the kernel lacks it, `EXDEV` when the path leads out, `ELOOP` at a magic link.
     """
-    how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)
-    fd = _libc.syscall(
-        ctypes.c_long(_OPENAT2),
-        ctypes.c_int(dir_fd),
-        ctypes.c_char_p(os.fsencode(path)),
-        ctypes.byref(how),
-        ctypes.c_size_t(ctypes.sizeof(how)),
-    )
+    how = ctypes.byref(_OpenHow(flags | os.O_CLOEXEC, 0, resolve))
+    fd = _syscall(_OPENAT2, dir_fd, os.fsencode(path), how, _HOW_BYTES)
     if fd < 0:
         raise _failed(path)
     return fd
@@ -87,9 +86,15 @@ def is_procfs(fd: int) -> bool:
         return False  # on a block device: spare the second call
     if sys.platform == "darwin":  # pragma: no cover - has no such filesystem
         return False
+    return filesystem_of(fd) in (None, _PROC_SUPER_MAGIC)  # what cannot be told is treated as the dangerous one
+
+
+def filesystem_of(fd: int) -> int | None:
+    """Give the type of the filesystem on which a descriptor lies, as linux/magic.h numbers them; None for unknown."""
+    if sys.platform == "darwin":  # pragma: no cover - numbers them otherwise
+        return None
     kind = (ctypes.c_long * 32)()  # struct statfs is 120 bytes; its first field is f_type
-    failed = _libc.fstatfs(fd, ctypes.byref(kind))
-    return bool(failed) or kind[0] == _PROC_SUPER_MAGIC  # what cannot be told is treated as the dangerous one
+    return None if _libc.fstatfs(fd, ctypes.byref(kind)) else kind[0]
 
 
 def path_of(fd: int) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Annotated, Literal, Protocol
@@ -93,6 +93,14 @@ class Reach(Protocol):
 
     def require_placed(self, at: Place, dir_fd: int, name: str) -> None:
         """Go on only if all that stands at a name beneath an open folder may come to stand at a place."""
+        ...
+
+    def settled(self, at: Place, fd: int) -> Hashable | None:
+        """Give the state of an open file, to keep its answer by."""
+        ...
+
+    def moment(self, path: str) -> Hashable | None:
+        """Give the same of what stands at a path now."""
         ...
 
     def cursor(self, fd: int) -> Cursor:

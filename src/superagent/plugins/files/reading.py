@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import Annotated, Literal
+from collections.abc import Callable, Hashable
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -49,7 +49,9 @@ async def read(
         with told(ctx, path), reach(ctx).at(path) as at:
             fd = at.open()
             try:
+                state = reach(ctx).settled(at, fd)
                 found = content.read(fd, encoding=encoding, lines=lines, bytes_=range_, max_bytes=max_bytes)
+                ctx.state = state if state == reach(ctx).settled(at, fd) else None
             finally:
                 os.close(fd)
         return FileContent(
@@ -65,6 +67,11 @@ async def read(
         )
 
     return await ctx.thread(work)
+
+
+@read.validator
+def _(ctx: Context, path: str, **_: Any) -> Hashable | None:
+    return reach(ctx).moment(path)
 
 
 class ListedEntry(Output):

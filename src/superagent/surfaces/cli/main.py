@@ -20,6 +20,7 @@ INTERRUPTED = 130
 
 _COMMANDS: dict[str, str] = {
     "up": "serving:up",
+    "reload": "serving:reload",
     "call": "calling:call",
     "ops": "operations:ops",
     "describe": "operations:describe",
@@ -49,6 +50,7 @@ Super-Agent: one API through which AI agents safely operate computers.
 usage: superagent [--data FOLDER | --server URL --api-key-file FILE] [--json] COMMAND …
 
   up                          serve in the foreground; the first start sets everything up
+  reload                      let several workers of a running server take up its settings anew, without a pause
   call NAME --input JSON      call any operation; -f FILE reads the input from a file, -f - from standard input
   DOMAIN VERB …               the same with flags: superagent files read PATH --max-bytes 1000
   ops [WORDS]                 the operations that you may use, or those that fit some words

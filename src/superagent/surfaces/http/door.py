@@ -16,7 +16,7 @@ from superagent.core.kernel import Kernel
 from superagent.core.limits import Slots
 from superagent.core.mounts import Mount, mount_of
 from superagent.core.principal import Principal
-from superagent.core.problems import Internal, Problem, RateLimited, Unauthenticated
+from superagent.core.problems import Internal, InvalidInput, Problem, RateLimited, Unauthenticated
 from superagent.core.reading import AT_ONCE_BYTES, Reading
 from superagent.core.strict_json import parse_object
 from superagent.surfaces.http.body import check_head, read_on
@@ -24,7 +24,16 @@ from superagent.surfaces.http.events import OPEN, EventStreams, until_gone
 from superagent.surfaces.http.feed import Feed
 from superagent.surfaces.http.gate import Gate
 from superagent.surfaces.http.mounted import Mounted
-from superagent.surfaces.http.reply import Reply, challenged, of_outcome, of_problem, preflight, send_reply, shared_with
+from superagent.surfaces.http.reply import (
+    Reply,
+    challenged,
+    of_outcome,
+    of_problem,
+    of_query,
+    preflight,
+    send_reply,
+    shared_with,
+)
 from superagent.surfaces.http.request import (
     App,
     Headers,
@@ -133,7 +142,7 @@ class Door:
                 principal = self.gate.known(scope, headers) or await self.gate.identify(scope, headers)
             if len(headers) != len(scope["headers"]):
                 refuse_doubled(scope)
-            if scope["method"] != "POST" or not path.startswith(OPERATIONS):
+            if scope["method"] not in ("POST", "QUERY") or not path.startswith(OPERATIONS):
                 return await self._routes(self, scope, receive, headers, principal)
             most = self.max_body_bytes
             check_head(headers, most)
@@ -146,11 +155,15 @@ class Door:
             else:
                 given = await self.reading.object(principal, body)
             call = call_of(path[len(OPERATIONS) :], given, headers, scope["query_string"])
-            if b"prefer" in headers:
+            if b"prefer" in headers and scope["method"] == "POST":
                 return self.reply(await self.run(call, principal, headers, receive), principal)
             trace = trace_of(headers) if b"traceparent" in headers else ""
+            if query := scope["method"] == "QUERY":
+                self._refuse_unsafe(call, principal)
             outcome = await self.kernel.run(call, principal, "http", trace=trace)
-            return of_outcome(outcome) if outcome.problem is None else self.reply(outcome, principal)
+            if outcome.problem is not None:
+                return self.reply(outcome, principal)
+            return of_query(outcome, headers.get(b"if-none-match", b"")) if query else of_outcome(outcome)
         except Problem as problem:
             return self._refused(scope, principal, problem)
         except Exception as bug:
@@ -184,13 +197,25 @@ class Door:
                     break
         return outcome
 
+    def _refuse_unsafe(self, call: Call, principal: Principal) -> None:
+        """Let a QUERY only read (RFC 9110, 9.2.1). What the caller may not know of is refused by the line instead."""
+        operation = self.kernel.registry.find(call.operation)
+        if (
+            operation is not None
+            and operation.effect
+            and self.kernel.policy_of(principal).may_try(principal, operation)
+        ):
+            raise InvalidInput(
+                f"a QUERY only reads, and `{call.operation}` changes something", hint="send it as a POST"
+            )
+
     def _refused(self, scope: Scope, principal: Principal | None, problem: Problem) -> Reply:
         """Reply to what never reached the line, and record it: strangers were recorded at the gate."""
         if principal is None or isinstance(problem, Unauthenticated):
             headers = headers_of(scope)
             return challenged(problem, self.gate.browser.origin(headers), "", b"authorization" in headers)
         path: str = scope["path"]
-        name = path.removeprefix(OPERATIONS) if scope["method"] == "POST" else ""
+        name = path.removeprefix(OPERATIONS) if scope["method"] in ("POST", "QUERY") else ""
         call = Call(name if name and name != path else f"{scope['method']} {path}"[:200], {})
         try:
             outcome = self.kernel.refused(call, principal, "http", problem)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -18,10 +19,14 @@ Write = Callable[[bytes], Awaitable[None]]
 
 _ACCEPTED = frozenset({Status.WAITING, Status.QUEUED, Status.RUNNING})
 _encode = msgspec.json.Encoder().encode
+_TAGS = re.compile(rb'"([\x21\x23-\x7e\x80-\xff]*)"')  # RFC 9110, 8.8.3; a weak one equals its strong one here
 SAFE: list[Header] = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
 _JSON: list[Header] = [(b"content-type", b"application/json"), *SAFE]
 _PROBLEM: list[Header] = [(b"content-type", b"application/problem+json"), *SAFE]
-_SHOWN = b"x-invocation-id, location, retry-after, ratelimit-limit, ratelimit-remaining, ratelimit-reset, content-range"
+_SHOWN = (
+    b"x-invocation-id, location, retry-after, ratelimit-limit, ratelimit-remaining, ratelimit-reset, "
+    b"content-range, etag"
+)
 
 
 class Reply:
@@ -43,10 +48,27 @@ def of_outcome(outcome: Outcome) -> Reply:
     if outcome.problem is not None:
         return of_problem(outcome.problem, outcome.invocation)
     headers = [(b"x-invocation-id", outcome.invocation.encode()), *_JSON]
+    if outcome.tag:
+        headers.append((b"etag", b'"%b"' % outcome.tag.encode()))
     if outcome.status not in _ACCEPTED:
         return Reply(200, outcome.encode(), headers)
     headers.append((b"location", f"/v1/invocations/{outcome.invocation}".encode()))
     return Reply(202, outcome.encode(), headers)
+
+
+def of_query(outcome: Outcome, known: bytes) -> Reply:
+    """Give the reply to a QUERY whose caller has the answers of these tags (`If-None-Match`): 304 for one of them.
+
+    Such an answer may be kept by its caller, who has to ask each time whether it still holds: then it is judged again.
+    """
+    reply = of_outcome(outcome)
+    if outcome.tag:
+        reply.headers = [one for one in reply.headers if one[0] != b"cache-control"]
+        reply.headers.append((b"cache-control", b"private, no-cache"))
+        if known.strip() == b"*" or outcome.tag.encode() in _TAGS.findall(known):
+            reply.status, reply.body = 304, b""
+            reply.headers = [one for one in reply.headers if one[0] != b"content-type"]
+    return reply
 
 
 def of_problem(problem: Problem, invocation: str = "", rate: Rate | None = None) -> Reply:
@@ -97,7 +119,8 @@ async def send_reply(send: Send, reply: Reply) -> None:
     """Send a response, whole or as it comes."""
     headers, body = reply.headers, reply.body
     if reply.stream is None:
-        headers.append((b"content-length", b"%d" % len(body)))
+        if reply.status != 304:  # it would have to be the length of what is not sent (RFC 9110, 8.6)
+            headers.append((b"content-length", b"%d" % len(body)))
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
         return
@@ -114,10 +137,10 @@ async def send_reply(send: Send, reply: Reply) -> None:
 
 def preflight(origin: bytes) -> Reply:
     """Give the answer to a CORS preflight of an origin that the settings list."""
-    asked = b"authorization, content-type, x-api-key, traceparent, range, last-event-id, " + STEERING
+    asked = b"authorization, content-type, x-api-key, traceparent, range, last-event-id, if-none-match, " + STEERING
     headers = [
         (b"access-control-allow-origin", origin),
-        (b"access-control-allow-methods", b"GET, POST, PUT"),
+        (b"access-control-allow-methods", b"GET, POST, PUT, QUERY"),
         (b"access-control-allow-headers", asked),
         (b"access-control-max-age", b"600"),
         (b"vary", b"origin"),

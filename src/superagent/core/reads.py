@@ -1,0 +1,97 @@
+"""Reads given again: the answer of a read is kept for a moment, and given for as long as nothing it told has changed.
+
+Identity, rate, policy and record stand before and after, for each call, as always: only the reading itself is spared.
+What says that nothing has changed is the operation's validator, asked at each call; what it cannot see is bounded by
+`LONGEST_S`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Any
+
+from superagent.core.context import Context
+from superagent.core.invocation import Ticket
+from superagent.core.leaks import PREFIX
+from superagent.core.ports import Veil
+from superagent.core.principal import Secret
+from superagent.core.problems import Problem
+from superagent.core.redactor import present
+
+LONGEST_S = 5.0
+"""How long an answer is given again at most, seconds."""
+MOST_BYTES = 16 * 1024 * 1024
+LONGEST = 256 * 1024
+_AROUND = 1024  # what an answer takes beside its own text
+
+Answer = tuple[bytes, str, str]
+"""The output as JSON text, its tag, and its SHA-256 (hex)."""
+
+
+class Reads:
+    """Answers of one process, the least used forgotten first; nobody is given what another was answered."""
+
+    def __init__(self, veil: Veil, most_bytes: int = MOST_BYTES) -> None:
+        self._veil = veil
+        self._most_bytes = most_bytes
+        self._bytes = 0
+        self._kept: OrderedDict[Hashable, tuple[Hashable, float, Answer]] = OrderedDict()
+
+    def again(self, ctx: Context, ticket: Ticket, now: float) -> Answer | None:
+        """Give an earlier answer that still holds; None when it must be read. `now` is on the monotonic clock."""
+        if present.get() is not None:  # what holds secrets searches each answer for its own
+            return None
+        key = _key(ticket)
+        found = self._kept.get(key)
+        if found is None:
+            return None
+        state, read_at, answer = found
+        assert ticket.operation.validator is not None
+        try:
+            holds = now - read_at <= LONGEST_S and ticket.operation.validator(ctx, **ticket.values) == state
+        except Problem:  # the operation says it in its own words
+            holds = False
+        if not holds:
+            self._forget(key)
+            return None
+        self._kept.move_to_end(key)
+        return answer
+
+    def take(self, ctx: Context, ticket: Ticket, data: bytes, read_at: float) -> Answer:
+        """Give a fresh answer its names, and keep it if the operation told in which state it was read.
+
+        `read_at` is a moment before that, on the monotonic clock.
+        """
+        digest = hashlib.sha256(data).hexdigest()
+        answer = data, self._tag(ticket, digest), digest
+        told = ctx.source or ctx.cost or ctx.isolation or present.get() is not None
+        # what looks like a key is searched for again each time: it may be one by then
+        if ctx.state is not None and len(data) <= LONGEST and not told and PREFIX not in data:
+            key = _key(ticket)
+            self._forget(key)
+            self._kept[key] = ctx.state, read_at, answer
+            self._bytes += len(data) + _AROUND
+            while self._bytes > self._most_bytes or self._oldest() < read_at - LONGEST_S:
+                self._forget(next(iter(self._kept)))
+        return answer
+
+    def _forget(self, key: Hashable) -> None:
+        found = self._kept.pop(key, None)
+        if found is not None:
+            self._bytes -= len(found[2][0]) + _AROUND
+
+    def _oldest(self) -> float:
+        return next(iter(self._kept.values()))[1]
+
+    def _tag(self, ticket: Ticket, digest: str) -> str:
+        """Name an answer so that nobody can guess it from the name, nor tell by it what somebody else was answered."""
+        principal = ticket.invocation.principal
+        about = (principal.tenant, *principal.marks, ticket.operation.name, ticket.input_digest)
+        return self._veil.mark(("answer", *about), Secret(digest))[-32:]
+
+
+def _key(ticket: Ticket) -> tuple[Any, ...]:
+    principal = ticket.invocation.principal
+    return ticket.operation, principal.tenant, principal.marks, principal.workspace, ticket.input_digest
