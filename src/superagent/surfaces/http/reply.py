@@ -20,6 +20,7 @@ _ACCEPTED = frozenset({Status.WAITING, Status.QUEUED, Status.RUNNING})
 _encode = msgspec.json.Encoder().encode
 SAFE: list[Header] = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
 _JSON: list[Header] = [(b"content-type", b"application/json"), *SAFE]
+NDJSON: list[Header] = [(b"content-type", b"application/x-ndjson"), *SAFE]
 _PROBLEM: list[Header] = [(b"content-type", b"application/problem+json"), *SAFE]
 _SHOWN = b"x-invocation-id, location, retry-after, ratelimit-limit, ratelimit-remaining, ratelimit-reset, content-range"
 
