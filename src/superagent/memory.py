@@ -84,7 +84,9 @@ class MemoryUndo:
         self.entries[number] = replace(kept, id=number)
         return number
 
-    async def close(self, entry: int, after: str | None, data: dict[str, Any] | None = None) -> None:
+    async def close(
+        self, tenant: str, invocation: str, entry: int, after: str | None, data: dict[str, Any] | None = None
+    ) -> None:
         """Note the state that the change left."""
         kept = self.entries[entry]
         self.entries[entry] = replace(kept, after=after, closed=True, data=kept.data if data is None else data)

@@ -87,7 +87,7 @@ class SecretWorld:
         **capabilities: Any,
     ) -> None:
         self.secrets = SqlSecrets(made.database, made.keys, made.clock)
-        self.connections = SqlConnections(made.database, made.clock)
+        self.connections = SqlConnections(made.database, made.shared.connections, made.clock)
         types = self.types = dict[str, ConnectionType]()
         plugins = [
             secrets.plugin(self.secrets),

@@ -28,6 +28,7 @@ from superagent.runtime import (
 )
 from superagent.runtime.keys import FileKeys
 from superagent.runtime.presence import Presence
+from superagent.runtime.shared_map import SharedMap
 from superagent.sdk import Output
 from superagent.testing import FakeClock, agent, person
 from tests.where import where
@@ -46,6 +47,7 @@ class Stores:
     keys: FileKeys
     clock: FakeClock
     presence: Presence
+    shared: SharedMap
     folder: Path
 
 
@@ -53,10 +55,11 @@ class Stores:
 async def stores(folder: Path, clock: FakeClock | None = None) -> AsyncGenerator[Stores]:
     """Open the database of a folder as one process does."""
     database = await open_database(where(folder / "superagent.db"), AREAS)
-    presence = Presence(folder / "presence")
+    presence, shared = Presence(folder / "presence"), SharedMap(folder / "shared.map")
     try:
-        yield Stores(database, FileKeys(folder / "keys"), clock or FakeClock(), presence, folder)
+        yield Stores(database, FileKeys(folder / "keys"), clock or FakeClock(), presence, shared, folder)
     finally:
+        shared.close()
         presence.leave()
         await database.close()
 

@@ -68,9 +68,11 @@ async def test_kept_data_lies_nowhere_in_clear(undo: SqlUndo, made: Stores) -> N
 
 async def test_closing_notes_the_state_that_was_left_and_the_data_where_it_grew(undo: SqlUndo) -> None:
     first, second = await undo.add(kept("01A")), await undo.add(kept("01A"))
-    await undo.close(first, "a" * 64)
-    await undo.close(second, None, {"was": "here", "time": 3})
-    await undo.close(999, "nobody")
+    await undo.close("default", "01A", first, "a" * 64)
+    await undo.close("default", "01A", second, None, {"was": "here", "time": 3})
+    await undo.close("default", "01A", 999, "nobody")
+    await undo.close("other", "01A", first, "another tenant's")
+    await undo.close("default", "01B", first, "another call's")
     one, two = await undo.of("default", ids=["01A"])
     assert (one.after, one.closed, one.data) == ("a" * 64, True, {"was": "here"})
     assert (two.after, two.closed, two.data) == (None, True, {"was": "here", "time": 3})

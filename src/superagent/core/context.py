@@ -300,8 +300,8 @@ class Context(Asking, Judging):
         )  # fmt: skip
 
     async def _close(self, keeper: Keeper, change: Change, after: str | None, data: dict[str, Any]) -> None:
-        after = after or await keeper.digest(self, change.resource)
-        change.after_digest = after
+        change.after_digest = after = after or await keeper.digest(self, change.resource)
         settled = await keeper.settle(self, change.resource, data)
-        await self._hands.undo.close(change.entry, after, settled if settled != data else None)
+        more = (settled,) if settled != data else ()
+        await self._hands.undo.close(self.tenant, self.invocation.id, change.entry, after, *more)
         self.effects.append(EffectNote(change.resource.id, change.resource.effect.name, change.kept_digest, after))

@@ -10,6 +10,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from superagent.core.patterns import HostPattern
 from superagent.core.problems import InvalidInput
@@ -46,18 +47,23 @@ class Endpoint:
     @classmethod
     def of_authority(cls, text: str) -> Endpoint:
         """Read `host:port` as it stands in a CONNECT line: nothing but these two, and both must be there."""
-        if not re.search(r":[0-9]{1,5}\Z", text) or "@" in text or "/" in text:
-            raise InvalidInput(f"`{text[:200]}` is not `host:port`")
-        return cls.of(text)
+        return _of_authority(text)
 
     @property
     def literal(self) -> Address | None:
         """Give the address that stands in the place of a name; None when it is a name."""
-        return address_in(self.host)
+        return _literal(self.host)
 
     def resource(self, effect: Effect) -> Resource:
         """Give what policy judges."""
         return Resource("host", "-", str(self), effect)
+
+
+@lru_cache(maxsize=1024)
+def _of_authority(text: str) -> Endpoint:
+    if not re.search(r":[0-9]{1,5}\Z", text) or "@" in text or "/" in text:
+        raise InvalidInput(f"`{text[:200]}` is not `host:port`")
+    return Endpoint.of(text)
 
 
 def address_in(text: str) -> Address | None:
@@ -73,6 +79,9 @@ def address_in(text: str) -> Address | None:
         return plain_address(ipaddress.ip_address(six.partition("%")[0]))
     except ValueError:
         return None if ":" in six else _four(bare)
+
+
+_literal = lru_cache(maxsize=1024)(address_in)
 
 
 def _four(text: str) -> Address | None:

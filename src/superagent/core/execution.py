@@ -29,17 +29,23 @@ DEAD = "this key is revoked, expired, paused or stopped"
 LOOK_S = 1.0
 """How often a stream that says nothing is asked whether it may still go on."""
 
+Tell = Callable[[bytes], Awaitable[None]]
+"""Takes an event of a stream, as JSON, and returns when there is room for the next one."""
+
 
 class Execution:
     """Run tickets. Only the pipeline has one: nothing else executes operations."""
 
-    def __init__(self, hands: Hands, slots: Slots, streams: Slots, line: Line, recorder: Recorder) -> None:
+    def __init__(
+        self, hands: Hands, slots: Slots, streams: Slots, line: Line, recorder: Recorder, followed: dict[str, Tell]
+    ) -> None:
         self._hands = hands
         self._slots = slots
         self._streams = streams
         self._line = line
         self._recorder = recorder
         self._reads = Reads(hands.veil)
+        self._followed = followed
 
     def context(self, ticket: Ticket) -> Context:
         """Give what the implementation of a permitted call may do."""
@@ -181,9 +187,12 @@ class Execution:
         try:
             async with aclosing(self._while_it_stands(ticket, operation.run(ctx, **ticket.values))) as events:
                 async for event in events:
-                    await self._hands.work.append(
-                        ctx.tenant, ticket.invocation.id, self._told(ticket, cleaned(operation.dump(event)))
-                    )
+                    data = self._told(ticket, cleaned(operation.dump(event)))
+                    tell = self._followed.get(ticket.invocation.id)
+                    if tell is None:
+                        await self._hands.work.append(ctx.tenant, ticket.invocation.id, data)
+                    else:
+                        await tell(data)
                     count += 1
         finally:
             self._streams.leave(holder)

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from superagent.core.answers import Answers
 from superagent.core.approvals import ApprovalDesk
 from superagent.core.events import Bus
+from superagent.core.execution import Tell
 from superagent.core.held import Held, no_invocation
 from superagent.core.invocation import Call, Invocation, Outcome, Status, Ticket, Undo
 from superagent.core.limits import Slots
@@ -54,7 +55,8 @@ class Kernel:
             streams_per_key, 64, what="streams", hint="cancel one of yours, or wait until one ends by itself"
         )
         slots = slots or Slots(per_key=256, in_all=8192)
-        self.pipeline = Pipeline(registry, hands, bus, slots, self._streams)
+        self._followed: dict[str, Tell] = {}  # by call: who takes the events of a stream as they come
+        self.pipeline = Pipeline(registry, hands, bus, slots, self._streams, self._followed)
         self.approvals = ApprovalDesk(self.pipeline, hands, self._later, self._perform_approved, bus.publish)
         self.under_way = UnderWay(hands.identity.alive)
         self.queue = Queue(
@@ -136,6 +138,18 @@ class Kernel:
         """Take one call through the line; a refusal is an outcome with its problem."""
         return self.carry(self.invocation(call, principal, channel, parent, trace))
 
+    async def follow(self, call: Call, principal: Principal, channel: str, tell: Tell, trace: str = "") -> Outcome:
+        """Take a call through the line, and hand over the events of a stream as they come: for a caller that stays.
+
+        They are stored nowhere, and the stream ends with the task that awaits this. One that asks goes on by itself.
+        """
+        invocation = self.invocation(call, principal, channel, trace=trace)
+        self._followed[invocation.id] = tell
+        try:
+            return await self.carry(invocation)
+        finally:
+            del self._followed[invocation.id]
+
     def refused(self, call: Call, principal: Principal, channel: str, problem: Problem, trace: str = "") -> Outcome:
         """Record a call that its surface could not even read; it costs its rate like every other."""
         invocation = self.invocation(call, principal, channel, trace=trace)
@@ -178,7 +192,8 @@ class Kernel:
                 if approved is None:
                     return await self.approvals.hold(ticket)
                 ticket = approved
-            if (call.queued or ticket.operation.stream or ticket.operation.background) and not call.dry_run:
+            alone = ticket.operation.stream and invocation.id not in self._followed
+            if (call.queued or alone or ticket.operation.background) and not call.dry_run:
                 held = await self.queue.hold(ticket, retry_of)
                 self.resume(held)
                 return Outcome(

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from superagent.core.context import Context
 from superagent.core.events import Bus
-from superagent.core.execution import DEAD, Execution, begins_anew, failed
+from superagent.core.execution import DEAD, Execution, Tell, begins_anew, failed
 from superagent.core.grants import ISOLATION
 from superagent.core.invocation import Call, Invocation, Outcome, Ticket, digest_of_call
 from superagent.core.limits import Slots
@@ -60,13 +60,16 @@ class Performed(msgspec.Struct, frozen=True):
 class Pipeline:
     """Admit and perform; nothing else executes operations."""
 
-    def __init__(self, registry: Registry, hands: Hands, bus: Bus, slots: Slots, streams: Slots) -> None:
+    def __init__(
+        self, registry: Registry, hands: Hands, bus: Bus, slots: Slots, streams: Slots, followed: dict[str, Tell]
+    ) -> None:
         self.registry = registry
         self._hands = hands
         self._bus = bus
         self._budgeted = hands.identity.budgets.of_key
         self._recorder = Recorder(hands.audit.personal)
-        self._execution = Execution(hands, slots, streams, self, self._recorder)
+        self._followed = followed
+        self._execution = Execution(hands, slots, streams, self, self._recorder, followed)
         refusals = Refusals(hands, self._recorder)
         self.refuse, self.refuse_stranger = refusals.refuse, refusals.stranger
         self.record_floods = refusals.record_floods
@@ -263,7 +266,9 @@ class Pipeline:
             policy = self._redeem(ticket)
             if ticket.operation.effect or ticket.operation.stream or ticket.operation.background:
                 await self._tainting.before(ticket)
-            witness = bool(ticket.operation.effect) and ticket.needs_witness
+            # what leaves before the end is on record first, as what changes something is
+            changes = bool(ticket.operation.effect) or ticket.invocation.id in self._followed
+            witness = changes and not ticket.invocation.call.dry_run
             if witness:  # durable before the effect: after a crash we must know what we were about to do
                 await self._hands.audit.durable(self._recorder.of("intent", ticket, self._hands.clock.now()))
         except Problem as problem:

@@ -149,8 +149,10 @@ class UndoStore(Protocol):
         """Keep an entry durably and give its id. Raises `TooLarge` over quota: nothing was changed yet."""
         ...
 
-    async def close(self, entry: int, after: str | None, data: dict[str, Any] | None = None) -> None:
-        """Note the state that the change left, and the kept data where it grew."""
+    async def close(
+        self, tenant: str, invocation: str, entry: int, after: str | None, data: dict[str, Any] | None = None
+    ) -> None:
+        """Note the state that the change of an invocation left, and the kept data where it grew."""
         ...
 
     async def drop(self, entry: int) -> None:

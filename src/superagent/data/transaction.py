@@ -83,6 +83,15 @@ class _Statements(ABC):
         statement = table.update().where(*self._scope(table), *where).values(**values)
         return self._connection.execute(statement).rowcount
 
+    def updated(
+        self, table: Table, /, *where: Where, columns: Sequence[ColumnElement[Any]], **values: Any
+    ) -> Row[Any] | None:
+        """Change rows, and give these columns of the first as they are now; None where there is no such row."""
+        if TENANT in values:
+            raise ValueError("a row never moves to another tenant")
+        statement = table.update().where(*self._scope(table), *where).values(**values).returning(*columns)
+        return self._connection.execute(statement).first()
+
     def delete(self, table: Table, /, *where: Where) -> int:
         """Remove rows and give how many."""
         return self._connection.execute(table.delete().where(*self._scope(table), *where)).rowcount

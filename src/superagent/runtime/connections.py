@@ -14,8 +14,12 @@ from superagent.core.problems import NotFound, TooLarge
 from superagent.data.areas import Area
 from superagent.data.database import Database
 from superagent.data.transaction import Transaction
+from superagent.runtime.shared_map import Epoch
 
 MOST_NAMES = 1_000
+MOST_CACHED = 10_000
+HELD_S = 5.0
+"""So long a definition is taken to be as it was read, should a process end between a change and telling of it."""
 
 AREA = Area("connections", "connections_0001", Path(__file__).parent / "migrations" / "versions")
 ENTRIES = AREA.table(
@@ -51,11 +55,13 @@ class Definition(msgspec.Struct, frozen=True):
 
 
 class SqlConnections:
-    """The connections of an installation."""
+    """The connections of an installation. What was read holds until the epoch moves, as it does with each change."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, epoch: Epoch, clock: Clock) -> None:
         self._database = database
+        self._epoch = epoch
         self._clock = clock
+        self._seen: dict[tuple[str, str], tuple[int, float, Row[Any]]] = {}
 
     async def get(self, tenant: str, name: str) -> Definition:
         """Give a connection. Raises `NotFound`."""
@@ -66,8 +72,18 @@ class SqlConnections:
 
     async def find(self, tenant: str, name: str) -> Definition | None:
         """Give a connection, None when there is none."""
+        seen, epoch, now = self._seen.get((tenant, name)), self._epoch.read(), self._clock.monotonic()
+        if seen is not None and seen[0] == epoch and now < seen[1]:
+            return _definition(seen[2])
         row = await self._database.read(tenant, lambda tx: tx.first(ENTRIES, ENTRIES.c.name == name))
-        return None if row is None else _definition(row)
+        if row is None:
+            self._seen.pop((tenant, name), None)
+            return None
+        if len(self._seen) >= MOST_CACHED:
+            self._seen.clear()
+        # the epoch from before the read: what changed meanwhile is read again
+        self._seen[tenant, name] = epoch, now + HELD_S, row
+        return _definition(row)
 
     async def listed(self, tenant: str, prefix: str = "", after: str = "", limit: int = 100) -> list[Definition]:
         """Give connections in order of their names."""
@@ -97,7 +113,10 @@ class SqlConnections:
                 raise TooLarge(f"a tenant has at most {MOST_NAMES} connections", hint="delete those that nobody uses")
             tx.insert(ENTRIES, **msgspec.structs.asdict(to) | {"options": msgspec.json.encode(to.options).decode()})
 
-        await self._database.write(tenant, write)
+        try:
+            await self._database.write(tenant, write)
+        finally:
+            self._epoch.bump()  # also after a failure: it may stand all the same
 
 
 def _definition(row: Row[Any]) -> Definition:

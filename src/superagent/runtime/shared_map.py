@@ -61,7 +61,7 @@ class Epoch:
 
 
 class SharedMap:
-    """Memory in a file: the epochs `policy`, `identity` and `taint`, and buckets by the generic cell rate algorithm.
+    """Memory in a file: epochs of policy, identity, taint, connections; buckets by the generic cell rate algorithm.
 
     A bucket is 16 bytes (a keyed digest of its key, its theoretical arrival time) in one of 8,192 sets of 8. When a set
     is full, the bucket that has been idle longest is forgotten; an idle one is full, so nothing is lost by that. Byte
@@ -83,6 +83,7 @@ class SharedMap:
         self.policy = Epoch(self._words, _FIRST_EPOCH, self._file)
         self.identity = Epoch(self._words, _FIRST_EPOCH + 1, self._file)
         self.taint = Epoch(self._words, _FIRST_EPOCH + 2, self._file)
+        self.connections = Epoch(self._words, _FIRST_EPOCH + 3, self._file)
         self._times = memoryview(self._memory).cast("d")
         self._place = lru_cache(maxsize=8192)(self._place_of)
 

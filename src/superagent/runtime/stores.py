@@ -116,7 +116,7 @@ async def open_stores(loaded: Loaded, places: Places, worker: str, stack: AsyncE
     stack.callback(shared.close)
     database = await _database(loaded, state)
     stack.push_async_callback(database.close)
-    policy_epoch, identity_epoch, taint_epoch = _epochs(database, shared, stack)
+    policy_epoch, identity_epoch, taint_epoch, connection_epoch = _epochs(database, shared, stack)
     audit_log = _audit_log(loaded, state, keys, clock, worker)
     died = clock.now()  # whatever is recovered in the next step has died before this moment
     await asyncio.to_thread(audit_log.start)
@@ -145,7 +145,7 @@ async def open_stores(loaded: Loaded, places: Places, worker: str, stack: AsyncE
     work = SqlWork(database, keys, clock, presence)
     idempotency = SqlIdempotency(database, keys, clock, presence, limits.key_quota_bytes, limits.agent_share)
     secret_store = SqlSecrets(database, keys, clock)
-    connection_store = SqlConnections(database, clock)
+    connection_store = SqlConnections(database, connection_epoch, clock)
     locks = Locks(state / "locks")
     stack.callback(locks.close)
     views = Views(places.data / "views", state / "views", clock.now)
@@ -174,15 +174,17 @@ class AuditPort:
         return self._seal(tenant, subject, detail.decode())
 
 
-def _epochs(database: Database, shared: SharedMap, stack: AsyncExitStack) -> tuple[Epoch, Epoch, Epoch]:
-    """Give the counters of changes to policy, identity and taint; by a database server they reach other hosts, too."""
+def _epochs(database: Database, shared: SharedMap, stack: AsyncExitStack) -> tuple[Epoch, Epoch, Epoch, Epoch]:
+    """Give the counters of changes to policy, identity, taint and connections; a database server tells other hosts."""
     if database.dialect.engine.dialect.name != POSTGRESQL:
-        return shared.policy, shared.identity, shared.taint
-    named = {"policy": shared.policy, "identity": shared.identity, "taint": shared.taint}
+        return shared.policy, shared.identity, shared.taint, shared.connections
+    named = {
+        "policy": shared.policy, "identity": shared.identity, "taint": shared.taint, "connections": shared.connections,
+    }  # fmt: skip
     feed = EpochFeed(database.dialect, named)
     feed.start()
     stack.push_async_callback(asyncio.to_thread, feed.close)
-    return feed.told("policy"), feed.told("identity"), feed.told("taint")
+    return feed.told("policy"), feed.told("identity"), feed.told("taint"), feed.told("connections")
 
 
 async def _database(loaded: Loaded, state: Path) -> Database:

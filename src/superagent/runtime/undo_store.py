@@ -159,16 +159,15 @@ class SqlUndo:
 
         return await self._database.write(kept.tenant, add)
 
-    async def close(self, entry: int, after: str | None, data: dict[str, Any] | None = None) -> None:
-        """Note the state that the change left, and the kept data where it grew."""
-
-        def close(tx: InstanceTransaction) -> None:
-            row = tx.first(ENTRIES, ENTRIES.c.id == entry)
-            if row is not None:
-                kept = row.data if data is None else self._seal(row.tenant, row.invocation, data)
-                tx.update(ENTRIES, ENTRIES.c.id == entry, after=after, closed=True, data=kept)
-
-        await self._database.write_instance(close)
+    async def close(
+        self, tenant: str, invocation: str, entry: int, after: str | None, data: dict[str, Any] | None = None
+    ) -> None:
+        """Note the state that the change of an invocation left, and the kept data where it grew."""
+        values: dict[str, Any] = {"after": after, "closed": True}
+        if data is not None:
+            values["data"] = self._seal(tenant, invocation, data)
+        where = (ENTRIES.c.id == entry, ENTRIES.c.invocation == invocation)
+        await self._database.write(tenant, lambda tx: tx.update(ENTRIES, *where, **values))
 
     async def drop(self, entry: int) -> None:
         """Forget an entry: its change did not happen."""
@@ -231,23 +230,20 @@ class SqlUndo:
         return removed
 
     def _use(self, tx: Transaction, kept: Kept) -> None:
-        used, (mine, entries) = tx.sum(USAGE, USAGE.c.bytes), _share_of(tx, account := _account(kept))
-        if used + kept.bytes > self._quota:
+        """Count an entry. What is over quota or share raises, and is not counted then: that undoes the closure."""
+        account = _account(kept)
+        if _used(tx, kept.bytes) > self._quota:
             raise TooLarge(
                 f"what is kept for undo would be more than the {self._quota} bytes of this tenant",
                 hint="change less, wait until older entries expire, or have the quota raised",
             )
-        if len(kept.chain) > 1 and (mine + kept.bytes > self._share or entries >= self._most_entries):
+        mine, entries = _share_used(tx, account, kept.bytes)
+        if len(kept.chain) > 1 and (mine > self._share or entries > self._most_entries):
             raise TooLarge(
                 f"what is kept for undo of what `{account}` does would be more than its share of "
                 f"{self._share} bytes and {self._most_entries} changes",
                 hint="change less, wait until older entries expire (`undo.list`), or have `limits.agent_share` raised",
             )
-        if not tx.update(USAGE, bytes=USAGE.c.bytes + kept.bytes):
-            tx.insert(USAGE, bytes=kept.bytes)
-        more = {"bytes": SHARES.c.bytes + kept.bytes, "entries": SHARES.c.entries + 1}
-        if not tx.update(SHARES, SHARES.c.principal == account, **more):
-            tx.insert(SHARES, principal=account, bytes=kept.bytes, entries=1)
 
     def _seal(self, tenant: str, invocation: str, data: dict[str, Any]) -> bytes:
         return self._seals.seal("undo", place(tenant, invocation), msgspec.json.encode(data))
@@ -272,6 +268,24 @@ def _listed(tx: Transaction, column: Column[Any], rows: Sequence[Row[Any]]) -> d
 
 def _account(kept: Kept) -> str:
     return kept.account or kept.principal
+
+
+def _used(tx: Transaction, more: int) -> int:
+    """Count so many bytes more, and give how many are used now."""
+    now = tx.updated(USAGE, columns=[USAGE.c.bytes], bytes=USAGE.c.bytes + more)
+    if now is None:
+        tx.insert(USAGE, bytes=more)
+    return more if now is None else now.bytes
+
+
+def _share_used(tx: Transaction, account: str, more: int) -> tuple[int, int]:
+    """Count one entry more of so many bytes for an account, and give its bytes and entries as they are now."""
+    counted = {"bytes": SHARES.c.bytes + more, "entries": SHARES.c.entries + 1}
+    mine = SHARES.c.principal == account
+    now = tx.updated(SHARES, mine, columns=[SHARES.c.bytes, SHARES.c.entries], **counted)
+    if now is None:
+        tx.insert(SHARES, principal=account, bytes=more, entries=1)
+    return (more, 1) if now is None else (now.bytes, now.entries)
 
 
 def _share_of(tx: Transaction, principal: str) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Folders of migrations in the caller's workspace: `NNN_name.up.sql` and `NNN_name.down.sql`, in order."""
+"""Folders of migrations in the caller's workspace: `NNN_name.up.sql` and `NNN_name.down.sql`, or those of Alembic."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ from dataclasses import dataclass
 
 from superagent.sdk import Context, InvalidInput, Unavailable
 
+from .rendered import BOOK, CURE, DOWN, UP, Revision, Unrendered, revisions
+
 MOST_FILES = 2000
 _NAME = re.compile(r"(\d{1,14})_([A-Za-z0-9][A-Za-z0-9_-]{0,150})\.(up|down)\.sql")
 _ALEMBIC = frozenset({"alembic.ini", "env.py", "script.py.mako", "versions"})
-_CURE = (
-    "have it say its SQL, contained: `shell.run` with `alembic upgrade --sql <from>:<to>`; save that as "
-    "`NNN_name.up.sql`, and `alembic downgrade --sql` as `NNN_name.down.sql`"
-)
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """One migration as it is written; `down` is None where nobody wrote it."""
+    """One migration as it is written; `down` is None where nobody wrote it.
+
+    `book` is the table in which the tool that wrote it keeps its versions, empty for none.
+    """
 
     number: str
     name: str
     up: str
     down: str | None
+    book: str = ""
 
     @property
     def digest(self) -> str:
@@ -34,11 +36,14 @@ class Script:
 
 
 async def scripts(ctx: Context, folder: str) -> list[Script]:
-    """Read the migrations of a folder, in order. Raises `InvalidInput`, and `Unavailable` for those of Alembic."""
+    """Read the migrations of a folder, in order.
+
+    Raises `InvalidInput`, and `Unavailable` for those of Alembic that were not rendered, or not as they are.
+    """
     found = await ctx.files.list(folder)
     names = {one.name for one in found}
     if names & _ALEMBIC and not any(_NAME.fullmatch(one) for one in names):
-        raise Unavailable("migrations of Alembic are programs in Python, which do not run in this server", hint=_CURE)
+        return await _of_alembic(ctx, folder.rstrip("/"), names)
     texts: dict[int, dict[str, tuple[str, str]]] = {}
     for one in found:
         match = _NAME.fullmatch(one.name)
@@ -53,6 +58,22 @@ async def scripts(ctx: Context, folder: str) -> list[Script]:
     if not texts or len(texts) > MOST_FILES:
         raise InvalidInput(f"`{folder}` holds no migrations, or too many", hint="they are named `NNN_name.up.sql`")
     return [_script(number, ways) for number, ways in sorted(texts.items())]
+
+
+async def _of_alembic(ctx: Context, folder: str, names: set[str]) -> list[Script]:
+    if UP not in names or "versions" not in names:
+        raise Unavailable("migrations of Alembic are programs in Python, which do not run in this server", hint=CURE)
+    listed = [one.name for one in await ctx.files.list(f"{folder}/versions") if one.name.endswith(".py")]
+    if len(listed) > MOST_FILES:
+        raise InvalidInput(f"`{folder}` holds too many migrations")
+    programs = [await _text(ctx, f"{folder}/versions/{name}") for name in sorted(listed)]
+    up = await _text(ctx, f"{folder}/{UP}")
+    down = await _text(ctx, f"{folder}/{DOWN}") if DOWN in names else None
+    try:
+        found: list[Revision] = revisions(programs, up, down)
+    except Unrendered as bad:
+        raise Unavailable(bad.message, hint=bad.hint) from None
+    return [Script(f"{at:04d}", one.id, one.up, one.down, BOOK) for at, one in enumerate(found, 1)]
 
 
 def _script(number: int, ways: dict[str, tuple[str, str]]) -> Script:

@@ -7,6 +7,7 @@ import ipaddress
 import ssl
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import unquote, urlsplit
 
@@ -208,6 +209,7 @@ def open_at(connected: Connected, place: Place) -> Session:
         raise Unavailable(f"the library `{missing.name}` is not installed", hint="install the extra `sql`") from None
 
 
+@lru_cache(maxsize=1024)
 def _loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback

@@ -69,8 +69,9 @@ async def migrate_plan(
 ) -> Plan:
     """Rehearse the migrations of a folder that a database lacks, on a copy of it that is dropped again.
 
-    Files are `NNN_name.up.sql` and `NNN_name.down.sql`. Shown is what each statement locks and how long it takes, and
-    which rows would be lost. Whoever plans must be allowed to read every table, for all are copied and compared.
+    Files are `NNN_name.up.sql` and `NNN_name.down.sql`, or a folder of Alembic with `upgrade.sql` and `downgrade.sql`
+    as Alembic rendered them. Shown is what each statement locks and how long it takes, and which rows would be lost.
+    Whoever plans must be allowed to read every table, for all are copied and compared.
     """
     async with grounded(ctx, connection, Effect.READ) as ground:
         return (await _planned(ctx, ground, connection, folder, "up", to, max_bytes))[0]
@@ -219,7 +220,7 @@ def _read(written: list[Script], ground: Ground, schema: str) -> Any:
     return [
         Version(
             one.number, one.name, one.digest, tuple(steps(one.up, dialect, schema)),
-            None if one.down is None else tuple(steps(one.down, dialect, schema)),
+            None if one.down is None else tuple(steps(one.down, dialect, schema)), one.book,
         )
         for one in written
     ]  # fmt: skip
@@ -341,4 +342,4 @@ def _taken_out(ground: Ground, data: dict[str, Any]) -> None:
         for kept in reversed(data["versions"]):
             one = read_back(kept, session.dialect, schema)
             if (one.number in standing) == (back == "down"):  # otherwise it did not come so far
-                move(session, schema, one, back, Lossless(session, schema, refuse), LOCK_S)
+                move(session, schema, one, back, Lossless(session, schema, refuse, one.book), LOCK_S)

@@ -15,11 +15,12 @@ from . import (
     restoring,
     slow,
     statements,
+    streaming,
     users,
 )
 from .line import sql
 
 __all__ = [
     "backups", "capacity", "connecting", "executing", "exporting", "importing", "indexes", "migrations", "querying",
-    "restoring", "slow", "sql", "statements", "users",
+    "restoring", "slow", "sql", "statements", "streaming", "users",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 
 from superagent.core.answers import Room
 from superagent.core.invocation import Call, Outcome
@@ -22,6 +23,7 @@ from superagent.core.strict_json import parse_object
 from superagent.surfaces.http.body import check_head, read_on
 from superagent.surfaces.http.events import OPEN, EventStreams, until_gone
 from superagent.surfaces.http.feed import Feed
+from superagent.surfaces.http.followed import LINES, followed
 from superagent.surfaces.http.gate import Gate
 from superagent.surfaces.http.mounted import Mounted
 from superagent.surfaces.http.reply import (
@@ -155,7 +157,10 @@ class Door:
             else:
                 given = await self.reading.object(principal, body)
             call = call_of(path[len(OPERATIONS) :], given, headers, scope["query_string"])
-            if b"prefer" in headers and scope["method"] == "POST":
+            post = scope["method"] == "POST"
+            if post and headers.get(b"accept") == LINES and (found := self.kernel.find(call.operation)) and found.stream:
+                return self._followed(call, principal, headers, receive)
+            if post and b"prefer" in headers:
                 return self.reply(await self.run(call, principal, headers, receive), principal)
             trace = trace_of(headers) if b"traceparent" in headers else ""
             if query := scope["method"] == "QUERY":
@@ -170,6 +175,15 @@ class Door:
             id = self.kernel.hands.clock.new_id()
             self.kernel.hands.fault(id, bug)
             return of_problem(Internal("something broke inside the platform", changed="unknown"), id)
+
+    def _followed(self, call: Call, principal: Principal, headers: Headers, receive: Receive) -> Reply:
+        self.slots.enter(principal.bucket)
+        over = partial(self.slots.leave, principal.bucket)
+        try:
+            return followed(self.kernel, call, principal, trace_of(headers), receive, over)
+        except Problem:
+            over()
+            raise
 
     async def run(self, call: Call, principal: Principal, headers: Headers, receive: Receive) -> Outcome:
         """Take a call through the line; what is not over then is waited for as long as `Prefer: wait` says."""

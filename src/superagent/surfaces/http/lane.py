@@ -5,7 +5,7 @@ calls the same work costs half as much again.
 
 It changes only the way from the parser to the door and back: what the door decides and records is the same, and a test
 compares the two. Whatever is not plain (a body still on its way, an `Origin` where pages of other sites may call, a
-client that does not read) takes the usual way.
+client that does not read, or that follows a stream) takes the usual way.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, cast
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from superagent.surfaces.http.door import OPERATIONS, Door
+from superagent.surfaces.http.followed import LINES
 from superagent.surfaces.http.protocol import Protocol
 from superagent.surfaces.http.reply import Reply
 from superagent.surfaces.http.request import STEERS, Message, Scope
@@ -81,6 +82,7 @@ class Lane(Protocol):
             and not self.flow.write_paused
             and parser.get_method() == b"POST"
             and self._unusual.isdisjoint(headers := dict(self.headers))
+            and headers.get(b"accept") != LINES
         ):
             self._head_is_here()
             scope: Scope = {

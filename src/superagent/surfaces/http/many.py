@@ -12,12 +12,11 @@ from superagent.core.calls import call_from, faulty
 from superagent.core.invocation import Call, Outcome, Status
 from superagent.core.problems import Internal, Problem
 from superagent.surfaces.http.body import check_plain, split_lines, too_large
-from superagent.surfaces.http.reply import SAFE, Reply, Write, of_data
+from superagent.surfaces.http.reply import NDJSON, Reply, Write, of_data
 from superagent.surfaces.http.routes import Request
 
 LINES_UNDER_WAY = 64
 _BATCH_FIELDS = ("mode", "stop_on_error", "calls")
-_NDJSON = [(b"content-type", b"application/x-ndjson"), *SAFE]
 
 
 async def batch(request: Request) -> Reply:
@@ -71,7 +70,7 @@ async def lines(request: Request) -> Reply:
         finally:
             over()
 
-    return Reply(200, b"", _NDJSON[:], run)
+    return Reply(200, b"", NDJSON[:], run)
 
 
 async def _answer(request: Request, line: bytes | None) -> tuple[bytes, int]:

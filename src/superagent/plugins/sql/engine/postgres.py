@@ -16,6 +16,7 @@ from psycopg.pq import TransactionStatus
 
 from .known import Known, written
 from .names import Named, Refused, Statement, TooMuch
+from .postgres_piped import APART, Command, Pipe, Result
 from .postgres_received import ROOM, Bounded
 from .postgres_shape import shape
 from .session import Failed, Found, Lost, Params, Place, Shape, bounded, quiet
@@ -71,6 +72,7 @@ class Postgres:
         self.schema = schema
         self.known = Known(self.dialect, schema)
         self._late: dict[str, str] = {}  # what the next transaction has in place of `pinned`
+        self._begun: list[Command] = []  # what begins the transaction goes with its first command
         self._fetched = False
         self._trust = _in_memory(place.ca) if place.tls and place.ca else None
         trusted = place.ca_file or "system" if self._trust is None else f"/proc/self/fd/{self._trust}"
@@ -96,27 +98,29 @@ class Postgres:
                 prepare_threshold=None,  # no statement outlives its call
                 autocommit=True,
             )
+            self._pipe = Pipe(self._connection)
             self._cursor = self._connection.cursor()  # one for all: making one takes as long as a short command
         self.at_rest = False
 
     def begin(self, *, writes: bool) -> None:
         """Begin; without `writes` the server holds the transaction to reading."""
         level = "REPEATABLE READ" if writes else "REPEATABLE READ READ ONLY"
-        late = "".join(f"; SET LOCAL {name} = {value}" for name, value in self._late.items())
         self._fetched = self.at_rest = False
-        self._plain(f"BEGIN ISOLATION LEVEL {level}{late}")
+        self._begun = [(f"BEGIN ISOLATION LEVEL {level}", None)]
+        self._begun += [(f"SET LOCAL {name} = {value}", None) for name, value in self._late.items()]
 
     def relations(self, statement: Statement, params: Params) -> frozenset[Named]:
         """Ask for the relations of the plan and of all views beneath, and refuse functions that do more than reckon."""
         statement = written(statement)
         bad = {one for one in statement.calls if _NEVER.search(one)}
         self._harmless(bad)  # before there is a plan: planning runs what is said to be stable
-        plan = self._explained(statement.text, params)
-        named = statement.named | {Named(schema, name) for schema, name in _scanned(plan)}
-        asked = [one.schema for one in named], [one.name for one in named], sorted(statement.calls)
-        told: dict[str, set[Named]] = {"relation": set(), "called": set(), "volatile": set()}
-        for kind, one, other in self.run(_USED, asked)[1]:
-            told[kind].add(Named(one, other))
+        # the plan first: from then on the transaction holds all that it uses as it is
+        explain = "EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) " + statement.text
+        plan, used = self._piped((explain, params), _used(statement, statement.named))
+        named = statement.named | set(_scanned(_read(plan.rows[0][0])))
+        told = _told_of(used)
+        if not named <= told["relation"] | statement.named:  # heirs, and what functions of SQL came to
+            told = _told_of(*self._piped(_used(statement, named)))
         self._harmless({one.schema for one in told["volatile"]} - _HARMLESS)
         found = told["relation"]
         if lacking := named - found:
@@ -135,13 +139,12 @@ class Postgres:
     def fetch(self, statement: Statement, params: Params, skip: int, rows: int, size: int) -> Found:
         """Take rows from a cursor of the server."""
         first = self._opened(statement, params, min(_FIRST, rows + 1), skip)
-        columns = [one.name for one in first.description or ()]
-        return bounded(columns, self._taken(first, rows + 1), rows, size)
+        return bounded(first.columns, self._taken(first, rows + 1), rows, size)
 
     def stream(self, statement: Statement, params: Params) -> Generator[list[Any]]:
         """Take rows from a cursor of the server, some hundreds at a time."""
         first = self._opened(statement, params, _FIRST)
-        yield [one.name for one in first.description or ()]
+        yield first.columns
         yield from map(list, self._taken(first, sys.maxsize))
 
     def explain(self, statement: Statement, params: Params) -> str:
@@ -163,6 +166,7 @@ class Postgres:
 
     def run(self, text: str, values: Params | Sequence[Any] = ()) -> tuple[int, list[list[Any]]]:
         """Run a statement and give its rows."""
+        self._begin_now()
         with _told():
             done = self._cursor.execute(_trusted(text), values)
             return done.rowcount, [list(row) for row in done.fetchall()] if done.description else []
@@ -185,11 +189,10 @@ class Postgres:
 
     def reset(self) -> bool:
         """Roll back, and have the server forget everything of the session."""
-        made = self._connection
+        made, self._begun = self._connection, []
         try:
-            if not made.closed and made.pgconn.transaction_status != TransactionStatus.IDLE:
-                self._plain("ROLLBACK")
-            self._plain("DISCARD ALL")
+            idle = not made.closed and made.pgconn.transaction_status == TransactionStatus.IDLE
+            self._piped(*(() if idle else (("ROLLBACK", None), APART)), ("DISCARD ALL", None))
         except (Failed, Lost, TooMuch):
             return False
         self.at_rest = not made.closed and made.pgconn.transaction_status == TransactionStatus.IDLE
@@ -219,45 +222,47 @@ class Postgres:
             os.close(self._trust)
             self._trust = None
 
-    def _opened(self, statement: Statement, params: Params, count: int, skip: int = 0) -> Any:
-        """Open a cursor in place of any other, and give what its first rows come in."""
-        if self._fetched:
-            self._plain("CLOSE ALL")
+    def _opened(self, statement: Statement, params: Params, count: int, skip: int = 0) -> Result:
+        """Open a cursor in place of any other, and give its first rows."""
+        commands: list[Command] = [("CLOSE ALL", None)] if self._fetched else []
         self._fetched = True
-        with _told():
-            self._cursor.execute(_trusted("DECLARE rows NO SCROLL CURSOR FOR " + written(statement).text), params)
-            if skip:
-                self._cursor.execute(_trusted(f"MOVE FORWARD {int(skip)} IN rows"))
-            return self._cursor.execute(_trusted(f"FETCH FORWARD {count} FROM rows"))
+        commands.append(("DECLARE rows NO SCROLL CURSOR FOR " + written(statement).text, params))
+        if skip:
+            commands.append((f"MOVE FORWARD {int(skip)} IN rows", None))
+        return self._piped(*commands, _next(count))[-1]
 
-    def _taken(self, cursor: Any, most: int) -> Iterator[Any]:
+    def _taken(self, first: Result, most: int) -> Iterator[Any]:
         """Take few rows first, and then as many at once as fit by what those took."""
-        count = min(_FIRST, most)
+        count, rows = min(_FIRST, most), first.rows
         while True:
-            with _told():
-                rows = cursor.fetchall()
             yield from rows
             most -= len(rows)
             if len(rows) < count or most <= 0:
                 return
             count = min(most, max(1, min(500, ROOM // 4 // (1 + self._connection.came // len(rows)))))
-            with _told():
-                cursor = self._cursor.execute(_trusted(f"FETCH FORWARD {count} FROM rows"))
+            rows = self._piped(_next(count))[0].rows
 
     def _harmless(self, bad: set[str]) -> None:
         if bad:
             raise Refused(f"the function `{min(bad)}` does not run here", "it does more than reckon with its arguments")
 
-    def _explained(self, text: str, params: Params) -> Any:
-        found = self._rows("EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) " + text, params)[0][0]
-        return json.loads(found) if isinstance(found, str) else found
-
     def _rows(self, text: str, values: Params | Sequence[Any] = ()) -> list[list[Any]]:
         return self.run(text, values)[1]
 
     def _plain(self, text: str) -> None:
+        self._piped((text, None))
+
+    def _begin_now(self) -> None:
+        if self._begun:
+            self._piped()
+
+    def _piped(self, *commands: Command) -> list[Result]:
+        """Send commands together, the begin of the transaction before them if that was not sent yet."""
+        first = len(self._begun)
         with _told():
-            self._cursor.execute(_trusted(text))
+            ready = self._pipe.ready([*self._begun, *commands])
+            self._begun = []
+            return self._pipe.run(ready)[first:]
 
 
 def _in_memory(text: str) -> int:
@@ -274,14 +279,33 @@ def _times(timeout_s: float) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _scanned(plan: Any) -> Iterator[tuple[str, str]]:
+def _next(count: int) -> Command:
+    return f"FETCH FORWARD {count} FROM rows", None
+
+
+def _used(statement: Statement, named: frozenset[Named]) -> Command:
+    return _USED, ([one.schema for one in named], [one.name for one in named], sorted(statement.calls))
+
+
+def _told_of(used: Result) -> dict[str, set[Named]]:
+    told: dict[str, set[Named]] = {"relation": set(), "called": set(), "volatile": set()}
+    for kind, one, other in used.rows:
+        told[kind].add(Named(one, other))
+    return told
+
+
+def _read(plan: Any) -> Any:
+    return json.loads(plan) if isinstance(plan, str) else plan
+
+
+def _scanned(plan: Any) -> Iterator[Named]:
     if isinstance(plan, list):
         for one in cast("list[Any]", plan):
             yield from _scanned(one)
     elif isinstance(plan, dict):
         node = cast("dict[str, Any]", plan)
         if "Relation Name" in node:
-            yield node["Schema"], node["Relation Name"]
+            yield Named(node["Schema"], node["Relation Name"])
         for one in node.values():
             if isinstance(one, list | dict):
                 yield from _scanned(one)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -91,7 +91,7 @@ def tried(session: Session, schema: str, versions: list[Version], numbers: Seque
         move(session, schema, version, way, _Watching(session, report, number), 30.0)
         for step in (version.up if way == "up" else version.down) or ():
             _note(session, step, touched, moved)
-    report.losses += lost(before, sums(session, schema), touched, moved)
+    report.losses += lost(before, sums(session, schema), touched, moved, {one.book for one in versions})
     return report
 
 
@@ -104,12 +104,12 @@ def _note(session: Session, step: Step, touched: set[str], moved: dict[str, str]
         moved[first] = _key(session, step.renames)
 
 
-def lost(before: Sums, after: Sums, touched: set[str], moved: dict[str, str]) -> list[str]:
-    """Say which tables have fewer rows, or other rows though no statement names them."""
+def lost(before: Sums, after: Sums, touched: set[str], moved: dict[str, str], books: Collection[str]) -> list[str]:
+    """Say which tables have fewer rows, or other rows though no statement names them; `books` only keep versions."""
     found: list[str] = []
     for name, (rows, digest) in before.items():
         now = after.get(moved.get(name, name))
-        if name.startswith("(") or name.rpartition(".")[2] == "superagent_migrations":
+        if name.startswith("(") or name.rpartition(".")[2] in ("superagent_migrations", *books):
             continue
         if now is None:
             found += [f"`{name}` goes with {rows} row(s)"] if rows else []
@@ -159,7 +159,8 @@ def _held(session: Session) -> dict[str, str]:
 class Lossless(Watch):
     """Ends a migration before its commit if it loses rows, by what `refuse` raises."""
 
-    def __init__(self, session: Session, schema: str, refuse: Callable[[list[str]], None]) -> None:
+    def __init__(self, session: Session, schema: str, refuse: Callable[[list[str]], None], book: str = "") -> None:
+        self._book = book
         self._session = session
         self._schema = schema
         self._refuse = refuse
@@ -179,7 +180,7 @@ class Lossless(Watch):
     def end(self) -> None:
         """Compare."""
         after = sums(self._session, self._schema)
-        losses = self._report.losses + lost(self._sums or {}, after, self._touched, self._moved)
+        losses = self._report.losses + lost(self._sums or {}, after, self._touched, self._moved, (self._book,))
         if losses:
             self._refuse(losses)
 

@@ -192,6 +192,22 @@ def bounded(columns: list[str], rows: Iterator[Any], most: int, size: int) -> Fo
     return Found(columns, taken, more=False)
 
 
+def page(rows: Iterator[Any], most: int, size: int, left: int) -> list[list[Any]]:
+    """Take the next rows, up to a number and until they have a size; none after the last.
+
+    Raises `TooMuch` for a row that alone takes more than `left` bytes.
+    """
+    taken: list[list[Any]] = []
+    for row in rows:
+        require_room(row, left)
+        cells = [shown(one) for one in row]
+        taken.append(cells)
+        size -= size_of(cells)
+        if size <= 0 or len(taken) == most:
+            break
+    return taken
+
+
 def require_room(row: Iterable[Any], left: int) -> None:
     """Go on only if the texts and bytes of a row fit, before copies of them are made. Raises `TooMuch`."""
     if sum(len(one) for one in row if isinstance(one, str | bytes | bytearray)) > left:

@@ -39,13 +39,17 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One migration, read for one database: its statements both ways; `down` is None where nobody wrote it."""
+    """One migration, read for one database: its statements both ways; `down` is None where nobody wrote it.
+
+    `book` is the table in which the tool that wrote it keeps its versions, empty for none.
+    """
 
     number: str
     name: str
     digest: str
     up: tuple[Step, ...]
     down: tuple[Step, ...] | None
+    book: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +217,8 @@ def read_back(told: dict[str, Any], dialect: str, schema: str) -> Version:
     up, down = (
         None if told[way] is None else tuple(steps(";\n".join(told[way]), dialect, schema)) for way in ("up", "down")
     )
-    return Version(str(told["number"]), str(told["name"]), str(told["digest"]), up or (), down)
+    book = str(told.get("book", ""))
+    return Version(str(told["number"]), str(told["name"]), str(told["digest"]), up or (), down, book)
 
 
 def document(version: Version) -> dict[str, Any]:
@@ -222,6 +227,7 @@ def document(version: Version) -> dict[str, Any]:
         "number": version.number,
         "name": version.name,
         "digest": version.digest,
+        "book": version.book,
         "up": [step.text for step in version.up],
         "down": None if version.down is None else [step.text for step in version.down],
     }
