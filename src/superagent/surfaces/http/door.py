@@ -57,8 +57,9 @@ class Door:
         cors_origins: Sequence[str] = (),
         mounts: tuple[Mount, ...] = (),
         closers: Sequence[Callable[[], Awaitable[None]]] = (),
+        warmers: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
-        """Make it; `mounts` are other surfaces' ways in, and `closers` end what they hold open."""
+        """Make it; `mounts` are other surfaces' ways in, `closers` end what they hold open, `warmers` prepare them."""
         self.kernel = kernel
         self.gate = gate
         self.feed = feed
@@ -71,9 +72,15 @@ class Door:
         self._behind = behind
         self._mounts = mounts
         self._closers = closers
+        self._warmers = warmers
         self._mounted = Mounted(kernel, gate, max_body_bytes)
         self._routes = routes
         self._origins = frozenset(origin.encode() for origin in cors_origins)
+
+    async def warm(self) -> None:
+        """Prepare what other surfaces need for their first request, beside a server that is ready."""
+        for warm in self._warmers:
+            await warm()
 
     async def close(self) -> None:
         """End what other surfaces hold open."""
