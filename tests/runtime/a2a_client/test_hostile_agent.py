@@ -75,6 +75,11 @@ async def outcome(house: House, name: str, **input: Any) -> dict[str, Any]:
     return await ended(caller, await begun(caller, name, "do it", **input))
 
 
+def always(found: Any) -> Answer:
+    """Answer everything with the same."""
+    return lambda asked: found
+
+
 def sent(asked: dict[str, Any]) -> bool:
     return asked["method"] == "SendMessage"
 
@@ -87,17 +92,17 @@ LARGE = b"x" * (2 * 1024 * 1024)
 @pytest.mark.parametrize(
     ("name", "answer"),
     [
-        ("large", lambda _: ok(LARGE, JSON)),
-        ("packed", lambda _: ok(gzip.compress(b" " * 50_000_000), JSON, "Content-Encoding: gzip")),
-        ("deep", lambda _: ok(b'{"result":' + b"[" * 100_000 + b"]" * 100_000 + b"}", JSON)),
-        ("garbage", lambda _: ok(b"\xff\xfe not json", JSON)),
-        ("nothing", lambda _: b""),
-        ("other-kind", lambda _: {"something": 1}),
-        ("refuses", lambda _: ok(REFUSAL, JSON)),
-        ("climbs", lambda _: {"task": task("../../admin")}),
-        ("long-name", lambda _: {"task": task("a" * 5000)}),
-        ("no-name", lambda _: {"task": task("")}),
-        ("errors", lambda _: ok(b"down", status="500 Internal Server Error")),
+        ("large", always(ok(LARGE, JSON))),
+        ("packed", always(ok(gzip.compress(b" " * 50_000_000), JSON, "Content-Encoding: gzip"))),
+        ("deep", always(ok(b'{"result":' + b"[" * 100_000 + b"]" * 100_000 + b"}", JSON))),
+        ("garbage", always(ok(b"\xff\xfe not json", JSON))),
+        ("nothing", always(b"")),
+        ("other-kind", always({"something": 1})),
+        ("refuses", always(ok(REFUSAL, JSON))),
+        ("climbs", always({"task": task("../../admin")})),
+        ("long-name", always({"task": task("a" * 5000)})),
+        ("no-name", always({"task": task("")})),
+        ("errors", always(ok(b"down", status="500 Internal Server Error"))),
     ],
 )  # fmt: skip
 async def test_what_makes_no_sense_fails_clearly(house: House, name: str, answer: Answer) -> None:
@@ -125,19 +130,19 @@ async def test_another_task_than_the_one_that_was_asked_for_is_not_believed(hous
 async def test_nothing_leads_anywhere_else(house: House) -> None:
     async with site() as other:
         beyond = f"http://other.test:{other.port}/latest/meta-data"
-        async with hostile(house, "redirects", lambda _: leads(beyond, "307 Temporary Redirect")) as one:
+        async with hostile(house, "redirects", always(leads(beyond, "307 Temporary Redirect"))) as one:
             assert (await outcome(house, "redirects"))["status"] == "failed"
             # the secret was shown to the agent itself, and the card asked for without it
             shown = [asked.header("authorization") for asked in one.asked if "/talk" in asked.line]
             assert shown == [["Bearer tell-nobody-1234567"]]
             assert not [asked for asked in one.asked if CARD in asked.line and asked.header("authorization")]
-        async with hostile(house, "elsewhere", lambda _: {"task": task()}, url=beyond):
+        async with hostile(house, "elsewhere", always({"task": task()}), url=beyond):
             found = await outcome(house, "elsewhere")
             assert "names no way to it at the address" in found["problem"]["detail"]
         for at, url in enumerate(
             ("http://169.254.169.254/latest", "file:///etc/shadow", "BASE@other.test/", "gopher://x")
         ):
-            async with hostile(house, f"tricks{at}", lambda _: {"task": task()}, url=url):
+            async with hostile(house, f"tricks{at}", always({"task": task()}), url=url):
                 assert (await outcome(house, f"tricks{at}"))["status"] == "failed"
         # its header names a key set at the other address
         head = "eyJhbGciOiJFZERTQSIsImtpZCI6ImEiLCJqa3UiOiJodHRwOi8vb3RoZXIudGVzdC9rIn0"
@@ -151,6 +156,23 @@ async def test_nothing_leads_anywhere_else(house: House) -> None:
         assert other.asked == []
 
 
+async def test_a_task_called_like_what_was_shown_gets_into_no_record(house: House) -> None:
+    def named(asked: dict[str, Any]) -> Any:
+        lent = asked["params"]["message"].get("metadata", {}).get("superagent/lent", {})
+        shown.append(lent.get("key", "tell-nobody-1234567"))
+        return {"task": task(shown[-1])}
+
+    shown: list[str] = []
+    async with hostile(house, "names", named):
+        assert (await outcome(house, "names"))["problem"]["type"] == "/problems/unavailable"
+        only = [{"effect": "allow", "operations": ["access.whoami"]}]
+        assert (await outcome(house, "names", only=only))["problem"]["type"] == "/problems/unavailable"
+    assert shown[1].startswith("sak_")
+    await house.installation.audit.flush()
+    records = str(await house.records(operation="agents.delegate", limit=50))
+    assert not [one for one in shown if one in records]
+
+
 async def test_files_are_named_and_never_fetched_and_orders_are_only_text(house: House) -> None:
     async with site() as other:
         parts = [
@@ -159,7 +181,7 @@ async def test_files_are_named_and_never_fetched_and_orders_are_only_text(house:
             {"raw": "QUJD", "filename": "../../etc/passwd"},
         ]
         artifacts = [{"artifactId": "a", "name": "a\nb", "parts": parts}]
-        async with hostile(house, "injects", lambda _: {"task": task(artifacts=artifacts)}):
+        async with hostile(house, "injects", always({"task": task(artifacts=artifacts)})):
             caller = await delegating(house, "injects")
             (caller.workspace / "mine.txt").write_text("x")
             found = await ended(caller, await begun(caller, "injects", "do it"))

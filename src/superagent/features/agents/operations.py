@@ -13,6 +13,7 @@ from pydantic import Field
 
 from superagent.core.audit import AuditRecord
 from superagent.core.changes import to_its_end
+from superagent.core.leaks import without_keys
 from superagent.features.agents.model import ASKS, OVER, Artifact, Carded, Delegated, Skill
 from superagent.sdk import (
     Conflict,
@@ -113,7 +114,7 @@ def plugin(keys: Keys, address: Callable[[], str], note: Callable[[AuditRecord],
         ):
             seen = await talk.send(ctx.invocation.id, task, data, lent, task=before[0], context=before[1])
             if seen.task:
-                place = Resource("a2a", agent.replace("/", "%2F"), seen.task, Effect.CHANGE)
+                place = _place(ctx, agent, seen.task)
                 ctx.effects.append(EffectNote(place.id, place.effect.name))
             seen = await _followed(ctx, talk, seen, patience)
         made = [Artifact(**one) for one in seen.artifacts]
@@ -157,6 +158,15 @@ def _library() -> Any:
             hint="install it with `pip install 'superagent[a2a]'` and start anew",
         ) from None
     return talk
+
+
+def _place(ctx: Context, agent: str, task: str) -> Resource:
+    """Name a task for the record. Raises `Unavailable` for one called like a secret, or a key, that was shown."""
+    redactor = ctx.redactor
+    hidden = redactor.text(task) if redactor is not None else task
+    if hidden != task or without_keys(task.encode(), lambda key: None) != task.encode():
+        raise Unavailable(f"`{agent}` gave a task whose name is a secret", changed="unknown")
+    return Resource("a2a", agent.replace("/", "%2F"), task, Effect.CHANGE)
 
 
 def _check(task: str, data: dict[str, Any] | None) -> None:

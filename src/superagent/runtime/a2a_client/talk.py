@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+import msgspec
 from a2a.client.client import Client, ClientConfig
 from a2a.client.client_factory import ClientFactory
 from a2a.types.a2a_pb2 import (
@@ -22,7 +23,7 @@ from a2a.types.a2a_pb2 import (
     Task,
     TaskState,
 )
-from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 from google.protobuf.struct_pb2 import Value
 
 from superagent.core.neutral import neutral
@@ -37,6 +38,7 @@ _ID = re.compile(r"[A-Za-z0-9_~:-][A-Za-z0-9._~:-]{0,199}")
 """What may be a task's or context's name: it becomes part of an address, in which nothing may lead elsewhere."""
 
 MOST_ARTIFACTS = 50
+_JSON = "application/json"
 LENT = "superagent/lent"
 """The key of a message's metadata under which the key stands that is lent to the agent."""
 
@@ -86,7 +88,7 @@ class Talk:
         self, id: str, text: str, data: Any, lent: dict[str, Any] | None, *, task: str = "", context: str = ""
     ) -> Seen:
         """Send a task, or an answer to what one asks. Raises `Unavailable`: it may have been begun all the same."""
-        parts = [Part(data=ParseDict(data, Value()))] if data is not None else []
+        parts = [_data_part(data)] if data is not None else []
         parts += [Part(text=text)] if text else []
         message = Message(message_id=id, role=Role.ROLE_USER, parts=parts, task_id=task, context_id=context)
         if lent is not None:
@@ -154,6 +156,17 @@ class Through:
 
 def _artifact(name: str, parts: Sequence[Part]) -> dict[str, Any]:
     return {"name": shown(name, 200), "text": _words(parts), "data": _data(parts), "files": _files(parts)}
+
+
+def _data_part(data: Any) -> Part:
+    """Give a data part; as JSON text where that could not hold it: its numbers are doubles, its depth bounded."""
+    try:
+        part = Part(data=ParseDict(data, Value()), media_type=_JSON)
+        if MessageToDict(part.data) == data:
+            return part
+    except (ParseError, RecursionError):
+        pass
+    return Part(text=msgspec.json.encode(data).decode(), media_type=_JSON)
 
 
 def _words(parts: Iterable[Part]) -> str:
