@@ -21,6 +21,7 @@ from superagent.core.principal import Credential, Facts, Principal, Secret
 from superagent.core.problems import Unavailable
 from superagent.core.registry import Registry
 from superagent.features.access import operations as access
+from superagent.features.agents import operations as agents
 from superagent.features.approvals import operations as approvals
 from superagent.features.audit import operations as audit
 from superagent.features.catalogue import operations as catalogue
@@ -258,6 +259,7 @@ async def open_installation(
         hooks = Hooks(kernel, database, keys, network, audit_log.note)
         built_in = (
             access.plugin(stores.access),
+            agents.plugin(stores.access.keys, lambda: authorization.site.issuer(""), audit_log.note),
             approvals.plugin(kernel.approvals, work),
             audit.plugin(trail, blobs),
             catalogue.plugin(Shelf(kernel), lambda: probes(sandbox)),

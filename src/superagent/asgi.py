@@ -75,6 +75,7 @@ def application(installation: Installation, worker: str = "0") -> Door:
         cors_origins=server.cors_origins,
         mounts=(mcp.mount, *a2a.mounts, Console(CONSOLE).mount),
         closers=(mcp.close, a2a.close),
+        warmers=(mcp.warm,),
     )
 
 
@@ -134,14 +135,16 @@ async def serve_one(
         ready(installation)
         if say is not None and not await installation.desk.set_up():
             say(await first_link(installation, loaded.settings.server.public_url or by_name(listening)))
-        telling = asyncio.create_task(_tell(installation, say)) if say is not None else None
+        door = application(installation, worker)
+        beside = [asyncio.create_task(door.warm())]
+        if say is not None:
+            beside.append(asyncio.create_task(_tell(installation, say)))
         try:
-            door = application(installation, worker)
             await answer(door, listening, stop, server.fast_lane, tls, leaving, server.stop_grace_s)
         finally:
-            if telling is not None:
-                telling.cancel()
-                await asyncio.gather(telling, return_exceptions=True)
+            for one in beside:
+                one.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
 
 
 def refuse_reload() -> None:

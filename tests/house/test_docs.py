@@ -111,3 +111,21 @@ def test_news_fragments_say_what_kind_of_news_they_are() -> None:
         if not re.fullmatch(r"[a-z0-9-]+\.(feature|fix|security|breaking)\.md", file.name)
     ]
     assert all(file.read_text("utf-8").strip() for file in fragments)
+
+
+def test_every_demand_of_a2a_names_a_test_that_there_is() -> None:
+    rows = [line for line in (DOCS / "a2a-musts.md").read_text("utf-8").splitlines() if re.match(r"\| [0-9]", line)]
+    assert len(rows) >= 40
+    there = {
+        name
+        for folder in ("surfaces/a2a", "runtime/a2a_client")
+        for file in (ROOT / "tests" / folder).glob("test_*.py")
+        for name in re.findall(r"^async def (test_\w+)|^def (test_\w+)", file.read_text("utf-8"), re.MULTILINE)
+        for name in name
+        if name
+    }
+    for row in rows:
+        named = re.findall(r"`(test_\w+)`", row)
+        file = re.search(r"tests/\S+\.py", row)
+        assert named or (file and (ROOT / file[0]).exists()), f"no test: {row}"
+        assert set(named) <= there, row

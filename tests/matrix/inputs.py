@@ -32,6 +32,7 @@ _KNOWN: dict[str, dict[str, Any]] = {
     "jobs.schedule": {"operation": "access.whoami", "input": {}, "cron": "0 3 1 1 *"},
     "connections.create": {"name": "nowhere", "type": "http", "endpoint": "https://nowhere.example"},
     "connections.update": {"name": "nowhere", "endpoint": "https://nowhere.example"},
+    "agents.delegate": {"agent": "nowhere", "task": "sing"},
     "plugins.connect_mcp": {"name": "nowhere", "url": "https://nowhere.example/mcp"},
     "plugins.review": {"name": "nowhere"},
     "plugins.remove": {"name": "nowhere"},

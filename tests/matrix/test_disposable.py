@@ -55,6 +55,7 @@ DISPOSABLE: dict[str, Makes] = {
 ELSEWHERE = {
     "oauth": "each call needs a client, a code or a token: `tests/features/oauth`",
     "signin": "each call needs a browser, or a proof of a person: `tests/features/sign_in`",
+    "agents": "each call needs an agent elsewhere: `tests/runtime/a2a_client`",
     "probe": "made for the tests of surfaces",
     "result": "needs a handle that the caller made: `tests/surfaces/http/test_large.py`",
     "sql": "each call needs a connection to a database: `tests/plugins/sql`",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.runtime.mcp_client.connected import assigned, granted, house_of_servers
+from tests.surfaces.http.house import Caller
 
 _GIVEN: dict[str, Any] = {
     "string": "text", "number": 1.5, "integer": 7, "boolean": True, "object": {}, "array": [], "null": None,
@@ -24,7 +25,11 @@ def given(schema: dict[str, Any]) -> dict[str, Any]:
     """Give a value for each parameter that has to be there, and for those that a header repeats."""
     fields = schema.get("properties", {})
     wanted = {*schema.get("required", ()), *(name for name, one in fields.items() if "x-mcp-header" in one)}
-    return {name: _GIVEN[fields[name].get("type", "string")] for name in fields if name in wanted}
+    return {name: _GIVEN[_type(fields[name])] for name in fields if name in wanted}
+
+
+def _type(field: dict[str, Any]) -> str:
+    return field.get("type") or next((one["type"] for one in field.get("anyOf", ()) if "type" in one), "string")
 
 
 def without_nulls(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -48,8 +53,28 @@ async def play(url: str) -> None:
             for one in usable:
                 arguments = wanted.get(one["tool"]) or given(schemas[one["tool"]])
                 agent = await granted(house, "suite.*")  # who read what one tool gave needs a person for the next
-                answer = await agent.call(one["operation"], arguments)
-                sys.stderr.write(f"{one['operation']} {arguments} {answer.status_code} {answer.text[:300]}\n")
+                told = await done(agent, one["operation"], arguments)
+                sys.stderr.write(f"{one['operation']} {arguments} {str(told)[:300]}\n")
+
+
+async def done(agent: Caller, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Call a tool in the background, answer what it asks, and give what came of it."""
+    begun = await agent.call(operation, arguments, Prefer="respond-async")
+    id = begun.headers.get("x-invocation-id", "")
+    if begun.status_code != 202:
+        return begun.json()
+    async with asyncio.timeout(60):
+        while True:
+            job = await agent.done("jobs.status", {"id": id})
+            if job["state"] == "asking":
+                asks = job["outcome"]["problem"]["asks"]
+                answers = {
+                    ask["name"]: given({"required": [*ask["schema"]["properties"]], **ask["schema"]}) for ask in asks
+                }
+                await agent.done("jobs.answer", {"id": id, "answers": answers})
+            elif job["state"] not in ("queued", "running"):
+                return job
+            await asyncio.sleep(0.05)
 
 
 if __name__ == "__main__":

@@ -75,7 +75,9 @@ async def goes_on(house: House, name: str) -> None:
         ("kind", "failed: it answered with content of a kind that is not known"),
         ("flood", "failed: it kept sending what nobody asked for"),
         ("die", "failed: it ended"),
-        ("input", "the tool asks for further input, which nobody gives it"),
+        ("input", "failed: it asks for something, and does not say what"),
+        ("wants", "the tool asks for something that nobody gives it here: only forms are answered"),
+        ("nested", "the tool asks for something that no simple form holds"),
     ],
 )
 async def test_a_call_that_goes_wrong_fails_clearly_and_nothing_else_does(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from a2a.client.errors import A2AClientError
-from a2a.types.a2a_pb2 import CancelTaskRequest, GetTaskRequest, ListTasksRequest, Part, TaskState
+from a2a.types.a2a_pb2 import CancelTaskRequest, GetTaskRequest, ListTasksRequest, Part, Role, TaskState
 from a2a.utils.errors import (
     ContentTypeNotSupportedError,
     InvalidParamsError,
@@ -15,7 +15,8 @@ from a2a.utils.errors import (
     TaskNotFoundError,
     UnsupportedOperationError,
 )
-from google.protobuf.json_format import MessageToDict
+from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.struct_pb2 import Value
 
 from tests.features.access.people import tenant
 from tests.surfaces.a2a.clients import WAYS, asking, output_of, problem_in, sending, sent, state_of, talking
@@ -246,3 +247,36 @@ async def test_what_is_anothers_is_not_there(house: House, agent: Caller, versio
 def absent(version: str, binding: str) -> type[Exception]:
     """Give what the SDK's client makes of a task that is not there: for REST of 0.3 it only reads the status."""
     return MethodNotFoundError if (version, binding) == ("0.3", "HTTP+JSON") else TaskNotFoundError
+
+
+@ways
+async def test_history_is_what_was_asked_and_what_was_said(
+    house: House, agent: Caller, version: str, binding: str
+) -> None:
+    async with talking(house, agent, version, binding) as client:
+        words = Part(text="as agreed")
+        data = ParseDict({"operation": "files.read", "input": READ}, Value())
+        task = await sent(client, sending(Part(data=data), words))
+        assert not task.history
+        assert not (await client.get_task(GetTaskRequest(id=task.id))).history
+        assert not (await client.get_task(GetTaskRequest(id=task.id, history_length=0))).history
+        asked, told = (await client.get_task(GetTaskRequest(id=task.id, history_length=5))).history
+        assert (asked.role, told.role) == (Role.ROLE_USER, Role.ROLE_AGENT)
+        assert MessageToDict(asked.parts[0].data) == {"operation": "files.read", "input": READ}
+        assert asked.parts[1].text == "as agreed"
+        assert "approval" in told.parts[0].text
+        (last,) = (await client.get_task(GetTaskRequest(id=task.id, history_length=1))).history
+        assert last.message_id == told.message_id
+        if version == "1.0":
+            listed = await client.list_tasks(ListTasksRequest(history_length=2, page_size=1))
+            assert [len(one.history) for one in listed.tasks] == [2]
+            with pytest.raises(InvalidParamsError):
+                await client.get_task(GetTaskRequest(id=task.id, history_length=-1))
+
+
+async def test_history_shows_no_secret(house: House) -> None:
+    async with talking(house, house.owner) as client:
+        task = await sent(client, asking("secrets.put", {"name": "told", "value": "hunter22-in-the-vault"}))
+        found = await client.get_task(GetTaskRequest(id=task.id, history_length=5))
+    assert found.history
+    assert "hunter22" not in str(MessageToDict(found))

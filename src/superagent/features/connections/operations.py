@@ -7,7 +7,7 @@ from typing import Annotated, Any, Protocol
 
 from pydantic import Field
 
-from superagent.features.connections import http
+from superagent.features.connections import a2a, http
 from superagent.features.connections.definitions import check_name, endpoint_of, host_of, options_of, type_of
 from superagent.sdk import (
     Conflict,
@@ -108,6 +108,7 @@ def plugin(store: Store, types: Mapping[str, ConnectionType], chosen: Chosen) ->
     """Make the plugin over the store; `chosen` names the secret that bears a name in a tenant, or raises `NotFound`."""
     connections = Plugin("connections", reaches=("secret", "net", "files"))
     http.provide(connections)
+    a2a.provide(connections)
 
     async def keep(ctx: Context, connected: Connected, secret_entry: str) -> Shown:
         """Keep a connection; whoever joins a secret and a host needs leave to use both."""

@@ -17,6 +17,7 @@ from superagent.core.problems import Conflict, InvalidInput, Locked, NotFound, P
 from superagent.core.resources import Effect, Risk
 from superagent.runtime.hosted.declared import LEAST_RISK
 from superagent.runtime.mcp_client import session
+from superagent.runtime.mcp_client.asked import answering
 from superagent.runtime.mcp_client.comparing import assigned, callable_now, compared
 from superagent.runtime.mcp_client.messages import Broken, Expired, Refused, unavailable
 from superagent.runtime.mcp_client.mirrored import headers_of
@@ -164,7 +165,10 @@ class Servers:
             timeout_s = min(TIMEOUT_S, TIMEOUT_S if ctx.remaining_s is None else ctx.remaining_s)
             with self._through(opened, present, changes=bool(ctx.operation.effect)):
                 mirrored = headers_of(tool.said.get("inputSchema", {}), arguments)
-                said = await session.call(opened.wire(ctx, present), tool.name, arguments, timeout_s, mirrored)
+                said = await session.call(
+                    opened.wire(ctx, present), tool.name, arguments, timeout_s, mirrored,
+                    answering=answering(ctx, server.name),
+                )  # fmt: skip
             self._sessions.worked(opened)
             return said
 

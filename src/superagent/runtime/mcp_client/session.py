@@ -12,6 +12,7 @@ from pydantic_core import PydanticSerializationError
 
 from superagent.core.problems import Unavailable
 from superagent.runtime.hosted.call import shown
+from superagent.runtime.mcp_client.asked import MOST_ROUNDS, Answering
 from superagent.runtime.mcp_client.messages import Broken, Document, Headers, Refused, Wire
 from superagent.runtime.mcp_client.stdio import CLIENT
 
@@ -93,9 +94,16 @@ async def tools(wire: Wire) -> list[Offered]:
     raise Broken(f"its list of tools has more than {MOST_PAGES} pages")
 
 
-async def call(wire: Wire, name: str, arguments: Document, timeout_s: float, mirrored: Headers = ()) -> Result:
-    """Call a tool. Raises as `Wire.ask`, and `Unavailable` when it wants something of a user."""
-    said = await wire.ask("tools/call", {"name": name, "arguments": arguments}, timeout_s, mirrored)
+async def call(
+    wire: Wire, name: str, arguments: Document, timeout_s: float, mirrored: Headers = (), *, answering: Answering
+) -> Result:
+    """Call a tool, with the answers to what it asks. Raises as `Wire.ask` and `answering` do."""
+    params: Document = {"name": name, "arguments": arguments}
+    said = await wire.ask("tools/call", params, timeout_s, mirrored)
+    for _ in range(MOST_ROUNDS):
+        if said.get("resultType", "complete") != "input_required":
+            break
+        said = await wire.ask("tools/call", params | await answering(said), timeout_s, mirrored)
     if said.get("resultType", "complete") != "complete":
         raise Unavailable("the tool asks for further input, which nobody gives it", changed="unknown")
     content = said.get("content", [])

@@ -13,6 +13,7 @@ from typing import Any
 from superagent.core.problems import Problem
 from superagent.runtime.hosted.process import drained
 from superagent.runtime.mcp_client import messages
+from superagent.runtime.mcp_client.asked import CAPABILITIES
 from superagent.runtime.mcp_client.messages import Broken, Document, Headers
 from superagent.runtime.sandbox.backend import Running
 
@@ -183,7 +184,7 @@ def meta_of(revision: str) -> Document:
     about = {
         "io.modelcontextprotocol/protocolVersion": revision,
         "io.modelcontextprotocol/clientInfo": CLIENT,
-        "io.modelcontextprotocol/clientCapabilities": {},
+        "io.modelcontextprotocol/clientCapabilities": CAPABILITIES,
     }
     return {"_meta": about}
 

@@ -32,6 +32,7 @@ from a2a.types.a2a_pb2 import (
 )
 from a2a.utils.errors import TaskNotCancelableError, UnsupportedOperationError
 from a2a.utils.proto_utils import validate_proto_required_fields
+from a2a.utils.task import validate_history_length
 from msgspec.structs import replace
 
 from superagent.core.invocation import Call, Invocation, Outcome, Status
@@ -65,11 +66,12 @@ class Tasks(RequestHandler):
         return await self._telling.one(context, "a2a.SendMessage", self._send(params, context))
 
     async def _send(self, params: SendMessageRequest, context: ServerCallContext) -> Task:
+        validate_history_length(params.configuration)
         caller = caller_of(context)
         view = await self._begun(params, caller, shape_of(context))
         if not (params.configuration.return_immediately or view.over):
             view = await self._looking.ended(caller, view.id)
-        return task_of(view)
+        return task_of(view, history=params.configuration.history_length)
 
     async def on_message_send_stream(
         self, params: SendMessageRequest, context: ServerCallContext
@@ -148,7 +150,8 @@ class Tasks(RequestHandler):
 
     async def _get(self, params: GetTaskRequest, context: ServerCallContext) -> Task:
         validate_proto_required_fields(params)
-        return task_of(await self._looking.view(caller_of(context), params.id))
+        validate_history_length(params)
+        return task_of(await self._looking.view(caller_of(context), params.id), history=params.history_length)
 
     async def on_list_tasks(self, params: ListTasksRequest, context: ServerCallContext) -> ListTasksResponse:
         """Give a page of the caller's tasks."""

@@ -20,6 +20,7 @@ from a2a.types.a2a_pb2 import (
     TaskStatus,
     TaskStatusUpdateEvent,
 )
+from a2a.utils.task import validate_history_length
 
 from superagent.core.held import no_invocation
 from superagent.core.invocation import Call, Outcome, Status
@@ -154,12 +155,13 @@ class Looking:
         size = asked.page_size if asked.HasField("page_size") else PAGE
         if not 1 <= size <= MOST_ON_A_PAGE:
             raise InvalidInput(f"`pageSize` is 1 to {MOST_ON_A_PAGE}")
+        validate_history_length(asked)
         before = _cursor(asked.page_token)
         held, total = await self._found(caller, asked, before, size + 1)
         shown = [await self._viewed(caller, one) for one in held[:size]]
         last = held[size - 1] if len(held) > size else None
         return ListTasksResponse(
-            tasks=[task_of(one, artifacts=asked.include_artifacts) for one in shown],
+            tasks=[task_of(one, artifacts=asked.include_artifacts, history=asked.history_length) for one in shown],
             next_page_token=_token(last) if last is not None else "",
             page_size=size,
             total_size=total,

@@ -11,7 +11,7 @@ from google.protobuf.json_format import ParseDict, ParseError
 from google.protobuf.struct_pb2 import Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from superagent.core.invocation import Outcome, Status
+from superagent.core.invocation import Call, Outcome, Status
 from superagent.core.ports import Held
 
 OUTCOME = "superagent/outcome"
@@ -54,6 +54,7 @@ class View:
     context: str = ""
     outcome: Outcome | None = None
     refused: bool = False
+    asked: Call | None = None
 
     @property
     def over(self) -> bool:
@@ -65,7 +66,7 @@ def view_of(held: Held, outcome: Outcome | None) -> View:
     """Give the view of a stored invocation; what came of it counts more than its state, which lags behind."""
     call = held.invocation.call
     status = outcome.status if outcome is not None and held.state not in OPEN else held.state
-    return View(held.id, call.operation, status, changed_at(held), call.session, outcome)
+    return View(held.id, call.operation, status, changed_at(held), call.session, outcome, asked=call)
 
 
 def changed_at(held: Held) -> float:
@@ -73,8 +74,11 @@ def changed_at(held: Held) -> float:
     return held.ended or held.started or held.at
 
 
-def task_of(view: View, *, artifacts: bool = True) -> Task:
-    """Give the task: its state, what came of it as an artifact, the rest of the outcome as metadata."""
+def task_of(view: View, *, artifacts: bool = True, history: int = 0) -> Task:
+    """Give the task: its state, what came of it as an artifact, the rest of the outcome as metadata.
+
+    `history` is how many of its messages come along, the newest: who asks for none gets none.
+    """
     task = Task(id=view.id, context_id=view.context, status=status_of(view))
     told: dict[str, Any] = {OPERATION: view.operation}
     if view.outcome is not None:
@@ -84,7 +88,23 @@ def task_of(view: View, *, artifacts: bool = True) -> Task:
         if artifacts and (artifact := artifact_of(view)) is not None:
             task.artifacts.append(artifact)
     task.metadata.CopyFrom(_struct(told))
+    if history > 0:
+        task.history.extend(_messages(view, task)[-history:])
     return task
+
+
+def _messages(view: View, task: Task) -> list[Message]:
+    """Give what was said, oldest first: the call as it is stored, its secrets blank, and what its state says of it."""
+    found: list[Message] = []
+    if view.asked is not None:
+        parts = [data_part({"operation": view.asked.operation, "input": view.asked.input})]
+        parts += [Part(text=view.asked.reason)] if view.asked.reason else []
+        asked = said(view, f"{view.id}-asked", parts)
+        asked.role = Role.ROLE_USER
+        found.append(asked)
+    if task.status.HasField("message"):
+        found.append(task.status.message)
+    return found
 
 
 def status_of(view: View) -> TaskStatus:

@@ -68,8 +68,9 @@ class Door:
         cors_origins: Sequence[str] = (),
         mounts: tuple[Mount, ...] = (),
         closers: Sequence[Callable[[], Awaitable[None]]] = (),
+        warmers: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
-        """Make it; `mounts` are other surfaces' ways in, and `closers` end what they hold open."""
+        """Make it; `mounts` are other surfaces' ways in, `closers` end what they hold open, `warmers` prepare them."""
         self.kernel = kernel
         self.gate = gate
         self.feed = feed
@@ -82,9 +83,15 @@ class Door:
         self._behind = behind
         self._mounts = mounts
         self._closers = closers
+        self._warmers = warmers
         self._mounted = Mounted(kernel, gate, max_body_bytes)
         self._routes = routes
         self._origins = frozenset(origin.encode() for origin in cors_origins)
+
+    async def warm(self) -> None:
+        """Prepare what other surfaces need for their first request, beside a server that is ready."""
+        for warm in self._warmers:
+            await warm()
 
     async def close(self) -> None:
         """End what other surfaces hold open."""
@@ -158,7 +165,7 @@ class Door:
                 given = await self.reading.object(principal, body)
             call = call_of(path[len(OPERATIONS) :], given, headers, scope["query_string"])
             post = scope["method"] == "POST"
-            if post and headers.get(b"accept") == LINES and (found := self.kernel.find(call.operation)) and found.stream:
+            if post and headers.get(b"accept") == LINES and self._streams(call.operation):
                 return self._followed(call, principal, headers, receive)
             if post and b"prefer" in headers:
                 return self.reply(await self.run(call, principal, headers, receive), principal)
@@ -175,6 +182,10 @@ class Door:
             id = self.kernel.hands.clock.new_id()
             self.kernel.hands.fault(id, bug)
             return of_problem(Internal("something broke inside the platform", changed="unknown"), id)
+
+    def _streams(self, name: str) -> bool:
+        found = self.kernel.find(name)
+        return found is not None and found.stream
 
     def _followed(self, call: Call, principal: Principal, headers: Headers, receive: Receive) -> Reply:
         self.slots.enter(principal.bucket)

@@ -1,6 +1,6 @@
 """The door: Streamable HTTP at `/mcp`. Who asks was found out before; here are origin, host, and the SDK's engine.
 
-The SDK is loaded at the first request, so an installation that no agent reaches by MCP does not carry it.
+The SDK takes about a second to load, so a server does that beside its start, and a command line's own kernel never.
 """
 
 from __future__ import annotations
@@ -90,6 +90,10 @@ class McpDoor:
                 await send({"type": "http.response.body", "body": b""})
         finally:
             self._slots.leave(key)
+
+    async def warm(self) -> None:
+        """Load the SDK beside the start, in a thread, so that the first request does not wait for it."""
+        await asyncio.to_thread(_load)
 
     async def close(self) -> None:
         """End open streams and sessions."""
