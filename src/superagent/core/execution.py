@@ -20,7 +20,7 @@ from superagent.core.operation import Operation, Preview
 from superagent.core.policy import Policy
 from superagent.core.ports import Hands, Kept
 from superagent.core.problems import Cancelled, Deadline, Denied, Internal, NeedsApproval, NeedsInput, Problem
-from superagent.core.reads import Reads
+from superagent.core.reads import Answer, Reads
 from superagent.core.records import Recorder
 from superagent.core.redactor import Redactor, cleaned, loggable, present
 
@@ -78,26 +78,11 @@ class Execution:
         invocation, operation, hands = ticket.invocation, ticket.operation, self._hands
         started = hands.clock.monotonic()
         ctx = Context(ticket, policy, hands, self._line)
-        tagged, tag, digest = operation.validator is not None and not invocation.call.dry_run, "", ""
         try:
-            if tagged and (again := self._reads.again(ctx, ticket, started)) is not None:
-                data, tag, digest = again
+            if operation.inline and not invocation.call.dry_run:  # it has ended before anything could count or stop it
+                data, tag, digest = _written(operation, await operation.run(ctx, **ticket.values)), "", ""
             else:
-                if (
-                    operation.inline and not invocation.call.dry_run
-                ):  # it has ended before anything could count or stop it
-                    output = await operation.run(ctx, **ticket.values)
-                else:
-                    output = await self._counted(ctx, ticket)
-                data = operation.dump(output) if output is not None else b"{}"
-                if (redactor := present.get()) is not None:
-                    data = redactor.document(data)
-                if not (
-                    operation.inline or operation.shows_keys
-                ):  # what takes under 20 µs has read no text of anybody's
-                    data = self._told(ticket, data)
-                if tagged:
-                    _, tag, digest = self._reads.take(ctx, ticket, data, started)
+                data, tag, digest = await self._answered(ctx, ticket, started)
             asked = invocation.call.max_bytes
             # nobody may ask for more at once than the platform would give by itself: a batch holds every answer
             most = INLINE_BYTES if asked is None else min(asked, INLINE_BYTES)
@@ -141,6 +126,17 @@ class Execution:
         if ctx.found and isinstance(fault, NeedsApproval) and not (ctx.effects or ctx.changed or invocation.found):
             ctx.asks = replace(ticket, invocation=replace(invocation, found=tuple(ctx.found)))
         return failed(ticket, fault, hands.clock.monotonic() - started, ctx)
+
+    async def _answered(self, ctx: Context, ticket: Ticket, started: float) -> Answer:
+        """Give an output and its names; a read that was given before is given again for as long as that holds."""
+        operation = ticket.operation
+        tagged = operation.validator is not None and not ticket.invocation.call.dry_run
+        if tagged and (again := self._reads.again(ctx, ticket, started)) is not None:
+            return again
+        data = _written(operation, await self._counted(ctx, ticket))
+        if not (operation.inline or operation.shows_keys):  # what takes under 20 µs has read no text of anybody's
+            data = self._told(ticket, data)
+        return self._reads.take(ctx, ticket, data, started) if tagged else (data, "", "")
 
     async def _counted(self, ctx: Context, ticket: Ticket) -> Any:
         """Run what takes a while: it holds a slot, has a deadline, and what it reaches is told in its name."""
@@ -273,6 +269,13 @@ class Execution:
         """Give the context of a call with the reach of the operation that changed something within it."""
         made = self._line.find(kept.operation)
         return ctx if made is None else self.context(replace(ctx.ticket, operation=made))
+
+
+def _written(operation: Operation, output: Any) -> bytes:
+    """Give an output as JSON text, without what the call under way has to hide."""
+    data = operation.dump(output) if output is not None else b"{}"
+    redactor = present.get()
+    return data if redactor is None else redactor.document(data)
 
 
 def undo_of(ctx: Context) -> Undo | None:

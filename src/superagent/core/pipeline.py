@@ -108,7 +108,9 @@ class Pipeline:
             else:
                 input_digest = digest_of_call(call)
                 values = operation.parse(call.input)
-            resources = (*operation.resources(values, invocation.principal.workspace), *invocation.found)
+            resources = operation.resources(values, invocation.principal.workspace)
+            if invocation.found:
+                resources += invocation.found
             if operation.guarded and not invocation.resumed:
                 invocation, guarded = self._tainting.judged(invocation, operation, values, resources)
                 decision = None if guarded else decision
@@ -267,7 +269,8 @@ class Pipeline:
             if ticket.operation.effect or ticket.operation.stream or ticket.operation.background:
                 await self._tainting.before(ticket)
             # what leaves before the end is on record first, as what changes something is
-            changes = bool(ticket.operation.effect) or ticket.invocation.id in self._followed
+            leaves = ticket.operation.stream and ticket.invocation.id in self._followed
+            changes = bool(ticket.operation.effect) or leaves
             witness = changes and not ticket.invocation.call.dry_run
             if witness:  # durable before the effect: after a crash we must know what we were about to do
                 await self._hands.audit.durable(self._recorder.of("intent", ticket, self._hands.clock.now()))
