@@ -85,8 +85,8 @@ class Spare:
 
 def _be(end: socket.socket, group: Group | None, parent: int) -> NoReturn:
     """Be the child; what goes wrong is said on the wire, which closes by itself when the program is executed."""
-    end = socket.socket(fileno=_above(end.fileno()))
     try:
+        end = socket.socket(fileno=_above(end.fileno()))
         signal.set_wakeup_fd(-1)
         for number in _FORGET:
             signal.signal(number, signal.SIG_DFL)

@@ -1,30 +1,20 @@
-"""A launcher beside the test, and the server's end of its socket.
-
-One of another user is forked from the test itself: that user may not reach the interpreter and the package.
-"""
+"""A launcher beside the test, and the server's end of its socket."""
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import gc
+import json
 import os
 import select
 import signal
 import socket
 import sys
 import time
-import traceback
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from coverage import Coverage
-
 import superagent_launcher
-from superagent_launcher import leftovers, serving
-from superagent_launcher.__main__ import main
 from superagent_launcher.wire import Wire
 from tests.needs import program
 from tests.ordinary_user import NOBODY
@@ -32,13 +22,13 @@ from tests.until import until
 
 PATIENCE_S = 30.0
 ENTRY = str(Path(superagent_launcher.__file__).with_name("__main__.py"))
-_COUNTED = "import sys; from superagent_launcher.__main__ import main; main(sys.argv[1:])"
-_PR_SET_DUMPABLE = 4
+BORN = str(Path(__file__).with_name("born.py"))
+_WIRE = 64
+"""Under which number the launcher gets its socket: beyond what a starting interpreter opens."""
 FIRST_USER, USERS = 1_900_000_000, 1000
 AS_ROOT = os.geteuid() == 0
 USER = FIRST_USER + 7
 WHO = ["root", "user"] if AS_ROOT else ["user"]
-LOADED = (leftovers, serving)  # with all that they need: an ordinary user may not reach the files
 LIMITS = {
     "memory_bytes": 64 * 1024**2, "processes": 32, "cpus": 1.0, "cpu_s": 10.0, "file_bytes": 1024**2,
     "open_files": 256, "wall_s": 20.0,
@@ -126,58 +116,25 @@ class Beside:
             time.sleep(0.01)
 
 
-def _stop_counting() -> None:
-    """Count no more lines, in this process and, where it starts anew after each fork, in all that come of it."""
-    for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
-        os.environ.pop(name, None)
-    while (current := Coverage.current()) is not None:
-        with contextlib.suppress(AssertionError):  # one that the fork has stopped already is none any more all the same
-            current.stop()
-
-
-def _keep_all() -> None:
-    """Let nothing of the tests end here: a launcher closes all descriptors, and who ends later closes a stranger's."""
-    _kept.append(gc.get_objects())
-    gc.freeze()
-
-
-_kept: list[list[object]] = []
-
-
 @contextmanager
-def launcher(who: str = WHO[0], *further: str, counted: bool = True, fresh: bool = True) -> Generator[Beside]:
+def launcher(who: str = WHO[0], *further: str, counted: bool = True, **settings: float) -> Generator[Beside]:
     """Run a launcher while the body runs, as root or as an ordinary user, and see that it ends in order.
 
-    `further` are arguments of its own. Unless `counted`, its lines are not: to begin counting anew in each child takes
-    time, memory and files that a real one does not. Unless `fresh`, it is as the test has changed it.
+    `further` are arguments of its own; `settings` are other values for constants, such as `spares__AGE_S`. Unless
+    `counted`, its lines are not: to begin counting anew in each child takes time, memory and files that a real one
+    does not.
     """
     ours, theirs = socket.socketpair()
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            arguments = [str(theirs.fileno()), str(FIRST_USER), str(USERS), *further]
-            if fresh and (who == "root" or not AS_ROOT):  # as the server starts it: nothing of the tests in its memory
-                os.set_inheritable(theirs.fileno(), True)
-                started = ["-I", "-c", _COUNTED] if counted else ["-I", "-S", ENTRY]
-                os.execv(sys.executable, [sys.executable, *started, *arguments])  # noqa: S606
-            _keep_all()
-            if not counted:
-                _stop_counting()
-            if who == "user" and AS_ROOT:
-                os.setgroups([])
-                os.setresgid(NOBODY, NOBODY, NOBODY)
-                os.setresuid(NOBODY, NOBODY, NOBODY)
-                ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)  # as after the exec that is left out here
-            main(arguments)
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            try:
-                os._exit(code)
-            finally:  # what counts lines cannot write them down as another user
-                os.kill(os.getpid(), signal.SIGKILL)
+    arguments = [str(_WIRE), str(FIRST_USER), str(USERS), *further]
+    if counted or settings or (who == "user" and AS_ROOT):
+        named = {f"superagent_launcher.{name.replace('__', '.')}": value for name, value in settings.items()}
+        user = str(NOBODY) if who == "user" and AS_ROOT else "-"
+        command = [sys.executable, "-I", BORN, user, json.dumps(named), *arguments]
+    else:  # as the server starts it
+        command = [sys.executable, "-I", "-S", ENTRY, *arguments]
+    counting = () if counted else ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")
+    env = {name: value for name, value in os.environ.items() if name not in counting}
+    pid = os.posix_spawn(command[0], command, env, file_actions=[(os.POSIX_SPAWN_DUP2, theirs.fileno(), _WIRE)])
     theirs.close()
     beside = Beside(pid, ours, who == "root")
     try:

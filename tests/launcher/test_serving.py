@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from superagent_launcher import serving
 from superagent_launcher.cgroups import hierarchies
 from tests.launcher.beside import AS_ROOT, FIRST_USER, LIMITS, OPTIONS, USER, WHO, Beside, launcher
 from tests.needs import missing
@@ -451,9 +450,8 @@ def test_a_command_is_started_though_all_that_waited_for_it_died_unseen(who: str
         assert (ended["event"], ended.get("code")) == ("ended", 0), ended
 
 
-def test_a_command_is_offered_to_so_many_children_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "TRIES", 2)  # as many as wait
-    with launcher(fresh=False) as one:
+def test_a_command_is_offered_to_so_many_children_and_no_more() -> None:
+    with launcher(serving__TRIES=2) as one:  # as many as wait
         one.hear("hello")
 
         number = started_when_all_are_dead(one)

@@ -130,9 +130,8 @@ def waited(seconds: float) -> None:
     until(lambda: time.monotonic() > end, "that moment")
 
 
-def test_what_was_ready_too_long_goes_and_none_takes_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spares, "AGE_S", 3.0)
-    with launcher(counted=False) as beside:
+def test_what_was_ready_too_long_goes_and_none_takes_its_place() -> None:
+    with launcher(counted=False, spares__AGE_S=3.0) as beside:
         beside.hear("hello")
         run(beside)
         one_ready(beside)

@@ -7,17 +7,21 @@ import gzip
 import hashlib
 import io
 import json
+import shutil
+import sys
 import tarfile
 import zipfile
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from email.utils import formatdate
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from tests.needs import program
+from tests.needs import missing, program
+from tests.plugins.code.inside import inside
 from tests.promise import promise
 from tests.runtime.net.outside import Asked, Names, Site, ok, site
 from tests.surfaces.http.house import Caller, House, house_in
@@ -26,6 +30,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 CACHE = "/var/cache/build"
 TARBALL = "demo-1729-1.0.0.tgz"
 WHEEL = "demo_1729-1.0-py3-none-any.whl"
+MODULE = "example.org/demo1729"
 CACHE_BYTES = 2_000_000
 
 
@@ -66,6 +71,24 @@ def tarball() -> bytes:
     return gzip.compress(into.getvalue(), mtime=0)
 
 
+def module() -> bytes:
+    """Make a module as Go's proxies hand it out."""
+    into = io.BytesIO()
+    with zipfile.ZipFile(into, "w") as archive:
+        archive.writestr(f"{MODULE}@v1.0.0/go.mod", f"module {MODULE}\n")
+        archive.writestr(f"{MODULE}@v1.0.0/demo.go", 'package demo1729\n\nconst Says = "hello"\n')
+    return into.getvalue()
+
+
+def of_go(asked: Asked) -> bytes:
+    """Answer as a proxy of Go's modules does (go.dev/ref/mod#goproxy-protocol)."""
+    if ".zip" in asked.line:
+        return ok(module(), "Content-Type: application/zip")
+    if ".mod" in asked.line:
+        return ok(f"module {MODULE}\n".encode())
+    return ok(b'{"Version": "v1.0.0", "Time": "2026-01-01T00:00:00Z"}')
+
+
 def about(asked: Asked) -> bytes:
     """Give what npm's registry says of a package."""
     data, here = tarball(), f"http://{asked.header('host')[0]}"
@@ -79,6 +102,8 @@ def about(asked: Asked) -> bytes:
 
 def index(asked: Asked) -> bytes:
     """Answer as an index of packages does."""
+    if f"/{MODULE}/@v/" in asked.line:
+        return of_go(asked)
     if TARBALL in asked.line:
         return ok(tarball(), "Content-Type: application/octet-stream")
     if asked.line.startswith("GET /demo-1729 "):
@@ -88,6 +113,11 @@ def index(asked: Asked) -> bytes:
         return ok(wheel(), "Content-Type: application/octet-stream", "Cache-Control: max-age=86400", date)
     page = f'<!DOCTYPE html><html><body><a href="/files/{WHEEL}">{WHEEL}</a></body></html>'
     return ok(page.encode(), "Content-Type: text/html")
+
+
+def written(files: Mapping[str, str]) -> str:
+    """Give the command that writes files, as the caller's own user."""
+    return " && ".join(f"mkdir -p $(dirname {name}) && echo {quote(text)} > {name}" for name, text in files.items())
 
 
 def fetched(there: Site, what: str = WHEEL) -> int:
@@ -154,6 +184,69 @@ async def test_npm_keeps_there_what_it_fetched(there: tuple[House, Site]) -> Non
 
     assert [(one["exit_code"], one["stdout"]) for one in said] == [(0, "hello\n")] * 2, said
     assert fetched(packages, TARBALL) == 1
+
+
+@promise("1.3b")
+async def test_uv_keeps_there_what_it_fetched(there: tuple[House, Site]) -> None:
+    own = Path(sys.executable).with_name("uv")
+    if not own.exists():
+        missing("uv could not be installed beside the tests")
+    house, packages = there
+    caller = await agent(house, packages)
+    shutil.copy(own, Path(str(caller.workspace)) / "uv")
+    place = f"http://index.test:{packages.port}"
+    install = (
+        f"rm -rf lib; ./uv pip install -q --no-deps --target lib --python python3 -i {place}/simple "
+        f"--allow-insecure-host index.test:{packages.port} demo-1729 "
+        "&& PYTHONPATH=lib python3 -c 'import demo_1729; print(demo_1729.SAYS)'"
+    )
+
+    said = [await build(caller, install) for _ in range(2)]
+
+    assert [(one["exit_code"], one["stdout"]) for one in said] == [(0, "hello\n")] * 2, said
+    assert fetched(packages) == 1
+
+
+@promise("1.3b")
+@pytest.mark.slow
+async def test_go_keeps_there_what_it_fetched(there: tuple[House, Site]) -> None:
+    inside("go", "golang-go")
+    house, packages = there
+    caller = await agent(house, packages)
+    write = written({
+        "go.mod": f"module example.org/a\n\ngo 1.19\n\nrequire {MODULE} v1.0.0\n",
+        "a.go": f'package main\n\nimport "{MODULE}"\n\nfunc main() {{ println(demo1729.Says) }}\n',
+    })  # fmt: skip
+    run = f"GOPROXY=http://index.test:{packages.port} GOSUMDB=off GOFLAGS=-mod=mod go run ."
+
+    said = [await build(caller, f"{write} && {run} 2>said || cat said; tail -n 1 said") for _ in range(2)]
+
+    assert [(one["exit_code"], one["stdout"]) for one in said] == [(0, "hello\n")] * 2, said
+    assert fetched(packages, ".zip") == 1
+
+
+@promise("1.3b")
+@pytest.mark.slow
+async def test_cargo_keeps_there_what_it_fetched(there: tuple[House, Site]) -> None:
+    for name in ("cargo", "git"):
+        inside(name)
+    house, packages = there
+    caller = await agent(house, packages)
+    package = '[package]\nname = "{}"\nversion = "1.0.0"\nedition = "2021"\n'
+    away = 'demo = { git = "file:///workspace/demo" }\n'
+    write = written({
+        "demo/Cargo.toml": package.format("demo"),
+        "demo/src/lib.rs": 'pub const SAYS: &str = "hello";\n',
+        "Cargo.toml": f"{package.format('a')}[dependencies]\n{away}",
+        "src/main.rs": 'fn main() { println!("{}", demo::SAYS) }\n',
+    })  # fmt: skip
+    commit = "git init -q && git add . && git -c user.name=a -c user.email=a@example.org commit -qm one"
+
+    first = await build(caller, f"{write} && (cd demo && {commit}) && cargo run -q && mv demo gone")
+    second = await build(caller, "rm -rf target && cargo run -q --offline")
+
+    assert (first["exit_code"], first["stdout"]) == (0, "hello\n"), first
+    assert (second["exit_code"], second["stdout"]) == (0, "hello\n"), second
 
 
 @promise("1.3b")
