@@ -39,7 +39,8 @@ WRITES = {
 }  # fmt: skip
 TREES = {
     "copy of a tree": ("files.copy", {"source": "tree", "target": "new"}, "new/.git/hooks"),
-    "move of a tree": ("files.move", {"source": "tree", "target": "new"}, "tree/.git/hooks"),
+    "move of a tree": ("files.move", {"source": "tree", "target": "new"}, "new/.git/hooks"),
+    "the same, from where": ("files.move", {"source": "tree", "target": "new"}, "tree/.git/hooks"),
     "deletion of a tree": ("files.delete", {"path": "tree", "recursive": True}, "tree/.git/hooks"),
     "unpacking": ("files.extract", {"archive": "evil.zip", "target": "new"}, "new/.vscode"),
 }
@@ -218,6 +219,66 @@ async def test_other_content_of_an_archive_is_not_approved(house: House, own: Ca
         packed.writestr(".vscode/tasks.json", '{"evil": true}')
     assert (await approved(house, own, shown["id"]))["status"] == "failed"
     assert not (own.workspace / "new").exists()
+
+
+async def test_what_came_into_a_tree_after_it_was_asked_about_is_not_approved(house: House, own: Caller) -> None:
+    (own.workspace / "tree/plain.txt").write_text("x")
+    for operation in ("files.copy", "files.move"):
+        shown = await asks(house, own, operation, {"source": "tree", "target": "new"})
+        (own.workspace / "tree/plain.txt").rename(own.workspace / "tree/.envrc")  # as many entries as before
+        assert (await approved(house, own, shown["id"]))["status"] == "failed"
+        assert not (own.workspace / "new").exists()
+        (own.workspace / "tree/.envrc").rename(own.workspace / "tree/plain.txt")
+
+
+async def test_a_call_that_waits_for_something_else_names_what_steers_as_well(house: House, tmp_path: Path) -> None:
+    agent = await house.agent()
+    (agent.workspace / "tree/.vscode").mkdir(parents=True)
+    (agent.workspace / "tree/.vscode/tasks.json").write_text("{}")
+    response = await agent.call("files.copy", {"source": "tree", "target": f"{tmp_path}/out"})
+    assert response.status_code == 202, response.text
+    shown = await house.owner.done("approvals.show", {"id": response.json()["invocation"]})
+    assert f"CHANGE path://local{tmp_path}/out/.vscode" in shown["resources"]
+    assert "tasks.json: 2 bytes" in shown["preview"]["diff"]
+    assert (await approved(house, agent, shown["id"]))["status"] == "done"
+    assert (tmp_path / "out/.vscode/tasks.json").read_text() == "{}"
+
+
+async def test_in_an_atomic_batch_nothing_is_done(own: Caller) -> None:
+    calls = [
+        {"operation": "files.write", "input": {"path": "a.txt", "content": "a"}},
+        {"operation": "files.copy", "input": {"source": "tree", "target": "new"}},
+    ]
+    response = await own.http.post("/v1/batch", json={"mode": "atomic", "calls": calls})
+    assert "needs-approval" in response.text
+    assert not (own.workspace / "new").exists()
+    assert not (own.workspace / "a.txt").exists()
+
+
+async def test_in_the_background_it_fails_and_can_be_asked_for_ahead(house: House, own: Caller) -> None:
+    call = {"source": "tree", "target": "new"}
+    queued = await own.call("files.copy", call, Prefer="respond-async")
+    ended = await own.get(f"/v1/invocations/{queued.json()['invocation']}")
+    async with asyncio.timeout(30):
+        while ended.json()["status"] in ("queued", "running"):
+            await asyncio.sleep(0.02)
+            ended = await own.get(f"/v1/invocations/{queued.json()['invocation']}")
+    assert ended.json()["status"] == "failed"
+    assert not (own.workspace / "new").exists()
+
+
+async def test_a_patch_cannot_spell_its_way_there(own: Caller) -> None:
+    for name in ("../x/.envrc", "a/../.envrc", "./.envrc", "/tmp/.envrc"):
+        patch = f"--- /dev/null\n+++ b/{name}\n@@ -0,0 +1 @@\n+echo evil\n"
+        response = await own.call("files.patch", {"root": ".", "patch": patch})
+        assert response.status_code in (202, 403, 404, 422), (name, response.text)
+    assert not (own.workspace / ".envrc").exists()
+
+
+async def test_a_scheduled_call_does_not_go_around(house: House, own: Caller) -> None:
+    asked = {"operation": "files.write", "input": {"path": ".envrc", "content": "x"}, "cron": "* * * * *"}
+    response = await own.call("jobs.schedule", asked)
+    assert response.status_code in (202, 403), response.text
 
 
 async def test_it_is_explained_in_words(house: House, own: Caller) -> None:

@@ -91,10 +91,12 @@ class ApprovalDesk:
                 raise NeedsApproval(f"`{inside.operation.name}` takes secrets, which do not wait inside another call")
             with self._looks.place(asked):
                 look = await self._looks.at(asked, self._hands.clock.monotonic())
+            asked = look.ticket
+            decision, ticket = asked.decision, ticket if inside is not None else asked
         except Problem as problem:
             self._pipeline.refuse(invocation, problem, ticket.input_digest, decision, ticket.resources)
             raise
-        shown, sealed = put_away(invocation, self._hands.veil)
+        shown, sealed = put_away(ticket.invocation, self._hands.veil)
         held = Held(
             invocation.id,
             invocation.principal.tenant,
@@ -111,7 +113,7 @@ class ApprovalDesk:
             sealed=sealed,
             ahead=ahead,
             input_digest=ticket.input_digest,
-            inside=inside.invocation.call if inside is not None else None,
+            inside=asked.invocation.call if inside is not None else None,
             tainted=asked.invocation.tainted,
             why=decision.reason,
         )

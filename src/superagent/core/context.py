@@ -34,6 +34,7 @@ class Context(Asking, Judging):
     """What one call may do. Methods take and return data or descriptors, so a plugin can run in another process."""
 
     __slots__ = (
+        "_asked",
         "_caps",
         "_hands",
         "_judged",
@@ -65,6 +66,7 @@ class Context(Asking, Judging):
         self.led: tuple[Resource, ...] = ()  # where connections that the input names lead by the platform's own record
         self.source = ""  # where the text that it gives came from, if an operation knows that it is untrusted
         self.state: Hashable | None = None  # in which it was read, if whatever changes it later changes that (`reads`)
+        self._asked: tuple[Resource, ...] | None = None
         self._known_facts = ticket.facts
         self._policy = policy
         self._hands = hands

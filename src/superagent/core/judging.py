@@ -14,6 +14,7 @@ from superagent.core.ports import Hands
 from superagent.core.principal import Principal
 from superagent.core.problems import Denied, NeedsApproval, NotFound, TooLarge
 from superagent.core.resources import Effect, Resource
+from superagent.core.steering import steers
 
 MOST_FOUND = 100
 
@@ -50,6 +51,7 @@ class Judging:
     led: tuple[Resource, ...]
     found: list[Resource]
     operation: Operation
+    _asked: tuple[Resource, ...] | None
     _hands: Hands
     _judged: Operation
     _known_facts: Facts | None
@@ -86,15 +88,30 @@ class Judging:
 
     def _permits(self, policy: Policy, resource: Resource) -> bool:
         facts = self._facts
-        if facts.approvals and self.ticket.resources and not self.names(resource):
+        if facts.approvals and self.ticket.resources and not self.approved(resource):
             facts = replace(facts, approvals=0)  # people approved what was named, not where a link in it leads
         return policy.may(self._who, self._judged, resource, facts)
 
     def names(self, resource: Resource) -> bool:
         """Tell whether the input named a resource, what it lies in, a part of it, or a connection that leads to it."""
-        here = resource.id.rstrip("/") + "/"
-        named = [one.id.rstrip("/") + "/" for one in (*self.ticket.resources, *self.led)]
-        return any(here.startswith(one) or one.startswith(here) for one in named)
+        return _about(resource, (*self.ticket.resources, *self.led))
+
+    def approved(self, resource: Resource) -> bool:
+        """Tell the same of what people had to approve: the rest was allowed, and nobody was asked about its parts."""
+        if self._asked is None:
+            self._asked = self._asked_about()
+        # whoever approves a folder has not seen by name what steers others in it
+        asked = [one for one in self._asked if steers(one.path)] if _steers(resource) else self._asked
+        return _about(resource, (*asked, *self.led))
+
+    def _asked_about(self) -> tuple[Resource, ...]:
+        ticket, policy, facts = self.ticket, self._policy, replace(self._facts, approvals=0)
+        operation, named = ticket.operation, ticket.resources
+        # as the decision was taken: where nothing is named as changing, each one counts as it
+        least = Effect.READ if any(one.effect >= operation.effect for one in named) else operation.effect
+        judged = [(one, one.as_(max(least, one.effect))) for one in named]
+        asked = tuple(one for one, used in judged if not policy.may(self._who, operation, used, facts))
+        return asked or named
 
     def may_all_beneath(self, path: str, effect: Effect = Effect.READ) -> bool:
         """Tell whether a folder may be used so with all that lies in it, whatever that is: for what sees all of it.
@@ -148,6 +165,10 @@ class Judging:
                 continue
             if not self.ticket.operation.effect or not self.may_ask(one):
                 self.require(one)
+            if not self.may(one.as_(Effect.READ)):  # what may not be read is not named to who asks
+                raise Denied(
+                    f"`{self._judged.name}` came upon something that it may not change", hint="name what you may change"
+                )
             found[one.path] = one
             if len(found) > MOST_FOUND:
                 raise TooLarge(
@@ -167,6 +188,16 @@ class Judging:
     def sees(self, resource: Resource) -> bool:
         """Tell whether the caller may know of a resource: some operation could use it."""
         return self._line.sees(self._who, resource, self._facts)
+
+
+def _about(resource: Resource, named: Iterable[Resource]) -> bool:
+    here = resource.id.rstrip("/") + "/"
+    places = [one.id.rstrip("/") + "/" for one in named]
+    return any(here.startswith(one) or one.startswith(here) for one in places)
+
+
+def _steers(resource: Resource) -> bool:
+    return resource.kind == "path" and bool(resource.effect) and steers(resource.path, folder=resource.folder)
 
 
 def _above(path: str) -> Iterator[str]:

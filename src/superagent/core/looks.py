@@ -15,10 +15,10 @@ from typing import Any, cast
 import msgspec
 from msgspec.structs import replace
 
-from superagent.core.invocation import Ticket
+from superagent.core.invocation import Invocation, Ticket
 from superagent.core.limits import Slots
 from superagent.core.neutral import neutral_line
-from superagent.core.pipeline import Pipeline
+from superagent.core.pipeline import Pipeline, found_by
 from superagent.core.problems import Deadline, Problem
 from superagent.core.resources import Effect
 
@@ -30,10 +30,14 @@ _SHOWN_NAMES, _NAME_CHARACTERS = 100, 500
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What is shown (None where the operation has no preview), and the hash over all that was found."""
+    """What is shown (None where the operation has no preview), and the hash over all that was found.
+
+    `ticket` is the one that was looked at, with what it came upon and a person must approve by name.
+    """
 
     preview: dict[str, Any] | None
     hash: str
+    ticket: Ticket
 
 
 class Looks:
@@ -63,7 +67,11 @@ class Looks:
         """
         until = now + LOOK_S
         seen = as_seen(ticket, until)
-        preview = await self._preview(seen)
+        preview, found = await self._preview(seen)
+        if found is not None:
+            again = await self._pipeline.admit(replace(ticket.invocation, found=found.found, resumed=True))
+            if isinstance(again, Ticket) and again.decision.verdict == ticket.decision.verdict:
+                return await self.at(again, now)
         try:
             async with asyncio.timeout_at(until):
                 states = [
@@ -81,7 +89,7 @@ class Looks:
             preview,
         ]
         digest = hashlib.sha256(msgspec.json.encode(bound, order="deterministic")).hexdigest()
-        return Look(preview and shortened(preview), digest)
+        return Look(preview and shortened(preview), digest, ticket)
 
     async def _state(self, seen: Ticket, resource: Any) -> str | None:
         try:
@@ -89,16 +97,19 @@ class Looks:
         except Deadline:
             raise _too_long(seen) from None
 
-    async def _preview(self, seen: Ticket) -> dict[str, Any] | None:
+    async def _preview(self, seen: Ticket) -> tuple[dict[str, Any] | None, Invocation | None]:
+        """Give what is shown, and the call with what it came upon named, if that needs a person by its own name."""
         if seen.operation.preview is None:
-            return None
+            return None, None
         outcome = await self._pipeline.rehearse(seen)
         problem = outcome.problem
         if isinstance(problem, Deadline):
             raise _too_long(seen)
         if problem is not None and problem.retryable:
             raise problem
-        return {"summary": neutral_line(str(problem)), "failed": True} if problem is not None else outcome.result()
+        if problem is not None:
+            return {"summary": neutral_line(str(problem)), "failed": True}, found_by(outcome, seen.invocation)
+        return outcome.result(), None
 
 
 def as_seen(ticket: Ticket, until: float) -> Ticket:

@@ -50,6 +50,7 @@ class Redeeming:
             return None
         if covers.hash:
             look = await self._looks.at(ticket, self._hands.clock.monotonic())
+            ticket = look.ticket
             named = {look.hash} if look.hash == covers.hash else set[str]()
         else:
             names = named_by(ticket)
@@ -83,7 +84,7 @@ class Redeeming:
             return None  # another call was quicker: an approval is used once
         used = Outcome(held.id, ticket.operation.name, Status.DONE, extra={"used_by": invocation.id})
         try:
-            ready = await self.approved(invocation, held, look.hash)
+            ready = await self.approved(look.ticket.invocation, held, look.hash)
             detail = {"ahead": held.id, "hash": held.hash, "by": ", ".join(held.approved_by)}
             record = self._pipeline.recorder.event(
                 "approvals.redeem", self._hands.clock.now(), principal.tenant, principal.id, detail

@@ -296,6 +296,7 @@ ROUNDS = 300
 GUESSED = {
     "jobs.status": ("id", "job"),
     "jobs.cancel": ("id", "job"),
+    "jobs.logs": ("id", "job"),
     "undo.plan": ("ids", "invocation"),
     "result.read": ("handle", "handle"),
     "approvals.show": ("id", "waiting"),

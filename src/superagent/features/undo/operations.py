@@ -133,7 +133,6 @@ def plugin(store: Store, undoer: Undoer) -> Plugin:
         taken back already stays so.
         """
         entries = await chosen(ctx, ids, session, since)
-        _require(ctx, entries)
         steps = await plan_of(ctx, entries)
         conflicts = [step for step in steps if step.conflict]
         if conflicts:
@@ -149,7 +148,6 @@ def plugin(store: Store, undoer: Undoer) -> Plugin:
     @apply.preview
     async def _(ctx: Context, ids: list[str] | None = None, session: str = "", since: float = 0.0) -> Preview:
         entries = await chosen(ctx, ids, session, since)
-        _require(ctx, entries)
         steps = await plan_of(ctx, entries)
         return Preview(
             summary=f"would take back {len(steps)} change(s)",
@@ -179,18 +177,25 @@ def plugin(store: Store, undoer: Undoer) -> Plugin:
         """Look at each entry, newest first, as it will stand when its turn comes."""
         steps: list[Step] = []
         expected: dict[str, str] = {}
+        asked: NeedsApproval | None = None
         for at, one in enumerate(entries):
             resource = resource_of(one)
             judged = ctx.judged_as(rights_of(one))
-            if not judged.may(resource):  # of an undo itself, all of it was required
+            if not ctx.operation.effect and not judged.may(resource):
                 steps.append(Step(invocation=one.invocation, resource=one.resource, does=ONCE_APPROVED))
                 continue
-            # a newer change in or around this resource goes first: what stands there then is checked under the lock
-            later = any(_related(one.resource, newer.resource) for newer in entries[:at])
-            present = expected.get(one.resource) or await judged.state_of(resource)
-            steps.append(await _step(judged, one, present, checked_later=later and one.resource not in expected))
+            try:
+                judged.require_each([resource])
+                # a newer change in or around this resource goes first: what stands there then is checked under the lock
+                later = any(_related(one.resource, newer.resource) for newer in entries[:at])
+                present = expected.get(one.resource) or await judged.state_of(resource)
+                steps.append(await _step(judged, one, present, checked_later=later and one.resource not in expected))
+            except NeedsApproval as problem:  # for all that needs a person, one is asked at once
+                asked = problem
             if one.before is not None:
                 expected[one.resource] = one.before
+        if asked is not None:
+            raise asked
         return steps
 
     async def take_back(ctx: Context, kept: Kept) -> None:
@@ -248,18 +253,6 @@ def _visible(ctx: Context, kept: Kept) -> bool:
     except NotFound:
         return False  # its plugin is gone
     return judged.may(resource_of(kept)) or judged.may_ask(resource_of(kept))
-
-
-def _require(ctx: Context, entries: list[Kept]) -> None:
-    """Go on only with the right to all of it. Raises `NeedsApproval` for all at once, `Denied`, `NotFound`."""
-    asked: NeedsApproval | None = None
-    for one in entries:
-        try:
-            ctx.judged_as(rights_of(one)).require_each([resource_of(one)])
-        except NeedsApproval as problem:
-            asked = problem
-    if asked is not None:
-        raise asked
 
 
 def _open(ctx: Context, kept: list[Kept], what: str, *, settled: bool = False) -> list[Kept]:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Protocol
 
 from pydantic import Field
 
-from superagent.sdk import Conflict, Context, Deadline, Effect, InvalidInput, Plugin, Resource, TooLarge
+from superagent.sdk import Conflict, Context, Deadline, Effect, InvalidInput, NeedsApproval, Plugin, Resource, TooLarge
 
 from .engine.places import Cursor, Differs, Entry, Tick, TooMuch, Unfit
 
@@ -128,6 +128,18 @@ def require_readable(ctx: Context, at: Place) -> None:
     ctx.require(Resource("path", "local", at.real, Effect.READ))
     if at.is_dir:
         reach(ctx).require_whole(at, Effect.READ)
+
+
+def all_of(*checks: Callable[[], None]) -> None:
+    """Make every check, so that a person is asked for all that they come upon at once. Raises what they raise."""
+    asked: NeedsApproval | None = None
+    for check in checks:
+        try:
+            check()
+        except NeedsApproval as problem:
+            asked = problem
+    if asked is not None:
+        raise asked
 
 
 @contextmanager

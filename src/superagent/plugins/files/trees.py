@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 
 from superagent.sdk import (
     Conflict,
@@ -23,7 +24,7 @@ from superagent.sdk import (
 
 from .bringing import Brought
 from .engine import copies, listing, renames
-from .line import MOST_WALKED, Place, files, reach, require_readable, ticker, timely, told
+from .line import MOST_WALKED, Place, all_of, files, reach, require_readable, ticker, timely, told
 
 
 class Copied(Output):
@@ -45,7 +46,7 @@ async def copy(ctx: Context, source: ReadPath, target: WritePath, overwrite: boo
     with one:
         other = await ctx.thread(lambda: reach(ctx).at(target, effect=Effect.CHANGE, follow=False))
         with other:
-            await ctx.thread(_fit, ctx, one, other, overwrite)
+            await ctx.thread(_copyable, ctx, one, other, overwrite)
 
             def work() -> Copied:
                 with told(ctx, target):
@@ -65,10 +66,9 @@ async def copy(ctx: Context, source: ReadPath, target: WritePath, overwrite: boo
 async def _(ctx: Context, source: ReadPath, target: WritePath, overwrite: bool = False) -> Preview:
     def work() -> Preview:
         with reach(ctx).at(source) as one, reach(ctx).at(target, effect=Effect.CHANGE, follow=False) as other:
-            copied = timely(ctx, reach(ctx).walk(one, max_entries=MOST_WALKED))
-            parts = [Resource("path", "local", _there(one, other, it.path), Effect.CHANGE, it.is_dir) for it in copied]
-            ctx.require_each(parts)
-            return _previewed(ctx, "copy", one, other, overwrite, 1 + len(parts))
+            conflicts = _conflicts(lambda: _copyable(ctx, one, other, overwrite))
+            entries = sum(1 for _ in timely(ctx, reach(ctx).walk(one, itself=True, max_entries=MOST_WALKED)))
+            return _previewed(ctx, "copy", one, other, conflicts, entries)
 
     return await ctx.thread(work)
 
@@ -92,8 +92,7 @@ async def move(ctx: Context, source: ReadWritePath, target: WritePath, overwrite
     with one:
         other = await ctx.thread(lambda: reach(ctx).at(target, effect=Effect.CHANGE, follow=False))
         with other:
-            await ctx.thread(_fit, ctx, one, other, overwrite)
-            await ctx.thread(_movable, ctx, one, other)
+            await ctx.thread(_movable, ctx, one, other, overwrite)
 
             def work() -> Moved:
                 with told(ctx, target):
@@ -111,8 +110,8 @@ async def _(ctx: Context, source: ReadWritePath, target: WritePath, overwrite: b
             reach(ctx).at(source, effect=Effect.CHANGE, follow=False) as one,
             reach(ctx).at(target, effect=Effect.CHANGE, follow=False) as other,
         ):
-            _movable(ctx, one, other)
-            shown = _previewed(ctx, "move", one, other, overwrite, 0)
+            conflicts = _conflicts(lambda: _movable(ctx, one, other, overwrite))
+            shown = _previewed(ctx, "move", one, other, conflicts, 0)
             return shown.model_copy(update={"changes": [listing.shown(one.real), *shown.changes]})
 
     return await ctx.thread(work)
@@ -123,11 +122,26 @@ def _there(one: Place, other: Place, path: str) -> str:
     return other.real + path[len(one.real.rstrip("/")) :]
 
 
-def _movable(ctx: Context, one: Place, other: Place) -> None:
+def _movable(ctx: Context, one: Place, other: Place, overwrite: bool) -> None:
     """Refuse what may not be taken away, come to light elsewhere, or stand there, as a whole."""
     require_readable(ctx, one)
-    reach(ctx).require_whole(one, Effect.CHANGE)
-    reach(ctx).require_placed(other, one.dir_fd, one.name)
+    all_of(
+        lambda: reach(ctx).require_whole(one, Effect.CHANGE),
+        lambda: reach(ctx).require_placed(other, one.dir_fd, one.name),
+        lambda: _fit(ctx, one, other, overwrite),
+    )
+
+
+def _copyable(ctx: Context, one: Place, other: Place, overwrite: bool) -> None:
+    """Refuse what may not stand there, before it is built; what was built is looked at once more."""
+
+    def parts() -> None:
+        copied = timely(ctx, reach(ctx).walk(one, max_entries=MOST_WALKED))
+        ctx.require_each(
+            Resource("path", "local", _there(one, other, it.path), Effect.CHANGE, it.is_dir) for it in copied
+        )
+
+    all_of(lambda: _fit(ctx, one, other, overwrite), parts)
 
 
 def _fit(ctx: Context, one: Place, other: Place, overwrite: bool) -> None:
@@ -145,12 +159,15 @@ def _fit(ctx: Context, one: Place, other: Place, overwrite: bool) -> None:
         reach(ctx).require_whole(other, Effect.CHANGE)
 
 
-def _previewed(ctx: Context, what: str, one: Place, other: Place, overwrite: bool, entries: int) -> Preview:
-    conflicts: list[str] = []
+def _conflicts(check: Callable[[], None]) -> list[str]:
     try:
-        _fit(ctx, one, other, overwrite)
+        check()
     except (Conflict, InvalidInput) as problem:
-        conflicts.append(problem.detail)
+        return [problem.detail]
+    return []
+
+
+def _previewed(ctx: Context, what: str, one: Place, other: Place, conflicts: list[str], entries: int) -> Preview:
     instead = ", replacing what stands there" if other.exists else ""
     how_much = f" ({entries} entries)" if entries > 1 else ""
     return Preview(
