@@ -195,3 +195,11 @@ async def test_what_a_plan_comes_to_beyond_the_names_in_the_text_is_judged(
         on_pg.run("CREATE VIEW beneath AS SELECT id FROM late")
         statement = "SELECT id FROM beneath"
     assert (await here.refused("query", statement)).slug in ("denied", "not-found")
+
+
+async def test_names_of_any_kind_are_asked_for_as_they_are(here: Ground, on_pg: Database) -> None:
+    for name in ('o"d', "{a,b}", "back\\slash", "NULL", "with space", "ünï", "'"):
+        quoted = '"' + name.replace('"', '""') + '"'
+        on_pg.run(f"CREATE TABLE {quoted} (id int)")
+        on_pg.run(f"INSERT INTO {quoted} VALUES (7)")
+        assert (await here.do("query", f"SELECT id FROM {quoted}"))["rows"] == [[7]]
