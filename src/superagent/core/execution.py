@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing, suppress
+from contextvars import copy_context
 from typing import Any
 
 from msgspec.structs import replace
 
 from superagent.core.asking import Deferred
-from superagent.core.changes import resource_of, rights_of
+from superagent.core.changes import resource_of, rights_of, to_its_end
 from superagent.core.context import UNDO_KEPT_S, Context, Line
 from superagent.core.current import CALL
 from superagent.core.invocation import DONE, Invocation, Outcome, Status, Ticket, Undo
@@ -213,9 +214,11 @@ class Execution:
 
     async def _while_it_stands(self, ticket: Ticket, events: AsyncGenerator[Any]) -> AsyncGenerator[Any]:
         """Give events for as long as the permission stands: a silent stream must end with its key or grant too."""
-        async with aclosing(events):
+        # each step is a task, and what one sets for itself, such as where it may connect, holds in the next
+        inside, create = copy_context(), asyncio.get_running_loop().create_task
+        try:
             while True:
-                step = asyncio.ensure_future(anext(events, None))
+                step = create(_next(events), context=inside)
                 try:
                     while not (await asyncio.wait([step], timeout=LOOK_S))[0]:
                         self._line.stands(ticket)
@@ -228,6 +231,8 @@ class Execution:
                     return
                 self._line.stands(ticket)
                 yield event
+        finally:
+            await to_its_end(create(_closed(events), context=inside))
 
     async def _kept_apart(self, ctx: Context, data: bytes) -> str:
         """Store an output that is too long to be sent, and give its handle."""
@@ -320,6 +325,14 @@ def undo_function(ctx: Context) -> Callable[..., Awaitable[Any]]:
     function = ctx.judged.undo
     assert function is not None  # only operations with one can keep anything
     return function
+
+
+async def _next(events: AsyncGenerator[Any]) -> Any:
+    return await anext(events, None)
+
+
+async def _closed(events: AsyncGenerator[Any]) -> None:
+    await events.aclose()
 
 
 async def _once(data: bytes) -> AsyncGenerator[bytes]:

@@ -17,7 +17,7 @@ from superagent.data.transaction import Transaction
 from superagent.runtime.shared_map import Epoch
 
 MOST_NAMES = 1_000
-MOST_CACHED = 10_000
+MOST_CACHED = 1_000
 HELD_S = 5.0
 """So long a definition is taken to be as it was read, should a process end between a change and telling of it."""
 

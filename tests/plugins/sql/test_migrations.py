@@ -126,7 +126,7 @@ async def test_folders_and_databases_that_drifted_apart_are_refused(here: Ground
         one.unlink()
     alembic = await here.refused("migrate_plan", folder=str(folder))
     assert alembic.slug == "unavailable"
-    assert "upgrade --sql" in (alembic.hint or "")
+    assert "alembic upgrade head --sql" in (alembic.hint or "")
 
 
 HOSTILE = [

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import secrets
 import threading
 import time
@@ -40,9 +39,10 @@ class Whose:
     def of(tenant: str, connected: Connected, place: Place) -> Whose:
         """Name what opens a session, credential and all, without holding the credential."""
         words = (tenant, connected.name, connected.type, connected.endpoint, connected.host, connected.secret)
-        options = json.dumps(connected.options, sort_keys=True, default=str)
         where = tuple(getattr(place, one.name) for one in fields(place) if one.name != "timeout_s")
-        return Whose(tenant, connected.name, hashlib.blake2b(repr((words, options, where)).encode(), key=_KEY).digest())
+        return Whose(
+            tenant, connected.name, hashlib.blake2b(repr((words, connected.options, where)).encode(), key=_KEY).digest()
+        )
 
 
 class Held:
