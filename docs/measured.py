@@ -10,8 +10,9 @@ from bench.rows import Row
 HEAD = """# Measured
 
 The figures that `make bench ARGS=--keep` took last, on one machine and at one hour;
-[how they are measured, and why ratios are what counts](../bench.md). A value in **bold** misses its floor. Where the load average is
-above the number of cores, times in milliseconds and requests a second say what was left over, not what is possible.
+[how they are measured, and why ratios are what counts](../bench.md). A value in **bold** misses its floor.
+Where the load average is above the number of cores, times in milliseconds and requests a second say what was left over,
+not what is possible.
 
 """
 
