@@ -83,7 +83,8 @@ class Workers:
                 if process is not None and process.poll() is None:
                     process.send_signal(RELOAD)
                     self._leaving[process] = until
-            self._running, self._coming = [*self._coming], []
+            self._running = [*self._coming]
+            self._coming = []
             _log.warning("reloaded: %d new worker processes serve", len(self._running))
 
     def _start(self, number: int) -> Process:
