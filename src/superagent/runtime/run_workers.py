@@ -160,8 +160,8 @@ def supervise(
 def _reload(workers: Workers, anew: Callable[[], None]) -> None:
     try:
         anew()
-    except Problem as problem:
-        _log.error("nothing was reloaded: %s", problem.detail)
+    except (Problem, OSError) as fault:  # whatever is wrong with the new, the old go on
+        _log.error("nothing was reloaded: %s", fault)
     else:
         workers.begin_reload()
 
