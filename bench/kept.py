@@ -10,7 +10,7 @@ from typing import Any
 from bench.rows import Row
 
 FILE = Path(__file__).parent / "kept.json"
-MACHINE = ("processor", "cores", "stolen")
+MACHINE = ("processor", "cores", "stolen", "load")
 WORSE = 1.25
 """A ratio of CPU time above the kept one by more than this is said to be worse."""
 

@@ -11,6 +11,8 @@ HEAD = """# Measured
 
 The figures that `make bench ARGS=--keep` took last, on one machine and at one hour;
 [how they are measured, and why ratios are what counts](../bench.md). A value in **bold** misses its floor.
+Where the load average is above the number of cores, times in milliseconds and requests a second say what was left over,
+not what is possible.
 
 """
 
@@ -45,4 +47,8 @@ def _table(rows: dict[str, dict[str, Any]]) -> str:
 
 
 def _machine(run: dict[str, Any]) -> str:
-    return f"{run['processor']}, {run['cores']} cores, {run['stolen']:.0%} of the wanted time given to others"
+    load = run["load"][0]
+    return (
+        f"`{run['commit']}`: {run['processor']}, {run['cores']} cores, beside other work (load average {load:.0f}), "
+        f"{run['stolen']:.0%} of the wanted time given to others by the host"
+    )

@@ -73,7 +73,7 @@ def test_a_reload_under_load_loses_nothing(tmp_path: Path) -> None:
     with serving(data, "--workers", "2") as server:
         before = workers_of(server)
         key = done(server, "access.keys.create", {"name": "eager"})["key"]
-        clients = [Client(server, key) for _ in range(8)]
+        clients = [Client(server, key) for _ in range(4)]
         conversation = Conversation(server, key)
         over = threading.Event()
 
@@ -180,7 +180,7 @@ def test_settings_that_cannot_be_read_reload_nothing(tmp_path: Path) -> None:
     with serving(data, "--workers", "2") as server:
         before = workers_of(server)
         done(server, "access.whoami")
-        (data / "superagent.toml").write_text("[server]\nworkers = 'many'\n")
+        (data / "superagent.toml").write_text("[server]\nmax_body_bytes = 'many'\n")
 
         server.process.send_signal(RELOAD)
         end = time.monotonic() + 3

@@ -140,7 +140,7 @@ async def serve_one(
         if say is not None:
             beside.append(asyncio.create_task(_tell(installation, say)))
         try:
-            await answer(door, listening, stop, server.fast_lane, tls, leaving, server.stop_grace_s)
+            await answer(door, listening, stop, server.fast_lane, tls, leaving, ending)
         finally:
             for one in beside:
                 one.cancel()
@@ -174,11 +174,11 @@ async def answer(
     fast_lane: bool = True,
     tls: ssl.SSLContext | None = None,
     leaving: asyncio.Event | None = None,
-    grace_s: float = 0.0,
+    ending: Ending | None = None,
 ) -> None:
     """Answer what comes in on a socket until it is time to stop; then let what is under way end, for a while.
 
-    When `leaving` is set others serve on the same socket: then everything may come to its own end, for `grace_s`.
+    When `leaving` is set others serve on the same socket: then everything may come to its own end before, for as long.
     """
     config = uvicorn.Config(
         door,
@@ -196,13 +196,14 @@ async def answer(
     config.ssl = tls  # made by us: uvicorn would ask for a passphrase, and says little of what is wrong
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listening]))
-    if leaving is not None:
+    if leaving is not None and ending is not None:
         ends = [asyncio.create_task(event.wait()) for event in (stop, leaving)]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         for one in ends:
             one.cancel()
         if not stop.is_set():
-            await leave(server, lambda: len(door.kernel.under_way), stop, grace_s)
+            await leave(server, lambda: len(door.kernel.under_way), stop, ending.grace_s)
+            ending.begin()
     else:
         await stop.wait()
     door.streams.closing = server.should_exit = True

@@ -7,7 +7,11 @@ from pathlib import Path
 from bench import kept
 from bench.rows import Row
 
-RUN = {"at": "2026-01-02T03:04:05+00:00", "commit": "abc1234", "machine": {"processor": "p", "cores": 2, "stolen": 0.0}}
+RUN = {
+    "at": "2026-01-02T03:04:05+00:00",
+    "commit": "abc1234",
+    "machine": {"processor": "p", "cores": 2, "stolen": 0.0, "load": [1.0, 1.0, 1.0]},
+}
 
 
 def test_a_ratio_of_cpu_time_that_is_worse_by_more_than_a_quarter_is_flagged(tmp_path: Path) -> None:

@@ -222,6 +222,9 @@ async def plain(ctx: Any, at: ReadPath) -> dict[str, Any]:
         (reads, {"irreversible": "b"}, "only reads"),
         (reads, {"hooks": {"undo": undo}}, "only reads"),
         (drops, {"hooks": {"undo": undo}}, "destroys and has no preview"),
+        (writes, {"ephemeral": "a", "hooks": {"validator": undo}}, "has a validator"),
+        (reads, {"inline": True, "hooks": {"validator": undo}}, "has a validator"),
+        (reads, {"reaches": ("secret",), "hooks": {"validator": undo}}, "has a validator"),
     ],
 )
 def test_loading_refuses_what_leaves_something_open(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import msgspec
@@ -94,3 +95,18 @@ def test_a_flood_of_callers_is_not_kept_without_end(recorder: Recorder, monkeypa
     recorder.texts.text(other, 7.0, PLAIN)
     assert recorder.texts.text(other, 7.0, PLAIN) is not None
     assert recorder.texts.text(ticket(), 7.0, PLAIN) is None  # it was forgotten, and is learned again
+
+
+def test_a_read_that_may_be_answered_again_is_written_the_short_way_with_what_it_touched() -> None:
+    recorder = Recorder(lambda tenant, subject, detail: f"sealed {detail!r}")
+    here, there = ((Resource("path", "local", path),) for path in ("/srv/a", '/srv/"b"'))
+    for resources in (here, there, here):
+        for output in (b'{"x":1}', b'{"x":2}'):
+            made = ticket(resources=resources)
+            outcome = msgspec.structs.replace(PLAIN, output=output, tag="t", digest=hashlib.sha256(output).hexdigest())
+            recorder.texts.text(made, 1.0, outcome)
+            text = recorder.texts.text(made, 7.0, outcome)
+
+            assert text is not None
+            assert decode_record(text) == recorder.of("outcome", made, 7.0, outcome)
+            assert decode_record(text).resources == ((resources[0].id, "READ"),)

@@ -83,7 +83,8 @@ class Workers:
                 if process is not None and process.poll() is None:
                     process.send_signal(RELOAD)
                     self._leaving[process] = until
-            self._running, self._coming = [*self._coming], []
+            self._running = [*self._coming]
+            self._coming = []
             _log.warning("reloaded: %d new worker processes serve", len(self._running))
 
     def _start(self, number: int) -> Process:
@@ -159,8 +160,8 @@ def supervise(
 def _reload(workers: Workers, anew: Callable[[], None]) -> None:
     try:
         anew()
-    except Problem as problem:
-        _log.error("nothing was reloaded: %s", problem.detail)
+    except (Problem, OSError) as fault:  # whatever is wrong with the new, the old go on
+        _log.error("nothing was reloaded: %s", fault)
     else:
         workers.begin_reload()
 

@@ -25,13 +25,21 @@ async def leave(server: uvicorn.Server, calls: Callable[[], int], stop: asyncio.
     `calls` tells how many are under way; those in the background count as well.
     """
     state = server.server_state
+    while not server.started and not stop.is_set():  # it may be told so in the moment between
+        await _look(stop)
+    if not server.started:
+        return
     for listener in server.servers:
         listener.close()
     server.config.encoded_headers.append(_CLOSES)
     state.default_headers = [*state.default_headers, _CLOSES]
     until = time.monotonic() + grace_s
     while (state.connections or calls()) and time.monotonic() < until and not stop.is_set():
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), LOOK_S)
+        await _look(stop)
     if state.connections or calls():
         _log.warning("%d connections and %d calls were still open when this ended", len(state.connections), calls())
+
+
+async def _look(stop: asyncio.Event) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), LOOK_S)
