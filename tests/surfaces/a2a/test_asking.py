@@ -20,7 +20,7 @@ from tests.surfaces.http.house import House, house_in
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 asks = Plugin("asks")
-GRANTS = [{"effect": "allow", "operations": ["asks.*"]}]
+GRANTS = [{"effect": "allow", "operations": ["asks.*", "jobs.*"]}]
 
 
 class Colour(Input):
