@@ -15,7 +15,7 @@ from google.protobuf.struct_pb2 import Value
 
 from superagent.sdk import Ask, Context, Effect, Input, Output, Plugin, Risk
 from tests.promise import promise
-from tests.surfaces.a2a.clients import WAYS, asking, output_of, problem_in, sending, sent, state_of, talking
+from tests.surfaces.a2a.clients import WAYS, asking, output_of, problem_in, sending, sent, state_of, streamed, talking
 from tests.surfaces.http.house import House, house_in
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -55,10 +55,10 @@ async def test_what_a_task_asks_is_answered_by_a_message(house: House, version: 
     agent, other = await house.agent(grants=GRANTS), await house.agent(grants=GRANTS)
     async with talking(house, agent, version, binding) as client:
         task = await sent(client, asking("asks.paint"))
-        assert state_of(task) == "input-required"
+        assert state_of(task) == "input_required"
         (question,) = problem_in(task)["asks"]
         assert (question["name"], question["text"]) == ("colour", "Which colour?")
-        assert state_of(await client.get_task(GetTaskRequest(id=task.id))) == "input-required"
+        assert state_of(await client.get_task(GetTaskRequest(id=task.id))) == "input_required"
         async with talking(house, other, version, binding) as theirs:
             with pytest.raises(TaskNotFoundError):
                 await sent(theirs, answering(task.id, {"colour": {"colour": "red"}}))
@@ -69,7 +69,7 @@ async def test_what_a_task_asks_is_answered_by_a_message(house: House, version: 
             with pytest.raises(InvalidParamsError):
                 await sent(client, wrong)
         again = await sent(client, answering(task.id, {"colour": {"colour": 5}}))  # it does not fit: asked once more
-        assert state_of(again) == "input-required"
+        assert state_of(again) == "input_required"
         done = await sent(client, answering(task.id, {"colour": {"colour": "blue"}}))
         assert (state_of(done), done.id) == ("completed", task.id)
         assert output_of(done) == {"colour": "blue"}
@@ -77,13 +77,13 @@ async def test_what_a_task_asks_is_answered_by_a_message(house: House, version: 
 
 async def test_what_asks_is_listed_and_followed(house: House) -> None:
     agent = await house.agent(grants=GRANTS)
-    async with talking(house, agent) as client:
-        task = await sent(client, asking("asks.paint"))
+    async with talking(house, agent, streaming=True) as client:
+        task = (await streamed(client, asking("asks.paint")))[0].task
         listed = await client.list_tasks(ListTasksRequest(status=TaskState.TASK_STATE_INPUT_REQUIRED))
         assert [one.id for one in listed.tasks] == [task.id]
         follows = client.subscribe(SubscribeToTaskRequest(id=task.id))
         first = await anext(follows)
-        assert state_of(first.task) == "input-required"
+        assert state_of(first.task) == "input_required"
         await agent.done("jobs.answer", {"id": task.id, "answers": {"colour": {"colour": "blue"}}})
         last = [one async for one in follows][-1]
         assert last.status_update.status.state == TaskState.TASK_STATE_COMPLETED
