@@ -43,10 +43,11 @@ MOST_OF_ONE = 100
 AGAIN_AFTER_S = (1.0, 10.0, 60.0, 300.0, 1800.0)
 KEEP_S = 8 * 86_400.0
 _SHOWN = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,4094}[\x21-\x7e])?")
-_OPEN = frozenset({Status.WAITING, Status.QUEUED, Status.RUNNING})
+_OPEN = frozenset({Status.WAITING, Status.QUEUED, Status.RUNNING, Status.ASKING})
 _A2A = {
-    Status.WAITING: "input-required", Status.QUEUED: "submitted", Status.RUNNING: "working", Status.DONE: "completed",
-    Status.PREVIEWED: "completed", Status.UNDONE: "completed", Status.CANCELLED: "canceled",
+    Status.WAITING: "input-required", Status.ASKING: "input-required", Status.QUEUED: "submitted",
+    Status.RUNNING: "working", Status.DONE: "completed", Status.PREVIEWED: "completed", Status.UNDONE: "completed",
+    Status.CANCELLED: "canceled",
 }  # fmt: skip
 
 

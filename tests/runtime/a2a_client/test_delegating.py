@@ -28,8 +28,15 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[House]:
+async def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Elsewhere]:
+    async with official(tmp_path_factory.mktemp("official")) as one:
+        yield one
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def house(tmp_path_factory: pytest.TempPathFactory, elsewhere: Elsewhere) -> AsyncGenerator[House]:
     async with house_of_agents(tmp_path_factory.mktemp("here") / "data") as house:
+        await pinned(house, "official", elsewhere.address)
         yield house
 
 
@@ -37,13 +44,6 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Hous
 async def other(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[House]:
     async with house_in(tmp_path_factory.mktemp("there") / "data") as house:
         yield house
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def elsewhere(tmp_path_factory: pytest.TempPathFactory, house: House) -> AsyncGenerator[Elsewhere]:
-    async with official(tmp_path_factory.mktemp("official")) as one:
-        await pinned(house, "official", one.address)
-        yield one
 
 
 @pytest_asyncio.fixture(loop_scope="session")

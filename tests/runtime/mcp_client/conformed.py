@@ -25,11 +25,7 @@ def given(schema: dict[str, Any]) -> dict[str, Any]:
     """Give a value for each parameter that has to be there, and for those that a header repeats."""
     fields = schema.get("properties", {})
     wanted = {*schema.get("required", ()), *(name for name, one in fields.items() if "x-mcp-header" in one)}
-    return {name: _GIVEN[_type(fields[name])] for name in fields if name in wanted}
-
-
-def _type(field: dict[str, Any]) -> str:
-    return field.get("type") or next((one["type"] for one in field.get("anyOf", ()) if "type" in one), "string")
+    return {name: _GIVEN[fields[name].get("type", "string")] for name in fields if name in wanted}
 
 
 def without_nulls(arguments: dict[str, Any]) -> dict[str, Any]:

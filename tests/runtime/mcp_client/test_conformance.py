@@ -25,7 +25,6 @@ SCENARIOS = [
     ("http-standard-headers", NEW, 3),
     ("http-custom-headers", NEW, 18),
     ("http-invalid-tool-headers", NEW, 12),
-    ("sep-2322-client-request-state", NEW, 5),
     ("json-schema-ref-no-deref", NEW, 1),
     ("json-schema-2020-12-preservation", OLD, 8),
     ("json-schema-2020-12-preservation", NEW, 8),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -158,3 +159,25 @@ async def test_an_open_stream_ends_cleanly_when_the_platform_stops(tmp_path: Pat
         stopping = asyncio.create_task(stop.aclose())
         await response.aread()  # a connection that is cut off raises here
     await stopping
+
+
+WARM = """
+import asyncio, sys
+from superagent.surfaces.mcp.door import McpDoor
+from superagent.testing import World
+
+async def loaded(ends: bool) -> bool:
+    door = McpDoor(World().kernel, sessions=True)
+    if ends:
+        await door.close()
+    await door.warm(60.0 if ends else 0.0)
+    return "superagent.surfaces.mcp.engine" in sys.modules
+
+print(asyncio.run(loaded(True)), asyncio.run(loaded(False)))
+"""
+
+
+async def test_what_it_needs_is_loaded_beside_a_server_that_stays() -> None:
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", WARM, stdout=asyncio.subprocess.PIPE)
+    out, _ = await process.communicate()
+    assert out.split() == [b"False", b"True"]

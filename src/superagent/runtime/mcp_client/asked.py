@@ -89,10 +89,15 @@ def _form(schema: Any) -> type[BaseModel]:
             raise Broken("it asks by a form that is none")
         field = cast(Document, one)
         about = neutral_line(str(field.get("description", field.get("title", "")))[:500])
-        has = name in cast("list[Any]", needed)
-        kind = _kind(field) if has else _kind(field) | None
-        made[f"f{at}"] = (kind, Field(... if has else None, alias=name, description=about))
+        if name in cast("list[Any]", needed):
+            made[f"f{at}"] = (_kind(field), Field(alias=name, description=about))
+        else:  # left out it stays out: a form knows no null
+            made[f"f{at}"] = (_kind(field), Field(default_factory=_nothing, alias=name, description=about))
     return create_model("Form", __config__=ConfigDict(extra="forbid", strict=True), **made)
+
+
+def _nothing() -> None:
+    return None
 
 
 def _kind(field: Document) -> Any:

@@ -52,6 +52,14 @@ def call_of(message: Message) -> Call:
     return call_from(said, "$")
 
 
+def answers_of(message: Message) -> dict[str, Any]:
+    """Give the answers that a message to a task which asks for something holds. Raises as `call_of` does."""
+    found = [one for part in message.parts[:_MOST_PARTS] if (one := _asked(part)) is not None]
+    if len(found) != 1 or found[0].keys() != {"answers"} or not isinstance(found[0]["answers"], dict):
+        raise InvalidInput("this task asks for something", hint='send one data part: {"answers": {"NAME": …}}')
+    return cast("dict[str, Any]", found[0]["answers"])
+
+
 def _asked(part: Part) -> dict[str, Any] | None:
     """Give what a part asks for as data; None for plain words."""
     kind = part.WhichOneof("content")

@@ -38,12 +38,12 @@ from msgspec.structs import replace
 from superagent.core.invocation import Call, Invocation, Outcome, Status
 from superagent.core.kernel import Kernel
 from superagent.core.problems import Conflict, InvalidInput, Problem
-from superagent.surfaces.a2a.asking import MESSAGE, call_of
+from superagent.surfaces.a2a.asking import MESSAGE, answers_of, call_of
 from superagent.surfaces.a2a.callers import CHANNEL, Caller
 from superagent.surfaces.a2a.cards import Cards
 from superagent.surfaces.a2a.looking import Looking, of_outcome
 from superagent.surfaces.a2a.pushing import Pushing, shape_of
-from superagent.surfaces.a2a.telling import Refused, Telling, caller_of
+from superagent.surfaces.a2a.telling import Refused, Telling, caller_of, done
 from superagent.surfaces.a2a.views import OPEN, View, task_of
 
 _CONTEXT = re.compile(r"[\x21-\x7e]{1,200}")
@@ -126,13 +126,17 @@ class Tasks(RequestHandler):
         return outcome
 
     async def _again(self, message: Message, caller: Caller) -> View:
-        """Give the task that a message goes on with. Nothing it says approves anything, so nothing of it is read."""
+        """Give the task that a message goes on with: it answers what the task asks its caller, and approves nothing."""
         self._kernel.beside(caller.principal)
         view = await self._looking.view(caller, message.task_id)
         if message.context_id and message.context_id != view.context:
             raise InvalidInput("this task belongs to another context", hint="leave `contextId` out")
         if view.over:
             raise UnsupportedOperationError("this task is over", {"hint": "send a new message, without `taskId`"})
+        if view.status is Status.ASKING:
+            asked = Call("jobs.answer", {"id": view.id, "answers": answers_of(message)})
+            done(await self._kernel.run(asked, caller.principal, CHANNEL, trace=caller.trace))
+            return await self._looking.stored(caller, view.id)
         if view.status is not Status.WAITING:
             raise UnsupportedOperationError(
                 "this task asks for nothing", {"hint": "wait for its end, or cancel it and send a new message"}

@@ -29,6 +29,7 @@ from superagent.core.ports import Held
 from superagent.core.problems import InvalidInput, NotFound
 from superagent.surfaces.a2a.callers import CHANNEL, Caller
 from superagent.surfaces.a2a.views import (
+    ASKED,
     OPEN,
     STATES,
     View,
@@ -90,7 +91,7 @@ class Looking:
 
     async def _viewed(self, caller: Caller, held: Held) -> View:
         outcome = None
-        if held.state not in OPEN:
+        if held.state not in OPEN or held.state is Status.ASKING:
             outcome = await self._kernel.hands.work.outcome(held.tenant, held.id)
             if outcome is not None:  # whoever reads untrusted text is marked, by whichever door it comes
                 await self._kernel.pipeline.seen(caller.principal, outcome)
@@ -103,7 +104,7 @@ class Looking:
         at = 0
         while True:
             view = await self.stored(caller, id)
-            if view.over or view.status is Status.WAITING or not self._goes_on(caller):
+            if view.over or view.status in ASKED or not self._goes_on(caller):
                 return view
             await self._rest(at)
             at += 1
@@ -115,7 +116,7 @@ class Looking:
         """
         yield task_of(view)
         told, at = view.status, 0
-        while not view.over and not (until_asked and view.status is Status.WAITING) and self._goes_on(caller):
+        while not view.over and not (until_asked and view.status in ASKED) and self._goes_on(caller):
             # the state first: what was stored before an end is there by the time the end is seen
             view = await self.stored(caller, view.id)
             if view.status is Status.RUNNING and told is not Status.RUNNING:

@@ -21,9 +21,13 @@ OPERATION = "superagent/operation"
 OUTPUT = "output"
 """The name of the one artifact that a task has."""
 
-OPEN = frozenset({Status.WAITING, Status.QUEUED, Status.RUNNING})
+OPEN = frozenset({Status.WAITING, Status.QUEUED, Status.RUNNING, Status.ASKING})
+ASKED = frozenset({Status.WAITING, Status.ASKING})
+"""The states in which somebody has to do something first: a person approves, or the caller answers."""
+
 STATES = {
     Status.WAITING: TaskState.TASK_STATE_INPUT_REQUIRED,
+    Status.ASKING: TaskState.TASK_STATE_INPUT_REQUIRED,
     Status.QUEUED: TaskState.TASK_STATE_SUBMITTED,
     Status.RUNNING: TaskState.TASK_STATE_WORKING,
     Status.DONE: TaskState.TASK_STATE_COMPLETED,

@@ -23,6 +23,9 @@ _TOOLSETS = "toolsets"
 _HEADER = b"superagent-toolsets"
 _NEWEST = b"2026-07-28"
 _ACCEPTS = frozenset({b"application/json, text/event-stream", b"application/json,text/event-stream"})
+WARM_AFTER_S = 3.0
+"""How long a server serves before it loads what nobody has asked for yet, seconds: its start has the machine first."""
+
 _LOOPBACK = ("http://localhost:", "http://127.0.0.1:", "http://[::1]:")
 
 
@@ -91,9 +94,12 @@ class McpDoor:
         finally:
             self._slots.leave(key)
 
-    async def warm(self) -> None:
-        """Load the SDK beside the start, in a thread, so that the first request does not wait for it."""
-        await asyncio.to_thread(_load)
+    async def warm(self, after_s: float = WARM_AFTER_S) -> None:
+        """Load the SDK in a thread, so that the first request does not wait for it; not in what ends at once."""
+        try:
+            await asyncio.wait_for(self._closing.wait(), after_s)
+        except TimeoutError:
+            await asyncio.to_thread(_load)
 
     async def close(self) -> None:
         """End open streams and sessions."""

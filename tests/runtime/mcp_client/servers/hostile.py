@@ -95,10 +95,10 @@ def answer(how: str, arguments: dict[str, Any]) -> Any:
         case "input":
             return {"resultType": "input_required", "inputRequests": {}}
         case "wants":
-            asked = {"method": "sampling/createMessage", "params": {"messages": []}}
+            asked: dict[str, Any] = {"method": "sampling/createMessage", "params": {}}
             return {"resultType": "input_required", "inputRequests": {"a": asked}}
         case "nested":
-            form = {"type": "object", "properties": {"a": {"type": "object", "properties": {}}}}
+            form: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "object"}}}
             asked = {"method": "elicitation/create", "params": {"message": "Deep?", "requestedSchema": form}}
             return {"resultType": "input_required", "inputRequests": {"a": asked}}
         case "inject":
