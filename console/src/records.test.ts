@@ -18,3 +18,8 @@ test("a record that is none becomes an empty one and nothing breaks", () => {
   expect(recordOf(null).by).toBe("the platform");
   expect(recordOf({ resources: "no", chain_of: 5, at: "x" }).resources).toEqual([]);
 });
+
+test("what is changed stands before what was looked at for it", () => {
+  const found = recordOf({ resources: [["connection://-/shop", "READ"], ["sql://shop/public.orders", "CHANGE"], ["path://local/x", "DESTROY"]] });
+  expect(found.resources.map((one) => one[1])).toEqual(["DESTROY", "CHANGE", "READ"]);
+});

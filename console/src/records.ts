@@ -25,6 +25,8 @@ export interface AuditRecord {
   count: number;
 }
 
+const weight = (effect: string): number => ["DESTROY", "CHANGE", "READ"].indexOf(effect);
+
 /** Read one record as the audit gives it (docs: audit format). */
 export function recordOf(raw: unknown): AuditRecord {
   const said = (typeof raw === "object" && raw !== null ? raw : {}) as Record<string, unknown>;
@@ -32,6 +34,7 @@ export function recordOf(raw: unknown): AuditRecord {
   const number = (name: string): number => (typeof said[name] === "number" ? said[name] : 0);
   const chain = Array.isArray(said.chain_of) ? said.chain_of.map(String) : [];
   const resources = Array.isArray(said.resources) ? said.resources.filter((one): one is [string, string] => Array.isArray(one) && one.length === 2) : [];
+  resources.sort((one, other) => weight(one[1]) - weight(other[1])); // what is changed tells more than what was looked at for it
   const kind = text("kind");
   return {
     kind, at: number("at"), invocation: text("invocation"), who: text("who"), by: chain.join(" for ") || text("who") || "the platform", agent: chain.length > 1,

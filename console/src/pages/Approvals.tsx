@@ -235,7 +235,7 @@ function Trace({ of }: { of: Request }) {
   const [open, look] = useState(false);
   const found = useQuery({
     queryKey: ["trace", of.id, of.hash], enabled: open, retry: false,
-    queryFn: ({ signal }) => ask<Trace>("policy.explain", { operation: of.inside?.operation ?? of.operation, input: of.inside?.input ?? of.input, actor: `agent:${of.requester}` }, signal)
+    queryFn: ({ signal }) => ask<Trace>("policy.explain", { operation: of.inside?.operation ?? of.operation, input: of.inside?.input ?? of.input, actor: `${of.on_behalf_of.length ? "agent" : "user"}:${of.requester}` }, signal)
       .catch((fault: unknown) => { if (fault instanceof Problem && fault.status === 404) return null; throw fault; }),
   });
   return (

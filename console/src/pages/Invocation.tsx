@@ -5,6 +5,7 @@ import { search } from "../records";
 import { State } from "../parts/Chips";
 import { Diff } from "../parts/Diff";
 import { Failure } from "../parts/Failure";
+import { Prose } from "../parts/Prose";
 import { Slow } from "../parts/Slow";
 import { Text } from "../parts/Text";
 import { moment, place, title } from "../parts/words";
@@ -66,12 +67,12 @@ function Back({ id }: { id: string }) {
   if (plan.isError) return <Failure of={plan.error} />;
   if (!plan.data?.steps.length) return null;
   return (
-    <section aria-label="Take it back">
+    <section aria-label="Take it back" className="stack">
       {plan.data.steps.map((one) => one.diff
         ? <Diff key={one.resource} of={one.diff} label={`undo of ${place(one.resource)}`} />
-        : <p key={one.resource}><Text of={`${one.does} ${place(one.resource)} ${one.conflict}`} /></p>)}
-      <button type="button" className="primary" disabled={!plan.data.possible || undo.isPending} onClick={() => undo.mutate()}>Undo</button>
-      {!plan.data.possible && <span className="meta"> Somebody changed it since: undo would lose that.</span>}
+        : <p key={one.resource}><Prose of={one.does} />: <Text of={place(one.resource)} />{one.conflict && <span className="chip warn"><Text of={one.conflict} /></span>}</p>)}
+      <p><button type="button" className="primary" disabled={!plan.data.possible || undo.isPending} onClick={() => undo.mutate()}>Undo</button>
+        {!plan.data.possible && <span className="meta"> Somebody changed it since: undo would lose that.</span>}</p>
       {undo.isError && <Failure of={undo.error} />}
     </section>
   );

@@ -4,6 +4,7 @@ import { ask, call, Problem, type Json } from "../api";
 import { State } from "../parts/Chips";
 import { Diff } from "../parts/Diff";
 import { Failure } from "../parts/Failure";
+import { Prose } from "../parts/Prose";
 import { Sure } from "../parts/Sure";
 import { Slow } from "../parts/Slow";
 import { Text } from "../parts/Text";
@@ -148,7 +149,7 @@ function Back({ of }: { of: Of }) {
       {conflicts.map((one, at) => <p key={at} className="warning"><Text of={`${place(one.resource)}: ${one.conflict}`} />. Undo of the session would lose that; single calls can still be taken back.</p>)}
       {found.steps.map((one, at) => one.diff
         ? <Diff key={at} of={one.diff} label={place(one.resource)} />
-        : <p key={at} className="step"><code>{one.does}</code> <Link to="/invocations/$id" params={{ id: one.invocation }}><Text of={place(one.resource)} /></Link></p>)}
+        : <p key={at} className="step"><Prose of={one.does} />: <Link to="/invocations/$id" params={{ id: one.invocation }}><Text of={place(one.resource)} /></Link></p>)}
     </section>
   );
 }

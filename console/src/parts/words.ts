@@ -40,7 +40,7 @@ export function short(path: string): string {
 
 /** What a call does, in words: its operation and the first thing that it touches. */
 export function title(operation: string, resources: string[], said: (path: string) => string = (path) => path): string {
-  const first = resources[0];
+  const first = resources.find((one) => !one.startsWith("READ ")) ?? resources[0]; // what is changed tells more
   if (!first) return operation;
   return `${operation} · ${said(place(first))}${resources.length > 1 ? ` and ${resources.length - 1} more` : ""}`;
 }
