@@ -91,10 +91,16 @@ class Judging:
         return policy.may(self._who, self._judged, resource, facts)
 
     def names(self, resource: Resource) -> bool:
-        """Tell whether the input named a resource, what it lies in, a part of it, or a connection that leads to it."""
+        """Tell whether the input named a resource, what it lies in, a part of it, or a connection that leads to it.
+
+        Where it named paths to be changed, another that it only reads names nothing that is changed.
+        """
         here = resource.id.rstrip("/") + "/"
-        named = [one.id.rstrip("/") + "/" for one in (*self.ticket.resources, *self.led)]
-        return any(here.startswith(one) or one.startswith(here) for one in named)
+        named = (*self.ticket.resources, *self.led)
+        if resource.kind == "path" and resource.effect:
+            named = tuple([one for one in named if one.kind == "path" and one.effect]) or named
+        ids = [one.id.rstrip("/") + "/" for one in named]
+        return any(here.startswith(one) or one.startswith(here) for one in ids)
 
     def may_all_beneath(self, path: str, effect: Effect = Effect.READ) -> bool:
         """Tell whether a folder may be used so with all that lies in it, whatever that is: for what sees all of it.

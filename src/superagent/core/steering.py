@@ -18,39 +18,56 @@ SAID = "paths that make other programs run what they say, or that agents take fo
 
 # Each at any depth, with all beneath it; `*` stands for any text in a name, `**` for any number of names.
 PATHS = """
-.git/**/hooks .git/**/config .git/**/config.worktree .git/info/attributes .gitmodules .gitconfig .config/git
-.husky .githooks .pre-commit-config.yaml .pre-commit-config.yml lefthook.yml .lefthook.yml lefthook.yaml .lefthook.yaml
-.envrc .direnv mise.toml .mise.toml
+.git/hooks .git/config .git/config.worktree .git/commondir .git/info/attributes .git/worktrees/*/config.worktree
+.git/worktrees/*/commondir .git/worktrees/*/hooks .git/worktrees/*/config .git/modules/**/hooks .git/modules/**/config
+.git/modules/**/config.worktree .git/modules/**/commondir .git/modules/**/info/attributes .gitmodules .gitconfig
+.config/git .husky .githooks .pre-commit-config.yaml .pre-commit-config.yml lefthook.yml .lefthook.yml lefthook.yaml
+.lefthook.yaml .overcommit.yml .simple-git-hooks.json .envrc .direnv mise.toml .mise.toml mise.local.toml
+.mise.local.toml .mise
 
-.vscode .vscode-server .vscodium *.code-workspace .idea .fleet .zed .devcontainer .devcontainer.json .theia
-.vimrc .nvimrc .exrc .nvim.lua .dir-locals.el .emacs .emacs.d .config/nvim .config/code .gdbinit .lldbinit
+.vscode .vscode-server .vscodium *.code-workspace .idea .fleet .zed .devcontainer .devcontainer.json .theia .vimrc
+.vim .nvimrc .exrc .nvim.lua .dir-locals.el .dir-locals-2.el .emacs .emacs.d .config/emacs .config/nvim .config/code
+.config/vscodium .config/zed .config/helix .helix .gitpod.yml .replit .idx .gdbinit .lldbinit .pdbrc .rprofile
+.pythonrc .irbrc .tmux.conf
 
 .mcp.json mcp.json mcp_config.json .mcp .cursor .cursorrules .claude .claude.json .codex .gemini .qwen .windsurf
 .windsurfrules .codeium .clinerules .cline .roo .roomodes .kilocode .continue .aider.conf.yml .amazonq .kiro .junie
-.augment .goose .goosehints .opencode opencode.json opencode.jsonc .crush.json .agent .agents .trae .zencoder
-agents.md agents.override.md agent.md claude.md claude.local.md gemini.md qwen.md crush.md warp.md
-.github/copilot-instructions.md .github/instructions .github/prompts .github/chatmodes .github/agents .github/skills
+.augment .augment-guidelines .aiassistant .factory .openhands .warp .rules .qoder .copilot .config/goose
+.config/opencode .config/amp claude_desktop_config.json .goose .goosehints .opencode opencode.json opencode.jsonc
+.crush.json .agent .agents .trae .zencoder agents.md agents.override.md agent.md claude.md claude.local.md gemini.md
+qwen.md crush.md warp.md .github/copilot-instructions.md .github/instructions .github/prompts .github/chatmodes
+.github/agents .github/skills
 
 .github/workflows .github/actions .github/hooks .gitlab-ci.yml .gitlab .circleci .forgejo/workflows .forgejo/actions
 .gitea/workflows .gitea/actions .buildkite .travis.yml .woodpecker .woodpecker.yml .woodpecker.yaml .drone.yml
+appveyor.yml .appveyor.yml .cirrus.yml .tekton .semaphore .build.yml .builds buildspec.yml cloudbuild.yaml
 azure-pipelines.yml azure-pipelines.yaml bitbucket-pipelines.yml jenkinsfile
 
 .bashrc .bash_profile .bash_login .bash_logout .bash_aliases .profile .zshrc .zshenv .zprofile .zlogin .zlogout .kshrc
-.mkshrc .cshrc .tcshrc .login .logout .inputrc .config/fish .xprofile .xinitrc .xsession .xsessionrc .xsessionrc.d
-.pam_environment .config/environment.d .config/systemd .config/autostart .local/bin .local/share/applications
-.local/share/systemd library/launchagents
-.ssh .gnupg .npmrc .yarnrc .yarnrc.yml .pypirc .config/pip .cargo/config .cargo/config.toml
+.mkshrc .oh-my-zsh .config/nushell .config/powershell .cshrc .tcshrc .login .logout .inputrc .config/fish .xprofile
+.xinitrc .xsession .xsessionrc .xsessionrc.d .pam_environment .config/environment.d .config/systemd .config/autostart
+.local/bin .local/share/applications .local/share/systemd library/launchagents .ssh .gnupg .aws .kube
+.docker/config.json .docker/cli-plugins .curlrc .wgetrc .npmrc .yarnrc .yarnrc.yml .pnpmfile.cjs .pypirc .config/pip
+pip.conf .condarc .gemrc .mvn .m2/settings.xml .gradle/init.d .gradle/init.gradle .cargo/config .cargo/config.toml
 
 superagent.toml
 """.split()  # noqa: SIM905 - as many lines of quotes and commas tell less
 
-# of these, what no program runs by itself
+# of these, what no program runs by itself: the very file, not what lies beneath a folder of that name
 HARMLESS = [".git/**/hooks/*.sample"]
 
 Pattern = tuple[str, ...]
 
 _PATTERNS: tuple[Pattern, ...] = tuple(tuple(one.split("/")) for one in PATHS)
 _HARMLESS: tuple[Pattern, ...] = tuple(tuple(one.split("/")) for one in HARMLESS)
+# Folders on the way to some. `.config` is left out: it is what a kernel and many others call the file of their choices.
+_LEADING = frozenset(
+    one[:length]
+    for one in _PATTERNS
+    for length in range(1, len(one))
+    if one[0].startswith(".") and not any("*" in name for name in one[:length]) and one[:length] != (".config",)
+)
+_LONGEST = max(map(len, _LEADING))
 _ENDINGS = tuple(one[0].removeprefix("*") for one in _PATTERNS if one[0].startswith("*"))
 _BY_FIRST: dict[str, list[Pattern]] = {}
 for _one in _PATTERNS:
@@ -61,19 +78,20 @@ _FIRST = _BY_FIRST.keys()
 def steers(path: str, *, folder: bool = False) -> bool:
     """Tell whether a path is one of these or lies beneath one; what it lies in counts from its own beginning on.
 
-    What is named `.git` counts as well unless it is known to be a `folder`: as a file or link it leads git to a
-    configuration elsewhere, and what is put there as a whole brings one.
+    What is named like a folder on the way to one (`.git`, `.github`, `.cargo`) counts as well unless it is known to be
+    a `folder`: as a link it leads to what somebody wrote elsewhere, and what is put there as a whole brings it. A file
+    `.git` leads git to a configuration elsewhere.
     """
     parts = _folded(path).split("/")
     if _FIRST.isdisjoint(parts) and not any(part.endswith(_ENDINGS) for part in parts):  # nearly always
         return False
-    if parts[-1] == ".git" and not folder:
+    if not folder and any(tuple(parts[-length:]) in _LEADING for length in range(1, _LONGEST + 1)):
         return True
     found = any(
         part.endswith(_ENDINGS) or any(_begins(parts[at:], pattern) for pattern in _BY_FIRST.get(part, ()))
         for at, part in enumerate(parts)
     )
-    return found and not _within(parts, _HARMLESS)
+    return found and not any(_is(parts[at:], one) for one in _HARMLESS for at in range(len(parts)))
 
 
 def _folded(path: str) -> str:
@@ -90,8 +108,13 @@ def _folded(path: str) -> str:
     return path
 
 
-def _within(parts: list[str], patterns: Iterable[Pattern]) -> bool:
-    return any(_begins(parts[at:], pattern) for pattern in patterns for at in range(len(parts)))
+def _is(parts: list[str], pattern: Pattern) -> bool:
+    """Tell whether a path is what a pattern names, and nothing beneath it."""
+    if not parts or not pattern:
+        return not parts and not pattern
+    if pattern[0] == "**":
+        return any(_is(parts[at:], pattern[1:]) for at in range(len(parts)))
+    return fnmatchcase(parts[0], pattern[0]) and _is(parts[1:], pattern[1:])
 
 
 def _begins(parts: list[str], pattern: Pattern) -> bool:
