@@ -119,6 +119,7 @@ async def test_ordinary_work_is_not_asked_about(own: Caller) -> None:
     await own.done("files.mkdir", {"path": "src/.git"})
     await own.done("files.mkdir", {"path": ".github/ISSUE_TEMPLATE", "parents": True})
     await own.done("files.patch", {"root": ".", "patch": PATCH.replace(".envrc", ".cargo/notes/a.md")})
+    await own.done("files.patch", {"root": ".", "patch": PATCH.replace(".envrc", "new.txt")})
     await own.done("files.copy", {"source": "README.md", "target": "src/README.md"})
     await own.done("files.move", {"source": "src", "target": "lib"})
     await own.done("files.extract", {"archive": "ordinary.zip", "target": "unpacked"})
@@ -265,9 +266,9 @@ async def test_an_approved_patch_does_not_reach_through_a_link_what_nobody_named
     (own.workspace / ".git/hooks").mkdir(parents=True)
     os.symlink(".git/hooks", own.workspace / "docs")
     patch = PATCH + PATCH.replace(".envrc", "docs/pre-commit")
-    response = await own.call("files.patch", {"root": ".", "patch": patch})
-    if response.status_code == 202:
-        assert (await approved(house, own, response.json()["invocation"]))["status"] == "failed"
+    shown = await asks(house, own, "files.patch", {"root": ".", "patch": patch})
+    ended = await approved(house, own, shown["id"])
+    assert ended["outcome"]["problem"]["status"] == 403, ended
     assert not (own.workspace / ".git/hooks/pre-commit").exists()
     assert not (own.workspace / ".envrc").exists()
 

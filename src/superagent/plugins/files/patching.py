@@ -174,9 +174,10 @@ def _apply(ctx: Context, root: str, steps: list[_Step]) -> list[PatchedFile]:
 def _write(ctx: Context, root: str, step: _Step, path: str, data: bytes) -> None:
     created = path != step.source
     if created:
-        folder, _, _ = _joined(root, path).rpartition("/")
-        first = topmost_missing(ctx, folder)
-        if first is not None:
+        whole = _joined(root, path)
+        folder, _, _ = whole.rpartition("/")
+        first = topmost_missing(ctx, whole) or whole  # not of the folder: that may be the granted root itself
+        if first != whole:
             with reach(ctx).at(first, effect=Effect.CHANGE, follow=False, folder=True) as at:
                 make_folders(ctx, at, folder.removeprefix(first).strip("/"), None)
     with _place(ctx, root, path) as at:
