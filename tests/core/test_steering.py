@@ -99,3 +99,33 @@ def test_it_is_said_in_words() -> None:
 def test_the_list_is_named_as_a_whole(path: str) -> None:
     with pytest.raises(ValueError, match=r"path pattern|placeholder"):
         grant("deny", where={"paths": [path]})
+
+
+@pytest.mark.parametrize("path", [".git/commondir", ".git/worktrees/w/commondir", ".git/modules/m/commondir"])
+def test_what_leads_git_to_a_configuration_elsewhere_is_on_the_list(path: str) -> None:
+    assert steers(path)
+
+
+@pytest.mark.parametrize("path", [".github", ".cargo", ".local", ".git/info", ".git/modules", "home/.local/share"])
+def test_a_link_in_the_place_of_a_folder_on_the_way_to_some_is_one_of_them(path: str) -> None:
+    assert steers(path)
+    assert not steers(path, folder=True)
+
+
+def test_only_the_sample_itself_is_harmless_not_what_lies_beneath_that_name() -> None:
+    assert not steers(".git/modules/m/hooks/pre-commit.sample")
+    assert steers(".git/modules/hooks/a.sample/hooks/pre-commit")
+    assert steers(".git/hooks/a.sample/.vscode/tasks.json")
+
+
+@pytest.mark.parametrize("branch", ["hooks", "feature/config", "config/hooks"])
+def test_a_branch_may_have_any_name(branch: str) -> None:
+    assert not steers(f".git/refs/heads/{branch}")
+    assert not steers(f".git/logs/refs/heads/{branch}")
+
+
+@pytest.mark.parametrize(
+    "path", [".config", "src/library", "Makefile", "conftest.py", "package.json", "pyproject.toml"]
+)
+def test_what_agents_are_asked_to_write_is_not(path: str) -> None:
+    assert not steers(path)

@@ -27,7 +27,8 @@ WRITES = {
     "edit": ("files.edit", {"path": "sub/AGENTS.md", "old": "kind", "new": "evil"}),
     "patch": ("files.patch", {"root": ".", "patch": PATCH}),
     "mkdir": ("files.mkdir", {"path": ".git/hooks", "parents": True}),
-    "a repository": ("files.mkdir", {"path": ".git"}),
+    "another home of git's configuration": ("files.write", {"path": "tree/.git/commondir", "content": "../../evil"}),
+    "a tree as a folder that holds some": ("files.copy", {"source": "sub", "target": ".github"}),
     "copy": ("files.copy", {"source": "plain.txt", "target": ".bashrc"}),
     "move to": ("files.move", {"source": "plain.txt", "target": "CLAUDE.md"}),
     "move away": ("files.move", {"source": "sub/AGENTS.md", "target": "sub/other.txt"}),
@@ -116,6 +117,10 @@ async def test_ordinary_work_is_not_asked_about(own: Caller) -> None:
     await own.done("files.write", {"path": "README.md", "content": "# Mine\n"})
     await own.done("files.edit", {"path": "README.md", "old": "Mine", "new": "Ours"})
     await own.done("files.mkdir", {"path": "src/deep", "parents": True})
+    await own.done("files.mkdir", {"path": "src/.git"})
+    await own.done("files.mkdir", {"path": ".github/ISSUE_TEMPLATE", "parents": True})
+    await own.done("files.patch", {"root": ".", "patch": PATCH.replace(".envrc", ".cargo/notes/a.md")})
+    await own.done("files.patch", {"root": ".", "patch": PATCH.replace(".envrc", "new.txt")})
     await own.done("files.copy", {"source": "README.md", "target": "src/README.md"})
     await own.done("files.move", {"source": "src", "target": "lib"})
     await own.done("files.extract", {"archive": "ordinary.zip", "target": "unpacked"})
@@ -211,6 +216,62 @@ async def test_what_is_copied_is_shown_and_other_content_is_not_approved(house: 
     (own.workspace / "tree/.git/hooks/x").write_text("other\n")
     assert (await approved(house, own, shown["id"]))["status"] == "failed"
     assert not (own.workspace / "new").exists()
+
+
+SWAPS = {
+    "copy of a file": ("files.copy", {"source": "plain.txt", "target": ".bashrc"}, "plain.txt", ".bashrc"),
+    "copy of a tree": ("files.copy", {"source": "sub", "target": ".vscode"}, "sub/AGENTS.md", ".vscode"),
+    "move of a file": ("files.move", {"source": "plain.txt", "target": ".bashrc"}, "plain.txt", ".bashrc"),
+    "move of a tree": ("files.move", {"source": "plainly", "target": ".vscode"}, "plainly/x", ".vscode"),
+}
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+@pytest.mark.parametrize("name", SWAPS)
+async def test_what_is_brought_to_a_named_place_is_shown_and_nothing_else_is_approved(
+    house: House, own: Caller, name: str, ahead: bool
+) -> None:
+    operation, input, source, target = SWAPS[name]
+    (own.workspace / "plainly").mkdir()
+    (own.workspace / source).write_text("innocent\n")
+    if ahead:
+        asked = await own.done("approvals.request", {"operation": operation, "input": input, "reason": "a try"})
+        shown = await house.owner.done("approvals.show", {"id": asked["id"]})
+    else:
+        shown = await asks(house, own, operation, input)
+    assert "innocent" in shown["preview"]["diff"]
+    (own.workspace / source).write_text("evil\n")
+    if ahead:
+        await house.owner.done("approvals.decide", {"id": shown["id"], "decision": "approve"})
+        problem_of(await own.call(operation, input), 409, "conflict")
+    else:
+        assert (await approved(house, own, shown["id"]))["status"] == "failed"
+    assert not (own.workspace / target).exists()
+
+
+async def test_where_a_link_leads_that_is_put_there_is_shown(house: House, own: Caller) -> None:
+    os.symlink("elsewhere", own.workspace / "link")
+    shown = await asks(house, own, "files.move", {"source": "link", "target": ".cargo"})
+    assert ".cargo -> elsewhere" in shown["preview"]["diff"]
+
+
+async def test_the_content_of_an_archive_for_a_named_place_is_bound_too(house: House, own: Caller) -> None:
+    shown = await asks(house, own, "files.extract", {"archive": "ordinary.zip", "target": ".claude"})
+    with zipfile.ZipFile(own.workspace / "ordinary.zip", "w") as packed:
+        packed.writestr("a.txt", "evil")
+    assert (await approved(house, own, shown["id"]))["status"] == "failed"
+    assert not (own.workspace / ".claude").exists()
+
+
+async def test_an_approved_patch_does_not_reach_through_a_link_what_nobody_named(house: House, own: Caller) -> None:
+    (own.workspace / ".git/hooks").mkdir(parents=True)
+    os.symlink(".git/hooks", own.workspace / "docs")
+    patch = PATCH + PATCH.replace(".envrc", "docs/pre-commit")
+    shown = await asks(house, own, "files.patch", {"root": ".", "patch": patch})
+    ended = await approved(house, own, shown["id"])
+    assert ended["outcome"]["problem"]["status"] == 403, ended
+    assert not (own.workspace / ".git/hooks/pre-commit").exists()
+    assert not (own.workspace / ".envrc").exists()
 
 
 async def test_other_content_of_an_archive_is_not_approved(house: House, own: Caller) -> None:

@@ -102,6 +102,8 @@ class Judging:
             self._asked = self._asked_about()
         # whoever approves a folder has not seen by name what steers others in it
         asked = [one for one in self._asked if steers(one.path)] if _steers(resource) else self._asked
+        if resource.kind == "path" and resource.effect:  # what is only read there names nothing that is changed
+            asked = [one for one in asked if one.kind == "path" and one.effect] or asked
         return _about(resource, (*asked, *self.led))
 
     def _asked_about(self) -> tuple[Resource, ...]:

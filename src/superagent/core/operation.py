@@ -135,6 +135,7 @@ class Touch:
     kind: str
     effect: Effect
     many: bool
+    folder: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -240,7 +241,7 @@ class Operation:
             if value is None:
                 continue
             named = [canonical(touch.kind, one, workspace) for one in (value if touch.many else [value])]
-            found += [Resource(touch.kind, authority, path, touch.effect) for authority, path in named]
+            found += [Resource(touch.kind, authority, path, touch.effect, touch.folder) for authority, path in named]
             if touch.kind == "path":
                 paths = [path for _, path in named]
                 values[touch.argument] = paths if touch.many else paths[0]
@@ -384,7 +385,7 @@ def _touches(argument: str, hint: Any) -> tuple[Touch, ...]:
         marks = [one for one in get_args(hint)[1:] if isinstance(one, Touches)]
         if not marks:
             return _touches(argument, get_args(hint)[0])
-        return tuple(Touch(argument, mark.kind, mark.effect, many=False) for mark in marks)
+        return tuple(Touch(argument, mark.kind, mark.effect, many=False, folder=mark.folder) for mark in marks)
     inner = [touch for one in get_args(hint) for touch in _touches(argument, one)]
     many = get_origin(hint) is list
     return tuple(replace(touch, many=many or touch.many) for touch in inner)

@@ -59,14 +59,20 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class Touches:
-    """Mark an annotated parameter: its value names a resource of this kind, used with this effect."""
+    """Mark an annotated parameter: its value names a resource of this kind, used with this effect.
+
+    `folder` says that a path is to become one.
+    """
 
     kind: str
     effect: Effect
+    folder: bool = False
 
 
 ReadPath = Annotated[str, Touches("path", Effect.READ)]
 WritePath = Annotated[str, Touches("path", Effect.CHANGE)]
+FolderPath = Annotated[str, Touches("path", Effect.CHANGE, folder=True)]
+"""A folder that is made."""
 ReadWritePath = Annotated[str, Touches("path", Effect.CHANGE), Touches("path", Effect.READ)]
 """What is changed and comes to light by it: moved to where others may read it, or compared with the input."""
 DestroyPath = Annotated[str, Touches("path", Effect.DESTROY)]

@@ -15,50 +15,69 @@ from superagent.core.resources import beneath
 PLACEHOLDER = "{steering}"
 SAID = "paths that make other programs run what they say, or that agents take for orders"
 
-# Each at any depth, with all beneath it. `*` stands at the beginning of a name alone, `**` in the middle for any names.
+# Each at any depth, with all beneath it. `*` is any one name, or at the beginning of one any text; `**` any names.
 PATHS = """
-.git/**/hooks .git/**/config .git/**/config.worktree .git/**/rebase-merge .git/info/attributes .gitmodules .gitconfig
+.git/hooks .git/config .git/config.worktree .git/commondir .git/info/attributes .git/rebase-merge
+.git/worktrees/*/hooks .git/worktrees/*/config .git/worktrees/*/config.worktree .git/worktrees/*/commondir
+.git/worktrees/*/rebase-merge .git/modules/**/hooks .git/modules/**/config .git/modules/**/config.worktree
+.git/modules/**/commondir .git/modules/**/info/attributes .git/modules/**/rebase-merge .gitmodules .gitconfig
 .config/git .husky .githooks .pre-commit-config.yaml .pre-commit-config.yml lefthook.yml .lefthook.yml lefthook.yaml
-.lefthook.yaml .envrc .direnv mise.toml .mise.toml
+.lefthook.yaml .overcommit.yml .simple-git-hooks.json .envrc .direnv mise.toml .mise.toml mise.local.toml
+.mise.local.toml .mise
 
 .vscode .vscode-server .vscodium *.code-workspace .idea .fleet .zed .devcontainer .devcontainer.json .theia .vs .run
-.helix .vim .lvimrc .rules .vimrc .nvimrc .exrc .nvim.lua .dir-locals.el .emacs .emacs.d .config/nvim .config/code
-.gdbinit .lldbinit
+.vimrc .vim .lvimrc .nvimrc .exrc .nvim.lua .dir-locals.el .dir-locals-2.el .emacs .emacs.d .config/emacs .config/nvim
+.config/code .config/vscodium .config/zed .config/helix .helix .gitpod.yml .replit .idx .gdbinit .lldbinit .pdbrc
+.rprofile .pythonrc .ipython .jupyter .irbrc .pryrc .tmux.conf
 
 .mcp.json mcp.json mcp_config.json .mcp .cursor .cursorrules .claude .claude.json .codex .gemini .qwen .windsurf
 .windsurfrules .codeium .clinerules .cline .roo .roomodes .kilocode .continue .aider.conf.yml .amazonq .kiro .junie
-.augment .goose .goosehints .opencode opencode.json opencode.jsonc .crush.json .agent .agents .trae .zencoder
-agents.md agents.override.md agent.md claude.md claude.local.md gemini.md qwen.md crush.md warp.md
-claude_desktop_config.json .github/copilot-instructions.md .github/instructions .github/prompts .github/chatmodes
+.augment .augment-guidelines .aiassistant .factory .openhands .warp .rules .qoder .copilot .config/goose
+.config/opencode .config/amp claude_desktop_config.json .goose .goosehints .opencode opencode.json opencode.jsonc
+.crush.json .agent .agents .trae .zencoder agents.md agents.override.md agent.md claude.md claude.local.md gemini.md
+qwen.md crush.md warp.md .github/copilot-instructions.md .github/instructions .github/prompts .github/chatmodes
 .github/agents .github/skills
 
 .github/workflows .github/actions .github/hooks .gitlab-ci.yml .gitlab .circleci .forgejo/workflows .forgejo/actions
 .gitea/workflows .gitea/actions .buildkite .travis.yml .woodpecker .woodpecker.yml .woodpecker.yaml .drone.yml
+appveyor.yml .appveyor.yml .cirrus.yml .tekton .semaphore .build.yml .builds buildspec.yml cloudbuild.yaml
 azure-pipelines.yml azure-pipelines.yaml bitbucket-pipelines.yml jenkinsfile
 
 .bashrc .bash_profile .bash_login .bash_logout .bash_aliases .profile .zshrc .zshenv .zprofile .zlogin .zlogout .kshrc
-.mkshrc .cshrc .tcshrc .login .logout .inputrc .config/fish .xprofile .xinitrc .xsession .xsessionrc .xsessionrc.d
-.pam_environment .config/environment.d .config/systemd .config/autostart .local/bin .local/share/applications
-.local/share/systemd library/launchagents .ssh .gnupg .curlrc .wgetrc .netrc .tmux.conf .pdbrc .irbrc .pryrc .ipython
-.jupyter .psqlrc .sqliterc .my.cnf .docker .kube .aws .azure .terraformrc .mvn .bundle/config .npmrc .yarnrc
-.yarnrc.yml .pypirc .config/pip .cargo/config .cargo/config.toml
+.mkshrc .oh-my-zsh .config/nushell .config/powershell .cshrc .tcshrc .login .logout .inputrc .config/fish .xprofile
+.xinitrc .xsession .xsessionrc .xsessionrc.d .pam_environment .config/environment.d .config/systemd .config/autostart
+.local/bin .local/share/applications .local/share/systemd library/launchagents .ssh .gnupg .aws .azure .kube
+.docker/config.json .docker/cli-plugins .terraformrc .curlrc .wgetrc .netrc .psqlrc .sqliterc .my.cnf .npmrc .yarnrc
+.yarnrc.yml .pnpmfile.cjs .pypirc .config/pip pip.conf .condarc .gemrc .bundle/config .mvn .m2/settings.xml
+.gradle/init.d .gradle/init.gradle .cargo/config .cargo/config.toml
 
 superagent.toml
 """.split()  # noqa: SIM905 - as many lines of quotes and commas tell less
 
-_SPLIT = [tuple(one.split("/")) for one in PATHS]
+Names = tuple[str, ...]
+
+_SPLIT: list[Names] = [tuple(one.split("/")) for one in PATHS]
 _ENDINGS = tuple(one[0].removeprefix("*") for one in _SPLIT if one[0].startswith("*"))
 _ALONE = frozenset(one[0] for one in _SPLIT if len(one) == 1)
-_LONGER = [one for one in _SPLIT if len(one) > 1 and one[1] != "**"]
-_ANYWHERE = [(one[0], one[2:]) for one in _SPLIT if one[1:2] == ("**",)]
+_LONGER = [one for one in _SPLIT if len(one) > 1 and "**" not in one]
+_APART = [(one[: one.index("**")], one[one.index("**") + 1 :]) for one in _SPLIT if "**" in one]
 _FIRST = frozenset(one[0] for one in _SPLIT if len(one) > 1)
+# Folders on the way to some. `.config` is left out: it is what a kernel and many others call the file of their choices.
+_LEADING = frozenset(
+    one[:length]
+    for one in _SPLIT
+    for length in range(1, len(one))
+    if one[0].startswith(".") and not any("*" in name for name in one[:length]) and one[:length] != (".config",)
+)
+_LONGEST = max(map(len, _LEADING))
 
 
 def steers(path: str, *, folder: bool = False) -> bool:
     """Tell whether a path is one of these or lies beneath one.
 
-    What is named `.git` counts as well unless it is known to be a `folder`: as a file or link it leads git to a
-    configuration elsewhere, and what is put there as a whole brings one. Of hooks, no program runs a `*.sample`.
+    What is named like a folder on the way to one (`.git`, `.github`, `.cargo`) counts as well unless it is known to be
+    a `folder`: as a link it leads to what somebody wrote elsewhere, and what is put there as a whole brings it. A file
+    `.git` leads git to a configuration elsewhere. Of git's hooks, no program runs a `*.sample`.
     """
     text = _folded(path)
     parts = text.split("/")
@@ -69,21 +88,27 @@ def steers(path: str, *, folder: bool = False) -> bool:
             return True
     if _FIRST.isdisjoint(parts):  # nearly always
         return False
-    if parts[-1] == ".git" and not folder:
+    if not folder and any(tuple(parts[-length:]) in _LEADING for length in range(1, _LONGEST + 1)):
         return True
-    if any(one[0] in parts and _follow(parts, 0, one) for one in _LONGER):
-        return True
-    if parts[-1].endswith(".sample") and parts[-2:-1] == ["hooks"]:
-        parts = parts[:-2]
-    return any(first in parts and _follow(parts, parts.index(first) + 1, rest) for first, rest in _ANYWHERE)
+    if parts[-1].endswith(".sample") and parts[-2:-1] == ["hooks"] and ".git" in parts[:-2]:
+        parts = parts[:-2]  # the very file, not what lies beneath a folder of that name
+    return any(_find(parts, 0, one) >= 0 for one in _LONGER) or any(_one_behind(parts, *one) for one in _APART)
 
 
-def _follow(parts: list[str], begin: int, wanted: tuple[str, ...]) -> bool:
-    """Tell whether these names stand somewhere behind a place: once through, however often the first one occurs."""
-    size = len(wanted)
-    return any(
-        part == wanted[0] and tuple(parts[at : at + size]) == wanted for at, part in enumerate(parts[begin:], begin)
-    )
+def _one_behind(parts: list[str], first: Names, then: Names) -> bool:
+    """Tell whether some names follow others, however far behind; once through, however often the first ones occur."""
+    at = _find(parts, 0, first)
+    return at >= 0 and _find(parts, at + len(first), then) >= 0
+
+
+def _find(parts: list[str], begin: int, wanted: Names) -> int:
+    """Give where these names stand one after the other for the first time; -1 for nowhere."""
+    for at in range(begin, len(parts) - len(wanted) + 1):
+        if parts[at] == wanted[0] and all(
+            name in ("*", part) for name, part in zip(wanted, parts[at : at + len(wanted)], strict=True)
+        ):
+            return at
+    return -1
 
 
 def _folded(path: str) -> str:

@@ -55,6 +55,21 @@ async def test_a_project_is_formatted_as_one_change_that_is_undone_at_once(house
     assert text_of(agent, "a.py") == text_of(agent, "pkg/b.py") == UGLY
 
 
+async def test_what_a_person_must_approve_stays_and_the_rest_of_a_project_does_not_wait(house: House) -> None:
+    agent = await project(house, a=UGLY)
+    hook = agent.workspace / ".claude/hooks/before.py"
+    hook.parent.mkdir(parents=True)
+    hook.write_text(UGLY)
+
+    found = await agent.done("code.format", {"path": ".", "language": "python"})
+
+    assert [one["file"] for one in found["changed"]] == ["a.py"]
+    assert [one["file"] for one in found["failed"]] == [".claude/hooks/before.py"]
+    assert "a person must approve" in found["failed"][0]["why"]
+    assert (text_of(agent, "a.py"), hook.read_text()) == (NEAT, UGLY)
+    assert (await agent.call("code.format", {"path": ".claude/hooks/before.py"})).status_code == 202
+
+
 async def test_check_says_which_files_and_a_dry_run_shows_the_diff_and_both_change_nothing(house: House) -> None:
     agent = await project(house, a=UGLY, b=NEAT)
 

@@ -168,6 +168,25 @@ async def test_what_makes_other_programs_run_waits_to_be_named_and_then_for_a_pe
     assert (own.workspace / ".git/hooks/pre-commit").read_text() == "evil\n"
 
 
+async def test_a_link_in_the_place_of_a_folder_that_would_hold_some_waits_too(own: Caller) -> None:
+    found = await run(
+        own, "mkdir evil; echo x > evil/config.toml; ln -s evil .cargo; mkdir .github; echo b > .github/b"
+    )
+
+    assert [one["path"] for one in found["changes"]["left_out"]] == [".cargo"]
+    assert not (own.workspace / ".cargo").is_symlink()
+    assert (own.workspace / ".github/b").exists()
+
+
+async def test_a_folder_in_the_place_of_what_leads_git_elsewhere_waits_with_all_it_holds(own: Caller) -> None:
+    (own.workspace / ".git").write_text("gitdir: ../real\n")
+    found = await run(own, "rm .git; mkdir .git; echo ref > .git/HEAD; echo b > b.txt")
+
+    assert {one["path"] for one in found["changes"]["left_out"]} == {".git", ".git/HEAD"}
+    assert (own.workspace / ".git").read_text() == "gitdir: ../real\n"
+    assert (own.workspace / "b.txt").exists()
+
+
 async def test_more_places_than_are_accepted_at_once_wait(own: Caller) -> None:
     found = await run(own, "for i in $(seq 1000); do echo $i > n$i; done; echo done")
 

@@ -11,7 +11,7 @@ import shlex
 from dataclasses import dataclass
 from typing import Any
 
-from superagent.sdk import Command, Context, InvalidInput, NotFound, Output, Preview, TooLarge
+from superagent.sdk import Command, Context, Effect, InvalidInput, NotFound, Output, Preview, Resource, TooLarge
 
 from .choosing import Chosen, choose
 from .engine.clean import plain
@@ -22,6 +22,7 @@ from .line import INSIDE, Place, Tool, place_of, run, said, whole
 from .lint import SKIPPED, failure
 
 MOST_FILES = 1000
+ASKS = "a person must approve a change of it: name this very file"
 
 
 class Rewritten(Output):
@@ -92,7 +93,16 @@ async def make(
         raise failure(chosen, ran.ended.limit, str(bad), shown) from None
     changed = [(files[one.number - 1], one) for one in found if one.data is not None]
     failed = [NotRewritten(file=files[one.number - 1], why=plain(one.failed, 2000)) for one in found if one.failed]
+    if chosen.is_folder:  # nobody named these: the rest of a project does not wait for them
+        asks = [file for file, _ in changed if _needs_a_person(ctx, file)]
+        changed = [one for one in changed if one[0] not in asks]
+        failed += [NotRewritten(file=file, why=ASKS) for file in asks]
     return Made(chosen, files, changed, failed)
+
+
+def _needs_a_person(ctx: Context, file: str) -> bool:
+    there = Resource("path", "local", f"{ctx.principal.workspace}/{file}", Effect.CHANGE)
+    return not ctx.may(there) and ctx.may_ask(there)
 
 
 async def apply(ctx: Context, made: Made, *, write: bool) -> Rewrites:

@@ -68,8 +68,8 @@ class Place(Protocol):
 class Reach(Protocol):
     """The capability `files`, as far as this plugin uses it."""
 
-    def at(self, path: str, *, effect: Effect = Effect.READ, follow: bool = True) -> Place:
-        """Open the place of a canonical path."""
+    def at(self, path: str, *, effect: Effect = Effect.READ, follow: bool = True, folder: bool = False) -> Place:
+        """Open the place of a canonical path; `folder` says that it is to become one."""
         ...
 
     def walk(

@@ -137,6 +137,8 @@ async def _(ctx: Context, archive: ReadPath, target: WritePath, limits: Limits |
                     path = "/".join((at.real, *member.path))
                     if member.content is not None and brought.wants(path):
                         brought.add(path, member.content)
+                    elif member.target and brought.wants(path):
+                        brought.link(path, member.target)
             finally:
                 os.close(fd)
             names = ["/".join(path) for path, _ in members]

@@ -145,9 +145,10 @@ def _changed(ctx: Context, root: str, steps: list[_Step]) -> list[Resource]:
                 effect = Effect.DESTROY if step.target is None else Effect.CHANGE
                 found[at.real] = Resource("path", "local", at.real, effect)
         if step.target is not None and step.target != step.source:
-            first = topmost_missing(ctx, _joined(root, step.target))
-            with reach(ctx).at(first or _joined(root, step.target), effect=Effect.CHANGE, follow=False) as at:
-                found[at.real] = Resource("path", "local", at.real, Effect.CHANGE)
+            whole = _joined(root, step.target)
+            first = topmost_missing(ctx, whole) or whole
+            with reach(ctx).at(first, effect=Effect.CHANGE, follow=False, folder=first != whole) as at:
+                found[at.real] = Resource("path", "local", at.real, Effect.CHANGE, first != whole)
     return list(found.values())
 
 
@@ -173,10 +174,11 @@ def _apply(ctx: Context, root: str, steps: list[_Step]) -> list[PatchedFile]:
 def _write(ctx: Context, root: str, step: _Step, path: str, data: bytes) -> None:
     created = path != step.source
     if created:
-        folder, _, _ = _joined(root, path).rpartition("/")
-        first = topmost_missing(ctx, folder)
-        if first is not None:
-            with reach(ctx).at(first, effect=Effect.CHANGE, follow=False) as at:
+        whole = _joined(root, path)
+        folder, _, _ = whole.rpartition("/")
+        first = topmost_missing(ctx, whole) or whole  # not of the folder: that may be the granted root itself
+        if first != whole:
+            with reach(ctx).at(first, effect=Effect.CHANGE, follow=False, folder=True) as at:
                 make_folders(ctx, at, folder.removeprefix(first).strip("/"), None)
     with _place(ctx, root, path) as at:
         expected = None if created else hashlib.sha256(step.before or b"").hexdigest()

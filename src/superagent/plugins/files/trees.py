@@ -95,6 +95,7 @@ async def move(ctx: Context, source: ReadWritePath, target: WritePath, overwrite
             await ctx.thread(_movable, ctx, one, other, overwrite)
 
             def work() -> Moved:
+                _movable(ctx, one, other)  # what came to lie in it while it was kept
                 with told(ctx, target):
                     copied = _move(ctx, one, other, overwrite)
                 return Moved(source=listing.shown(one.real), target=listing.shown(other.real), copied=copied)
@@ -179,13 +180,18 @@ def _previewed(ctx: Context, what: str, one: Place, other: Place, conflicts: lis
 
 
 def _brought(ctx: Context, one: Place, other: Place) -> str:
-    """Show what of a tree a person must look at before it stands elsewhere."""
+    """Show what a person must look at before it stands elsewhere."""
     brought = Brought(ctx, ticker(ctx))
-    for it in timely(ctx, reach(ctx).walk(one, max_entries=MOST_WALKED)) if ctx.invocation.found else ():
+    for it in timely(ctx, reach(ctx).walk(one, itself=True, max_entries=MOST_WALKED)):
         path = _there(one, other, it.path)
-        if stat.S_ISREG(it.stat.st_mode) and (brought.wants(path) or brought.wants(it.path)):
-            with told(ctx, one.path), open(it.open(), "rb") as content:
-                brought.add(path, content)
+        if it.is_dir or not (brought.wants(path) or brought.wants(it.path)):
+            continue
+        with told(ctx, one.path):
+            if stat.S_ISLNK(it.stat.st_mode):
+                brought.link(path, os.readlink(it.name, dir_fd=it.dir_fd))
+            elif stat.S_ISREG(it.stat.st_mode):
+                with open(it.open(), "rb") as content:
+                    brought.add(path, content)
     return brought.diff
 
 

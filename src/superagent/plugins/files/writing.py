@@ -15,11 +15,13 @@ from superagent.sdk import (
     Context,
     DestroyPath,
     Effect,
+    FolderPath,
     InvalidInput,
     NotFound,
     Output,
     Preview,
     ReadWritePath,
+    Resource,
     Risk,
     WritePath,
     put_back,
@@ -178,12 +180,12 @@ class Made(Output):
 
 
 @files.operation(risk=Risk.MEDIUM, undo=put_back, returns_untrusted="never")
-async def mkdir(ctx: Context, path: WritePath, parents: bool = False, mode: Mode | None = None) -> Made:
+async def mkdir(ctx: Context, path: FolderPath, parents: bool = False, mode: Mode | None = None) -> Made:
     """Make a folder; with `parents`, also the folders above it, and one that exists is fine."""
     first = await ctx.thread(topmost_missing, ctx, path) if parents else path
     if first is None:
         return Made(path=path, created=False)
-    at = await ctx.thread(lambda: reach(ctx).at(first, effect=Effect.CHANGE, follow=False))
+    at = await ctx.thread(lambda: reach(ctx).at(first, effect=Effect.CHANGE, follow=False, folder=True))
     with at:
         if at.exists:
             raise Conflict(f"`{path}` exists already", hint="with `parents`, a folder that exists is fine")
@@ -193,12 +195,12 @@ async def mkdir(ctx: Context, path: WritePath, parents: bool = False, mode: Mode
                 make_folders(ctx, at, path.removeprefix(first).strip("/"), int(mode, 8) if mode is not None else None)
             return Made(path=path, created=True)
 
-        async with ctx.changing(at.real):
+        async with ctx.changing(Resource("path", "local", at.real, Effect.CHANGE, folder=True)):
             return await ctx.thread(work)
 
 
 @mkdir.preview
-async def _(ctx: Context, path: WritePath, parents: bool = False, mode: Mode | None = None) -> Preview:
+async def _(ctx: Context, path: FolderPath, parents: bool = False, mode: Mode | None = None) -> Preview:
     def work() -> Preview:
         first = topmost_missing(ctx, path)
         if first is None:
@@ -266,7 +268,7 @@ def topmost_missing(ctx: Context, path: str) -> str | None:
     why: NotFound | None = None
     while True:
         try:
-            with reach(ctx).at(path, effect=Effect.CHANGE) as at:
+            with reach(ctx).at(path, effect=Effect.CHANGE, folder=True) as at:
                 if not at.exists:
                     return path
                 if missing is None and not at.is_dir:
@@ -276,7 +278,7 @@ def topmost_missing(ctx: Context, path: str) -> str | None:
             missing, why = path, problem
             path = path.rpartition("/")[0] or "/"
     if missing is not None and why is not None:
-        with reach(ctx).at(missing, effect=Effect.CHANGE, follow=False) as at:
+        with reach(ctx).at(missing, effect=Effect.CHANGE, follow=False, folder=True) as at:
             if at.exists:  # it is a link that leads nowhere, or where this caller may not go
                 raise why
     return missing

@@ -20,7 +20,6 @@ from superagent.runtime.sandbox.view import View
 from superagent.runtime.sandbox.view_apply import Differs, Placer
 from superagent.runtime.sandbox.view_build import Builder
 from superagent.runtime.sandbox.view_choice import Step
-from superagent.runtime.sandbox.view_diff import Difference
 from superagent.runtime.sandbox.view_origin import REMOVED, Origin, Stamp, stamp_of
 from superagent.runtime.sandbox.view_places import open_beneath, open_sides
 from superagent.runtime.sandbox.view_sides import Tick
@@ -57,17 +56,13 @@ def judge(ctx: Context, view: View, steps: tuple[Step, ...]) -> None:
     for step in steps:
         for one in step.parts:
             effect = Effect.DESTROY if one.after.kind == "absent" else Effect.CHANGE
-            ctx.require(resource_of(view, one.path, effect, folder=_is_folder(one)))
-        ctx.require(resource_of(view, step.path, step.effect, folder=_is_folder(step.parts[0])))
+            ctx.require(resource_of(view, one.path, effect, folder=one.folder))
+        ctx.require(resource_of(view, step.path, step.effect, folder=step.parts[0].folder))
 
 
 def resource_of(view: View, path: str, effect: Effect, *, folder: bool = False) -> Resource:
     """Give a place of the view as the resource that it is in the real folder."""
     return Resource("path", "local", f"{view.lower.rstrip('/')}/{path}", effect, folder)
-
-
-def _is_folder(one: Difference) -> bool:
-    return (one.before if one.after.kind == "absent" else one.after).kind == "directory"
 
 
 def staging_name(view: View) -> str:
@@ -141,7 +136,7 @@ class _Site:
 
     async def take(self, ctx: Context, step: Step, name: str) -> None:
         """Keep what stands there, then take one step."""
-        resource = resource_of(self._view, step.path, step.effect, folder=_is_folder(step.parts[0]))
+        resource = resource_of(self._view, step.path, step.effect, folder=step.parts[0].folder)
         files = cast(FilesReach, ctx.files)
         placer = Placer(self._view_fd, self._staging_fd, self._view.lower)
 

@@ -77,7 +77,7 @@ def choose(diff: Diff, paths: Sequence[str] | None = None) -> Choice:
 
 
 def _all(differences: Iterable[Difference], left_out: dict[str, str]) -> set[str]:
-    stays = ""  # a folder that something refused would have replaced: what it holds stays as well
+    stays = ""  # a folder that would have been replaced, or have replaced something: what it holds stays as well
     wanted: set[str] = set()
     for one in differences:
         if one.refused or one.steers:
@@ -86,7 +86,8 @@ def _all(differences: Iterable[Difference], left_out: dict[str, str]) -> set[str
             left_out[one.path] = LIES_IN
         else:
             wanted.add(one.path)
-        if one.path not in wanted and one.kind == "replaced" and one.before.kind == "directory":
+        replaced = one.kind == "replaced" and "directory" in (one.before.kind, one.after.kind)
+        if one.path not in wanted and replaced:
             stays = f"{one.path}/"
     return wanted
 

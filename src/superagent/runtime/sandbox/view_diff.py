@@ -54,6 +54,11 @@ class Difference:
     steers: bool = False
     stamp: Stamp | None = None
 
+    @property
+    def folder(self) -> bool:
+        """Tell whether it is a folder, and nothing else stood or will stand in its place."""
+        return {self.before.kind, self.after.kind} <= {"absent", "directory"}
+
 
 @dataclass(frozen=True, slots=True)
 class Diff:
@@ -215,8 +220,7 @@ def _difference(
         notes.append("the right to run as its owner or group is left away")
     if ours is not None and after.kind == "file" and ours.st_nlink > 1 and before.digest != after.digest:
         notes.append("a hard link becomes a file of its own")
-    there = before if after.kind == "absent" else after
-    return Difference(
+    found = Difference(
         path,
         _kind(before, after),
         before,
@@ -224,9 +228,9 @@ def _difference(
         conflict,
         refusal(path, after.kind, after.target) or after.unread,
         tuple(notes),
-        steers(path, folder=there.kind == "directory"),
-        stamp_of(theirs) if theirs is not None else None,
+        stamp=stamp_of(theirs) if theirs is not None else None,
     )
+    return replace(found, steers=steers(path, folder=found.folder))
 
 
 def _kind(before: Side, after: Side) -> Kind:
