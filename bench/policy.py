@@ -106,7 +106,7 @@ def by_cedar(policy: Policy, who: Principal, path: str) -> Callable[[], object]:
     entities: list[dict[str, Any]] = [
         {"uid": {"type": "Principal", "id": "p"}, "attrs": {}, "parents": subjects},
         {"uid": {"type": "Input", "id": "i"}, "attrs": {}, "parents": [], "tags": {}},
-        {"uid": {"type": "Path", "id": "r"}, "attrs": {"full": known}, "parents": []},
+        {"uid": {"type": "Path", "id": "r"}, "attrs": {"full": known, "steers": False}, "parents": []},
     ]  # fmt: skip
     context: dict[str, Any] = {
         "effect": "READ", "undoable": True, "origin": "agent", "risk": 0, "isolation": 0, "week_min": 0, "now": 0,

@@ -20,8 +20,9 @@ from typing import Any
 import httpx
 import pytest
 
-from superagent.asgi import address_of, listen, main
+from superagent.asgi import main
 from superagent.core.problems import Unavailable
+from superagent.runtime.net.listening import address_of, listen
 from superagent.runtime.sign_in.recovery import offer
 from tests.promise import promise
 from tests.surfaces.cli.command_line import ENTRY, PATIENCE_S, Server, environment, serving

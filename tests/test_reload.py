@@ -5,12 +5,14 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import signal
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from superagent.runtime.run_workers import RELOAD
@@ -50,7 +52,7 @@ def reloaded(server: Server, before: dict[int, str], count: int = 2) -> dict[int
         return len(now) == count and not set(now) & set(before)
 
     until(others, "new workers, and the end of the old ones", PATIENCE_S)
-    assert not any(alive(pid) for pid in before)
+    until(lambda: not any(alive(pid) for pid in before), "their very end", PATIENCE_S)  # its name goes before a process
     return children(server.process.pid)
 
 
@@ -59,7 +61,15 @@ def newcomers(server: Server, before: dict[int, str]) -> None:
 
 
 def workers_of(server: Server, count: int = 2) -> dict[int, str]:
-    until(lambda: len(children(server.process.pid)) == count, "the workers", PATIENCE_S)
+    """Give the workers once all of them serve: one that is still reading its settings may find others than meant."""
+    seen: set[str] = set()
+
+    def serve() -> bool:
+        answer = httpx.get(f"{server.address}/metrics", headers={"Authorization": f"Bearer {server.owner_key}"})
+        seen.update(re.findall(r'worker="(\d)"', answer.text))
+        return len(seen) == len(children(server.process.pid)) == count
+
+    until(serve, "the workers", PATIENCE_S)
     return children(server.process.pid)
 
 
@@ -98,9 +108,12 @@ def test_a_reload_under_load_loses_nothing(tmp_path: Path) -> None:
             before = reloaded(server, before)
             conversation = Conversation(server, key)
             conversation.say()
+        conversation.close()
         over.set()
         for one in threads:
             one.join(PATIENCE_S)
+        for client in clients:
+            client.line.close()
 
         assert [fault for client in clients for fault in client.lost] == []
         statuses = [status for client in clients for status, _ in client.answered]
@@ -108,7 +121,7 @@ def test_a_reload_under_load_loses_nothing(tmp_path: Path) -> None:
         assert len(statuses) > 200
         written = [one["invocation"] for client in clients for _, one in client.answered if one["effects"]]
         assert len(written) > 20
-        assert set(written) <= outcomes(server)
+        until(lambda: set(written) <= outcomes(server), "the newest records", PATIENCE_S)
         verified = done(server, "audit.verify")
         assert verified["ok"] is True
         assert verified["faults"] == []
@@ -150,6 +163,7 @@ class Conversation:
         self.line.send(b"0\r\n\r\n")
         assert self.answer is not None
         assert self.answer.read() == b""
+        self.line.close()
 
 
 @promise("7.4")
@@ -216,6 +230,7 @@ def test_a_stop_during_a_reload_stops_old_and_new(tmp_path: Path) -> None:
         server.process.send_signal(signal.SIGTERM)
 
         assert server.process.wait(PATIENCE_S) == 0
+        idle.line.close()
         assert not any(alive(pid) for pid in everybody)
 
 

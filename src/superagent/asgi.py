@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import functools
 import gc
-import ipaddress
 import logging
 import os
 import signal
@@ -23,11 +22,12 @@ import uvicorn
 import uvloop
 
 from superagent.app import Installation, open_installation
-from superagent.core.problems import Problem, Unavailable
+from superagent.core.problems import Problem
 from superagent.runtime import log
 from superagent.runtime.clock import SystemClock
 from superagent.runtime.ending import CLOSING_S, Ending
 from superagent.runtime.instance_lock import Holder, InstanceLock, claim, held_by
+from superagent.runtime.net.listening import address_of, by_name, listen, local
 from superagent.runtime.net.loops import new_event_loop
 from superagent.runtime.places import prepare
 from superagent.runtime.run_workers import RELOAD, supervise
@@ -124,7 +124,7 @@ async def serve_one(
 
     for one in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(one, halt)  # from here on: a signal during the start is not lost
-    loop.add_signal_handler(RELOAD, leaving.set if worker_of_several else refuse_reload)
+    loop.add_signal_handler(RELOAD, leaving.set if worker_of_several else _refuse_reload)
     if life is not None:
         loop.add_reader(life, halt)
     async with open_installation(loaded, worker=worker) as installation:
@@ -147,8 +147,7 @@ async def serve_one(
             await asyncio.gather(*beside, return_exceptions=True)
 
 
-def refuse_reload() -> None:
-    """Say why nothing happens."""
+def _refuse_reload() -> None:
     logging.getLogger("superagent").warning("one process cannot be reloaded without a pause: set `server.workers`")
 
 
@@ -300,55 +299,6 @@ async def _serve_while(
 async def _set_up(loaded: Loaded) -> None:
     async with open_installation(loaded):
         pass
-
-
-def local(host: str) -> bool:
-    """Tell whether a host's name or address is this machine's own."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def by_name(listening: socket.socket) -> str:
-    """Give the address of a socket by this machine's name: passkeys belong to names, not to numbers."""
-    return f"http://localhost:{listening.getsockname()[1]}"
-
-
-def listen(host: str, port: int, public_url: str = "") -> socket.socket:
-    """Open the one listening socket; never with SO_REUSEPORT, which would let a stranger of this user share it.
-
-    Raises `Unavailable` for an address that is taken, and for one that is not loopback unless people come in by TLS.
-    """
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except (socket.gaierror, UnicodeError):
-        raise Unavailable(f"`{host}` is no address of this machine", hint="use 127.0.0.1") from None
-    if not ipaddress.ip_address(found[4][0]).is_loopback and not public_url.startswith("https://"):
-        raise Unavailable(
-            f"serving on `{host}` needs TLS, and an address by which people come in",
-            hint="set `server.public_url` to that `https://` address, with `server.tls_cert` and `server.tls_key` or"
-            " a proxy in front; or serve on 127.0.0.1 and use an SSH tunnel",
-        )
-    # with the protocol: asyncio sends at once (TCP_NODELAY) only on sockets that say they are TCP
-    listening = socket.socket(*found[:3])
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(found[4])
-    except OSError as bad:
-        listening.close()
-        raise Unavailable(
-            f"cannot listen on {host}:{port}: {bad.strerror}", hint="choose another port with `--port`"
-        ) from None
-    listening.listen(2048)
-    listening.setblocking(False)
-    return listening
-
-
-def address_of(listening: socket.socket, tls: ssl.SSLContext | None = None) -> str:
-    """Give the address under which clients reach a socket."""
-    host, port = listening.getsockname()[:2]
-    return f"http{'s' if tls is not None else ''}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def worker_command(

@@ -349,12 +349,8 @@ def _complain(declared: Declared, effect: Effect | None, doc: str, holds_secrets
         raise TypeError(f"{name} has no docstring: its first line is the summary that people and models read")
     if effect is None:
         raise TypeError(f"{name} touches nothing and declares no effect")
-    ways = [
-        bool(declared.hooks.get("undo")) and not declared.compensate,
-        declared.compensate,
-        bool(declared.ephemeral),
-        bool(declared.irreversible),
-    ]
+    undone = bool(declared.hooks.get("undo")) and not declared.compensate
+    ways = [undone, declared.compensate, bool(declared.ephemeral), bool(declared.irreversible)]
     if effect > Effect.READ and sum(ways) != 1:
         raise TypeError(f"{name} changes something: declare exactly one of undo, compensate, ephemeral, irreversible")
     if effect == Effect.READ and any(ways):

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from superagent.asgi import listen, local
 from superagent.core.problems import Unavailable
+from superagent.runtime.net.listening import listen, local
 from superagent.surfaces.cli.recovering import by_name
 from tests.features.sign_in import people
 from tests.features.sign_in.browser import Web

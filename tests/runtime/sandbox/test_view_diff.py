@@ -42,7 +42,7 @@ def test_each_kind_of_change_is_told(made: Desk, way: Mounting) -> None:
         "d/e/deep": "deleted", "fresh": "directory", "fresh/n": "created", "swap": "replaced", "swap/i": "created",
         "link": "symlink", "pipe": "created",
     }  # fmt: skip
-    assert not [one for one in made.diff(id).differences if one.conflict or one.refused or one.notes or one.protected]
+    assert not [one for one in made.diff(id).differences if one.conflict or one.refused or one.notes or one.steers]
     assert state_of(made.real) == before
 
 

@@ -14,7 +14,8 @@ from typing import Any
 import httpx
 
 from superagent.app import Installation, open_installation
-from superagent.asgi import address_of, answer, application, listen
+from superagent.asgi import answer, application
+from superagent.runtime.net.listening import address_of, listen
 from superagent.runtime.net.resolver import Resolve
 from superagent.sdk import Plugin
 from superagent.settings import load

@@ -12,7 +12,8 @@ from typing import Any, cast
 
 import pytest
 
-from superagent.asgi import answer, listen
+from superagent.asgi import answer
+from superagent.runtime.net.listening import listen
 from superagent.surfaces.http.lane import Lane
 from superagent.surfaces.http.protocol import Protocol
 from tests.promise import promise

@@ -91,7 +91,7 @@ async def test_a_key_is_refused_once_it_has_expired(house: House) -> None:
     problem_of(response, 401, "unauthenticated")
 
 
-async def test_the_words_are_the_same_for_every_key_that_could_be_one(house: House) -> None:
+async def test_only_who_holds_a_key_is_told_that_it_is_dead(house: House) -> None:
     agent = await house.agent()
     me = await agent.done("access.whoami")
     await house.owner.done("access.keys.revoke", {"id": me["key"]})
@@ -99,9 +99,8 @@ async def test_the_words_are_the_same_for_every_key_that_could_be_one(house: Hou
     revoked = await agent.call("access.whoami")
     unknown = await house.stranger.post("/v1/operations/x", headers={"X-API-Key": UNKNOWN})
 
-    assert revoked.json()["detail"].split()[0] == "this"
-    assert {"revoked", "expired"}.isdisjoint(revoked.json()["detail"].split())
-    assert unknown.status_code == 401
+    assert "revoked" in problem_of(revoked, 401, "unauthenticated")["detail"]
+    assert "revoked" not in problem_of(unknown, 401, "unauthenticated")["detail"]
 
 
 PUBLIC = [

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from superagent.app import open_installation
-from superagent.asgi import address_of, answer, application, listen
+from superagent.asgi import answer, application
+from superagent.runtime.net.listening import address_of, listen
 from superagent.settings import load
 from superagent.surfaces.http.door import Door
 from superagent.surfaces.http.request import Receive, Scope, Send

@@ -96,7 +96,8 @@ async def accept(
 @accept.touches
 def _(values: dict[str, Any], workspace: str) -> list[Resource]:
     """Name what was named: what is accepted only by its name is judged by it, also where a person must approve it."""
-    named = [posixpath.normpath(posixpath.join(values["folder"], path)) for path in values["paths"] or ()]
+    paths: list[str] = values["paths"] or []
+    named = [posixpath.normpath(posixpath.join(values["folder"], path)) for path in paths]
     return [Resource("path", "local", path, Effect.CHANGE) for path in named]
 
 

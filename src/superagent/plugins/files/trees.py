@@ -95,7 +95,7 @@ async def move(ctx: Context, source: ReadWritePath, target: WritePath, overwrite
             await ctx.thread(_movable, ctx, one, other, overwrite)
 
             def work() -> Moved:
-                _movable(ctx, one, other)  # what came to lie in it while it was kept
+                _movable(ctx, one, other, overwrite)  # what came to lie in it while it was kept
                 with told(ctx, target):
                     copied = _move(ctx, one, other, overwrite)
                 return Moved(source=listing.shown(one.real), target=listing.shown(other.real), copied=copied)
