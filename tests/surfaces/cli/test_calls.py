@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.needs import program
 from tests.surfaces.cli.conftest import Cli
 
 Agent = Callable[..., str]
@@ -296,3 +297,13 @@ def test_a_deadline_is_kept(cli: Cli) -> None:
 @pytest.mark.parametrize("flag", [["--reason", "größer ✓"], ["--session", "é"]])
 def test_texts_beside_the_input_may_have_any_letters(cli: Cli, flag: list[str]) -> None:
     assert cli("call", "access.whoami", *flag).code == 0
+
+
+def test_a_command_that_failed_inside_fails_the_command_line(cli: Cli) -> None:
+    program("bwrap", "bubblewrap")
+    for script, code in (("exit 0", 0), ("exit 7", 1)):
+        ran = cli("shell", "run", script, "--json")
+        assert (ran.code, ran.document["status"], ran.document["output"]["exit_code"]) == (
+            code, "done", int(script[-1]),
+        )  # fmt: skip
+    assert cli("shell", "run", "sleep 60", "--limits", '{"wall_s": 0.5}', "--json").code == 1

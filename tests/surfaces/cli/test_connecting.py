@@ -209,3 +209,34 @@ def test_links_are_followed_and_a_file_that_changes_meanwhile_is_left(
     assert real.read_text() == '{"mcpServers": {}, "written": "by the program"}'
     assert keys(home) == []
     assert [one.name for one in tmp_path.glob("dotfiles.json*")] != []
+
+
+@pytest.mark.parametrize("toolsets", ["fils", "files,shel.run", "files.raed"])
+def test_what_is_not_there_is_refused_before_a_key_is_made(connect: Cli, home: Path, toolsets: str) -> None:
+    for further in ((), ("--dry-run",)):
+        refused = connect("cursor", "--toolsets", toolsets, *further)
+        assert refused.code == 2
+        assert "did you mean" in refused.document["hint"]
+    assert keys(home) == []
+    assert not (home / CLIENTS["cursor"].user).exists()
+
+
+def test_a_key_that_stays_is_not_taken_for_one_that_may_do_more(connect: Cli, home: Path, tmp_path: Path) -> None:
+    assert connect("cursor", "--workspace", str(tmp_path)).code == 0
+    (key,) = keys(home)
+    before = key.read_text(), (home / CLIENTS["cursor"].user).read_text()
+    for more in (("--toolsets", "files,shell"), ("--workspace", "/")):
+        refused = connect("cursor", *more)
+        assert (refused.code, "--new-key" in refused.document["hint"]) == (2, True)
+        assert (key.read_text(), (home / CLIENTS["cursor"].user).read_text()) == before
+    assert connect("cursor").code == 0  # says nothing else
+    assert connect("cursor", "--toolsets", "files,shell", "--new-key").code == 0
+    assert key.read_text() != before[0]
+
+
+def test_what_a_key_may_do_is_said_before_and_after(run_here: Cli, server: Server, home: Path, tmp_path: Path) -> None:
+    wanted = ("--data", str(server.data), "connect", "cursor", "--toolsets", "files,shell.run", "--expires", "2d")
+    said = f"allowed files.*, shell.run in `{tmp_path}` for 2 days"
+    assert said in run_here(*wanted, "--workspace", str(tmp_path), "--dry-run").err
+    assert said in run_here(*wanted, "--workspace", str(tmp_path)).err
+    assert keys(home)

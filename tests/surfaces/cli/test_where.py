@@ -49,6 +49,37 @@ def test_a_folder_that_nobody_holds_is_opened_by_the_command(run_here: Cli, alon
     assert calls["detail"].startswith("answered as owner by this very process")
 
 
+@pytest.mark.parametrize("joined", [False, True], ids=["apart", "joined"])
+@pytest.mark.parametrize(
+    "words", [("access", "whoami"), ("access.whoami",), ("keys",), ("undo", "01M8MKKQVHX6A70YNTP4WD4QD9", "--dry-run")]
+)
+def test_where_a_call_goes_may_be_said_behind_it_as_well(
+    run_here: Cli, server: Server, alone: Path, tmp_path: Path, words: tuple[str, ...], joined: bool
+) -> None:
+    def said(flag: str, value: object) -> list[str]:
+        return [f"{flag}={value}"] if joined else [flag, str(value)]
+
+    here = ["--data", str(alone), *words, "--json"]  # what would answer if nobody read the rest
+    nowhere = run_here(*here, *said("--server", "http://127.0.0.1:1"), key=server.owner_key)
+    assert (nowhere.code, nowhere.document["type"]) == (5, "/problems/unavailable")
+    other = run_here(*here, *said("--data", tmp_path / "other"))
+    assert (tmp_path / "other/state").is_dir()
+    assert other.code == (0 if words[0] != "undo" else 1)
+    unread = run_here(*here, *said("--api-key-file", "/nosuch"))
+    assert (unread.code, "/nosuch" in unread.document["detail"]) == (2, True)
+
+
+def test_where_a_call_goes_needs_a_value(run_here: Cli, alone: Path) -> None:
+    for rest in (["--server"], ["--data", "--json"]):
+        assert run_here("--data", str(alone), "access", "whoami", *rest).code == 2
+
+
+def test_a_value_that_looks_like_such_a_flag_is_a_value(run_here: Cli, alone: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    assert run_here("--data", str(alone), "files", "write", str(path), "--content=--server=x").code == 0
+    assert path.read_text() == "--server=x"
+
+
 @pytest.mark.slow
 def test_a_folder_that_a_command_sets_up_is_named(run_here: Cli, tmp_path: Path) -> None:
     first, second = (

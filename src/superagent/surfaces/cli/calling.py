@@ -13,7 +13,7 @@ from superagent.surfaces.cli.hidden import hidden_input
 from superagent.surfaces.cli.options import Parser, Usage, add_call_flags, request_of
 from superagent.surfaces.cli.render import show_answer
 from superagent.surfaces.cli.session import Session
-from superagent.surfaces.cli.target import DONE, Answer, Request, Target, output_of
+from superagent.surfaces.cli.target import Answer, Request, Target, output_of
 
 _STDIN = "-"
 STEP_UP = 428
@@ -45,7 +45,7 @@ def perform(session: Session, target: Target, request: Request) -> int:
         answer = _called(session, target, request)
     if answer.document.get("status") == "queued" and not (request.queued or answer.document.get("background")):
         return follow(session, target, answer.document["invocation"])
-    if session.given.call_save and answer.exit_code == DONE:
+    if session.given.call_save and answer.document.get("status") == "done":
         _save(session, target, answer)
     else:
         show_answer(session.screen, answer)

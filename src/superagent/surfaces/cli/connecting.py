@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import hashlib
 import json
 import os
@@ -66,6 +67,9 @@ def connect(session: Session, arguments: Sequence[str]) -> int:
             f"`{plan.config}` was left as it is: {bad}",
             hint=f"put this under `{plan.client.at}` by hand: {json.dumps({plan.entry: _entry(session, plan)})}",
         ) from None
+    if not given.remove:
+        _require_known(session)
+        _require_as_made(given, plan)
     if given.dry_run:
         return _show(session, plan, change, "", "")
     if given.remove:
@@ -110,6 +114,36 @@ def _plan(given: Any) -> Plan:
         )
     own = hashlib.sha256(f"{config}\0{given.name}".encode()).hexdigest()[:8]
     return Plan(given.client, client, config, given.name, home / _KEYS / f"{given.client}-{own}.key")
+
+
+def _require_known(session: Session) -> None:
+    """Go on only if there is something behind each name. Raises `Usage`: a key for what is not there can do nothing."""
+    if session.given.toolsets == "all":
+        return
+    with session.target() as target:
+        found = output_of(target, "catalogue.search", limit=500)["operations"]
+    names = {one["name"] for one in found}
+    known = names | {name.rpartition(".")[0] for name in names} | {name.partition(".")[0] for name in names}
+    for one in session.given.toolsets.split(","):
+        if one not in known:
+            near = difflib.get_close_matches(one, known, n=1)
+            hint = f"did you mean `{near[0]}`?" if near else "see `superagent ops`"
+            raise Usage(f"`--toolsets`: there is nothing called `{one}`", hint)
+
+
+def _require_as_made(given: Any, plan: Plan) -> None:
+    """Go on only if the key that stays may do what is asked for now: what it may do never changes. Raises `Usage`."""
+    made = {} if given.new_key or not plan.key.exists() else _about(plan)
+    for name, value in (("toolsets", given.toolsets), ("workspace", _workspace(given))):
+        if value and made.get(name, value) != value:
+            raise Usage(
+                f"its key was made with `--{name} {made[name]}`, and keeps that",
+                f"say `--new-key` for one with `--{name} {value}`",
+            )
+
+
+def _workspace(given: Any) -> str:
+    return str(Path(given.workspace).absolute()) if given.workspace else ""
 
 
 def _entry(session: Session, plan: Plan) -> dict[str, Any]:
@@ -164,21 +198,28 @@ def _key(session: Session, plan: Plan) -> dict[str, Any]:
         "expires_s": int(given.expires),
     }
     if given.workspace:
-        input["workspace"] = str(Path(given.workspace).absolute())
+        input["workspace"] = _workspace(given)
     if given.toolsets != "all":
-        wanted = [one if "." in one else f"{one}.*" for one in given.toolsets.split(",")]
-        input["only"] = [{"effect": "allow", "operations": [*wanted, *_ALWAYS]}]
+        input["only"] = [{"effect": "allow", "operations": [*_wanted(given), *_ALWAYS]}]
     with session.target() as target:
         made = output_of(target, "access.keys.create", **input)
     try:
         plan.key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _forget(plan)
         _private(plan.key, f"{made['key']}\n")
-        _private(plan.about, json.dumps({"id": made["id"], "agent": made["agent"], "config": str(plan.config)}))
+        about = {"id": made["id"], "agent": made["agent"], "config": str(plan.config), "toolsets": given.toolsets}
+        _private(plan.about, json.dumps(about | {"workspace": _workspace(given)}))
     except BaseException:
         _end(session, made["id"])
         raise
     return {"id": made["id"], "agent": made["agent"]}
+
+
+def _rights(given: Any) -> str:
+    """Say what a fresh key may do."""
+    allowed = "all that its agent may" if given.toolsets == "all" else ", ".join(_wanted(given))
+    where = f"in `{_workspace(given)}`" if given.workspace else "in a fresh folder of its own"
+    return f"allowed {allowed} {where} for {given.expires / 86_400:g} days"
 
 
 def _private(path: Path, text: str) -> None:
@@ -189,12 +230,21 @@ def _private(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
-def _known(plan: Plan) -> str:
+def _wanted(given: Any) -> list[str]:
+    return [one if "." in one else f"{one}.*" for one in given.toolsets.split(",")]
+
+
+def _about(plan: Plan) -> dict[str, str]:
+    """Give what is known of the key that lies there: its id, and what it was made with."""
     try:
         found: Any = json.loads(plan.about.read_bytes())
-        return str(found["id"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
+        return {str(name): str(value) for name, value in found.items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def _known(plan: Plan) -> str:
+    return _about(plan).get("id", "")
 
 
 def _end(session: Session, id: str) -> None:
@@ -225,12 +275,12 @@ def _show(session: Session, plan: Plan, change: Edit, copy: str, agent: str, *, 
     screen.line(diff.rstrip("\n") if diff else f"`{change.path}` says so already")
     if given.dry_run:
         new = not given.remove and (given.new_key or not plan.key.exists())
-        screen.note("this is what would change" + ("; a key would be made for it" if new else ""))
+        screen.note("this is what would change" + (f"; a key would be made for it, {_rights(given)}" if new else ""))
     elif given.remove:
         was = "was not connected from here" if change.same and not ended else "is not connected any more"
         told = "its key has ended" if ended else "no key of it is known here"
         screen.note(f"{plan.client.title} {was}; {told}")
     else:
-        acts = f"it acts as `{agent}`" if agent else "it keeps its key"
+        acts = f"it acts as `{agent}`, {_rights(given)}" if agent else "it keeps its key"
         screen.note(f"{plan.client.title} is connected: {acts}, key in `{plan.key}`; start it anew")
     return DONE

@@ -10,7 +10,7 @@ from importlib import import_module
 
 from superagent.core.problems import Internal, Problem, Unavailable
 from superagent.surfaces.cli.launch import Launch
-from superagent.surfaces.cli.options import Parser, Shown, Usage
+from superagent.surfaces.cli.options import WHERE, Parser, Shown, Usage
 from superagent.surfaces.cli.session import Session
 from superagent.surfaces.cli.target import DONE, FAILED, USAGE, Answer, Refused
 from superagent.surfaces.cli.terminal import Screen
@@ -78,7 +78,7 @@ Without --server a command goes to the server that holds the data folder, and wh
 It acts as the owner of the folder, or by the key in --api-key-file or SUPERAGENT_API_KEY; at a --server where you
 logged in, for you.
 
-exit codes: 0 done · 1 failed · 2 wrong usage · 3 denied · 4 waits for approval · 5 unavailable
+exit codes: 0 done · 1 failed, or what it ran did · 2 wrong usage · 3 denied · 4 waits for approval · 5 unavailable
 """
 
 
@@ -156,7 +156,7 @@ def _command_at(arguments: Sequence[str]) -> int:
     """Give where the command stands: the first argument that is no flag and no flag's value."""
     at = 0
     while at < len(arguments) and arguments[at].startswith("-"):
-        at += 2 if arguments[at] in ("--data", "--server", "--api-key-file") else 1
+        at += 2 if arguments[at] in WHERE else 1
     return min(at, len(arguments))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from superagent.core.portable import PROVIDERS, tool_for
 from superagent.surfaces.cli.calling import perform
-from superagent.surfaces.cli.options import Parser, Usage, request_of
+from superagent.surfaces.cli.options import Parser, Usage, request_of, where_of
 from superagent.surfaces.cli.render import show_output
 from superagent.surfaces.cli.schema_flags import input_of, parser_of
 from superagent.surfaces.cli.session import Session
@@ -50,6 +50,7 @@ def run(session: Session, words: Sequence[str]) -> int:
     if not path:
         raise Usage(f"`{words[0]}` is no command", "see `superagent --help`")
     alias = _alias_of(path)
+    session.given = where_of(words[len(path) :], session.given)
     with session.target() as target:
         if alias is None or len(path) > len(alias[0]):
             names = _names_in(target, path[0].partition(".")[0])

@@ -16,6 +16,10 @@ TAKEN = frozenset({"help", "json", "server", "api-key-file", "data"})
 """Flags that mean the same everywhere; a parameter of such a name gets `--input-NAME`."""
 
 
+WHERE = ("--data", "--server", "--api-key-file")
+"""Those of them that say where a call goes, and as whom."""
+
+
 class Usage(Exception):
     """The command line does not fit; `hint` is a usage line or a next step."""
 
@@ -65,6 +69,25 @@ class Parser(argparse.ArgumentParser):
 class _Help(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
         raise Shown(parser.format_help())
+
+
+def where_of(arguments: Sequence[str], given: argparse.Namespace) -> argparse.Namespace:
+    """Read where a call goes out of a line whose other flags are only known there. Raises `Usage`.
+
+    No operation has a flag of such a name, and no value that stands by itself begins with a dash.
+    """
+    found = argparse.Namespace(**vars(given))
+    for at, argument in enumerate(arguments):
+        flag, equals, value = argument.partition("=")
+        if argument == "--":
+            break
+        if flag in WHERE:
+            if not equals:
+                value = arguments[at + 1] if at + 1 < len(arguments) else "-"
+                if value.startswith("-"):
+                    raise Usage(f"`{flag}` needs a value", "see `superagent --help`")
+            setattr(found, flag[2:].replace("-", "_"), value)
+    return found
 
 
 def add_call_flags(parser: Parser, without: frozenset[str] = frozenset()) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 DONE, FAILED, USAGE, DENIED, WAITING, UNAVAILABLE = range(6)
 """The exit codes of the contract."""
@@ -44,7 +44,11 @@ class Answer:
         """Give the exit code that says the same."""
         if self.refused:
             return _BY_PROBLEM.get(self.status, FAILED)
-        return _BY_STATE.get(str(self.document.get("status", "")), DONE)
+        code = _BY_STATE.get(str(self.document.get("status", "")), DONE)
+        output = cast("dict[str, Any]", self.document.get("output") or {})
+        # the call was done, and what it ran has failed or met a limit
+        ran_badly = "exit_code" in output and (output["exit_code"] or output.get("limit"))
+        return FAILED if code == DONE and ran_badly else code
 
 
 class Refused(Exception):
