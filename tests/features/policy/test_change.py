@@ -366,3 +366,12 @@ async def test_an_agent_proposes_no_more_than_somebody_could_read(house: House) 
     many = [reading(agent, Path(f"/srv/{at}")) for at in range(500)]
     problem_of(await agent.call("policy.propose", {"add": many}), 413, "too-large")
     assert (await agent.done("policy.proposals"))["proposals"] == []
+
+
+@pytest.mark.parametrize(
+    ("operation", "input"),
+    [("policy.versions", {"cursor": 2**63}), ("policy.versions", {"cursor": -1}), ("policy.diff", {"from": 2**70})],
+)
+async def test_a_number_that_no_version_has_is_refused(house: House, operation: str, input: dict[str, int]) -> None:
+    refused = problem_of(await house.owner.call(operation, input), 422, "invalid-input")
+    assert refused["changed"] == "nothing"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from superagent.sdk import Context, Effect, Grant, InvalidInput, Plugin, Risk, policy_text
 
-from .model import Bench, Book, Difference, InForce, Limit, Versions
+from .model import Bench, Book, Difference, InForce, Limit, Number, Versions
 from .showing import change_of, said, version_of
 
 
@@ -32,7 +32,7 @@ def declare(policy: Plugin, book: Book, bench: Bench) -> None:
         return InForce(version=version_of(version), grants=said(page), cursor=following)
 
     @policy.operation(risk=Risk.LOW, effect=Effect.READ)
-    async def versions(ctx: Context, limit: Limit = 50, cursor: int | None = None) -> Versions:
+    async def versions(ctx: Context, limit: Limit = 50, cursor: Number | None = None) -> Versions:
         """List the versions of your tenant's policy, newest first: who changed it, when and why."""
         found = await book.versions(ctx.tenant, cursor, limit + 1)
         following = found[limit - 1].number if len(found) > limit else None
@@ -41,8 +41,8 @@ def declare(policy: Plugin, book: Book, bench: Bench) -> None:
     @policy.operation(risk=Risk.LOW, effect=Effect.READ)
     async def diff(
         ctx: Context,
-        from_: int | None = None,
-        to: int | None = None,
+        from_: Number | None = None,
+        to: Number | None = None,
         proposal: str = "",
         limit: Limit = 100,
         cursor: str | None = None,

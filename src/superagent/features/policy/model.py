@@ -11,6 +11,9 @@ from superagent.sdk import Explained, Grant, Operation, Output, Policy, Principa
 
 MOST = 200
 Limit = Annotated[int, Field(ge=1, le=MOST)]
+Number = Annotated[int, Field(ge=0, le=2**31 - 1)]
+"""Of a version."""
+
 Grants = Annotated[list[Grant], Field(max_length=1000)]
 Ids = Annotated[list[Annotated[str, Field(max_length=100)]], Field(max_length=1000)]
 Reason = Annotated[str, Field(max_length=1000)]
