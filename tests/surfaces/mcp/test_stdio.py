@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mcp import Client, StdioServerParameters
+from mcp import Client, MCPError, StdioServerParameters
 
 from tests.promise import promise
 from tests.surfaces.cli.command_line import ENTRY, environment, superagent
@@ -87,4 +87,18 @@ async def test_a_wrong_key_gets_nothing_but_a_refusal(house: House) -> None:
 
     (line,) = [json.loads(one) for one in ran.out.splitlines()]
     assert line["id"] == 7
-    assert "error" in line
+    assert "this is not a key" in line["error"]["message"]
+    assert line["error"]["data"]["type"] == "/problems/unauthenticated"
+
+
+@both
+async def test_who_is_stopped_meanwhile_is_told_so(house: House, revision: str) -> None:
+    agent = await house.agent()
+    parameters = by_stdio("--toolsets", "files", data=house.data, key=agent.key)
+    parameters.args[2:4] = ["--server", house.address]
+    async with Client(parameters, mode=MODES[revision]) as client:
+        assert not (await client.call_tool("access_whoami", {})).is_error
+        await house.owner.done("access.agents.pause", {"id": agent.name})
+
+        with pytest.raises(MCPError, match="paused"):
+            await client.call_tool("access_whoami", {})

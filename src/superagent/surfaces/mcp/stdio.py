@@ -6,6 +6,7 @@ One code path serves both transports: whoever comes by standard input is known b
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import secrets
 import ssl
@@ -88,18 +89,19 @@ async def carry(address: str, key: Secret, toolsets: str, verify: ssl.SSLContext
     # the newer revision knows no sessions: what one program does from its start to its end is one
     headers = {"Authorization": f"Bearer {key.reveal()}", "Superagent-Session": f"mcp-{secrets.token_hex(8)}"}
     # what the environment says of proxies is not for a key that goes to this machine
+    way = _Way()
+    hooks = {"response": [way.hear]}
     async with (
-        httpx2.AsyncClient(headers=headers, timeout=timeout, trust_env=False, verify=verify) as http,
+        httpx2.AsyncClient(headers=headers, timeout=timeout, trust_env=False, verify=verify, event_hooks=hooks) as http,
         streamable_http_client(url, http_client=http, max_sse_event_size=None) as (from_server, to_server),
         stdio_server() as (from_client, to_client),
         anyio.create_task_group() as group,
     ):
-        way = _Way()
 
         async def back() -> None:
             async for message in from_server:
                 if isinstance(message, SessionMessage):
-                    await to_client.send(SessionMessage(message.message))
+                    await to_client.send(SessionMessage(way.explained(message.message)))
                     way.settle(message.message)
             group.cancel_scope.cancel()
 
@@ -118,13 +120,36 @@ async def carry(address: str, key: Secret, toolsets: str, verify: ssl.SSLContext
 
 
 class _Way:
-    """Which headers a message travels with: in the newer revision its own words say, in the older the handshake."""
+    """Which headers a message travels with: in the newer revision its own words say, in the older the handshake.
+
+    And why the door refused one: the SDK's client says of that no more than that it did.
+    """
 
     def __init__(self) -> None:
         self._settled = ""
         self._greeting: Any = None
         self._open: set[Any] = set()
         self._answered = anyio.Event()
+        self._refused: dict[Any, dict[str, Any]] = {}  # by the id of the message
+
+    async def hear(self, response: httpx2.Response) -> None:
+        """Keep the problem with which a message was refused."""
+        if response.status_code < 400 or response.headers.get("content-type") != "application/problem+json":
+            return
+        await response.aread()
+        try:
+            id = json.loads(response.request.content)["id"]
+            self._refused[id] = response.json()
+        except (ValueError, KeyError, TypeError):  # a notification has no answer
+            return
+
+    def explained(self, message: Any) -> Any:
+        """Give an answer as it is, but the error that stands for a refusal with the problem's own words."""
+        problem = self._refused.pop(message.id, None) if isinstance(message, JSONRPCError) else None
+        if problem is None:
+            return message
+        text = "; ".join(str(problem[name]) for name in ("detail", "hint") if problem.get(name))
+        return message.model_copy(update={"error": ErrorData(code=message.error.code, message=text, data=problem)})
 
     async def all_answered(self) -> None:
         """Wait until every request has its answer."""
