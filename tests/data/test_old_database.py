@@ -136,7 +136,7 @@ async def test_an_installation_of_the_first_days_starts_with_all_it_had(tmp_path
         assert (await here.kernel.run(Call("audit.verify", {}), owner, "cli")).result()["ok"]
         builder = await here.kernel.identify(Credential("bearer", Secret(BUILDER), Facts("127.0.0.1", "", "http")))
         assert (builder.id, builder.kind, builder.workspace) == ("builder", "agent", "/srv/builder")
-        with pytest.raises(Exception, match="not known"):
+        with pytest.raises(Exception, match="revoked"):
             await here.kernel.identify(Credential("bearer", Secret(EARLIER), Facts("127.0.0.1", "", "http")))
         asked = Call(
             "policy.explain", {"operation": "files.read", "input": {"path": "/srv/x"}, "actor": "agent:builder"}

@@ -174,7 +174,7 @@ async def test_a_name_adds_no_line_to_what_the_approver_reads(house: House, tmp_
     assert "\\nexact" in shown["preview"]["summary"]
     assert not {"\n", "\x1b"} & set(shown["preview"]["summary"])
     lines = shown["preview"].get("diff", "").splitlines()
-    assert sum(line.startswith(("--- ", "+++ ")) for line in lines) == (2 if operation == "files.write" else 0)
+    assert sum(line.startswith(("--- ", "+++ ")) for line in lines) == (0 if operation == "jobs.schedule" else 2)
 
 
 async def test_who_answers_for_a_service_is_none_of_the_two_who_approve_its_call(house: House) -> None:

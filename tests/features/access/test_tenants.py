@@ -185,7 +185,8 @@ def same(response: httpx.Response, id: str) -> dict[str, Any]:
 async def test_whatever_only_reads_gives_nothing_of_another_tenant(house: House, full: Full) -> None:
     other = await tenant(house)
     tried = 0
-    for operation in house.installation.kernel.registry:
+    # the audit first: later it has records of these very guesses
+    for operation in sorted(house.installation.kernel.registry, key=lambda one: not one.name.startswith("audit.")):
         if operation.effect != Effect.READ or operation.stream or operation.name.startswith("probe."):
             continue
         for input in guesses(operation, full):

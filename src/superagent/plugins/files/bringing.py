@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import IO
 
-from superagent.sdk import Context, Effect, Resource
+from superagent.sdk import Context, Effect, Resource, neutral_line
 
 from .engine import differences, listing, texts
 from .engine.places import Tick
@@ -35,7 +35,7 @@ class Brought:
 
     def link(self, path: str, target: str) -> None:
         """Show where a link leads."""
-        self.diff += f"{listing.shown(path)} -> {listing.shown(target)}\n"
+        self.diff += f"{neutral_line(listing.shown(path))} -> {neutral_line(listing.shown(target))}\n"
 
     def add(self, path: str, content: IO[bytes]) -> None:
         """Show one file: its digest, and its text as far as there is room."""
@@ -45,7 +45,7 @@ class Brought:
             digest.update(chunk)
             head += chunk[: _SHOWN_BYTES - len(head)]
             size += len(chunk)
-        name = listing.shown(path)
+        name = neutral_line(listing.shown(path))  # a name must not add a line to what the approver reads
         self.diff += f"{name}: {size} bytes, SHA-256 {digest.hexdigest()}\n"
         text = texts.decode(head) if size == len(head) and len(self.diff) < _SHOWN_IN_ALL else None
         if text is not None:
