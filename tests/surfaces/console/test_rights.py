@@ -102,7 +102,7 @@ def test_a_question_goes_back_to_the_agent_and_nothing_is_done(at: Desk, tmp_pat
     at.open(f"/ui/approvals/{asked['invocation']}", "!!document.querySelector('.detail .bar')")
     at.tab_to("e.tagName === 'SUMMARY' && e.innerText === 'The grants that decide'", 200)
     at.press("Enter")
-    at.browser.until("!!document.querySelector('.detail .sentence')?.innerText.includes('ask')")
+    at.browser.until("[...document.querySelectorAll('.detail .sentence')].some((e) => e.innerText.includes('ask'))")
     at.press("q")
     at.browser.until("document.activeElement?.innerText === 'Cancel'")
     at.press("Tab", modifiers=8)

@@ -30,7 +30,7 @@ function useSubjects(): string[] {
 export function GrantFields({ value, set }: { value: Grant; set: (value: Grant) => void }) {
   const [typed, type] = useState("");
   const wanted = useDeferredValue(typed.trim());
-  const known = useQuery({ queryKey: ["palette", wanted], enabled: wanted.length > 1, queryFn: ({ signal }) => ask<Found>("catalogue.search", { query: wanted, limit: 8 }, signal) });
+  const known = useQuery({ queryKey: ["palette", wanted], enabled: wanted.length > 1, queryFn: ({ signal }) => ask<Found>("catalogue.search", wanted.includes(".") ? { domain: wanted.split(".")[0], limit: 200 } : { query: wanted, limit: 8 }, signal) });
   const subjects = useSubjects();
   const change = (path: string, to: Parameters<typeof put>[2]) => set(put(value, path, to));
   const text = (path: string) => { const found = at(value, path); return typeof found === "string" ? found : ""; };
