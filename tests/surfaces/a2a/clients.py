@@ -20,6 +20,7 @@ from a2a.types.a2a_pb2 import (
     Task,
     TaskState,
 )
+from a2a.utils.errors import MethodNotFoundError, TaskNotFoundError
 from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.struct_pb2 import Value
 
@@ -94,3 +95,8 @@ def problem_in(task: Task) -> dict[str, Any]:
     """Give the problem that a task was refused or failed with."""
     found = MessageToDict(task.status.message.parts[1].data)
     return found["problem"]
+
+
+def absent(version: str, binding: str) -> type[Exception]:
+    """Give what the SDK's client makes of a task that is not there: for REST of 0.3 it only reads the status."""
+    return MethodNotFoundError if (version, binding) == ("0.3", "HTTP+JSON") else TaskNotFoundError

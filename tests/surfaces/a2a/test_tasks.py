@@ -10,16 +10,14 @@ from a2a.types.a2a_pb2 import CancelTaskRequest, GetTaskRequest, ListTasksReques
 from a2a.utils.errors import (
     ContentTypeNotSupportedError,
     InvalidParamsError,
-    MethodNotFoundError,
     TaskNotCancelableError,
-    TaskNotFoundError,
     UnsupportedOperationError,
 )
 from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.struct_pb2 import Value
 
 from tests.features.access.people import tenant
-from tests.surfaces.a2a.clients import WAYS, asking, output_of, problem_in, sending, sent, state_of, talking
+from tests.surfaces.a2a.clients import WAYS, absent, asking, output_of, problem_in, sending, sent, state_of, talking
 from tests.surfaces.http.house import Caller, House
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -242,11 +240,6 @@ async def test_what_is_anothers_is_not_there(house: House, agent: Caller, versio
     async with talking(house, house.owner) as client:
         assert state_of(await client.get_task(GetTaskRequest(id=own.id))) in ("submitted", "working")
         await client.cancel_task(CancelTaskRequest(id=own.id))
-
-
-def absent(version: str, binding: str) -> type[Exception]:
-    """Give what the SDK's client makes of a task that is not there: for REST of 0.3 it only reads the status."""
-    return MethodNotFoundError if (version, binding) == ("0.3", "HTTP+JSON") else TaskNotFoundError
 
 
 @ways
