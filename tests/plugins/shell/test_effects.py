@@ -340,6 +340,18 @@ async def test_what_cannot_be_kept_or_read_is_said_and_the_output_is_not_lost(
     assert tree_of_files(own) == {"a.txt": "one\n"}
 
 
+async def test_a_repository_that_an_agent_makes_comes_in_without_what_git_would_run(house: House) -> None:
+    agent = await house.agent()
+    made = await agent.done("shell.run", {"command": "git init -q demo && ls demo/.git/hooks | head -1"})
+    assert (made["exit_code"], made["changes"]["applied"]) == (0, True), made
+    assert (agent.workspace / "demo/.git/HEAD").is_file()
+    assert not (agent.workspace / "demo/.git/hooks").exists()
+    assert not (agent.workspace / "demo/.git/config").exists()
+    left = {one["path"] for one in made["changes"]["left_out"]}
+    assert {"demo/.git/hooks", "demo/.git/config"} <= left
+    await agent.done("sandbox.discard", {"view": made["changes"]["view"]})
+
+
 # ---- rights that are taken away while a command runs
 
 

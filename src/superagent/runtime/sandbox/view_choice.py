@@ -77,7 +77,7 @@ def choose(diff: Diff, paths: Sequence[str] | None = None) -> Choice:
 
 
 def _all(differences: Iterable[Difference], left_out: dict[str, str]) -> set[str]:
-    stays = ""  # a folder that would have been replaced, or have replaced something: what it holds stays as well
+    stays = ""  # a folder that steers, would have been replaced, or have replaced something: what it holds stays too
     wanted: set[str] = set()
     for one in differences:
         if one.refused or one.steers:
@@ -87,7 +87,7 @@ def _all(differences: Iterable[Difference], left_out: dict[str, str]) -> set[str
         else:
             wanted.add(one.path)
         replaced = one.kind == "replaced" and "directory" in (one.before.kind, one.after.kind)
-        if one.path not in wanted and replaced:
+        if one.path not in wanted and (replaced or (one.steers and one.folder)):
             stays = f"{one.path}/"
     return wanted
 
