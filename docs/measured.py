@@ -47,8 +47,9 @@ def _table(rows: dict[str, dict[str, Any]]) -> str:
 
 
 def _machine(run: dict[str, Any]) -> str:
-    load = run["load"][0]
+    # the first figures were kept without it, on a machine that was busy
+    load = f"load average {run['load'][0]:.0f}" if "load" in run else "beside other work, how much was not recorded"
     return (
-        f"`{run['commit']}`: {run['processor']}, {run['cores']} cores, beside other work (load average {load:.0f}), "
+        f"`{run['commit']}`: {run['processor']}, {run['cores']} cores, {load}, "
         f"{run['stolen']:.0%} of the wanted time given to others by the host"
     )
