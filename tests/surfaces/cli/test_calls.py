@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from superagent.surfaces.cli.target import Answer
 from tests.needs import program
 from tests.surfaces.cli.conftest import Cli
 
@@ -307,3 +308,9 @@ def test_a_command_that_failed_inside_fails_the_command_line(cli: Cli) -> None:
             code, "done", int(script[-1]),
         )  # fmt: skip
     assert cli("shell", "run", "sleep 60", "--limits", '{"wall_s": 0.5}', "--json").code == 1
+
+
+def test_a_session_goes_on_after_a_command_that_failed_in_it() -> None:
+    failed = {"exit_code": 130}
+    for output, code in ((failed, 1), (failed | {"session": "ses_1"}, 0)):
+        assert Answer(200, {"status": "done", "output": output}).exit_code == code

@@ -46,8 +46,8 @@ class Answer:
             return _BY_PROBLEM.get(self.status, FAILED)
         code = _BY_STATE.get(str(self.document.get("status", "")), DONE)
         output = cast("dict[str, Any]", self.document.get("output") or {})
-        # the call was done, and what it ran has failed or met a limit
-        ran_badly = "exit_code" in output and (output["exit_code"] or output.get("limit"))
+        # the call was done, and what it ran has failed or met a limit; a session goes on after a command that failed
+        ran_badly = "exit_code" in output and "session" not in output and (output["exit_code"] or output.get("limit"))
         return FAILED if code == DONE and ran_badly else code
 
 
