@@ -99,7 +99,7 @@ def known(server: Server, operation: str, input: dict[str, str]) -> Request:
 
 def made(tree: Path, answered: int) -> None:
     """Make sure that the files are there: as many as were answered, each whole. Raises `RuntimeError`."""
-    files = [file for file in tree.iterdir() if file.name != "small.txt"]
+    files = [file for file in tree.glob("*.txt") if file.name != "small.txt"]
     torn = [file.name for file in files if file.read_text() != CONTENT]
     if torn or len(files) < answered:
         raise RuntimeError(f"{answered} writes were answered, {len(files)} files are there, torn: {torn[:5]}")

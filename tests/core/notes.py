@@ -53,8 +53,10 @@ class NoteKeeper:
     async def digest(self, ctx: Any, resource: Resource) -> str:
         return hashlib.sha256(repr(self.notes.get(resource.path)).encode()).hexdigest()
 
-    async def settle(self, ctx: Any, resource: Resource, data: dict[str, Any]) -> dict[str, Any]:
-        return data
+    async def settle(
+        self, ctx: Any, resource: Resource, data: dict[str, Any], after: str | None
+    ) -> tuple[str, dict[str, Any]]:
+        return after or await self.digest(ctx, resource), data
 
     async def put_back(self, ctx: Any, resource: Resource, data: dict[str, Any]) -> None:
         if data["text"] is None:

@@ -28,8 +28,10 @@ class Things:
         await self.go_on.wait()
         return self.value
 
-    async def settle(self, ctx: Any, resource: Resource, data: dict[str, Any]) -> dict[str, Any]:
-        return data
+    async def settle(
+        self, ctx: Any, resource: Resource, data: dict[str, Any], after: str | None
+    ) -> tuple[str, dict[str, Any]]:
+        return after or await self.digest(ctx, resource), data
 
     async def put_back(self, ctx: Any, resource: Resource, data: dict[str, Any]) -> None:
         self.value = data["was"]

@@ -302,8 +302,8 @@ class Context(Asking, Judging):
         )  # fmt: skip
 
     async def _close(self, keeper: Keeper, change: Change, after: str | None, data: dict[str, Any]) -> None:
-        change.after_digest = after = after or await keeper.digest(self, change.resource)
-        settled = await keeper.settle(self, change.resource, data)
+        after, settled = await keeper.settle(self, change.resource, data, after)
+        change.after_digest = after
         more = (settled,) if settled != data else ()
         await self._hands.undo.close(self.tenant, self.invocation.id, change.entry, after, *more)
         self.effects.append(EffectNote(change.resource.id, change.resource.effect.name, change.kept_digest, after))

@@ -193,8 +193,13 @@ class Keeper(Protocol):
         """Name the present state: equal digests mean equal states."""
         ...
 
-    async def settle(self, ctx: Any, resource: Resource, data: dict[str, Any]) -> dict[str, Any]:
-        """Add to the kept data what is only known after the change (a folder's new time)."""
+    async def settle(
+        self, ctx: Any, resource: Resource, data: dict[str, Any], after: str | None
+    ) -> tuple[str, dict[str, Any]]:
+        """Give the digest of the state that a change left, unless `after` is known to be it, and the kept data.
+
+        To the data is added what is only known after the change, such as a folder's new time.
+        """
         ...
 
     async def put_back(self, ctx: Any, resource: Resource, data: dict[str, Any]) -> None:

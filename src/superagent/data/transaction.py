@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Table, func, select
+from sqlalchemy import ColumnElement, Connection, Insert, Row, Table, Update, bindparam, func, select
+from sqlalchemy.sql.dml import ReturningUpdate
 from sqlalchemy.sql.roles import OrderByRole
 
 from superagent.data.areas import TENANT, belongs_to_tenants
@@ -14,6 +16,25 @@ from superagent.data.dialect import insert_or_ignore
 
 Where = ColumnElement[bool]
 Order = OrderByRole
+_Update = Update | ReturningUpdate[Any]
+_OF_TENANT = "of_tenant"
+
+
+class Change:
+    """An update that is built once and made many times: to build one takes longer than to make it.
+
+    Conditions and values are expressions in which `bindparam` stands for what differs from time to time; `columns` are
+    given of the first row as it is then.
+    """
+
+    __slots__ = ("everywhere", "of_tenant")
+
+    def __init__(self, table: Table, /, *where: Where, columns: Sequence[ColumnElement[Any]] = (), **values: Any):
+        _moves_none(values)
+        made = table.update().where(*where).values(**values)
+        mine = made.where(table.c[TENANT] == bindparam(_OF_TENANT)) if belongs_to_tenants(table) else None
+        self.everywhere = made.returning(*columns) if columns else made
+        self.of_tenant = mine.returning(*columns) if columns and mine is not None else mine
 
 
 class _Statements(ABC):
@@ -60,37 +81,31 @@ class _Statements(ABC):
 
     def insert(self, table: Table, /, **values: Any) -> int:
         """Add a row and give its number, 0 where the table counts none; a taken key raises `IntegrityError`."""
-        made = self._connection.execute(table.insert(), self._owned(table, values))
+        made = self._connection.execute(_insert(table), self._owned(table, values))
         key = made.inserted_primary_key
         return key[0] if key is not None and isinstance(key[0], int) else 0
 
     def insert_new(self, table: Table, /, **values: Any) -> bool:
         """Add a row unless its key is taken; False when it was."""
-        statement = insert_or_ignore(table, self._connection.dialect.name).execution_options(preserve_rowcount=True)
-        made = self._connection.execute(statement, self._owned(table, values))
+        made = self._connection.execute(_insert_new(table, self._connection.dialect.name), self._owned(table, values))
         return made.rowcount == 1
 
     def insert_many(self, table: Table, rows: Sequence[Mapping[str, Any]], /) -> None:
         """Add rows with the same columns; those whose key is taken stay as they are."""
         if rows:
             ready = [self._owned(table, dict(row)) for row in rows]
-            self._connection.execute(insert_or_ignore(table, self._connection.dialect.name), ready)
+            self._connection.execute(_insert_many(table, self._connection.dialect.name), ready)
 
     def update(self, table: Table, /, *where: Where, **values: Any) -> int:
         """Change rows and give how many; a value may be an expression of columns."""
-        if TENANT in values:
-            raise ValueError("a row never moves to another tenant")
+        _moves_none(values)
         statement = table.update().where(*self._scope(table), *where).values(**values)
         return self._connection.execute(statement).rowcount
 
-    def updated(
-        self, table: Table, /, *where: Where, columns: Sequence[ColumnElement[Any]], **values: Any
-    ) -> Row[Any] | None:
-        """Change rows, and give these columns of the first as they are now; None where there is no such row."""
-        if TENANT in values:
-            raise ValueError("a row never moves to another tenant")
-        statement = table.update().where(*self._scope(table), *where).values(**values).returning(*columns)
-        return self._connection.execute(statement).first()
+    def make(self, change: Change, /, **values: Any) -> Row[Any] | None:
+        """Make a change that was built before; gives what it names of the first row, None where none was changed."""
+        made = self._connection.execute(*self._bound(change, values))
+        return made.first() if made.returns_rows else None
 
     def delete(self, table: Table, /, *where: Where) -> int:
         """Remove rows and give how many."""
@@ -101,6 +116,9 @@ class _Statements(ABC):
 
     @abstractmethod
     def _owned(self, table: Table, values: dict[str, Any]) -> dict[str, Any]: ...
+
+    @abstractmethod
+    def _bound(self, change: Change, values: dict[str, Any]) -> tuple[_Update, dict[str, Any]]: ...
 
 
 class Transaction(_Statements):
@@ -122,6 +140,11 @@ class Transaction(_Statements):
             raise ValueError("a transaction of one tenant makes no rows of another")
         return values
 
+    def _bound(self, change: Change, values: dict[str, Any]) -> tuple[_Update, dict[str, Any]]:
+        if change.of_tenant is None:
+            raise ValueError("the rows of this change belong to the installation")
+        return change.of_tenant, values | {_OF_TENANT: self.tenant}
+
 
 class InstanceTransaction(_Statements):
     """The installation's transaction: its own tables, and sweeps over the rows of all tenants."""
@@ -136,7 +159,30 @@ class InstanceTransaction(_Statements):
             raise ValueError(f"a row of `{table.name}` belongs to a tenant; name it")
         return values
 
+    def _bound(self, change: Change, values: dict[str, Any]) -> tuple[_Update, dict[str, Any]]:
+        return change.everywhere, values
+
 
 def _check(table: Table) -> None:
     if not belongs_to_tenants(table):
         raise ValueError(f"`{table.name}` belongs to the installation; use `write_instance` or `read_instance`")
+
+
+def _moves_none(values: Mapping[str, Any]) -> None:
+    if TENANT in values:
+        raise ValueError("a row never moves to another tenant")
+
+
+@cache
+def _insert(table: Table) -> Insert:
+    return table.insert()
+
+
+@cache
+def _insert_many(table: Table, dialect: str) -> Insert:
+    return insert_or_ignore(table, dialect)
+
+
+@cache
+def _insert_new(table: Table, dialect: str) -> Insert:
+    return insert_or_ignore(table, dialect).execution_options(preserve_rowcount=True)

@@ -20,7 +20,7 @@ from types import TracebackType
 from superagent.core.problems import Denied, InvalidInput, NotFound
 from superagent.runtime.link_walk import locate
 from superagent.runtime.os_problems import NotAFile, os_errors_about, printable
-from superagent.runtime.protected import Inode, Protected, inode_of, of_a_process
+from superagent.runtime.protected import Inode, Protected, Top, inode_of, of_a_process
 from superagent.runtime.system_calls import (
     O_PATH,
     RESOLVE_BENEATH,
@@ -44,7 +44,7 @@ _LET_THE_WALK_DECIDE = frozenset({errno.ENOSYS, errno.EPERM, errno.EXDEV, errno.
 class Root:
     """A granted root directory, held open by descriptor for as long as somebody holds this object."""
 
-    __slots__ = ("__weakref__", "fd", "inode", "path", "real")
+    __slots__ = ("__weakref__", "_top", "fd", "inode", "path", "real")
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -55,6 +55,13 @@ class Root:
         if real is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         self.real = real
+        self._top: tuple[Protected, Top] | None = None
+
+    def top(self, protected: Protected) -> Top:
+        """Say how many levels beneath it are closed; climbed once, for while it stands nothing above it has moved."""
+        if self._top is None or self._top[0] is not protected:
+            self._top = protected, protected.top(self.fd)
+        return self._top[1]
 
     def stands(self) -> bool:
         """Say whether the path still leads to the very directory that is held open."""
@@ -170,7 +177,7 @@ def resolve(
     protected = protected or Protected()
     with os_errors_about(path):
         try:
-            dir_fd, name = _locate(root, relative, follow)
+            dir_fd, name, info = _locate(root, relative, follow)
         except OSError as error:
             # `EXDEV`: a link leads out, and what lies there is not this caller's to know
             if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EXDEV):
@@ -180,7 +187,7 @@ def resolve(
                 raise NotFound(f"the folder that would hold `{printable(path)}` does not exist", hint=hint) from None
             raise NotFound(f"`{printable(path)}` does not exist") from None
         try:
-            return _judged(dir_fd, name, path, judge, protected, changing)
+            return _judged(dir_fd, name, info, path, judge, protected, root.top(protected), changing)
         except BaseException:
             os.close(dir_fd)
             raise
@@ -202,10 +209,10 @@ def _check(relative: str, path: str) -> None:
         )
 
 
-def _locate(root: Root, relative: str, follow: bool) -> tuple[int, str]:
-    """Find the open directory and the name: by one `openat2`, or by the walk where that cannot tell."""
+def _locate(root: Root, relative: str, follow: bool) -> tuple[int, str, os.stat_result | None]:
+    """Find the open directory, the name and what has it: by one `openat2`, or by the walk where that cannot tell."""
     if not relative:
-        return os.dup(root.fd), "."
+        return (here := os.dup(root.fd)), ".", os.fstat(here)
     parent, _, name = relative.rpartition("/")
     # for the root of everything, "in root" means what paths always mean; for any other it would hide an escape
     rule = RESOLVE_IN_ROOT if root.real == "/" else RESOLVE_BENEATH
@@ -214,34 +221,58 @@ def _locate(root: Root, relative: str, follow: bool) -> tuple[int, str]:
     except OSError as error:
         if error.errno not in _LET_THE_WALK_DECIDE:
             raise
-        return locate(root.fd, root.real, relative, follow=follow)
-    info = look(fd, name) if follow else None
-    if info is not None and stat.S_ISLNK(info.st_mode):
+        return _walked(root, relative, follow)
+    try:
+        info = look(fd, name)
+    except BaseException:
         os.close(fd)
-        return locate(root.fd, root.real, relative, follow=True)
-    return fd, name
+        raise
+    if follow and info is not None and stat.S_ISLNK(info.st_mode):
+        os.close(fd)
+        return _walked(root, relative, follow)
+    return fd, name, info
 
 
-def _judged(dir_fd: int, name: str, path: str, judge: Judge, protected: Protected, changing: bool) -> At:
+def _walked(root: Root, relative: str, follow: bool) -> tuple[int, str, os.stat_result | None]:
+    dir_fd, name = locate(root.fd, root.real, relative, follow=follow)
+    try:
+        return dir_fd, name, look(dir_fd, name)
+    except BaseException:
+        os.close(dir_fd)
+        raise
+
+
+def _judged(
+    dir_fd: int,
+    name: str,
+    info: os.stat_result | None,
+    path: str,
+    judge: Judge,
+    protected: Protected,
+    top: Top,
+    changing: bool,
+) -> At:
     missing = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-    real_dir = path_of(dir_fd)
+    found = os.fstat(dir_fd)
+    real_dir = path_of(dir_fd, found)
     if real_dir is None:
         raise missing
-    info = look(dir_fd, name)
     real = real_dir if name == "." else f"{real_dir.rstrip('/')}/{name}"
     judge(real)
-    if _closed(dir_fd, name, info, protected, changing) or of_a_process(dir_fd, real_dir, name):
+    if _closed(dir_fd, name, info, protected, top, changing) or of_a_process(dir_fd, found, real_dir, name):
         raise missing
     return At(dir_fd, name, path, real, info, protected)
 
 
-def _closed(dir_fd: int, name: str, info: os.stat_result | None, protected: Protected, changing: bool) -> bool:
+def _closed(
+    dir_fd: int, name: str, info: os.stat_result | None, protected: Protected, top: Top, changing: bool
+) -> bool:
     """Say whether a place is protected: for a directory counts where it is, for all else what it lies in."""
     if info is None or not stat.S_ISDIR(info.st_mode):
-        return protected.holds(dir_fd) or (info is not None and inode_of(info) in protected.inodes)
+        return protected.holds(dir_fd, top) or (info is not None and inode_of(info) in protected.inodes)
     inside = os.open(name, O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
     try:
-        return protected.holds(inside) or (changing and protected.holds(dir_fd))
+        return protected.holds(inside, top) or (changing and protected.holds(dir_fd, top))
     finally:
         os.close(inside)
 

@@ -12,23 +12,27 @@ from superagent.core.context import Context
 from superagent.core.problems import Changed, Deadline, Denied, NotFound
 from superagent.core.resources import Effect, Resource
 from superagent.runtime import file_moment
-from superagent.runtime.beneath import At, Roots, look, resolve
+from superagent.runtime.beneath import At, Root, Roots, look, resolve
 from superagent.runtime.file_restore import remove
 from superagent.runtime.os_problems import os_errors_about, printable
 from superagent.runtime.protected import Protected, inode_of
 from superagent.runtime.tree_walk import Cursor, Entry, Skipped, walk
 from superagent.runtime.whole_files import WholeFiles
 
+SAME_S = 1.0
+"""How long a call goes on in a root that it has opened before it looks whether another took its place, seconds."""
+
 
 class FilesReach(WholeFiles):
     """Files beneath the granted roots of one call. The methods block: use them in `ctx.thread`, or `beneath`."""
 
-    __slots__ = ("_ctx", "_protected", "_roots")
+    __slots__ = ("_ctx", "_opened", "_protected", "_roots")
 
     def __init__(self, ctx: Context, roots: Roots, protected: Protected) -> None:
         self._ctx = ctx
         self._roots = roots
         self._protected = protected
+        self._opened: dict[str, tuple[Root, float]] = {}
 
     async def beneath(self, path: str, *, effect: Effect = Effect.READ, follow: bool = True) -> At:
         """Open the place of a path below its granted root; its real path is judged again. Raises `NotFound`."""
@@ -44,7 +48,7 @@ class FilesReach(WholeFiles):
         def judge(real: str) -> None:
             self._ctx.require(Resource("path", "local", real, effect, folder=True))  # whether it is one, shows next
 
-        opened = self._roots.at(root)
+        opened = self._root(root)
         relative = path[len(root.rstrip("/")) + 1 :]
         at = resolve(opened, relative, judge=judge, protected=self._protected, follow=follow, changing=changing)
         if changing and not (folder or at.is_dir):
@@ -152,9 +156,18 @@ class FilesReach(WholeFiles):
         """Turn each `OSError` of a block into the problem that says the same about this path."""
         return os_errors_about(path, changed)
 
+    def _root(self, path: str) -> Root:
+        """Give an open root; steps of one call that follow each other work in the same one, wherever it goes."""
+        now = time.monotonic()
+        root, until = self._opened.get(path, (None, 0.0))
+        if root is None or now > until:
+            root = self._roots.at(path)
+            self._opened[path] = root, now + SAME_S
+        return root
+
     def _is_dir(self, path: str) -> bool:
         try:
-            self._roots.at(path)
+            self._root(path)
         except NotFound:
             return False
         return True

@@ -43,9 +43,11 @@ class IdentityKeeper:
         """Name the present state."""
         return _digest(await self._store.find(ctx.tenant, resource.path))
 
-    async def settle(self, ctx: Context, resource: Resource, data: dict[str, Any]) -> dict[str, Any]:
-        """Add nothing: all is known before the change."""
-        return data
+    async def settle(
+        self, ctx: Context, resource: Resource, data: dict[str, Any], after: str | None
+    ) -> tuple[str, dict[str, Any]]:
+        """Name the state that was left; all else is known before the change."""
+        return after or await self.digest(ctx, resource), data
 
     async def put_back(self, ctx: Context, resource: Resource, data: dict[str, Any]) -> None:
         """Make it what it was. Raises what the change itself would, for who may not give such rights."""

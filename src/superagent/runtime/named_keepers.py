@@ -33,9 +33,11 @@ class _NamedKeeper(ABC, Generic[S]):
         """Name what the name stands for now; of a secret the version, so nothing can be guessed from it."""
         return _digest(await self._find(ctx.tenant, resource.path))
 
-    async def settle(self, ctx: Context, resource: Resource, data: dict[str, Any]) -> dict[str, Any]:
-        """Add nothing: all is known before the change."""
-        return data
+    async def settle(
+        self, ctx: Context, resource: Resource, data: dict[str, Any], after: str | None
+    ) -> tuple[str, dict[str, Any]]:
+        """Name the state that was left; all else is known before the change."""
+        return after or await self.digest(ctx, resource), data
 
     async def put_back(self, ctx: Context, resource: Resource, data: dict[str, Any]) -> None:
         """Let the name stand for what it stood for. Raises `Conflict` for a secret that is kept no longer."""

@@ -105,19 +105,26 @@ class PathKeeper:
 
         return await ctx.thread(work)
 
-    async def settle(self, ctx: Context, resource: Resource, data: dict[str, Any]) -> dict[str, Any]:
-        """Give what was made in a workspace to its tenant; add the time that the directory has right after that."""
+    async def settle(
+        self, ctx: Context, resource: Resource, data: dict[str, Any], after: str | None
+    ) -> tuple[str, dict[str, Any]]:
+        """Name the state that was left, and give what was made in a workspace to its tenant.
+
+        The data also tells the time that the directory has right after that.
+        """
         owners = self._owners
         user = await owners.of(ctx.tenant) if owners is not None else None
 
-        def work() -> dict[str, Any]:
+        def work() -> tuple[str, dict[str, Any]]:
+            left = after
             try:
-                with _place(ctx, resource) as at:
+                with _place(ctx, resource) as at, os_errors_about(resource.path):
+                    left = left or digest(at.dir_fd, at.name, in_time(ctx))
                     if owners is not None and user is not None:
                         owners.settle(ctx.tenant, at, user)
-                    return data | {"parent_after_ns": parent_mtime_ns(at.dir_fd)}
+                    return left, data | {"parent_after_ns": parent_mtime_ns(at.dir_fd)}
             except NotFound:
-                return data
+                return left or _ABSENT, data
 
         return await ctx.thread(work)
 

@@ -28,9 +28,11 @@ class PolicyKeeper:
         """Name what the grants in force say."""
         return (await self._book.present(ctx.tenant)).digest
 
-    async def settle(self, ctx: Context, resource: Resource, data: dict[str, Any]) -> dict[str, Any]:
-        """Add nothing: all is known before the change."""
-        return data
+    async def settle(
+        self, ctx: Context, resource: Resource, data: dict[str, Any], after: str | None
+    ) -> tuple[str, dict[str, Any]]:
+        """Name the state that was left; all else is known before the change."""
+        return after or await self.digest(ctx, resource), data
 
     async def put_back(self, ctx: Context, resource: Resource, data: dict[str, Any]) -> None:
         """Put the kept version in force again. Raises `Denied` for anybody but people, and for who would gain."""

@@ -23,6 +23,14 @@ def inode_of(info: os.stat_result) -> Inode:
 
 
 @dataclass(frozen=True, slots=True)
+class Top:
+    """A directory of which it is known how many levels beneath it, itself being the first, are closed."""
+
+    inode: Inode
+    closed: int
+
+
+@dataclass(frozen=True, slots=True)
 class Protected:
     """Directories and files that are closed with all they hold, and the places carved out of them.
 
@@ -40,33 +48,46 @@ class Protected:
         carved = {found[path]: levels for path, levels in (carve_outs or {}).items() if path in found}
         return cls(frozenset(found.values()) - carved.keys(), carved)
 
-    def holds(self, dir_fd: int) -> bool:
+    def holds(self, dir_fd: int, top: Top | None = None) -> bool:
         """Say whether a directory is protected or lies in a protected place, climbing from its descriptor upwards.
 
-        Names play no part, so a link, another spelling or a bind mount of the protected directory changes nothing.
+        Names play no part, so a link, another spelling or a bind mount of the protected directory changes nothing. What
+        lies above `top` is not looked at again.
         """
         if not self.inodes:
             return False
+        level, closed = self._climb(dir_fd, top)
+        return level < closed
+
+    def top(self, dir_fd: int) -> Top:
+        """Climb from a directory once, for all that will be looked up beneath it while it stays where it is."""
+        level, closed = self._climb(dir_fd, None) if self.inodes else (0, 0)
+        return Top(inode_of(os.fstat(dir_fd)), max(0, closed - level))
+
+    def _climb(self, dir_fd: int, top: Top | None) -> tuple[int, int]:
+        """Give the levels up to what decides, and how many levels beneath that are closed."""
         below: Inode | None = None
         for level in range(_DEEPEST):
-            here = inode_of(os.stat("../" * level or ".", dir_fd=dir_fd))
+            here = inode_of(os.stat("../" * level, dir_fd=dir_fd) if level else os.fstat(dir_fd))
+            if top is not None and here == top.inode:
+                return level, top.closed
+            if here in self.carve_outs:
+                return level, self.carve_outs[here]
+            if here in self.inodes:
+                return level, _DEEPEST
             if here == below and here == inode_of(os.stat("/")):
-                return False  # the topmost directory is its own parent; others look so where one is mounted on itself
-            if level >= self.carve_outs.get(here, _DEEPEST):
-                return False
-            if here in self.inodes or here in self.carve_outs:
-                return True
+                return level, 0  # the topmost directory is its own parent; others look so where mounted on themselves
             below = here
         raise OSError(errno.ENAMETOOLONG, "the directory lies too deep to judge")
 
 
-def of_a_process(dir_fd: int, real_dir: str, name: str) -> bool:
+def of_a_process(dir_fd: int, found: os.stat_result, real_dir: str, name: str) -> bool:
     """Say whether `name` in a directory is, or belongs to, a running process in procfs, or is the kernel's memory.
 
-    Through them anybody who may read `/proc` would read this server's memory, environment and open files.
-    `real_dir` is the directory's real path; only its last parts are used, as far as the filesystem reaches.
+    Through them anybody who may read `/proc` would read this server's memory, environment and open files. `found` is
+    what the directory is, `real_dir` its real path; only its last parts are used, as far as the filesystem reaches.
     """
-    if not is_procfs(dir_fd):
+    if not is_procfs(dir_fd, found):
         return False
     level = 0
     while os.stat("../" * level or ".", dir_fd=dir_fd).st_ino != PROCFS_ROOT_INODE:

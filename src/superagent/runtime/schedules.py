@@ -207,9 +207,11 @@ class Schedules:
         """Name what a schedule says; how often it has run is no part of it."""
         return self._named(await self._row(ctx.tenant, resource.path))
 
-    async def settle(self, ctx: Context, resource: Resource, data: dict[str, Any]) -> dict[str, Any]:
-        """Add nothing: all is known before the change."""
-        return data
+    async def settle(
+        self, ctx: Context, resource: Resource, data: dict[str, Any], after: str | None
+    ) -> tuple[str, dict[str, Any]]:
+        """Name the state that was left; all else is known before the change."""
+        return after or await self.digest(ctx, resource), data
 
     async def put_back(self, ctx: Context, resource: Resource, data: dict[str, Any]) -> None:
         """Remove a schedule that was not there, or make it again for the same owner; the present one goes first.

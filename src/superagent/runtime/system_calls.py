@@ -80,9 +80,12 @@ def sync_filesystem(fd: int) -> None:
         raise _failed("syncfs")
 
 
-def is_procfs(fd: int) -> bool:
-    """Say whether a descriptor lies on a process filesystem, whose links and files lead into running processes."""
-    if os.major(os.fstat(fd).st_dev):
+def is_procfs(fd: int, found: os.stat_result | None = None) -> bool:
+    """Say whether a descriptor lies on a process filesystem, whose links and files lead into running processes.
+
+    `found` is what `os.fstat` gave for it, where that is known.
+    """
+    if os.major((found or os.fstat(fd)).st_dev):
         return False  # on a block device: spare the second call
     if sys.platform == "darwin":  # pragma: no cover - has no such filesystem
         return False
@@ -97,14 +100,15 @@ def filesystem_of(fd: int) -> int | None:
     return None if _libc.fstatfs(fd, ctypes.byref(kind)) else kind[0]
 
 
-def path_of(fd: int) -> str | None:
+def path_of(fd: int, found: os.stat_result | None = None) -> str | None:
     """Give the real path of a descriptor as the kernel knows it; None when it has none any more.
 
-    A deleted thing has none, nor has one that lies outside this process's root or deeper than 4,096 bytes.
+    A deleted thing has none, nor has one that lies outside this process's root or deeper than 4,096 bytes. `found` is
+    what `os.fstat` gave for it a moment ago.
     """
     if sys.platform == "darwin":  # pragma: no cover - F_GETPATH is what Linux's procfs is there
         return os.fsdecode(fcntl.fcntl(fd, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0"))
-    if os.fstat(fd).st_nlink == 0:
+    if (found or os.fstat(fd)).st_nlink == 0:
         return None
     try:
         path = os.readlink(f"/proc/self/fd/{fd}")

@@ -20,6 +20,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    bindparam,
     or_,
     select,
 )
@@ -29,7 +30,7 @@ from superagent.core.problems import TooLarge
 from superagent.core.resources import Effect
 from superagent.data.areas import NUMBER, Area
 from superagent.data.database import Database
-from superagent.data.transaction import InstanceTransaction, Transaction
+from superagent.data.transaction import Change, InstanceTransaction, Transaction
 from superagent.runtime.kept_content import KeptContent
 from superagent.runtime.stored import Seals, place
 
@@ -39,6 +40,8 @@ MOST_ENTRIES = 1_000_000  # of what did not exist before nothing is kept, and a 
 KEEP_S = 7 * 86_400.0
 _GRACE_S = 86_400.0  # content outlives its entries: it is put before they are, and the clock may step
 _AT_ONCE = 500
+_LEFT_S = 1.0  # what was left then is a guide to what need not even be copied; `add` counts exactly
+_MOST_LEFT = 10_000
 AREA = Area("undo", "undo_0003", Path(__file__).parent / "migrations" / "versions")
 ENTRIES = AREA.table(
     "undo_entries",
@@ -87,6 +90,18 @@ SHARES = AREA.table(  # the same, by account: of an agent, with all it lent its 
     Column("entries", Integer, nullable=False),
 )
 
+_COUNTED = Change(USAGE, columns=[USAGE.c.bytes], bytes=USAGE.c.bytes + bindparam("more"))
+_SHARE_COUNTED = Change(
+    SHARES,
+    SHARES.c.principal == bindparam("account"),
+    columns=[SHARES.c.bytes, SHARES.c.entries],
+    bytes=SHARES.c.bytes + bindparam("more"),
+    entries=SHARES.c.entries + 1,
+)
+_OF_CALL = (ENTRIES.c.id == bindparam("entry"), ENTRIES.c.invocation == bindparam("of_call"))
+_CLOSED = Change(ENTRIES, *_OF_CALL, closed=True, after=bindparam("state"))
+_GROWN = Change(ENTRIES, *_OF_CALL, closed=True, after=bindparam("state"), data=bindparam("grown"))
+
 
 class SqlUndo:
     """Fill the port `UndoStore` with rows; `content` keeps the bytes they speak of.
@@ -114,23 +129,27 @@ class SqlUndo:
         self._share = int(quota_bytes * share)
         self._keep_s = keep_s
         self._most_entries = most_entries
+        self._left: dict[tuple[str, str], tuple[int, float]] = {}
 
     async def room(self, tenant: str, chain: Sequence[str] = ()) -> int:
         """Give the bytes that a tenant, or who acts in it with this chain, may still keep; ask before copying."""
         acting = chain[0] if len(chain) > 1 else ""
+        left, until = self._left.get((tenant, acting), (0, 0.0))
+        if self._clock.monotonic() < until:
+            return left
 
-        def left(tx: Transaction) -> int:
-            in_all = self._quota - tx.sum(USAGE, USAGE.c.bytes)
-            return min(in_all, self._share - _share_of(tx, acting)[0]) if acting else in_all
+        def free(tx: Transaction) -> tuple[int, int]:
+            return tx.sum(USAGE, USAGE.c.bytes), _share_of(tx, acting)[0] if acting else 0
 
-        return max(0, await self._database.read(tenant, left))
+        return self._remember(tenant, acting, *await self._database.read(tenant, free))
 
     async def add(self, kept: Kept) -> int:
         """Keep an entry durably and give its id. Raises `TooLarge` over quota or share: nothing was changed yet."""
         data = self._seal(kept.tenant, kept.invocation, kept.data)
+        chain = kept.chain or (kept.principal,)
 
-        def add(tx: Transaction) -> int:
-            self._use(tx, kept)
+        def add(tx: Transaction) -> tuple[int, int, int]:
+            used, mine = self._use(tx, kept)
             entry = tx.insert(
                 ENTRIES,
                 invocation=kept.invocation,
@@ -151,27 +170,29 @@ class SqlUndo:
                 bytes=kept.bytes,
                 account=_account(kept),
             )
-            chain = kept.chain or (kept.principal,)
             tx.insert_many(ACTORS, [{"entry": entry, "place": at, "principal": one} for at, one in enumerate(chain)])
             led_to = [{"entry": entry, "place": at, "invocation": one} for at, one in enumerate(kept.callers)]
             tx.insert_many(CALLERS, led_to)
-            return entry
+            return entry, used, mine
 
-        return await self._database.write(kept.tenant, add)
+        entry, used, mine = await self._database.write(kept.tenant, add)
+        self._remember(kept.tenant, _account(kept) if len(chain) > 1 else "", used, mine)
+        return entry
 
     async def close(
         self, tenant: str, invocation: str, entry: int, after: str | None, data: dict[str, Any] | None = None
     ) -> None:
         """Note the state that the change of an invocation left, and the kept data where it grew."""
-        values: dict[str, Any] = {"after": after, "closed": True}
+        values: dict[str, Any] = {"entry": entry, "of_call": invocation, "state": after}
+        change = _CLOSED if data is None else _GROWN
         if data is not None:
-            values["data"] = self._seal(tenant, invocation, data)
-        where = (ENTRIES.c.id == entry, ENTRIES.c.invocation == invocation)
-        await self._database.write(tenant, lambda tx: tx.update(ENTRIES, *where, **values))
+            values["grown"] = self._seal(tenant, invocation, data)
+        await self._database.write(tenant, lambda tx: tx.make(change, **values))
 
     async def drop(self, entry: int) -> None:
         """Forget an entry: its change did not happen."""
         await self._database.write_instance(lambda tx: _remove(tx, tx.select(ENTRIES, ENTRIES.c.id == entry)))
+        self._left.clear()
 
     async def mark_undone(self, entries: Sequence[int], by: str) -> None:
         """Note which invocation took these entries back."""
@@ -226,13 +247,18 @@ class SqlUndo:
             lambda tx: _remove(tx, tx.select(ENTRIES, ENTRIES.c.until <= now, limit=_AT_ONCE))
         ):
             removed += count
+            self._left.clear()
         await asyncio.to_thread(self.content.sweep, now - self._keep_s - _GRACE_S)
         return removed
 
-    def _use(self, tx: Transaction, kept: Kept) -> None:
-        """Count an entry. What is over quota or share raises, and is not counted then: that undoes the closure."""
+    def _use(self, tx: Transaction, kept: Kept) -> tuple[int, int]:
+        """Count an entry, and give the bytes that the tenant and the account have in use now.
+
+        What is over quota or share raises, and is not counted then: that undoes the closure.
+        """
         account = _account(kept)
-        if _used(tx, kept.bytes) > self._quota:
+        used = _used(tx, kept.bytes)
+        if used > self._quota:
             raise TooLarge(
                 f"what is kept for undo would be more than the {self._quota} bytes of this tenant",
                 hint="change less, wait until older entries expire, or have the quota raised",
@@ -244,6 +270,15 @@ class SqlUndo:
                 f"{self._share} bytes and {self._most_entries} changes",
                 hint="change less, wait until older entries expire (`undo.list`), or have `limits.agent_share` raised",
             )
+        return used, mine
+
+    def _remember(self, tenant: str, acting: str, used: int, mine: int) -> int:
+        """Note what may still be kept: it is asked before each change, and other processes change it, too."""
+        left = max(0, min(self._quota - used, self._share - mine) if acting else self._quota - used)
+        if len(self._left) >= _MOST_LEFT:
+            self._left.clear()
+        self._left[tenant, acting] = left, self._clock.monotonic() + _LEFT_S
+        return left
 
     def _seal(self, tenant: str, invocation: str, data: dict[str, Any]) -> bytes:
         return self._seals.seal("undo", place(tenant, invocation), msgspec.json.encode(data))
@@ -272,7 +307,7 @@ def _account(kept: Kept) -> str:
 
 def _used(tx: Transaction, more: int) -> int:
     """Count so many bytes more, and give how many are used now."""
-    now = tx.updated(USAGE, columns=[USAGE.c.bytes], bytes=USAGE.c.bytes + more)
+    now = tx.make(_COUNTED, more=more)
     if now is None:
         tx.insert(USAGE, bytes=more)
     return more if now is None else now.bytes
@@ -280,9 +315,7 @@ def _used(tx: Transaction, more: int) -> int:
 
 def _share_used(tx: Transaction, account: str, more: int) -> tuple[int, int]:
     """Count one entry more of so many bytes for an account, and give its bytes and entries as they are now."""
-    counted = {"bytes": SHARES.c.bytes + more, "entries": SHARES.c.entries + 1}
-    mine = SHARES.c.principal == account
-    now = tx.updated(SHARES, mine, columns=[SHARES.c.bytes, SHARES.c.entries], **counted)
+    now = tx.make(_SHARE_COUNTED, more=more, account=account)
     if now is None:
         tx.insert(SHARES, principal=account, bytes=more, entries=1)
     return (more, 1) if now is None else (now.bytes, now.entries)

@@ -30,9 +30,11 @@ class ServerKeeper:
         """Name the record as it is now."""
         return _digest(self._servers.known(resource.path))
 
-    async def settle(self, ctx: Context, resource: Resource, data: dict[str, Any]) -> dict[str, Any]:
-        """Add nothing: all is known before the change."""
-        return data
+    async def settle(
+        self, ctx: Context, resource: Resource, data: dict[str, Any], after: str | None
+    ) -> tuple[str, dict[str, Any]]:
+        """Name the state that was left; all else is known before the change."""
+        return after or await self.digest(ctx, resource), data
 
     async def put_back(self, ctx: Context, resource: Resource, data: dict[str, Any]) -> None:
         """Make the record again what it was. Raises `Denied` for anybody but people."""
