@@ -320,6 +320,24 @@ def test_a_protected_place_is_unreachable_by_any_name(ground: Path) -> None:
         resolve(Root(str(ground / "data" / "state")), "owner.key", judge=anything, protected=protected)
 
 
+def test_what_is_remembered_of_a_directory_counts_only_where_it_stands(ground: Path) -> None:
+    (ground / "data").mkdir(exist_ok=True)
+    protected = Protected.of([str(ground / "data")])
+    (ground / "mine").mkdir()
+    root, outside, inside = Root(str(ground)), ground / "mine", ground / "data" / "mine"
+    for _ in range(2):
+        resolve(root, "mine/new", judge=anything, protected=protected).close()
+        outside.rename(inside)
+        for path in ("data/mine/new", "data/mine"):
+            with pytest.raises(NotFound):
+                resolve(root, path, judge=anything, protected=protected)
+        inside.rename(outside)
+    (ground / "mine").rename(ground / "away")
+    (ground / "data").rename(ground / "mine")  # the protected one takes the name of the open one
+    with pytest.raises(NotFound):
+        resolve(root, "mine/new", judge=anything, protected=protected)
+
+
 def test_a_protected_file_that_takes_a_name_after_the_look_is_not_opened(ground: Path) -> None:
     (ground / "key").write_text("k")
     protected = Protected.of([str(ground / "key")])

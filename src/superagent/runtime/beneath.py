@@ -20,7 +20,7 @@ from types import TracebackType
 from superagent.core.problems import Denied, InvalidInput, NotFound
 from superagent.runtime.link_walk import locate
 from superagent.runtime.os_problems import NotAFile, os_errors_about, printable
-from superagent.runtime.protected import Inode, Protected, Top, inode_of, of_a_process
+from superagent.runtime.protected import Inode, Protected, inode_of, of_a_process
 from superagent.runtime.system_calls import (
     O_PATH,
     RESOLVE_BENEATH,
@@ -44,7 +44,7 @@ _LET_THE_WALK_DECIDE = frozenset({errno.ENOSYS, errno.EPERM, errno.EXDEV, errno.
 class Root:
     """A granted root directory, held open by descriptor for as long as somebody holds this object."""
 
-    __slots__ = ("__weakref__", "_top", "fd", "inode", "path", "real")
+    __slots__ = ("__weakref__", "fd", "inode", "path", "real")
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -55,13 +55,6 @@ class Root:
         if real is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         self.real = real
-        self._top: tuple[Protected, Top] | None = None
-
-    def top(self, protected: Protected) -> Top:
-        """Say how many levels beneath it are closed; climbed once, for while it stands nothing above it has moved."""
-        if self._top is None or self._top[0] is not protected:
-            self._top = protected, protected.top(self.fd)
-        return self._top[1]
 
     def stands(self) -> bool:
         """Say whether the path still leads to the very directory that is held open."""
@@ -187,7 +180,7 @@ def resolve(
                 raise NotFound(f"the folder that would hold `{printable(path)}` does not exist", hint=hint) from None
             raise NotFound(f"`{printable(path)}` does not exist") from None
         try:
-            return _judged(dir_fd, name, info, path, judge, protected, root.top(protected), changing)
+            return _judged(dir_fd, name, info, path, judge, protected, changing)
         except BaseException:
             os.close(dir_fd)
             raise
@@ -249,7 +242,6 @@ def _judged(
     path: str,
     judge: Judge,
     protected: Protected,
-    top: Top,
     changing: bool,
 ) -> At:
     missing = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
@@ -259,20 +251,22 @@ def _judged(
         raise missing
     real = real_dir if name == "." else f"{real_dir.rstrip('/')}/{name}"
     judge(real)
-    if _closed(dir_fd, name, info, protected, top, changing) or of_a_process(dir_fd, found, real_dir, name):
+    if of_a_process(dir_fd, found, real_dir, name):
+        raise missing
+    if info is None or not stat.S_ISDIR(info.st_mode):
+        closed = info is not None and inode_of(info) in protected.inodes
+        changing = True  # for a directory counts where it is, for all else what it lies in
+    else:
+        closed = _holds_below(dir_fd, name, real, protected)
+    if closed or (changing and protected.holds_at(dir_fd, inode_of(found), real_dir)):
         raise missing
     return At(dir_fd, name, path, real, info, protected)
 
 
-def _closed(
-    dir_fd: int, name: str, info: os.stat_result | None, protected: Protected, top: Top, changing: bool
-) -> bool:
-    """Say whether a place is protected: for a directory counts where it is, for all else what it lies in."""
-    if info is None or not stat.S_ISDIR(info.st_mode):
-        return protected.holds(dir_fd, top) or (info is not None and inode_of(info) in protected.inodes)
+def _holds_below(dir_fd: int, name: str, real: str, protected: Protected) -> bool:
     inside = os.open(name, O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
     try:
-        return protected.holds(inside, top) or (changing and protected.holds(dir_fd, top))
+        return protected.holds_at(inside, inode_of(os.fstat(inside)), real)
     finally:
         os.close(inside)
 

@@ -77,14 +77,14 @@ class PathKeeper:
         """
         adds = resource.effect is Effect.CHANGE and ctx.judged is ctx.operation
         reserve = self._reserve if adds else None
-        if reserve is not None:
-            reserve.require()
         quota = self._quota
         if self._room is not None:  # what there is no room for is not even copied
             room = await self._room(ctx.tenant, ctx.principal.charged)
             quota = Quota(min(quota.max_bytes, room), quota.max_entries)
 
         def work() -> tuple[dict[str, Any], str, int]:
+            if reserve is not None:
+                reserve.require()
             with _place(ctx, resource) as at, os_errors_about(resource.path):
                 if reserve is not None and ctx.principal.shares:  # an owner may fill small disks
                     reserve.require(place=at.dir_fd)

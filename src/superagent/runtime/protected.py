@@ -14,20 +14,13 @@ Inode = tuple[int, int]
 
 PROCFS_ROOT_INODE = 1  # fs/proc/root.c: PROC_ROOT_INO
 _KERNEL_MEMORY = frozenset({"kcore", "vmcore", "kmsg", "self", "thread-self"})
+_MOST_CLIMBED = 10_000
 _DEEPEST = 1300  # `../` repeated must stay below PATH_MAX, 4,096 bytes
 
 
 def inode_of(info: os.stat_result) -> Inode:
     """Give device and inode number of what was looked at."""
     return info.st_dev, info.st_ino
-
-
-@dataclass(frozen=True, slots=True)
-class Top:
-    """A directory of which it is known how many levels beneath it, itself being the first, are closed."""
-
-    inode: Inode
-    closed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +33,9 @@ class Protected:
 
     inodes: frozenset[Inode] = frozenset()
     carve_outs: Mapping[Inode, int] = field(default_factory=dict[Inode, int])
+    _climbed: dict[tuple[Inode, str], bool] = field(
+        default_factory=dict[tuple[Inode, str], bool], init=False, repr=False, compare=False
+    )
 
     @classmethod
     def of(cls, paths: Iterable[str], carve_outs: Mapping[str, int] | None = None) -> Protected:
@@ -48,37 +44,35 @@ class Protected:
         carved = {found[path]: levels for path, levels in (carve_outs or {}).items() if path in found}
         return cls(frozenset(found.values()) - carved.keys(), carved)
 
-    def holds(self, dir_fd: int, top: Top | None = None) -> bool:
+    def holds(self, dir_fd: int) -> bool:
         """Say whether a directory is protected or lies in a protected place, climbing from its descriptor upwards.
 
-        Names play no part, so a link, another spelling or a bind mount of the protected directory changes nothing. What
-        lies above `top` is not looked at again.
+        Names play no part, so a link, another spelling or a bind mount of the protected directory changes nothing.
         """
         if not self.inodes:
             return False
-        level, closed = self._climb(dir_fd, top)
-        return level < closed
-
-    def top(self, dir_fd: int) -> Top:
-        """Climb from a directory once, for all that will be looked up beneath it while it stays where it is."""
-        level, closed = self._climb(dir_fd, None) if self.inodes else (0, 0)
-        return Top(inode_of(os.fstat(dir_fd)), max(0, closed - level))
-
-    def _climb(self, dir_fd: int, top: Top | None) -> tuple[int, int]:
-        """Give the levels up to what decides, and how many levels beneath that are closed."""
         below: Inode | None = None
         for level in range(_DEEPEST):
-            here = inode_of(os.stat("../" * level, dir_fd=dir_fd) if level else os.fstat(dir_fd))
-            if top is not None and here == top.inode:
-                return level, top.closed
-            if here in self.carve_outs:
-                return level, self.carve_outs[here]
-            if here in self.inodes:
-                return level, _DEEPEST
+            here = inode_of(os.stat("../" * level or ".", dir_fd=dir_fd))
             if here == below and here == inode_of(os.stat("/")):
-                return level, 0  # the topmost directory is its own parent; others look so where mounted on themselves
+                return False  # the topmost directory is its own parent; others look so where one is mounted on itself
+            if level >= self.carve_outs.get(here, _DEEPEST):
+                return False
+            if here in self.inodes or here in self.carve_outs:
+                return True
             below = here
         raise OSError(errno.ENAMETOOLONG, "the directory lies too deep to judge")
+
+    def holds_at(self, dir_fd: int, inode: Inode, real: str) -> bool:
+        """Say the same of a directory whose real path is known: where it still stands, nothing above it has moved."""
+        place = inode, real
+        closed = self._climbed.get(place)
+        if closed is None:
+            closed = self.holds(dir_fd)
+            if len(self._climbed) >= _MOST_CLIMBED:
+                self._climbed.clear()
+            self._climbed[place] = closed
+        return closed
 
 
 def of_a_process(dir_fd: int, found: os.stat_result, real_dir: str, name: str) -> bool:
