@@ -24,7 +24,7 @@ class Change:
     """An update that is built once and made many times: to build one takes longer than to make it.
 
     Conditions and values are expressions in which `bindparam` stands for what differs from time to time; `columns` are
-    given of the first row as it is then.
+    given of each row as it is then.
     """
 
     __slots__ = ("everywhere", "of_tenant")
@@ -102,10 +102,10 @@ class _Statements(ABC):
         statement = table.update().where(*self._scope(table), *where).values(**values)
         return self._connection.execute(statement).rowcount
 
-    def make(self, change: Change, /, **values: Any) -> Row[Any] | None:
-        """Make a change that was built before; gives what it names of the first row, None where none was changed."""
+    def make(self, change: Change, /, **values: Any) -> Sequence[Row[Any]]:
+        """Make a change that was built before; gives the columns that it names of each row that was changed."""
         made = self._connection.execute(*self._bound(change, values))
-        return made.first() if made.returns_rows else None
+        return made.all() if made.returns_rows else ()
 
     def delete(self, table: Table, /, *where: Where) -> int:
         """Remove rows and give how many."""

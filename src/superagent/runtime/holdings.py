@@ -16,7 +16,7 @@ from superagent.data.database import Database
 from superagent.data.transaction import Transaction
 from superagent.runtime.reserve import Reserve
 from superagent.runtime.sandbox.views import Views
-from superagent.runtime.undo_store import SHARES, USAGE
+from superagent.runtime.undo_store import IN_ALL, SHARES
 from superagent.runtime.work_tables import HOLDERS, INVOCATIONS, LOGS, STREAMS
 
 LEAST = 1024 * 1024
@@ -121,5 +121,5 @@ def _sums(tx: Transaction, acting: str) -> int:
         tx.sum(INVOCATIONS, stored, *calls)
         + tx.sum(LOGS, LOGS.c.end - LOGS.c.first, *logs)
         + tx.sum(STREAMS, STREAMS.c.bytes, *streams)
-        + (tx.sum(SHARES, SHARES.c.bytes, SHARES.c.principal == acting) if acting else tx.sum(USAGE, USAGE.c.bytes))
+        + tx.sum(SHARES, SHARES.c.bytes, SHARES.c.principal == (acting or IN_ALL))
     )

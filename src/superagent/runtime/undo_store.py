@@ -42,7 +42,7 @@ _GRACE_S = 86_400.0  # content outlives its entries: it is put before they are, 
 _AT_ONCE = 500
 _LEFT_S = 1.0  # what was left then is a guide to what need not even be copied; `add` counts exactly
 _MOST_LEFT = 10_000
-AREA = Area("undo", "undo_0003", Path(__file__).parent / "migrations" / "versions")
+AREA = Area("undo", "undo_0004", Path(__file__).parent / "migrations" / "versions")
 ENTRIES = AREA.table(
     "undo_entries",
     Column("id", NUMBER, primary_key=True, autoincrement=True),
@@ -82,19 +82,18 @@ CALLERS = AREA.table(  # the invocations that led to the one that changed someth
     Column("invocation", String(26), nullable=False),
     Index(None, "tenant", "invocation", "entry"),
 )
-USAGE = AREA.table("undo_usage", Column("bytes", BigInteger, nullable=False))
-SHARES = AREA.table(  # the same, by account: of an agent, with all it lent its rights to
+SHARES = AREA.table(  # what each account uses, an agent's with all it lent its rights to; and `IN_ALL` of the tenant
     "undo_shares",
     Column("principal", String(255), primary_key=True),
     Column("bytes", BigInteger, nullable=False),
     Column("entries", Integer, nullable=False),
 )
 
-_COUNTED = Change(USAGE, columns=[USAGE.c.bytes], bytes=USAGE.c.bytes + bindparam("more"))
-_SHARE_COUNTED = Change(
+IN_ALL = ""  # no principal has no name
+_COUNTED = Change(
     SHARES,
-    SHARES.c.principal == bindparam("account"),
-    columns=[SHARES.c.bytes, SHARES.c.entries],
+    or_(SHARES.c.principal == IN_ALL, SHARES.c.principal == bindparam("account")),
+    columns=[SHARES.c.principal, SHARES.c.bytes, SHARES.c.entries],
     bytes=SHARES.c.bytes + bindparam("more"),
     entries=SHARES.c.entries + 1,
 )
@@ -139,7 +138,8 @@ class SqlUndo:
             return left
 
         def free(tx: Transaction) -> tuple[int, int]:
-            return tx.sum(USAGE, USAGE.c.bytes), _share_of(tx, acting)[0] if acting else 0
+            used = {row.principal: row.bytes for row in tx.select(SHARES, SHARES.c.principal.in_((IN_ALL, acting)))}
+            return used.get(IN_ALL, 0), used.get(acting, 0)
 
         return self._remember(tenant, acting, *await self._database.read(tenant, free))
 
@@ -257,13 +257,12 @@ class SqlUndo:
         What is over quota or share raises, and is not counted then: that undoes the closure.
         """
         account = _account(kept)
-        used = _used(tx, kept.bytes)
+        used, mine, entries = _counted(tx, account, kept.bytes)
         if used > self._quota:
             raise TooLarge(
                 f"what is kept for undo would be more than the {self._quota} bytes of this tenant",
                 hint="change less, wait until older entries expire, or have the quota raised",
             )
-        mine, entries = _share_used(tx, account, kept.bytes)
         if len(kept.chain) > 1 and (mine > self._share or entries > self._most_entries):
             raise TooLarge(
                 f"what is kept for undo of what `{account}` does would be more than its share of "
@@ -305,36 +304,24 @@ def _account(kept: Kept) -> str:
     return kept.account or kept.principal
 
 
-def _used(tx: Transaction, more: int) -> int:
-    """Count so many bytes more, and give how many are used now."""
-    now = tx.make(_COUNTED, more=more)
-    if now is None:
-        tx.insert(USAGE, bytes=more)
-    return more if now is None else now.bytes
-
-
-def _share_used(tx: Transaction, account: str, more: int) -> tuple[int, int]:
-    """Count one entry more of so many bytes for an account, and give its bytes and entries as they are now."""
-    now = tx.make(_SHARE_COUNTED, more=more, account=account)
-    if now is None:
-        tx.insert(SHARES, principal=account, bytes=more, entries=1)
-    return (more, 1) if now is None else (now.bytes, now.entries)
-
-
-def _share_of(tx: Transaction, principal: str) -> tuple[int, int]:
-    row = tx.first(SHARES, SHARES.c.principal == principal)
-    return (0, 0) if row is None else (row.bytes, row.entries)
+def _counted(tx: Transaction, account: str, more: int) -> tuple[int, int, int]:
+    """Count one entry more of so many bytes; gives the tenant's bytes, and the bytes and entries of the account."""
+    now = {row.principal: row for row in tx.make(_COUNTED, account=account, more=more)}
+    for missing in {IN_ALL, account} - now.keys():
+        tx.insert(SHARES, principal=missing, bytes=more, entries=1)
+    in_all, mine = now.get(IN_ALL), now.get(account)
+    used = in_all.bytes if in_all else more
+    return (used, mine.bytes, mine.entries) if mine else (used, more, 1)
 
 
 def _remove(tx: InstanceTransaction, rows: Sequence[Row[Any]]) -> int:
     freed: dict[tuple[str, str], list[int]] = {}
     for row in rows:
-        freed.setdefault((row.tenant, row.account), []).append(row.bytes)
-    for (tenant, principal), sizes in freed.items():
-        size = sum(sizes)
-        theirs = (SHARES.c.tenant == tenant, SHARES.c.principal == principal)
-        tx.update(USAGE, USAGE.c.tenant == tenant, bytes=USAGE.c.bytes - size)
-        tx.update(SHARES, *theirs, bytes=SHARES.c.bytes - size, entries=SHARES.c.entries - len(sizes))
+        for account in (IN_ALL, row.account):
+            freed.setdefault((row.tenant, account), []).append(row.bytes)
+    for (tenant, account), sizes in freed.items():
+        theirs = (SHARES.c.tenant == tenant, SHARES.c.principal == account)
+        tx.update(SHARES, *theirs, bytes=SHARES.c.bytes - sum(sizes), entries=SHARES.c.entries - len(sizes))
         tx.delete(SHARES, *theirs, SHARES.c.entries <= 0)
     gone = [row.id for row in rows]
     tx.delete(ACTORS, ACTORS.c.entry.in_(gone))
