@@ -49,8 +49,9 @@ class Language:
                 found[" ".join(pair)] = 1
         for at, word in enumerate(near):
             for phrase, meanings in self._phrases.get(word, ()):
-                if tuple(near[at : at + len(phrase)]) == phrase:
-                    found.update(dict.fromkeys((one for one in meanings if one not in found), 1))
+                if len(phrase) == 1 or tuple(near[at : at + len(phrase)]) == phrase:
+                    for meaning in meanings:
+                        found[meaning] = 1
         return found
 
     def knows(self, word: str) -> bool:
