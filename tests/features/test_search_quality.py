@@ -45,6 +45,10 @@ async def test_nine_tasks_in_ten_are_found_among_the_first_five(registry: Regist
     assert share(registry, wanted, 3) >= 0.85
 
 
+async def test_whole_sentences_without_a_word_of_the_catalogue_are_found_less_often(registry: Registry) -> None:
+    assert share(registry, tasks(PHRASES / "sentences.txt")) >= 0.6  # words alone do not do it: this is to rise
+
+
 @pytest.mark.parametrize(
     ("said", "name"),
     [
