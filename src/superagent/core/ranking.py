@@ -7,7 +7,7 @@ weight of the field it stands in, and less each further time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from math import log
 from string import ascii_lowercase
@@ -67,19 +67,17 @@ class Index:
 
     def _meant(self, words: list[str], pool: Mapping[str, Operation]) -> list[str]:
         """Give stems; of a word that nobody says here those of what is likely: two words as one, or one with a slip."""
+        knows, spelled = self._language.knows, self._spelled
 
         def known(one: str) -> bool:
-            return self._language.knows(one) or not pool.keys().isdisjoint(self._spelled.get(one, ()))
+            return knows(one) or (one in spelled and not pool.keys().isdisjoint(spelled[one]))
 
         found: list[str] = []
         looks = MOST_LOOKS
         for word in words:
-            likely = [word]
-            if looks and 3 < len(word) <= LONGEST and word.isalpha() and not (known(word) or known(stem(word))):
-                looks -= 1
-                guesses = chain(_halves(word), ([one] for said in (word, stem(word)) for one in _slips(said)))
-                likely = next((one for one in guesses if all(map(known, one))), likely)
-            found += map(stem, likely)
+            strange = 3 < len(word) <= LONGEST and word.isalpha() and not (known(word) or known(stem(word)))
+            found += map(stem, _likely(word, known) if strange and looks else [word])
+            looks -= strange and looks > 0
         return found
 
 
@@ -101,6 +99,11 @@ def _weighed(fields: Iterable[tuple[list[str], float]], language: Language) -> d
         for feature, times in language.features([stem(word) for word in words]).items():
             found[feature] = found.get(feature, 0.0) + weight * times / long
     return {feature: weight / (_SATURATION + weight) for feature, weight in found.items()}
+
+
+def _likely(word: str, known: Callable[[str], bool]) -> list[str]:
+    slips = ([one] for said in dict.fromkeys((word, stem(word))) for one in _slips(said))
+    return next((words for words in chain(_halves(word), slips) if all(map(known, words))), [word])
 
 
 def _halves(word: str) -> Iterator[list[str]]:
