@@ -36,14 +36,14 @@ class Index:
     def __init__(self, operations: Iterable[Operation], language: Language) -> None:
         self._language = language
         self._said: dict[str, dict[str, float]] = {}
-        self._spelled: dict[str, set[str]] = {}
+        self._spelled: dict[str, list[str]] = {}
         for operation in operations:
             fields = [(spoken(text), weight) for text, weight in _fields(operation, language)]
             for feature, weight in _weighed(fields, language).items():
                 self._said.setdefault(feature, {})[operation.name] = weight
-            for word in {word for words, _ in fields for word in words}:
-                for spelled in (word, stem(word)):
-                    self._spelled.setdefault(spelled, set()).add(operation.name)
+            words = {word for words, _ in fields for word in words}
+            for word in words | {stem(word) for word in words}:
+                self._spelled.setdefault(word, []).append(operation.name)
 
     def search(self, text: str, among: Iterable[Operation], limit: int) -> list[Operation]:
         """Give the operations that fit best, out of those the caller may see; all of them to a text without words."""
