@@ -40,7 +40,7 @@ SERVED = {
     "database": "bench.database",
     "console": "bench.console",
 }
-PLAIN = {"audit": "bench.audit", "policy": "bench.policy"}
+PLAIN = {"audit": "bench.audit", "policy": "bench.policy", "search": "bench.searched"}
 GROUPS = SERVED | PLAIN
 
 

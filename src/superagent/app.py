@@ -59,6 +59,7 @@ from superagent.runtime.hooks import Hooks
 from superagent.runtime.hosted.opening import open_plugins
 from superagent.runtime.job_room import JobRoom
 from superagent.runtime.keyed_veil import KeyedVeil
+from superagent.runtime.language import language
 from superagent.runtime.mcp_client.keeper import ServerKeeper
 from superagent.runtime.mcp_client.opening import open_servers
 from superagent.runtime.named_keepers import ConnectionKeeper, SecretKeeper
@@ -242,7 +243,9 @@ async def open_installation(
                 "views": lambda ctx: ViewsReach(ctx, stores.views, sessions=sandbox.sessions),
             },
         )
-        kernel = Kernel(Registry([]), hands, bus, streams_per_key=limits.streams, jobs_per_key=limits.jobs)
+        kernel = Kernel(
+            Registry([], language=language), hands, bus, streams_per_key=limits.streams, jobs_per_key=limits.jobs
+        )
         anchor = Path(loaded.settings.audit.anchor) if loaded.settings.audit.anchor else None
         trail = Trail(stores.index, state / "audit", keys, LOG_NAME, anchor, audit_log.sign)
 
@@ -350,7 +353,7 @@ def install(kernel: Kernel, built_in: tuple[Plugin, ...], extra: tuple[Plugin, .
         raise TypeError("only what is built in serves routes of its own")
     plugins = (*built_in, *extra)
     operations = [operation for plugin in plugins for operation in plugin.compile()]
-    kernel.registry = Registry(operations, kernel.registry.version + 1)
+    kernel.registry = Registry(operations, kernel.registry.version + 1, kernel.registry.language)
     for plugin in plugins:
         kernel.hands.keepers.update(plugin.keepers)
         for name, kind in plugin.connections.items():
@@ -366,7 +369,8 @@ def beside(kernel: Kernel) -> Callable[[list[Operation]], None]:
     present = tuple(kernel.registry)
 
     def swap(more: list[Operation]) -> None:
-        kernel.registry = Registry([*present, *more], kernel.registry.version + 1)
+        now = kernel.registry
+        kernel.registry = Registry([*present, *more], now.version + 1, now.language)
 
     return swap
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
-from math import log, sqrt
 
 from superagent.core.operation import Operation
 from superagent.core.policy import Policy
 from superagent.core.principal import Principal
 from superagent.core.problems import NotFound
-from superagent.core.wording import meant, stem
+from superagent.core.ranking import Index
+from superagent.core.wording import Language
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(\.[a-z][a-z0-9_]*){1,3}")
 # the command line's own words: an operation `up.x` could never be typed
@@ -35,17 +35,19 @@ RESERVED_DOMAINS = frozenset(
         *("bench", "ask", "login", "keys", "help", "version"),
     ]
 )
-_WORD = re.compile(r"[a-z0-9]+")
 
 
 class Registry:
     """Operations by name. `version` grows with each snapshot; an invocation keeps the one it was admitted with.
 
-    `tools` holds the names by which models call them, and what each means.
+    `tools` holds the names by which models call them, and what each means; `language` is asked for at the first search.
     """
 
-    def __init__(self, operations: Iterable[Operation], version: int = 1) -> None:
+    def __init__(
+        self, operations: Iterable[Operation], version: int = 1, language: Callable[[], Language] = Language
+    ) -> None:
         self.version = version
+        self.language = language
         self._by_name: dict[str, Operation] = {}
         self.tools: dict[str, str] = {}
         tools = self.tools
@@ -60,11 +62,12 @@ class Registry:
             self._by_name[name] = operation
 
     @cached_property
-    def _words(self) -> dict[str, dict[str, float]]:
-        return {name: _words_of(operation) for name, operation in self._by_name.items()}
+    def _index(self) -> Index:
+        return Index(self._by_name.values(), self.language())
 
     def prepare(self) -> None:
-        """Make ready what is otherwise made at the first call of each operation."""
+        """Make ready what is otherwise made at the first call of each operation, and at the first search."""
+        _ = self._index
         for operation in self._by_name.values():
             operation.shape.prepare()
 
@@ -94,32 +97,5 @@ class Registry:
         return difflib.get_close_matches(name, [one.name for one in among], n=3, cutoff=0.6)
 
     def search(self, words: str, among: Iterable[Operation], limit: int = 20) -> list[Operation]:
-        """Give the operations that fit the words best: by how rare each shared word is, and where it stands."""
-        pool = list(among)
-        wanted = meant(words)
-        if not wanted:
-            return pool[:limit]
-        spread = {word: sum(word in self._words[one.name] for one in pool) for word in wanted}
-        rare = {word: log(1 + len(pool) / spread[word]) * wanted[word] for word in wanted if spread[word]}
-        scored: list[tuple[float, str, Operation]] = []
-        for one in pool:
-            weights = self._words[one.name]
-            score = sum(value * weights[word] for word, value in rare.items() if word in weights)
-            if score:
-                scored.append((-score / sqrt(1 + len(weights) / 60), one.name, one))
-        return [one for _, _, one in sorted(scored)[:limit]]
-
-
-def _words_of(operation: Operation) -> dict[str, float]:
-    """Weigh words: the name says most, the summary more than the rest."""
-    weights: dict[str, float] = {}
-    arguments = " ".join(name for name, _ in operation.shape.names)
-    for text, weight in (
-        (operation.description, 0.6),
-        (arguments, 0.6),
-        (operation.summary, 1.2),
-        (operation.name, 2.0),
-    ):
-        for word in _WORD.findall(text.lower().replace("_", " ")):
-            weights[stem(word)] = max(weight, weights.get(stem(word), 0.0))
-    return weights
+        """Give the operations that fit the words best."""
+        return self._index.search(words, among, limit)

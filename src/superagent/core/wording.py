@@ -1,212 +1,102 @@
-"""Wording: which of our words somebody means by theirs, so that a search finds what is called otherwise here.
+"""Wording: what a text says, as features that can be compared.
 
-Three steps, each a table or a rule and none of them learned: words that say nothing are dropped, endings are cut, and
-everyday words (of shells, of other tools, of people) bring ours along.
+These are its words without their endings, the pairs that stand beside each other, and the meanings behind both, by a
+thesaurus of tasks (`Language`). What says nothing is left out.
 """
 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
-
-ALONG = 0.6
-"""What a word counts that was not said itself but goes with one that was."""
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from itertools import pairwise
 
 _WORD = re.compile(r"[a-z0-9]+")
-_SILENT = frozenset(
-    _WORD.findall(
-        """
-        a an the of in on at to for from by with and or is are was be been it its this that these those me my mine i
-        you your we our us what which who whom how do does did can could would should will shall may there here some
-        any one two as so than then if when where why into onto about not no please want need have has had let just
-        also very all each every other others another still yet more most up out s t m
-        """
-    )
-)
-
-# said → ours; several words are looked for as they stand
-_PHRASES: dict[str, str] = {
-    "who am i": "whoami",
-    "which user am i": "whoami",
-    "get rid of": "delete",
-    "clean up": "delete forget discard",
-    "throw away": "discard drop",
-    "roll back": "undo revert",
-    "rolled back": "undo plan",
-    "take back": "undo apply",
-    "log in": "sign login",
-    "logged in": "sign session browser",
-    "log out": "sign end session browser",
-    "sign out": "out end session browser",
-    "two factor": "factor totp one time password",
-    "second factor": "factor totp",
-    "how large": "stat size",
-    "how big": "stat size",
-    "how far": "status progress",
-    "what if": "simulate explain",
-    "am i allowed": "grant explain",
-    "be allowed": "explain policy",
-    "find out": "describe",
-    "in the background": "start job background",
-    "look for": "search find",
-    "turn off": "stop suspend pause",
-    "mcp server": "mcp plugin",
-    "from the database": "sql rows query select execute",
-    "in the database": "sql rows query select",
-    "how many": "query select count",
-    "a directory": "folder mkdir",
-    "modified yesterday": "find changed files",
-    "the contents of": "read text file",
-    "tells me what it says": "read text file",
-    "git status": "command line run",
-    "take a permission": "grants revoke",
-    "a permission": "grants grant",
-    "which tables": "schema tables columns",
-    "postgres database": "connections connection create",
-    "database connection": "connections connection create",
-    "a password": "secret put",
-    "as a secret": "secret put",
-}
-_ALONG: dict[str, str] = {
-    # files
-    "ls dir directory directories folder": "folder list",
-    "cat open view display contents load print": "read show",
-    "save store put overwrite create": "write",
-    "create make new add": "create make",
-    "rm remove erase unlink": "delete remove",
-    "delete": "remove revoke drop",
-    "mv rename": "move",
-    "cp duplicate clone": "copy",
-    "substitute change modify": "edit replace",
-    "checksum sha256 sha md5 digest": "hash checksum",
-    "compare difference differences changed": "diff differ",
-    "locate": "find",
-    "wildcard": "glob pattern",
-    "code source": "code content",
-    "zip tar gz compress tarball pack": "archive pack",
-    "unzip untar unpack decompress": "extract unpack",
-    "recover earlier previous": "restore bring back",
-    "monitor observe notify": "watch changes",
-    "permission permissions metadata owner modified size": "stat metadata",
-    "exist": "exists",
-    # commands and code
-    "bash sh command terminal": "shell command",
-    "execute launch": "run start exec",
-    "program": "exec program",
-    "script": "script",
-    "pipe pipes": "shell command",
-    "interactive persistent terminal": "session open shell stays",
-    "dangerous risky safe": "explain bad",
-    "keystrokes type keys": "send type session",
-    "pytest unittest unit coverage": "test tests code",
-    "style ruff eslint errors": "lint linter",
-    "prettify beautify": "format",
-    "repair automatically": "fix",
-    "functions structure module": "explain structure",
-    "evaluate notebook kernel variables snippet": "repl interpreter snippet",
-    "python javascript": "code language run",
-    # processes
-    "running": "processes list jobs",
-    "pid sigterm terminate": "process kill signal",
-    "kill": "signal",
-    "stop abort halt": "cancel kill stop end",
-    "child children hierarchy": "tree parent beneath",
-    "renice nice priority": "priority",
-    "cpu ram memory": "memory processor processes",
-    # databases
-    "select rows table tables database record": "sql rows",
-    "select": "query",
-    "insert update": "execute insert update",
-    "columns": "schema columns",
-    "slow plan": "explain run statement",
-    "block blocks blocked": "locks suspend",
-    "postgres postgresql mysql mariadb sqlite": "connection database sql",
-    # undo, jobs
-    "revert reverted rollback reversible": "undo take back",
-    "preview": "plan show would",
-    "task tasks": "job schedule",
-    "nightly cron daily night tomorrow noon hourly weekly": "schedule cron",
-    "scheduled": "schedule schedules",
-    "tail output": "logs read written",
-    "finish finished done": "wait ended",
-    "again rerun repeat": "retry once more",
-    "state progress": "status",
-    # approvals, access
-    "pending": "waiting wait approval",
-    "permission permissions rights access": "grant grants rights",
-    "temporary": "minutes request",
-    "ask": "request",
-    "reject refuse decline accept approve": "decide approve deny",
-    "allow permit": "grant allow",
-    "api token": "key secret",
-    "leaked disable": "revoke end",
-    "subagent sub": "delegate agent",
-    "lend fewer": "delegate lend",
-    "user users account colleague": "person people users",
-    "invite": "invite link",
-    "admin": "roles role",
-    "team": "group",
-    "spend": "budget",
-    "emergency": "stop_all stop all",
-    "immediately": "stop",
-    "resume continue": "resume release go",
-    "block ban": "suspend",
-    "trail history log yesterday tampered": "audit",
-    "who": "audit actor",
-    "tamper tampered": "verify check chains",
-    "denied refused forbidden": "explain answered",
-    "activate enable": "apply force",
-    "suggest": "propose",
-    "break": "simulate otherwise",
-    # secrets, settings, the rest
-    "password passwords token credential credentials": "secret",
-    "connect": "connection create",
-    "works": "test try",
-    "configured": "list",
-    "configuration config option options preference": "settings setting",
-    "uninstall": "remove",
-    "install installed extension addon": "plugin plugins",
-    "tool tools": "operation operations tools",
-    "call use": "describe",
-    "available supported": "capabilities works",
-    "large rest": "result page stored",
-    "untrusted prompt injection": "taint untrusted",
-    "keep": "accept bring",
-    "sandbox": "view",
-    "recovery": "codes recovery",
-    "otp authenticator": "totp one time password",
-    "exists": "list",
-    "show list": "list show",
-}
+_ARTICLES = "a an the this that these those it me him her them us my your his their our"
+_SILENT = f"""
+    {_ARTICLES} of in on at to for from by with and or is are was be been its i you we what how do does did can could
+    would should will shall may there here some any as so than then if when where into onto about please want need has
+    have had let just also very all each every yet which who mine am one out up s t m d ll ve re im
+"""
+_IRREGULAR = """
+    ran:run began:begin begun:begin wrote:write written:write found:find took:take taken:take gave:give given:give
+    sent:send built:build lost:lose stole:steal stolen:steal forgot:forget forgotten:forget broke:break broken:break
+    made:make went:go gone:go kept:keep left:leave saw:see seen:see said:say told:tell chose:choose chosen:choose
+    brought:bring thought:think hid:hide hidden:hide froze:freeze frozen:freeze shown:show known:know grew:grow
+    grown:grow undid:undo undone:undo spent:spend held:hold lent:lend paid:pay hung:hang stuck:stick children:child
+    indices:index
+"""
 
 
-def meant(text: str) -> dict[str, float]:
-    """Give the stems that a request means, and what each counts: 1 where it was said, less where it goes along."""
-    plain = " ".join(_WORD.findall(text.lower().replace("_", " ")))
-    found = {stem(word): 1.0 for word in plain.split() if word not in _SILENT}
-    along = [ours for said, ours in _PHRASES.items() if f" {said} " in f" {plain} "]
-    along += [ours for word in plain.split() for ours in _table().get(stem(word), ())]
-    for word in " ".join(along).replace("_", " ").split():
-        found.setdefault(stem(word), ALONG)
-    return found or {stem(word): 1.0 for word in plain.split()}
+@dataclass(frozen=True)
+class Language:
+    """What is known of tasks beside the operations.
+
+    `meanings` names classes of words and phrases that go for one thing; `asked` says how people ask for an operation.
+    """
+
+    meanings: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    asked: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+
+    def features(self, words: Sequence[str]) -> dict[str, int]:
+        """Count what words say: `stem`, `stem stem` for neighbours, and `~meaning`."""
+        found = Counter([word for word in words if word not in _silent()] or words)
+        near = [word for word in words if word not in _articles()]
+        for pair in pairwise(near):
+            if not _silent().issuperset(pair):
+                found[" ".join(pair)] = 1
+        for at, word in enumerate(near):
+            for phrase, meanings in self._phrases.get(word, ()):
+                if len(phrase) == 1 or tuple(near[at : at + len(phrase)]) == phrase:
+                    for meaning in meanings:
+                        found[meaning] = 1
+        return found
+
+    def knows(self, word: str) -> bool:
+        """Tell whether a word, or one of this stem, is in a class."""
+        return word in self._words
+
+    @cached_property
+    def _words(self) -> frozenset[str]:
+        words = {word for said in self.meanings.values() for one in said for word in spoken(one)}
+        return frozenset(words | {stem(word) for word in words})
+
+    @cached_property
+    def _phrases(self) -> dict[str, list[tuple[tuple[str, ...], list[str]]]]:
+        """Give what phrases mean, by their first word."""
+        meant: dict[tuple[str, ...], list[str]] = {}
+        for meaning, said in self.meanings.items():
+            for one in said:
+                phrase = tuple(word for word in words_of(one) if word not in _articles()) or tuple(words_of(one))
+                meant.setdefault(phrase, []).append(f"~{meaning}")
+        found: dict[str, list[tuple[tuple[str, ...], list[str]]]] = {}
+        for phrase, meanings in meant.items():
+            found.setdefault(phrase[0], []).append((phrase, meanings))
+        return found
 
 
-@lru_cache(1)
-def _table() -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
-    for said, ours in _ALONG.items():
-        for word in said.split():
-            found[stem(word)] = (*found.get(stem(word), ()), ours)
-    return found
+def spoken(text: str) -> list[str]:
+    """Give the words of a text as they stand there, in small letters."""
+    return _WORD.findall(text.lower().replace("_", " ").replace("'", ""))
+
+
+def words_of(text: str) -> list[str]:
+    """Give the words of a text without their endings, in order."""
+    return [stem(word) for word in spoken(text)]
 
 
 @lru_cache(16_384)
 def stem(word: str) -> str:
     """Cut a word's ending, so that `delete`, `deletes`, `deleted` and `deleting` are one."""
+    word = _irregular().get(word, word)
     if len(word) > 4 and word.endswith("ies"):
         word = word[:-3] + "y"
     elif len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
         word = word[:-1]
+    elif len(word) > 5 and word.endswith(("sion", "tion")):
+        word = word[:-3]
     for ending in ("ing", "ed"):
         if word.endswith(ending) and len(word) - len(ending) >= 3:
             word = word[: -len(ending)]
@@ -214,3 +104,18 @@ def stem(word: str) -> str:
                 word = word[:-1]
             break
     return word[:-1] if len(word) > 4 and word.endswith("e") else word
+
+
+@lru_cache(1)
+def _irregular() -> dict[str, str]:
+    return {said: plain for said, _, plain in (one.partition(":") for one in _IRREGULAR.split())}
+
+
+@lru_cache(1)
+def _silent() -> frozenset[str]:
+    return frozenset(stem(word) for word in _SILENT.split())
+
+
+@lru_cache(1)
+def _articles() -> frozenset[str]:
+    return frozenset(stem(word) for word in _ARTICLES.split())
