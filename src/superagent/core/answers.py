@@ -56,8 +56,10 @@ class Answers:
 
         Where not even that can be stored, what happened stands and `output_left_out` says why its output is not there.
         """
-        if self._fits(len(outcome.output)):
-            return outcome
+        return outcome if self.fits(outcome) else await self.apart(outcome)
+
+    async def apart(self, outcome: Outcome) -> Outcome:
+        """Give an outcome without its output, which does not fit."""
         try:
             handle = await self._blobs.put(self._principal, _once(outcome.output), what="result")
         except Problem as problem:
@@ -65,7 +67,9 @@ class Answers:
             return replace(outcome, output=b"", extra=outcome.extra | {"output_left_out": why})
         return replace(outcome, output=b"", handle=handle)
 
-    def _fits(self, size: int) -> bool:
+    def fits(self, outcome: Outcome) -> bool:
+        """Tell whether the output of an outcome fits, and count it then."""
+        size = len(outcome.output)
         if self._room is not None:
             return self._room.take(self._principal.bucket, size)
         fits = size <= self._left

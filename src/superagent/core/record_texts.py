@@ -29,6 +29,7 @@ _MARKED = {
     "output_digest": "O",
     "seconds": _SECONDS,
     "bytes": _BYTES,
+    "parent": "",  # stands right behind the invocation: the batch of a call is written with that
 }
 # (what stands in the text for the value, what comes right before it); a quote inside a text is escaped, so none of
 # these can stand in one
@@ -85,7 +86,6 @@ class RecordTexts:
             or call.session
             or call.isolation
             or invocation.parent
-            or invocation.batch
             or invocation.trace
         ):
             return None
@@ -99,13 +99,14 @@ class RecordTexts:
             if output != parts.output:  # reads mostly give what they gave before, and comparing is cheaper than hashing
                 parts.look_at(output)
             digest, length = parts.digest, parts.length
+        id, batch = invocation.id, invocation.batch
         before_at, before_id, before_input, before_output, before_seconds, before_bytes, end = parts.around
         return b"".join(
             (
                 before_at,
                 _number(at),
                 before_id,
-                invocation.id.encode(),
+                (f'{id}","parent":"{batch}' if batch else id).encode(),
                 before_input,
                 ticket.input_digest.encode(),
                 before_output,

@@ -12,7 +12,7 @@ from superagent.core.calls import call_from, faulty
 from superagent.core.invocation import Call, Outcome, Status
 from superagent.core.problems import Internal, Problem
 from superagent.surfaces.http.body import check_plain, split_lines, too_large
-from superagent.surfaces.http.reply import NDJSON, Reply, Write, of_data
+from superagent.surfaces.http.reply import NDJSON, Reply, Write, of_text
 from superagent.surfaces.http.routes import Request
 
 LINES_UNDER_WAY = 64
@@ -33,9 +33,10 @@ async def batch(request: Request) -> Reply:
         raise faulty("$.calls", "must be a list of calls")
     calls = [call_from(one, f"$.calls[{at}]") for at, one in enumerate(cast("list[Any]", given))]
     outcomes = await request.door.kernel.batch(calls, mode, stop, request.principal, "batch", request.trace)
-    done = all(outcome.problem is None for outcome in outcomes)
-    documents = [outcome.document() for outcome in outcomes]
-    return of_data({"ok": done, "outcomes": documents, "not_run": len(calls) - len(outcomes)})
+    done = all([outcome.problem is None for outcome in outcomes])
+    texts = b",".join([outcome.encode() for outcome in outcomes])
+    not_run = len(calls) - len(outcomes)
+    return of_text(b'{"ok":%b,"outcomes":[%b],"not_run":%d}' % (b"true" if done else b"false", texts, not_run))
 
 
 async def lines(request: Request) -> Reply:

@@ -113,7 +113,12 @@ def short_of_scope(problem: Problem, origin: str, path: str, scope: str, invocat
 
 def of_data(data: Any, status: int = 200) -> Reply:
     """Give plain data as JSON."""
-    return Reply(status, _encode(data), _JSON[:])
+    return of_text(_encode(data), status)
+
+
+def of_text(text: bytes, status: int = 200) -> Reply:
+    """Give what is JSON already."""
+    return Reply(status, text, _JSON[:])
 
 
 async def send_reply(send: Send, reply: Reply) -> None:
