@@ -44,7 +44,7 @@ def call_from(value: Any, path: str) -> Call:
         raise faulty(f"{path}.answers", f"holds more than {MOST_ANSWERS} answers, or {MOST_BYTES} bytes")
     return Call(
         said.operation, said.input, said.key, said.dry_run, said.deadline_s, said.reason, said.max_bytes,
-        isolation_of(said.isolation), said.session, False, said.answers,
+        said.isolation and isolation_of(said.isolation), said.session, False, said.answers,
     )  # fmt: skip
 
 

@@ -72,16 +72,16 @@ class RecordTexts:
 
         None when it says more than most, and the first time: then its parts are made.
         """
-        invocation, output = ticket.invocation, outcome.output
-        call = invocation.call
+        invocation, operation, resources = ticket.invocation, ticket.operation, ticket.resources
+        call, output, named, seconds = invocation.call, outcome.output, outcome.digest, outcome.seconds
         if (
             outcome.status is not DONE
-            or (ticket.resources and not outcome.digest)
-            or ticket.operation.effect
+            or not output
+            or operation.effect
+            or (resources and not named)
             or outcome.effects
             or outcome.extra
-            or not output
-            or outcome.seconds < 1e-6
+            or seconds < 1e-6
             or call.reason
             or call.session
             or call.isolation
@@ -89,12 +89,12 @@ class RecordTexts:
             or invocation.trace
         ):
             return None
-        parts = self._parts.get((invocation.principal, ticket.operation, invocation.channel, ticket.resources))
+        parts = self._parts.get((invocation.principal, operation, invocation.channel, resources))
         if parts is None or parts.decision is not ticket.decision:
             self._learn(ticket, self._long_way(ticket, at, outcome))
             return None
-        if outcome.digest:  # known already, and too long to be kept here as well
-            digest, length = outcome.digest.encode(), b"%d" % len(output)
+        if named:  # known already, and too long to be kept here as well
+            digest, length = named.encode(), b"%d" % len(output)
         else:
             if output != parts.output:  # reads mostly give what they gave before, and comparing is cheaper than hashing
                 parts.look_at(output)
@@ -112,7 +112,7 @@ class RecordTexts:
                 before_output,
                 digest,
                 before_seconds,
-                _number(int(outcome.seconds * 1e6) / 1e6),
+                _number(int(seconds * 1e6) / 1e6),
                 before_bytes,
                 length,
                 end,

@@ -82,7 +82,7 @@ class Registry:
         """Give an operation. Raises `NotFound`."""
         found = self._by_name.get(name)
         if found is None:
-            raise NotFound(f"there is no operation `{name[:200]}`", hint="search with `GET /v1/operations?q=…`")
+            raise no_operation(name)
         return found
 
     def visible_to(self, principal: Principal, policy: Policy) -> list[Operation]:
@@ -108,6 +108,11 @@ class Registry:
             if score:
                 scored.append((-score / sqrt(1 + len(weights) / 60), one.name, one))
         return [one for _, _, one in sorted(scored)[:limit]]
+
+
+def no_operation(name: str) -> NotFound:
+    """Give the problem of an operation that does not exist, or that the caller may not know of."""
+    return NotFound(f"there is no operation `{name[:200]}`", hint="search with `GET /v1/operations?q=…`")
 
 
 def _words_of(operation: Operation) -> dict[str, float]:
