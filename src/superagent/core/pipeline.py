@@ -168,17 +168,12 @@ class Pipeline:
         now = self._hands.clock.now()
         at = principal.second_factor_at
         risk = operation.risk if operation.assess is None else Risk(max(operation.risk, operation.assess(values)))
+        age = 0.0 if principal.trusted_local else None if at is None else max(0.0, now - at)
+        # only operations that execute code run at an isolation level; the rest is the platform's own code
+        level = self._hands.runs_at() if "run" in operation.reaches else ISOLATION["vm"]
+        tainted = bool(invocation.tainted)
         return Facts(
-            origin=origin_of(invocation),
-            risk=risk,
-            now=now,
-            remote=principal.remote,
-            second_factor_age_s=0.0 if principal.trusted_local else None if at is None else max(0.0, now - at),
-            # only operations that execute code run at an isolation level; the rest is the platform's own code
-            isolation=self._hands.runs_at() if "run" in operation.reaches else ISOLATION["vm"],
-            approvals=invocation.approvals,
-            guarded=bool(invocation.tainted),
-            args=values,
+            origin_of(invocation), risk, now, principal.remote, age, level, invocation.approvals, tainted, values
         )
 
     def stop(
