@@ -19,7 +19,7 @@ from superagent.core.resources import Resource
 from tests.core.operations import operation, person
 
 WHO = person("ann").delegate("bot", "agent")
-DECISION = Decision("allow", "granted", ("g1", 'g"2'), policy_version=9, digest="d1")
+DECISION = Decision("allow", "granted", ("g1", 'g"2', "g%b"), policy_version=9, digest="d1")
 READ = operation("notes.read")
 PLAIN = Outcome("01A", READ.name, Status.DONE, b'{"x":1}', seconds=0.25)
 

@@ -40,7 +40,7 @@ def openat2(dir_fd: int, path: str, flags: int, resolve: int) -> int:
 
     Raises `OSError`: `ENOSYS` where the kernel lacks it, `EXDEV` when the path leads out, `ELOOP` at a magic link.
     """
-    fd = _syscall(_OPENAT2, dir_fd, os.fsencode(path), _how(flags, resolve), _HOW_BYTES)
+    fd = _syscall(_OPENAT2, dir_fd, path.encode(errors="surrogateescape"), _how(flags, resolve), _HOW_BYTES)
     if fd < 0:
         raise _failed(path)
     return fd
