@@ -21,18 +21,22 @@ class Room:
         self._each = each
         self._in_all = in_all
         self._taken: dict[str, int] = {}
+        self._sum = 0
 
     def take(self, holder: str, size: int) -> bool:
         """Take room for so many bytes; False when there is not so much."""
         mine = self._taken.get(holder, 0)
-        if mine + size > self._each or sum(self._taken.values()) + size > self._in_all:
+        if mine + size > self._each or self._sum + size > self._in_all:
             return False
         self._taken[holder] = mine + size
+        self._sum += size
         return True
 
     def give(self, holder: str, size: int) -> None:
         """Give room back once something was sent."""
-        left = self._taken.get(holder, 0) - size
+        taken = self._taken.get(holder, 0)
+        self._sum -= min(size, taken)
+        left = taken - size
         if left > 0:
             self._taken[holder] = left
         else:

@@ -87,12 +87,14 @@ class Execution:
             asked = invocation.call.max_bytes
             # nobody may ask for more at once than the platform would give by itself: a batch holds every answer
             most = INLINE_BYTES if asked is None else min(asked, INLINE_BYTES)
-            handle = await self._kept_apart(ctx, data) if len(data) > most and not whole else ""
+            handle = ""
+            if len(data) > most and not whole:
+                handle, data, tag, digest = await self._kept_apart(ctx, data), b"", "", ""
             return Outcome(  # by place: with names it takes three times as long
                 invocation.id,
                 operation.name,
                 Status.PREVIEWED if invocation.call.dry_run else DONE,
-                b"" if handle else data,
+                data,
                 None,
                 tuple(ctx.effects),
                 undo_of(ctx) if operation.effect else None,
@@ -104,8 +106,8 @@ class Execution:
                 ctx.cost,
                 ctx.source,
                 None,
-                "" if handle else tag,
-                "" if handle else digest,
+                tag,
+                digest,
             )
         except Deferred:
             return Outcome(invocation.id, operation.name, Status.QUEUED, decision=ticket.decision)

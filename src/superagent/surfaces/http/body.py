@@ -110,9 +110,11 @@ def check_head(headers: Headers, most: int) -> None:
     if b"content-encoding" in headers:
         check_plain(headers)
     declared = headers.get(b"content-length")
-    if declared is not None and not declared.isdigit():
+    if declared is None:
+        return
+    if not declared.isdigit():
         raise Malformed("`Content-Length` is not a number of bytes")
-    if declared is not None and (len(declared) > 15 or int(declared) > most):
+    if len(declared) > 15 or int(declared) > most:
         raise too_large(most)
 
 

@@ -73,11 +73,12 @@ class _Stream:
 
     def __init__(self, request: Request, write: Write) -> None:
         self._request = request
+        self._kernel = request.door.kernel
         self._write = write
         self._turn = asyncio.Lock()
         self._room = asyncio.Semaphore(LINES_UNDER_WAY)
         self._trace = request.trace
-        self._answers = Answers(request.door.kernel.hands.blobs, request.principal, request.door.unsent)
+        self._answers = Answers(self._kernel.hands.blobs, request.principal, request.door.unsent)
 
     async def run(self) -> None:
         """Answer all lines."""
@@ -105,7 +106,7 @@ class _Stream:
         """Tell whether an answer takes as little time as a task that makes it would."""
         if isinstance(call, Problem):
             return True
-        operation = self._request.door.kernel.find(call.operation)
+        operation = self._kernel.registry.find(call.operation)
         return operation is not None and operation.inline and not call.key
 
     async def _later(self, line: bytes | None, read: _Line | None) -> None:
@@ -133,7 +134,7 @@ class _Stream:
 
     async def _answer(self, line: _Line) -> tuple[bytes, int]:
         """Run the call of a line and give the line that answers it, and the room it takes."""
-        kernel, principal, taken = self._request.door.kernel, self._request.principal, 0
+        kernel, principal, taken = self._kernel, self._request.principal, 0
         try:
             if isinstance(line.call, Problem):
                 raise line.call
@@ -157,9 +158,10 @@ class _Stream:
 
 def _read(line: bytes) -> _Line:
     try:
-        return _call_in(parse_object(line))
+        fields = parse_object(line)
     except Problem as problem:
         return _Line(None, "", problem)
+    return _call_in(fields)
 
 
 def _call_in(fields: dict[str, Any]) -> _Line:
