@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.baselines import ANSWER, PATH
-from bench.proc import listens
+from bench.proc import listens, settle
 from bench.wrk import Request, allow_open_files
+from superagent.surfaces.mcp.door import WARM_AFTER_S
 
 ROOT = Path(__file__).parent.parent
 START_S = 40.0
@@ -145,6 +146,8 @@ def superagent(
     with started(name, argv, port, folder, request, right, environment) as server:
         if server.ask(Request(PATH, headers={KEY_HEADER: "Bearer wrong"}))[0] != 401:
             raise RuntimeError("the server does not check the key")
+        time.sleep(WARM_AFTER_S)  # then it loads, beside what it serves, what the first client of MCP will need
+        settle(server.pid)
         yield server
 
 

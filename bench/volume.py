@@ -10,6 +10,7 @@ from typing import Any
 from bench import streamed
 from bench.figures import median
 from bench.plan import ISSUE, Plan
+from bench.proc import settle
 from bench.rounds import measure, rate
 from bench.rows import Row
 from bench.servers import Server, nginx, superagent
@@ -23,7 +24,11 @@ LINES_A_SECOND = 4000
 
 
 def rows(plan: Plan) -> list[Row]:
-    """Measure both in turn, beside nginx answering as many single requests as it can."""
+    """Measure both in turn, beside nginx answering as many single requests as it can.
+
+    Each begins when the server is at rest: what it does once after its start, and what the other one left it to do, are
+    not its own.
+    """
     with ExitStack() as stack:
         folder = plan.place("volume")
         ours = stack.enter_context(superagent(folder))
@@ -33,10 +38,12 @@ def rows(plan: Plan) -> list[Row]:
         base: list[float] = []
         for _ in range(plan.few):
             base.append(measure(other, plan.seconds, WINDOW).rps)
+            settle(ours.pid)
             sample = measure(ours, plan.seconds, BATCH_CONNECTIONS, request)
             if sample.errors:
                 raise RuntimeError(f"{sample.errors} batches failed")
             found["batch"].append((sample.rps * BATCH, sample.cpu_us / BATCH))
+            settle(ours.pid)
             found["stream"].append(rate(lambda: stream(ours, round(LINES_A_SECOND * plan.seconds)), ours))
     plan.raw["volume"] = {"nginx": base, **found}
     rows: list[Row] = []

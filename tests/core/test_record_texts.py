@@ -19,7 +19,7 @@ from superagent.core.resources import Resource
 from tests.core.operations import operation, person
 
 WHO = person("ann").delegate("bot", "agent")
-DECISION = Decision("allow", "granted", ("g1", 'g"2'), policy_version=9, digest="d1")
+DECISION = Decision("allow", "granted", ("g1", 'g"2', "g%b"), policy_version=9, digest="d1")
 READ = operation("notes.read")
 PLAIN = Outcome("01A", READ.name, Status.DONE, b'{"x":1}', seconds=0.25)
 
@@ -42,12 +42,18 @@ def recorder() -> Recorder:
     seconds=st.floats(1e-6, 1e5),
     output=st.binary(min_size=1, max_size=100),
     id=st.text("0123456789ABCDEFGHJKMNPQRSTVWXYZ", min_size=26, max_size=26),
+    batch=st.sampled_from(["", "01B"]),
+    learned_in_one=st.booleans(),
 )
-def test_both_ways_write_the_same_record(at: float, seconds: float, output: bytes, id: str) -> None:
+def test_both_ways_write_the_same_record(
+    at: float, seconds: float, output: bytes, id: str, batch: str, learned_in_one: bool
+) -> None:
     recorder = Recorder(lambda tenant, subject, detail: f"sealed {detail!r}")
-    made = msgspec.structs.replace(ticket(), invocation=msgspec.structs.replace(ticket().invocation, id=id))
+    made = msgspec.structs.replace(
+        ticket(), invocation=msgspec.structs.replace(ticket().invocation, id=id, batch=batch)
+    )
     outcome = Outcome(id, READ.name, Status.DONE, output, seconds=seconds)
-    recorder.texts.text(made, 1.0, outcome)
+    recorder.texts.text(ticket(batch="01L") if learned_in_one else ticket(), 1.0, outcome)
     text = recorder.texts.text(made, at, outcome)
     record = recorder.of("outcome", made, at, outcome)
 
@@ -63,7 +69,6 @@ def test_both_ways_write_the_same_record(at: float, seconds: float, output: byte
         (ticket({"session": "s1"}), PLAIN),
         (ticket({"isolation": "native"}), PLAIN),
         (ticket(parent="01P"), PLAIN),
-        (ticket(batch="01B"), PLAIN),
         (ticket(trace="t1"), PLAIN),
         (ticket(resources=(Resource("path", "local", "/a"),)), PLAIN),
         (ticket(), msgspec.structs.replace(PLAIN, effects=(EffectNote("path://local/a", "CHANGE"),))),

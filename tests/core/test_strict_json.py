@@ -7,17 +7,96 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from superagent.core.problems import Malformed
-from superagent.core.strict_json import DEEPEST, LONGEST_NUMBER, MOST_FIELDS, MOST_PARTS, parse, parse_object
+from superagent.core.strict_json import (
+    DEEPEST,
+    LONGEST_NUMBER,
+    MOST_FIELDS,
+    MOST_PARTS,
+    _closely,  # pyright: ignore[reportPrivateUsage]
+    _plain,  # pyright: ignore[reportPrivateUsage]
+    parse,
+    parse_object,
+)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=20,
 )
+
+# texts as they are written: few names, so that some come twice, with all that could be taken for a quote or a bracket
+BLANK = st.sampled_from(["", "", "", " ", "\n", "\t "])
+PIECE = st.sampled_from(
+    ["a", "b", '\\"', '\\":', "\\\\", "\\/", "\\u0022", "\\ud83d\\ude00", "[", "}", ":", "\\n", "é", "😀"]
+)
+TEXT = st.lists(PIECE, max_size=3).map(lambda some: '"' + "".join(some) + '"')
+NUMBER = st.sampled_from(
+    ["0", "-0", "1.5e3", "1E400", "1e-400", "5e-324", "-0.0", "18446744073709551616", "01", "1" * 402]
+)
+ATOM = TEXT | NUMBER | st.floats().map(repr) | st.integers().map(str) | st.sampled_from(["null", "true", "nul", ""])
+
+
+def field(name: str, blank: str, value: str) -> str:
+    return f"{name}{blank}:{value}"
+
+
+def spaced(parts: list[str], begin: str, end: str, blank: str) -> str:
+    return begin + blank + f"{blank},{blank}".join(parts) + blank + end
+
+
+WRITTEN = st.recursive(
+    ATOM,
+    lambda inner: (
+        st.builds(spaced, st.lists(inner, max_size=4), st.just("["), st.just("]"), BLANK)
+        | st.builds(
+            spaced,
+            st.lists(st.builds(field, TEXT, BLANK, inner), max_size=4),
+            st.just("{"),
+            st.just("}"),
+            BLANK,
+        )
+    ),
+    max_leaves=30,
+)
+
+
+@pytest.mark.slow
+@settings(max_examples=500, deadline=None)
+@given(WRITTEN, st.integers(1, 40))
+def test_what_is_read_the_quick_way_is_what_reading_closely_gives(text: str, times: int) -> None:
+    for body in (text.encode(), f"[{','.join([text] * times)}]".encode(), f'{{"a":{text}}}'.encode()):
+        value = _plain(body)
+        if value is not None:
+            assert repr(value) == repr(_closely(body))
+
+
+def test_what_is_plain_is_read_the_quick_way() -> None:
+    call: dict[str, Any] = {"operation": "files.write", "input": {"path": "a b.txt", "content": 'he said "yes":\n'}}
+    values: list[Any] = [call, {"calls": [{"operation": "access.whoami", "input": {}}] * 100}, [1.5, None, "é", []]]
+    for value in values:
+        assert _plain(json.dumps(value, ensure_ascii=False).encode()) == value
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a":1,"a":2}',
+        b'{"a" :1,"a":2}',
+        b'{"a":1,"a":"\\u0022:"}',
+        b'{"":0,"":0}',
+        b'[{"a":{"b":"x","b":"x"}}]',
+        b'{"a":"\\"","a":"\\"\\""}',
+        b'{"calls":[' + b'{"a":1},' * 100 + b'{"b":1,"b":1}]}',
+        b"[" * (DEEPEST + 1) + b"]" * (DEEPEST + 1),
+        b'{"a":"' + b"[" * (DEEPEST + 1) + b'"}',
+    ],
+)
+def test_what_is_not_plain_is_read_closely(body: bytes) -> None:
+    assert _plain(body) is None
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import re
 import subprocess
@@ -70,7 +71,8 @@ def test_names_grow_when_the_system_clock_steps_back_and_numbers_run_out(monkeyp
     first = clock.new_id()
     clock.new_id()
     monkeypatch.setattr(time, "time_ns", lambda: 1_000_000)
-    clock._count = (1 << 20) - 1_000  # pyright: ignore[reportPrivateUsage] - all but used up
+    began, front, _ = clock._now_on  # pyright: ignore[reportPrivateUsage]
+    clock._now_on = began, front, itertools.count((1 << 20) - 1_000)  # pyright: ignore[reportPrivateUsage] - all but used up
     names = [clock.new_id() for _ in range(2_000)]
     assert all(one < other for one, other in pairwise([first, *names]))
     assert time_of(names[-1]) - time_of(first) in (1, 2)

@@ -21,18 +21,22 @@ class Room:
         self._each = each
         self._in_all = in_all
         self._taken: dict[str, int] = {}
+        self._sum = 0
 
     def take(self, holder: str, size: int) -> bool:
         """Take room for so many bytes; False when there is not so much."""
         mine = self._taken.get(holder, 0)
-        if mine + size > self._each or sum(self._taken.values()) + size > self._in_all:
+        if mine + size > self._each or self._sum + size > self._in_all:
             return False
         self._taken[holder] = mine + size
+        self._sum += size
         return True
 
     def give(self, holder: str, size: int) -> None:
         """Give room back once something was sent."""
-        left = self._taken.get(holder, 0) - size
+        taken = self._taken.get(holder, 0)
+        self._sum -= min(size, taken)
+        left = taken - size
         if left > 0:
             self._taken[holder] = left
         else:
@@ -56,8 +60,10 @@ class Answers:
 
         Where not even that can be stored, what happened stands and `output_left_out` says why its output is not there.
         """
-        if self._fits(len(outcome.output)):
-            return outcome
+        return outcome if self.fits(outcome) else await self.apart(outcome)
+
+    async def apart(self, outcome: Outcome) -> Outcome:
+        """Give an outcome without its output, which does not fit."""
         try:
             handle = await self._blobs.put(self._principal, _once(outcome.output), what="result")
         except Problem as problem:
@@ -65,7 +71,9 @@ class Answers:
             return replace(outcome, output=b"", extra=outcome.extra | {"output_left_out": why})
         return replace(outcome, output=b"", handle=handle)
 
-    def _fits(self, size: int) -> bool:
+    def fits(self, outcome: Outcome) -> bool:
+        """Tell whether the output of an outcome fits, and count it then."""
+        size = len(outcome.output)
         if self._room is not None:
             return self._room.take(self._principal.bucket, size)
         fits = size <= self._left

@@ -38,17 +38,22 @@ def call_from(value: Any, path: str) -> Call:
         raise faulty(f"{path}.deadline_s", "must be above 0 and up to 86400")
     if said.max_bytes is not None and said.max_bytes < 0:
         raise faulty(f"{path}.max_bytes", "must not be negative")
-    for name, most in (("key", 200), ("session", 200), ("reason", 2000)):
-        if len(getattr(said, name)) > most:
-            raise faulty(f"{path}.{name}", f"is longer than {most} characters")
-        if "\0" in getattr(said, name):
-            raise faulty(f"{path}.{name}", "has a NUL character")
-    if len(said.answers) > MOST_ANSWERS or (said.answers and len(msgspec.json.encode(said.answers)) > MOST_BYTES):
+    if said.key or said.session or said.reason:
+        _check_texts(said, path)
+    if said.answers and (len(said.answers) > MOST_ANSWERS or len(msgspec.json.encode(said.answers)) > MOST_BYTES):
         raise faulty(f"{path}.answers", f"holds more than {MOST_ANSWERS} answers, or {MOST_BYTES} bytes")
     return Call(
         said.operation, said.input, said.key, said.dry_run, said.deadline_s, said.reason, said.max_bytes,
-        isolation_of(said.isolation), said.session, answers=said.answers,
+        said.isolation and isolation_of(said.isolation), said.session, False, said.answers,
     )  # fmt: skip
+
+
+def _check_texts(said: _Call, path: str) -> None:
+    for name, text, most in (("key", said.key, 200), ("session", said.session, 200), ("reason", said.reason, 2000)):
+        if len(text) > most:
+            raise faulty(f"{path}.{name}", f"is longer than {most} characters")
+        if "\0" in text:
+            raise faulty(f"{path}.{name}", "has a NUL character")
 
 
 def isolation_of(text: str) -> str:

@@ -87,22 +87,27 @@ class Execution:
             asked = invocation.call.max_bytes
             # nobody may ask for more at once than the platform would give by itself: a batch holds every answer
             most = INLINE_BYTES if asked is None else min(asked, INLINE_BYTES)
-            handle = await self._kept_apart(ctx, data) if len(data) > most and not whole else ""
-            return Outcome(
+            handle = ""
+            if len(data) > most and not whole:
+                handle, data, tag, digest = await self._kept_apart(ctx, data), b"", "", ""
+            return Outcome(  # by place: with names it takes three times as long
                 invocation.id,
                 operation.name,
                 Status.PREVIEWED if invocation.call.dry_run else DONE,
-                b"" if handle else data,
-                effects=tuple(ctx.effects),
-                undo=undo_of(ctx) if operation.effect else None,
-                decision=ticket.decision,
-                handle=handle,
-                seconds=hands.clock.monotonic() - started,
-                isolation=ctx.isolation,
-                cost=ctx.cost,
-                source=ctx.source,
-                tag="" if handle else tag,
-                digest="" if handle else digest,
+                data,
+                None,
+                tuple(ctx.effects),
+                undo_of(ctx) if operation.effect else None,
+                ticket.decision,
+                handle,
+                hands.clock.monotonic() - started,
+                {},
+                ctx.isolation,
+                ctx.cost,
+                ctx.source,
+                None,
+                tag,
+                digest,
             )
         except Deferred:
             return Outcome(invocation.id, operation.name, Status.QUEUED, decision=ticket.decision)
@@ -116,7 +121,7 @@ class Execution:
             late = invocation.deadline is not None and hands.clock.monotonic() >= invocation.deadline
             fault = Deadline(f"`{operation.name}` did not end in time") if late else Cancelled("the call was cancelled")
             if cut.args == (DEAD,):
-                fault = Denied(DEAD, hint="ask its owner for a new one")
+                fault = dead()
             task = asyncio.current_task()
             if task is not None:
                 task.uncancel()
@@ -295,6 +300,11 @@ def undo_of(ctx: Context) -> Undo | None:
     if not ctx.effects:
         return Undo(False, why="nothing was changed")
     return Undo(True, until=round(ctx.now + UNDO_KEPT_S, 3))
+
+
+def dead() -> Denied:
+    """Give the problem of a credential that does not stand any more."""
+    return Denied(DEAD, hint="ask its owner for a new one")
 
 
 def failed(ticket: Ticket, problem: Problem, seconds: float, ctx: Context | None = None) -> Outcome:

@@ -12,10 +12,11 @@ from superagent.core.grants import Grant
 from superagent.core.invocation import Call, Invocation
 from superagent.core.kernel import Kernel
 from superagent.core.operation import Operation
-from superagent.core.pipeline import no_operation, origin_of
+from superagent.core.pipeline import origin_of
 from superagent.core.policy import Decision, Policy, Verdict
 from superagent.core.principal import Principal
 from superagent.core.problems import Problem
+from superagent.core.registry import no_operation
 from superagent.core.resources import Effect, Resource
 from superagent.core.rules import Facts
 

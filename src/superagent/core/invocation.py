@@ -86,7 +86,9 @@ class Call(msgspec.Struct, frozen=True, gc=False):
 
 def digest_of_call(call: Call) -> str:
     """Give the digest of all that a caller said a call shall work on: its input, and its answers if there are any."""
-    return digest_of({"": "answered", "input": call.input, "answers": call.answers} if call.answers else call.input)
+    if call.answers:
+        return digest_of({"": "answered", "input": call.input, "answers": call.answers})
+    return digest_of(call.input) if call.input else _EMPTY_DIGEST
 
 
 class Covers(msgspec.Struct, frozen=True, eq=False):

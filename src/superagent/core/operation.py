@@ -229,7 +229,8 @@ class Operation:
             raise InvalidInput(
                 f"the input does not fit `{self.name}`", errors=faults_of(bad), hint=f"see `describe {self.name}`"
             ) from None
-        return {argument: getattr(model, attribute) for argument, attribute in shape.names}
+        named = model.__dict__
+        return dict(named) if shape.direct else {argument: named[attribute] for argument, attribute in shape.names}
 
     def resources(self, values: Values, workspace: str) -> tuple[Resource, ...]:
         """Name what this input touches; paths in `values` get the same spelling, one name is judged and used."""
@@ -240,14 +241,16 @@ class Operation:
             value = values[touch.argument]
             if value is None:
                 continue
-            named = [canonical(touch.kind, one, workspace) for one in (value if touch.many else [value])]
-            found += [Resource(touch.kind, authority, path, touch.effect, touch.folder) for authority, path in named]
+            paths: list[str] = []
+            for one in value if touch.many else (value,):
+                authority, path = canonical(touch.kind, one, workspace)
+                found.append(Resource(touch.kind, authority, path, touch.effect, touch.folder))
+                paths.append(path)
             if touch.kind == "path":
-                paths = [path for _, path in named]
                 values[touch.argument] = paths if touch.many else paths[0]
         if self.more is not None:
             found += self.more(values, workspace)
-        return tuple(dict.fromkeys(found))
+        return tuple(found) if len(found) < 2 else tuple(dict.fromkeys(found))
 
     def dump(self, output: Any) -> bytes:
         """Give an output as JSON text."""

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from superagent.core.context import Context
 from superagent.core.events import Bus
-from superagent.core.execution import DEAD, Execution, Tell, begins_anew, failed
+from superagent.core.execution import Execution, Tell, begins_anew, dead, failed
 from superagent.core.grants import ISOLATION
 from superagent.core.invocation import Call, Invocation, Outcome, Ticket, digest_of_call
 from superagent.core.limits import Slots
@@ -39,7 +39,7 @@ from superagent.core.problems import (
 )
 from superagent.core.records import Recorder
 from superagent.core.refusals import Refusals
-from superagent.core.registry import Registry
+from superagent.core.registry import Registry, no_operation
 from superagent.core.resources import Resource, Risk
 from superagent.core.rules import Origin
 from superagent.core.tainting import Tainting, nothing_approved
@@ -88,6 +88,11 @@ class Pipeline:
 
         The ticket's verdict is `allow` or `ask`. Raises a problem for all else; the refusal is in the audit then.
         """
+        ticket = self.permit(invocation)
+        return await self.remember(ticket) if invocation.call.key else ticket
+
+    def permit(self, invocation: Invocation) -> Ticket:
+        """Give the permission to perform, whatever the idempotency key of the call. Raises as `admit` does."""
         call = invocation.call
         input_digest, judged, resources = "", None, ()
         try:
@@ -108,7 +113,7 @@ class Pipeline:
             else:
                 input_digest = digest_of_call(call)
                 values = operation.parse(call.input)
-            resources = operation.resources(values, invocation.principal.workspace)
+            resources = operation.resources(values, principal.workspace)
             if invocation.found:
                 resources += invocation.found
             if operation.guarded and not invocation.resumed:
@@ -121,9 +126,7 @@ class Pipeline:
                 if decision.verdict != "allow":
                     self.stop(invocation, operation, policy, resources, decision, facts)
             judged = decision
-            ticket = Ticket(invocation, operation, values, resources, decision, input_digest, facts)
-            if call.key and not call.dry_run and decision.verdict == "allow":
-                return await self._remember(ticket)
+            return Ticket(invocation, operation, values, resources, decision, input_digest, facts)
         except Problem as problem:
             self.refuse(invocation, problem, input_digest, judged, resources)
             raise
@@ -132,7 +135,20 @@ class Pipeline:
             broken = Internal("something broke inside the platform")
             self.refuse(invocation, broken, input_digest, judged, resources)
             raise broken from None
-        return ticket
+
+    async def remember(self, ticket: Ticket) -> Ticket | Outcome:
+        """Give a ticket whose idempotency key is taken by it, or the key's earlier outcome. Raises as `admit` does."""
+        invocation = ticket.invocation
+        if invocation.call.dry_run or ticket.decision.verdict != "allow":
+            return ticket
+        try:
+            return await self._remember(ticket)
+        except Exception as fault:
+            problem = fault if isinstance(fault, Problem) else Internal("something broke inside the platform")
+            if problem is not fault:
+                self._hands.fault(invocation.id, fault)
+            self.refuse(invocation, problem, ticket.input_digest, ticket.decision, ticket.resources)
+            raise problem from None
 
     def throttle(self, principal: Principal) -> None:
         """Take one token of the caller's rate, and one call of its budgets. Raises `RateLimited`, `BudgetExceeded`."""
@@ -152,17 +168,12 @@ class Pipeline:
         now = self._hands.clock.now()
         at = principal.second_factor_at
         risk = operation.risk if operation.assess is None else Risk(max(operation.risk, operation.assess(values)))
+        age = 0.0 if principal.trusted_local else None if at is None else max(0.0, now - at)
+        # only operations that execute code run at an isolation level; the rest is the platform's own code
+        level = self._hands.runs_at() if "run" in operation.reaches else ISOLATION["vm"]
+        tainted = bool(invocation.tainted)
         return Facts(
-            origin=origin_of(invocation),
-            risk=risk,
-            now=now,
-            remote=principal.remote,
-            second_factor_age_s=0.0 if principal.trusted_local else None if at is None else max(0.0, now - at),
-            # only operations that execute code run at an isolation level; the rest is the platform's own code
-            isolation=self._hands.runs_at() if "run" in operation.reaches else ISOLATION["vm"],
-            approvals=invocation.approvals,
-            guarded=bool(invocation.tainted),
-            args=values,
+            origin_of(invocation), risk, now, principal.remote, age, level, invocation.approvals, tainted, values
         )
 
     def stop(
@@ -264,24 +275,19 @@ class Pipeline:
 
     async def perform(self, ticket: Ticket) -> Outcome:
         """Write the intent down, do it, write down what came of it. Never raises a problem: the outcome holds it."""
+        invocation, operation, witness = ticket.invocation, ticket.operation, False
         try:
             policy = self._redeem(ticket)
-            if ticket.operation.effect or ticket.operation.stream or ticket.operation.background:
-                await self._tainting.before(ticket)
-            # what leaves before the end is on record first, as what changes something is
-            leaves = ticket.operation.stream and ticket.invocation.id in self._followed
-            changes = bool(ticket.operation.effect) or leaves
-            witness = changes and not ticket.invocation.call.dry_run
-            if witness:  # durable before the effect: after a crash we must know what we were about to do
-                await self._hands.audit.durable(self._recorder.of("intent", ticket, self._hands.clock.now()))
+            if operation.effect or operation.stream or operation.background:
+                witness = await self._before(ticket)
         except Problem as problem:
             if not isinstance(problem, AuditUnavailable):
-                self.refuse(ticket.invocation, problem, ticket.input_digest, ticket.decision, ticket.resources)
+                self.refuse(invocation, problem, ticket.input_digest, ticket.decision, ticket.resources)
             if ticket.remembered:
                 await self._hands.idempotency.forget(ticket)
             return failed(ticket, problem, 0.0)
         outcome = await self._execution.run(ticket, policy)
-        if outcome.source or ticket.operation.untrusted != "never" or ticket.invocation.call.dry_run:
+        if outcome.source or operation.untrusted != "never" or invocation.call.dry_run:
             outcome = await self._tainting.after(ticket, outcome)
         try:
             if ticket.resources and not witness and ticket.reads_outside:
@@ -297,13 +303,23 @@ class Pipeline:
             await self._hands.idempotency.forget(ticket)
         elif ticket.remembered:
             await self._hands.idempotency.finish(ticket, outcome)
-        if ticket.invocation.principal.key in self._budgeted:
+        if invocation.principal.key in self._budgeted:
             cost = {"bytes": float(len(outcome.output)), **(outcome.cost or {})}
-            self._hands.identity.budgets.charge(ticket.invocation.principal, cost)
-        if ticket.invocation.task == ticket.invocation.id:
+            self._hands.identity.budgets.charge(invocation.principal, cost)
+        if invocation.task == invocation.id:
             await self._tainting.ended(ticket)
         self._bus.publish(Performed(ticket, outcome))
         return outcome
+
+    async def _before(self, ticket: Ticket) -> bool:
+        """Mark and write down what has to be before anything happens; tells whether the intent is on record."""
+        await self._tainting.before(ticket)
+        # what leaves before the end is on record first, as what changes something is
+        leaves = ticket.operation.stream and ticket.invocation.id in self._followed
+        witness = (bool(ticket.operation.effect) or leaves) and not ticket.invocation.call.dry_run
+        if witness:  # durable before the effect: after a crash we must know what we were about to do
+            await self._hands.audit.durable(self._recorder.of("intent", ticket, self._hands.clock.now()))
+        return witness
 
     def _note(self, ticket: Ticket, outcome: Outcome) -> None:
         """Let the record of what came of a call ride the next batch. Raises `AuditUnavailable`."""
@@ -316,8 +332,10 @@ class Pipeline:
 
     def _redeem(self, ticket: Ticket) -> Policy:
         """Check at the last moment that the permission still stands; gives the policy that was looked at."""
-        self._check_alive(ticket)
-        policy = self._hands.policies.of(ticket.invocation.principal.tenant)
+        hands, principal = self._hands, ticket.invocation.principal
+        if not hands.identity.alive(principal):
+            raise dead()
+        policy = hands.policies.of(principal.tenant)
         if policy.version != ticket.decision.policy_version:
             self._check_policy(ticket, ticket.facts, "policy changed while this call was on its way")
         return policy
@@ -327,14 +345,12 @@ class Pipeline:
 
         It is judged as of now; unless `anew`, as of its own moment, and only once policy has changed.
         """
-        self._check_alive(ticket)
-        policy = self._hands.policies.of(ticket.invocation.principal.tenant)
+        principal = ticket.invocation.principal
+        if not self._hands.identity.alive(principal):
+            raise dead()
+        policy = self._hands.policies.of(principal.tenant)
         if anew or policy.version != ticket.decision.policy_version:
             self._check_policy(ticket, None if anew else ticket.facts, "the right to this was taken away while it ran")
-
-    def _check_alive(self, ticket: Ticket) -> None:
-        if not self._hands.identity.alive(ticket.invocation.principal):
-            raise Denied(DEAD, hint="ask its owner for a new one")
 
     def _check_policy(self, ticket: Ticket, facts: Facts | None, otherwise: str) -> None:
         invocation, operation = ticket.invocation, ticket.operation
@@ -372,8 +388,3 @@ def origin_of(invocation: Invocation) -> Origin:
     if invocation.channel == "workflow":
         return "workflow"
     return "human" if invocation.principal.kind == "human" else "agent"
-
-
-def no_operation(name: str) -> NotFound:
-    """Give the problem of an operation that does not exist, or that the caller may not know of."""
-    return NotFound(f"there is no operation `{name[:200]}`", hint="search with `GET /v1/operations?q=…`")

@@ -101,6 +101,7 @@ class Policy:
         self._rules: dict[tuple[int, str], Rule] = {}
         self._tables: dict[tuple[frozenset[str], str, Operation, Bounds | None], Table] = {}
         self._kept = 0
+        self._tried: dict[tuple[Principal, Operation], bool] = {}
         self._settled: dict[tuple[Principal, Operation, str], Decision] = {}
         self._decided: dict[tuple[object, ...], Decision] = {}
 
@@ -132,7 +133,13 @@ class Policy:
 
     def may_try(self, principal: Principal, operation: Operation) -> bool:
         """Tell whether some call of this operation could be allowed or asked for: the cheap first authorization."""
-        return not any(self.table(hop, operation).invisible for hop in principal.chain())
+        known = self._tried.get((principal, operation))
+        if known is None:
+            known = not any(self.table(hop, operation).invisible for hop in principal.chain())
+            if len(self._tried) >= _MOST_SETTLED:
+                self._tried.clear()
+            self._tried[principal, operation] = known
+        return known
 
     def settled(self, principal: Principal, operation: Operation, origin: Origin) -> Decision | None:
         """Give a decision that holds for every call of an operation that touches nothing, once one was taken."""

@@ -85,7 +85,7 @@ class Registry:
         """Give an operation. Raises `NotFound`."""
         found = self._by_name.get(name)
         if found is None:
-            raise NotFound(f"there is no operation `{name[:200]}`", hint="search with `GET /v1/operations?q=…`")
+            raise no_operation(name)
         return found
 
     def visible_to(self, principal: Principal, policy: Policy) -> list[Operation]:
@@ -99,3 +99,8 @@ class Registry:
     def search(self, words: str, among: Iterable[Operation], limit: int = 20) -> list[Operation]:
         """Give the operations that fit the words best."""
         return self._index.search(words, among, limit)
+
+
+def no_operation(name: str) -> NotFound:
+    """Give the problem of an operation that does not exist, or that the caller may not know of."""
+    return NotFound(f"there is no operation `{name[:200]}`", hint="search with `GET /v1/operations?q=…`")

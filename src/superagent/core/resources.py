@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Annotated
 
+import msgspec
+
 from superagent.core.problems import InvalidInput
 
 
@@ -33,8 +35,7 @@ class Risk(IntEnum):
     __hash__ = int.__hash__
 
 
-@dataclass(frozen=True, slots=True)
-class Resource:
+class Resource(msgspec.Struct, frozen=True, gc=False):
     """One thing a call touches: `kind://authority/path` and what happens to it.
 
     `authority` is a node or connection id; `-` where there is none. The tenant is never part of the id. `folder` says
@@ -54,7 +55,7 @@ class Resource:
 
     def as_(self, effect: Effect) -> Resource:
         """Give the same resource under another effect."""
-        return replace(self, effect=effect)
+        return Resource(self.kind, self.authority, self.path, effect, self.folder)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ class Shape:
         rules: Mapping[str, Any],
     ) -> None:
         self.names = names
+        self.direct = all(argument == attribute for argument, attribute in names)  # what is checked, bears these names
         self.result = result
         self._about = about
         self._fields = fields

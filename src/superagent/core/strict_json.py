@@ -1,4 +1,9 @@
-"""Strict JSON: what a body must be before anything else looks at it (RFC 8259 with I-JSON's limits, RFC 7493)."""
+"""Strict JSON: what a body must be before anything else looks at it (RFC 8259 with I-JSON's limits, RFC 7493).
+
+Nearly every body is plain and read by msgspec, in a tenth of the time. It takes the last of two equal keys without a
+word, so what it read is written again: no quote may be missing then. Whatever is not plain is read closely, by what can
+also say what is wrong with it. A test compares both ways.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,8 @@ import json
 import re
 from math import isfinite
 from typing import Any, NoReturn
+
+import msgspec
 
 from superagent.core.problems import Fault, Malformed
 
@@ -19,6 +26,10 @@ MOST_FIELDS = 1000
 LONGEST_NUMBER = 400
 """Digits in a row: reading and writing a number takes time with the square of its length."""
 
+_LONG_RUN = b"0" * (LONGEST_NUMBER + 1)
+_DIGITS_AS_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+_AS_LISTS = bytes.maketrans(b"{}", b"[]")
+_NO_SHAPE = bytes(set(range(256)) - set(b'[]{}"'))
 _LONG_NUMBER = re.compile(rb"[0-9]{%d}" % (LONGEST_NUMBER + 1))
 _TEXTS = re.compile(rb'"(?>[^"\\]++|\\.)*+"?', re.DOTALL)
 _NO_BRACKETS = re.compile(rb"[^\[\]{}]++")
@@ -44,6 +55,43 @@ def parse_object(body: bytes) -> dict[str, Any]:
 
 def parse(body: bytes) -> Any:
     """Give any JSON value under the same rules."""
+    value = _plain(body)
+    return _closely(body) if value is None else value
+
+
+def _plain(body: bytes) -> Any:
+    """Give the value of a body that is well-formed and keeps every rule; None for one that must be read closely."""
+    if b"\\u" in body or body.count(b":") > MOST_FIELDS:
+        return None
+    if len(body) > LONGEST_NUMBER and _LONG_RUN in body.translate(_DIGITS_AS_ZEROS):
+        return None
+    if body.count(b"[") + body.count(b"{") > DEEPEST and not _is_flat(body):
+        return None
+    try:
+        value = _decode_plain(body)
+        # without `\u` a text is written with as many quotes as it came with: two fewer for each key that is missing
+        return value if _encode_plain(value).count(b'"') == body.count(b'"') else None
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
+        return None
+
+
+def _is_flat(body: bytes) -> bool:
+    """Tell whether a body surely has few enough lists and objects, none of them too deep within others."""
+    if b"\\" in body:
+        return False
+    # where no quote is escaped, two that meet end one text and begin the next, or hold nothing: only what stands
+    # between quotes that are left is in a text, and that is rare
+    brackets = body.translate(_AS_LISTS, _NO_SHAPE).replace(b'""', b"")
+    if b'"' in brackets or brackets.count(b"[") > MOST_PARTS:
+        return False
+    for _ in range(DEEPEST):
+        if not brackets:
+            return True
+        brackets = brackets.replace(b"[]", b"")
+    return not brackets
+
+
+def _closely(body: bytes) -> Any:
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as bad:
@@ -101,6 +149,8 @@ def _constant(name: str) -> NoReturn:
     raise Malformed(f"`{name}` is not a JSON number")
 
 
+_decode_plain = msgspec.json.Decoder().decode
+_encode_plain = msgspec.json.Encoder().encode
 # made once: making it costs as much as decoding a small body
 _decode = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_finite).decode
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +15,23 @@ ENDING_S = 10.0
 
 @dataclass(slots=True)
 class Running:
-    """A call under way; a stop waits for one that `finishes`. `dead` was its caller at the last look."""
+    """A call under way for the time of a block; a stop waits for one that `finishes`.
+
+    `dead` was its caller at the last look.
+    """
 
     task: asyncio.Task[Any]
     principal: Principal
     finishes: bool
+    id: str
+    among: dict[str, Running]
     dead: bool = False
+
+    def __enter__(self) -> None:
+        self.among[self.id] = self
+
+    def __exit__(self, *_: object) -> None:
+        del self.among[self.id]
 
 
 class UnderWay:
@@ -44,16 +54,11 @@ class UnderWay:
         """Give the calls that run here."""
         return frozenset(self._running)
 
-    @contextmanager
-    def holding(self, id: str, principal: Principal, finishes: bool) -> Generator[None]:
+    def holding(self, id: str, principal: Principal, finishes: bool) -> Running:
         """Count the task that comes here as a call for the time of the block."""
         task = asyncio.current_task()
         assert task is not None
-        self._running[id] = Running(task, principal, finishes)
-        try:
-            yield
-        finally:
-            del self._running[id]
+        return Running(task, principal, finishes, id, self._running)
 
     def caller(self, id: str) -> Principal | None:
         """Give for whom a call runs here; None when it does not."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import time
 import weakref
+from collections.abc import Iterator
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: no I, L, O, U
 _PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
@@ -35,31 +37,32 @@ class SystemClock:
     def new_id(self) -> str:
         """Give a fresh ULID: 48 bits of milliseconds, 60 random bits, and 20 that count on from a random number."""
         at = time.time_ns() // 1_000_000
-        with self._lock:
-            if at > self._at or self._count == _COUNTS:
-                self._start(max(at, self._at + 1))
-            count = self._count
-            self._count = count + 1
-            return self._front + _PAIRS[count >> 10] + _PAIRS[count & _TEN]
+        began, front, count = self._now_on  # taken at once, and counting is one step: no lock is needed for that
+        number = next(count)
+        while at > began or number >= _COUNTS:
+            with self._lock:
+                if self._now_on[0] == began:
+                    self._start(max(at, began + 1))
+                began, front, count = self._now_on
+            number, at = next(count), began
+        return front + _PAIRS[number >> 10] + _PAIRS[number & _TEN]
 
     def _start(self, at: int) -> None:
         if not self._random:  # many at a time: a system call for each millisecond costs more than the call it names
             drawn = os.urandom(10 * _DRAWN)
             self._random = [drawn[place : place + 10] for place in range(0, len(drawn), 10)]
         r = int.from_bytes(self._random.pop(), "big")
-        self._at = at
-        self._count = r & (_COUNTS // 2 - 1)  # half of the numbers are left to count
-        self._front = (
+        front = (
             f"{_PAIRS[at >> 40 & _TEN]}{_PAIRS[at >> 30 & _TEN]}{_PAIRS[at >> 20 & _TEN]}{_PAIRS[at >> 10 & _TEN]}"
             f"{_PAIRS[at & _TEN]}{_PAIRS[r >> 70]}{_PAIRS[r >> 60 & _TEN]}{_PAIRS[r >> 50 & _TEN]}"
             f"{_PAIRS[r >> 40 & _TEN]}{_PAIRS[r >> 30 & _TEN]}{_PAIRS[r >> 20 & _TEN]}"
         )
+        self._now_on = at, front, itertools.count(r & (_COUNTS // 2 - 1))  # half of the numbers are left to count
 
     def _forget(self) -> None:
-        self._at = -1
-        self._count = 0
         self._random: list[bytes] = []
-        self._front = ""
+        # since which millisecond, what names begin with, what they count on from
+        self._now_on: tuple[int, str, Iterator[int]] = -1, "", itertools.count()
 
 
 _all: weakref.WeakSet[SystemClock] = weakref.WeakSet()

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import sys
+from functools import lru_cache
 
 # openat2(2); the number is 437 on every architecture, since it came after the tables were unified
 _OPENAT2 = 437
@@ -39,11 +40,15 @@ def openat2(dir_fd: int, path: str, flags: int, resolve: int) -> int:
 
     Raises `OSError`: `ENOSYS` where the kernel lacks it, `EXDEV` when the path leads out, `ELOOP` at a magic link.
     """
-    how = ctypes.byref(_OpenHow(flags | os.O_CLOEXEC, 0, resolve))
-    fd = _syscall(_OPENAT2, dir_fd, os.fsencode(path), how, _HOW_BYTES)
+    fd = _syscall(_OPENAT2, dir_fd, path.encode(errors="surrogateescape"), _how(flags, resolve), _HOW_BYTES)
     if fd < 0:
         raise _failed(path)
     return fd
+
+
+@lru_cache(256)
+def _how(flags: int, resolve: int) -> object:
+    return ctypes.byref(_OpenHow(flags | os.O_CLOEXEC, 0, resolve))  # the kernel only reads it
 
 
 def exchange(dir_fd: int, one: str, other: str) -> None:

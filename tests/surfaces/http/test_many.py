@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator
 from typing import Any, cast
 
@@ -266,6 +267,49 @@ async def test_a_line_that_is_too_long_gets_its_problem_and_the_next_ones_run(st
 
     assert sorted(str(one.get("id")) for one in found) == ["1", "2", "None", "None"]
     assert {one["problem"]["type"] for one in found if one["id"] is None} == {"/problems/too-large"}
+
+
+OWN = re.compile(r'"(?:invocation|instance|seconds|handle|id)":(?:"[^"]*"|[0-9.e+-]+),?')
+RECORDED = (
+    "kind", "operation", "who", "chain_of", "tenant", "resources", "input_digest", "output_digest", "bytes", "decision",
+    "decision_digest", "grants", "status", "problem", "changed", "session",
+)  # fmt: skip
+CALLS: list[dict[str, Any]] = [
+    {"operation": "access.whoami", "input": {}},
+    {"operation": "access.whoami", "input": {"more": 1}},
+    {"operation": "access.whoami", "input": {}, "session": "s1", "reason": "because"},
+    {"operation": "access.whoami", "input": {}, "dry_run": True},
+    {"operation": "access.whoami", "input": {}, "max_bytes": 5},
+    {"operation": "access.whoami", "input": {}, "deadline_s": -1},
+    {"operation": "no.such", "input": {}},
+    {"operation": "access.keys.list", "input": {}},
+    {"operation": "files.read", "input": {"path": "same.txt"}},
+    {"operation": "files.read", "input": {"path": "missing.txt"}},
+    {"operation": "probe.broken", "input": {}},
+    {"operation": "", "input": {}},
+]
+
+
+async def test_a_call_is_answered_and_recorded_alike_in_a_batch_and_in_a_stream(house: House) -> None:
+    """Those that cannot wait are answered as they are read, and their records put together from parts: twice each."""
+    agent = await house.agent()
+    (agent.workspace / "same.txt").write_text("same")
+
+    async def told(outcome: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:
+        records = await house.records(invocation=outcome["invocation"])
+        return OWN.sub("", json.dumps(outcome, separators=(",", ":"))), [
+            {name: one.get(name) for name in RECORDED} for one in records
+        ]
+
+    for one in CALLS:
+        streamed = await answers(agent, [json.dumps({"id": number, **one}).encode() + b"\n" for number in range(2)])
+        alike = [await told(outcome) for outcome in streamed]
+        if "deadline_s" not in one:  # a batch with one that is written wrongly runs none
+            alike += [
+                await told(outcome) for outcome in (await batch(agent, [one, one], stop_on_error=False))["outcomes"]
+            ]
+        assert all(other == alike[0] for other in alike), one
+        assert len(alike[0][1]) == 1, one
 
 
 async def test_an_operation_that_breaks_does_not_break_the_stream(house: House) -> None:

@@ -57,12 +57,14 @@ async def pieces(receive: Receive, headers: Headers, most: int) -> AsyncGenerato
         yield piece
 
 
-async def split_lines(receive: Receive, most: int) -> AsyncGenerator[bytes | None]:
+async def split_lines(receive: Receive, most: int, together: int) -> AsyncGenerator[list[bytes | None]]:
     """Give the lines of a body as they arrive, blank ones left out; None for one that is longer than `most` bytes.
 
-    Of a line that the connection broke off nothing is given: it may be half of what was meant.
+    Those that arrived together come `together`, at most so many. Of a line that the connection broke off nothing is
+    given: it may be half of what was meant.
     """
     left, skipping, more = bytearray(), False, True
+    found: list[bytes | None] = []
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
@@ -71,22 +73,30 @@ async def split_lines(receive: Receive, most: int) -> AsyncGenerator[bytes | Non
         start = 0
         body: bytes = message["body"]
         while (end := body.find(b"\n", start)) >= 0:
-            left += body[start:end]
+            line = body[start:end]
             start = end + 1
-            if not skipping and len(left) > most:
-                yield None
-            elif not skipping and left.strip():
-                yield bytes(left)
+            if left:
+                line = bytes(left + line)
+                left.clear()
+            if not skipping and len(line) > most:
+                found.append(None)
+            elif not skipping and line and not line.isspace():
+                found.append(line)
             skipping = False
-            left.clear()
+            if len(found) == together:
+                yield found
+                found = []
         if not skipping:
             left += body[start:]
             if len(left) > most:
-                yield None
+                found.append(None)
                 skipping = True
                 left.clear()
-    if left.strip():
-        yield bytes(left)
+        if not more and left.strip():
+            found.append(bytes(left))
+        if found:
+            yield found
+            found = []
 
 
 def check_plain(headers: Headers) -> None:
@@ -100,9 +110,11 @@ def check_head(headers: Headers, most: int) -> None:
     if b"content-encoding" in headers:
         check_plain(headers)
     declared = headers.get(b"content-length")
-    if declared is not None and not declared.isdigit():
+    if declared is None:
+        return
+    if not declared.isdigit():
         raise Malformed("`Content-Length` is not a number of bytes")
-    if declared is not None and (len(declared) > 15 or int(declared) > most):
+    if len(declared) > 15 or int(declared) > most:
         raise too_large(most)
 
 

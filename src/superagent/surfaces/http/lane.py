@@ -21,10 +21,11 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 from superagent.surfaces.http.door import OPERATIONS, Door
 from superagent.surfaces.http.followed import LINES
 from superagent.surfaces.http.protocol import Protocol
-from superagent.surfaces.http.reply import Reply
+from superagent.surfaces.http.reply import PLAIN, Reply
 from superagent.surfaces.http.request import STEERS, Message, Scope
 
 _PREFIX = OPERATIONS.encode()
+_PLAIN = b"".join([b"%b: %b\r\n" % pair for pair in PLAIN])
 _MARKED = frozenset(b"%?#")
 _UNUSUAL = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"origin", b"prefer"})
 
@@ -202,12 +203,12 @@ class Lane(Protocol):
             default = self.server_state.default_headers
             always = b"".join([b"%b: %b\r\n" % pair for pair in default])
             type(self)._dated = default, always
-        parts = [STATUS_LINE[reply.status], always]
-        for name, value in reply.headers:
-            parts += (name, b": ", value, b"\r\n")
+        (name, value), *rest = reply.headers
+        said = _PLAIN if tuple(rest) == PLAIN else b"".join([b"%b: %b\r\n" % pair for pair in rest])
         end = b"\r\n" if turn.keep_alive else b"connection: close\r\n\r\n"
-        parts += (b"content-length: %d\r\n" % len(reply.body), end, reply.body)
-        self.transport.write(b"".join(parts))
+        text = b"%b%b%b: %b\r\n%bcontent-length: %d\r\n%b%b"
+        body = reply.body
+        self.transport.write(text % (STATUS_LINE[reply.status], always, name, value, said, len(body), end, body))
         if not turn.keep_alive:
             self.transport.close()
         self.on_response_complete()

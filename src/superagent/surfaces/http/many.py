@@ -11,11 +11,14 @@ from superagent.core.answers import Answers
 from superagent.core.calls import call_from, faulty
 from superagent.core.invocation import Call, Outcome, Status
 from superagent.core.problems import Internal, Problem
+from superagent.core.reading import AT_ONCE_BYTES
+from superagent.core.strict_json import parse_object
 from superagent.surfaces.http.body import check_plain, split_lines, too_large
-from superagent.surfaces.http.reply import NDJSON, Reply, Write, of_data
+from superagent.surfaces.http.reply import NDJSON, Reply, Write, of_text
 from superagent.surfaces.http.routes import Request
 
 LINES_UNDER_WAY = 64
+TOGETHER_BYTES = 64 * 1024
 _BATCH_FIELDS = ("mode", "stop_on_error", "calls")
 
 
@@ -34,8 +37,9 @@ async def batch(request: Request) -> Reply:
     calls = [call_from(one, f"$.calls[{at}]") for at, one in enumerate(cast("list[Any]", given))]
     outcomes = await request.door.kernel.batch(calls, mode, stop, request.principal, "batch", request.trace)
     done = all(outcome.problem is None for outcome in outcomes)
-    documents = [outcome.document() for outcome in outcomes]
-    return of_data({"ok": done, "outcomes": documents, "not_run": len(calls) - len(outcomes)})
+    texts = b",".join([outcome.encode() for outcome in outcomes])
+    not_run = len(calls) - len(outcomes)
+    return of_text(b'{"ok":%b,"outcomes":[%b],"not_run":%d}' % (b"true" if done else b"false", texts, not_run))
 
 
 async def lines(request: Request) -> Reply:
@@ -48,50 +52,121 @@ async def lines(request: Request) -> Reply:
     over = request.hold()
 
     async def run(write: Write) -> None:
-        turn = asyncio.Lock()
-        room = asyncio.Semaphore(LINES_UNDER_WAY)
-
-        async def answer(line: bytes | None) -> None:
-            try:
-                text, taken = await _answer(request, line)
-                try:
-                    async with turn:
-                        await write(text)
-                finally:
-                    request.door.unsent.give(request.principal.bucket, taken)
-            finally:
-                room.release()
-
         try:
-            async with asyncio.TaskGroup() as group:
-                async for line in split_lines(request.receive, request.door.max_body_bytes):
-                    await room.acquire()
-                    group.create_task(answer(line))
+            await _Stream(request, write).run()
         finally:
             over()
 
     return Reply(200, b"", NDJSON[:], run)
 
 
-async def _answer(request: Request, line: bytes | None) -> tuple[bytes, int]:
-    """Run the call of one line and give the line that answers it, and the room it takes; its `id` comes back."""
-    kernel, principal, mark, name, taken = request.door.kernel, request.principal, None, "", 0
-    try:
-        if line is None:
-            raise too_large(request.door.max_body_bytes)
-        fields = await request.door.reading.object(principal, line)
-        mark, name = fields.pop("id", None), str(fields.get("operation", ""))
-        outcome = await kernel.run(call_from(fields, "$"), principal, "stream", trace=request.trace)
-        outcome = await Answers(kernel.hands.blobs, principal, request.door.unsent).take(outcome)
-        taken = len(outcome.output)
-    except Problem as problem:
+class _Line(msgspec.Struct, frozen=True):
+    """What a line holds: its `id`, which comes back, the operation that it names, and the call or what is wrong."""
+
+    id: Any
+    name: str
+    call: Call | Problem
+
+
+class _Stream:
+    """One stream: what cannot wait is answered as it is read, all that came together in one go; the rest by tasks."""
+
+    def __init__(self, request: Request, write: Write) -> None:
+        self._request = request
+        self._kernel = request.door.kernel
+        self._write = write
+        self._turn = asyncio.Lock()
+        self._room = asyncio.Semaphore(LINES_UNDER_WAY)
+        self._trace = request.trace
+        self._answers = Answers(self._kernel.hands.blobs, request.principal, request.door.unsent)
+
+    async def run(self) -> None:
+        """Answer all lines."""
+        request = self._request
+        async with asyncio.TaskGroup() as group:
+            async for some in split_lines(request.receive, request.door.max_body_bytes, LINES_UNDER_WAY):
+                texts, taken = list[bytes](), 0
+                for line in some:
+                    read = _read(line) if line is not None and len(line) <= AT_ONCE_BYTES else None
+                    short = read is not None and self._is_short(read.call)
+                    if read is not None and short:
+                        text, size = await self._answer(read)
+                        texts.append(text)
+                        taken += size
+                    if taken > TOGETHER_BYTES or self._room.locked():
+                        await self._send(b"".join(texts), taken)
+                        texts, taken = [], 0
+                    if not short:
+                        await self._room.acquire()
+                        group.create_task(self._later(line, read))
+                await self._send(b"".join(texts), taken)
+                await asyncio.sleep(0)  # more may have come already, and others want to be served too
+
+    def _is_short(self, call: Call | Problem) -> bool:
+        """Tell whether an answer takes as little time as a task that makes it would."""
+        if isinstance(call, Problem):
+            return True
+        operation = self._kernel.registry.find(call.operation)
+        return operation is not None and operation.inline and not call.key
+
+    async def _later(self, line: bytes | None, read: _Line | None) -> None:
         try:
-            outcome = kernel.refused(Call(name or "POST /v1/stream", {}), principal, "stream", problem, request.trace)
-        except Problem as unrecorded:
-            outcome = Outcome("", name, Status.FAILED, problem=unrecorded)
-    except Exception as bug:
-        id = kernel.hands.clock.new_id()
-        kernel.hands.fault(id, bug)
-        broken = Internal("something broke inside the platform", changed="unknown")
-        outcome = Outcome(id, name, Status.FAILED, problem=broken)
-    return msgspec.json.encode({"id": mark, **outcome.document()}) + b"\n", taken
+            await self._send(*await self._answer(read or await self._read_long(line)))
+        finally:
+            self._room.release()
+
+    async def _read_long(self, line: bytes | None) -> _Line:
+        door = self._request.door
+        if line is None:
+            return _Line(None, "", too_large(door.max_body_bytes))
+        try:
+            return _call_in(await door.reading.object(self._request.principal, line))
+        except Problem as problem:
+            return _Line(None, "", problem)
+
+    async def _send(self, text: bytes, taken: int) -> None:
+        try:
+            if text:
+                async with self._turn:
+                    await self._write(text)
+        finally:
+            self._request.door.unsent.give(self._request.principal.bucket, taken)
+
+    async def _answer(self, line: _Line) -> tuple[bytes, int]:
+        """Run the call of a line and give the line that answers it, and the room it takes."""
+        kernel, principal, taken = self._kernel, self._request.principal, 0
+        try:
+            if isinstance(line.call, Problem):
+                raise line.call
+            outcome = await kernel.run(line.call, principal, "stream", trace=self._trace)
+            if not self._answers.fits(outcome):
+                outcome = await self._answers.apart(outcome)
+            taken = len(outcome.output)
+        except Problem as problem:
+            try:
+                call = Call(line.name or "POST /v1/stream", {})
+                outcome = kernel.refused(call, principal, "stream", problem, self._trace)
+            except Problem as unrecorded:
+                outcome = Outcome("", line.name, Status.FAILED, problem=unrecorded)
+        except Exception as bug:
+            id = kernel.hands.clock.new_id()
+            kernel.hands.fault(id, bug)
+            broken = Internal("something broke inside the platform", changed="unknown")
+            outcome = Outcome(id, line.name, Status.FAILED, problem=broken)
+        return b'{"id":%b,%b\n' % (msgspec.json.encode(line.id), outcome.encode()[1:]), taken
+
+
+def _read(line: bytes) -> _Line:
+    try:
+        fields = parse_object(line)
+    except Problem as problem:
+        return _Line(None, "", problem)
+    return _call_in(fields)
+
+
+def _call_in(fields: dict[str, Any]) -> _Line:
+    id, name = fields.pop("id", None), str(fields.get("operation", ""))
+    try:
+        return _Line(id, name, call_from(fields, "$"))
+    except Problem as problem:
+        return _Line(id, name, problem)

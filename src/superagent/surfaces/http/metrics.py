@@ -34,8 +34,9 @@ class Metrics:
             row = rows.get(outcome.operation)
             if row is None:
                 row = rows[outcome.operation] = [0.0] * (len(BOUNDS_S) + 2)
-            row[bisect_left(BOUNDS_S, outcome.seconds)] += 1
-            row[-1] += outcome.seconds
+            seconds = outcome.seconds
+            row[bisect_left(BOUNDS_S, seconds)] += 1
+            row[-1] += seconds
 
     def text(self, operations: Collection[str]) -> str:
         """Give the exposition format, with the calls of these operations."""

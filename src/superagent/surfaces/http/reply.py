@@ -22,6 +22,8 @@ _encode = msgspec.json.Encoder().encode
 _TAGS = re.compile(rb'"([\x21\x23-\x7e\x80-\xff]*)"')  # RFC 9110, 8.8.3; a weak one equals its strong one here
 SAFE: list[Header] = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
 _JSON: list[Header] = [(b"content-type", b"application/json"), *SAFE]
+PLAIN: tuple[Header, ...] = tuple(_JSON)
+"""What the answer to most calls says beside the call's id."""
 NDJSON: list[Header] = [(b"content-type", b"application/x-ndjson"), *SAFE]
 _PROBLEM: list[Header] = [(b"content-type", b"application/problem+json"), *SAFE]
 _SHOWN = (
@@ -113,7 +115,12 @@ def short_of_scope(problem: Problem, origin: str, path: str, scope: str, invocat
 
 def of_data(data: Any, status: int = 200) -> Reply:
     """Give plain data as JSON."""
-    return Reply(status, _encode(data), _JSON[:])
+    return of_text(_encode(data), status)
+
+
+def of_text(text: bytes, status: int = 200) -> Reply:
+    """Give what is JSON already."""
+    return Reply(status, text, _JSON[:])
 
 
 async def send_reply(send: Send, reply: Reply) -> None:
