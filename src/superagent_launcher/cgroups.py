@@ -12,6 +12,8 @@ CONTROLLERS = ("memory", "pids", "cpu", "cpuacct")
 _NAME = re.compile(r"superagent-(\d+)-(\d+)-(\d+)")
 _DEEPEST = 6  # a launcher's group lies beside or beneath the processes of some service, not at the end of the world
 
+_MOST_READ = 4096
+
 Make = Callable[[str], None]
 
 
@@ -163,13 +165,20 @@ class Held:
     def number_in(self, path: str, key: str = "") -> int | None:
         """Read a number, of the line that begins with a key where there are several; None when it is not there."""
         try:
-            if path not in self._files:
-                self._files[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            found = os.pread(self._files[path], 65_536, 0).decode().split()
+            file = self._files.get(path, -1)
+            if file < 0:
+                file = self._files[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            found = os.pread(file, _MOST_READ, 0)
         except OSError:
             return None
-        at = found.index(key) + 1 if key in found else 0 if not key else len(found)
-        return int(found[at]) if at < len(found) and found[at].isdigit() else None
+        if key:
+            words = found.decode().split()
+            at = words.index(key) + 1 if key in words else len(words)
+            return int(words[at]) if at < len(words) and words[at].isdigit() else None
+        try:
+            return int(found)
+        except ValueError:  # such as `max`
+            return None
 
     def close(self) -> None:
         """Close them; safe to repeat."""

@@ -32,6 +32,7 @@ MOST_FRAMES = 50
 _LARGE = 2**63
 _CHUNK = 65_536
 _PLAIN = frozenset({bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset})
+_quoted = json.encoder.encode_basestring_ascii
 # `json.dumps` makes such a thing at each call; other Pythons than the usual one have none
 _make: Any = getattr(json.encoder, "c_make_encoder", None)
 _chunks: Any = _make and _make(None, None, json.encoder.encode_basestring_ascii, None, ":", ",", False, False, False)
@@ -58,11 +59,15 @@ def receive(sock: socket.socket, held: bytearray) -> "tuple[str, str]":
             continue  # it was meant for a snippet that had just ended
 
 
-def send(sock: socket.socket, message: "dict[str, object]") -> None:
-    """Send a message whole."""
-    text = "".join(_chunks(message, 0)) if _chunks else json.dumps(message)
-    data = text.encode("utf-8", "replace")
+def send(sock: socket.socket, name: str, value: str, error: str) -> None:
+    """Send an answer whole: to whom, and two texts in JSON."""
+    data = f'{{"id":{_quoted(name)},"value":{value},"error":{error}}}'.encode()
     sock.sendall(len(data).to_bytes(4, "big") + data)
+
+
+def text_of(message: "dict[str, object]") -> str:
+    """Give a message as JSON, which is ASCII."""
+    return "".join(_chunks(message, 0)) if _chunks else json.dumps(message)
 
 
 def hold_interrupts() -> None:
@@ -108,19 +113,20 @@ def _expression(code: str, name: str) -> "types.CodeType | None":
         return None  # the long way says what is wrong
 
 
-def value_of(found: object) -> "dict[str, object]":
-    """Say what a value is; what of this fails is left out."""
+def value_of(found: object) -> str:
+    """Say in JSON what a value is; what of this fails is left out."""
+    if found is None:
+        return "null"
+    if type(found) is int and -_LARGE < found < _LARGE:  # by hand, since somebody waits
+        return f'{{"repr":"{found}","type":"int","mime":{{}},"json":{found}}}'
     shown: dict[str, object] = {"repr": _text(found), "type": type(found).__name__[:200], "mime": {}}
-    if type(found) in (bool, int) and abs(cast("int", found)) < _LARGE:
-        shown["json"] = found
-        return shown
     with contextlib.suppress(Exception):
         plain = json.dumps(found, allow_nan=False)
         if len(plain) <= MOST_TEXT:
             shown["json"] = json.loads(plain)
     if type(found) not in _PLAIN:
         shown["mime"] = mime_of(found)
-    return shown
+    return text_of(shown)
 
 
 def mime_of(found: Any) -> "dict[str, str]":
@@ -196,25 +202,24 @@ def main(arguments: "list[str]") -> None:
         except EOFError:
             return
         count += bool(code)  # an empty one asks whether we are there
-        answer: dict[str, object] = {"id": name, "value": None, "error": None}
-        leaves = False
+        value, error, leaves = "null", "null", False
         try:
             let_interrupts_in()
             found = run(code, f"<snippet {count}>", space)
             if found is not None:
                 space["_"] = found
-                answer["value"] = value_of(found)
+                value = value_of(found)
             hold_interrupts()
         except BaseException as bad:
             hold_interrupts()
             leaves = isinstance(bad, SystemExit)
-            answer["error"] = error_of(bad)
+            error = text_of(error_of(bad))
         for stream in (sys.stdout, sys.stderr):
             try:  # noqa: SIM105 - somebody waits
                 stream.flush()
             except Exception:  # noqa: S110
                 pass
-        send(sock, answer)
+        send(sock, name, value, error)
         if leaves:
             return
 

@@ -182,6 +182,18 @@ async def test_a_command_that_writes_more_than_it_may_is_ended(native: Here) -> 
     assert stdout.bytes >= 300_000
 
 
+async def test_what_wrote_more_than_it_may_and_ended_before_anybody_saw_it_has_met_that_limit(native: Here) -> None:
+    pipes = Pipes(65_536, nowhere)
+    run = await native.start("sh", "-c", "echo seen >&2; echo 123456789", pipes=pipes)
+    assert (await run.wait()).limit == ""
+
+    ended, stdout, stderr = await pipes.carry(run, 10)
+
+    assert (ended.code, ended.limit) == (0, "output")
+    assert stdout.lost or stderr.lost
+    assert stdout.bytes + stderr.bytes == 15
+
+
 # ---- limits
 
 

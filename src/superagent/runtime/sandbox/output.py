@@ -25,6 +25,11 @@ class Budget:
         self._left = bytes
         self._spent = spent
 
+    @property
+    def over(self) -> bool:
+        """Tell whether more was written."""
+        return self._left < 0
+
     def take(self, size: int) -> bool:
         """Take from it; False from the moment when there was not enough left."""
         before, self._left = self._left, self._left - size

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 from superagent.core.commands import Captured, Ended
@@ -14,6 +15,9 @@ from superagent.runtime.sandbox.backend import Running
 from superagent.runtime.sandbox.output import Budget, Store, Stream
 
 GONE_S = 15.0
+LISTEN_S = 0.005
+"""After so long a command's output is listened for; a pipe holds what most write until then."""
+
 
 Tap = Callable[[bytes], None] | None
 """Gets the bytes of a stream as they come."""
@@ -76,24 +80,37 @@ class Pipes:
         """
         self.handed_over()
         ending: list[asyncio.Task[None]] = []
+        tasks: list[asyncio.Task[Captured]] = []
+        streams = self.stdout, self.stderr
         budget = Budget(output_bytes, lambda: ending.append(asyncio.ensure_future(running.kill("output"))))
-        tasks = [asyncio.ensure_future(one.captured(budget)) for one in (self.stdout, self.stderr)]
         feeding = [asyncio.ensure_future(_fed(running, *self._input))] if self._input is not None else []
         self._input = None
+
+        def listen() -> None:
+            tasks.extend(asyncio.ensure_future(one.captured(budget)) for one in streams)
+
+        # most commands are over before: what such a one wrote lies in the pipes, and nobody has to listen for it
+        soon = asyncio.get_running_loop().call_later(LISTEN_S, listen)
         try:
             ended = await running.wait()
-            stdout, stderr = [await one for one in tasks]
+            soon.cancel()
+            stdout, stderr = [await one for one in tasks] or [await one.captured(budget) for one in streams]
             for one in feeding:
                 if one.done():
                     one.result()
+            if budget.over and not ended.limit:
+                ended = replace(ended, limit="output")  # it had ended before anybody could end it for that
             return ended, stdout, stderr
         finally:
+            soon.cancel()
             await _gone(running)
             left: list[asyncio.Task[Any]] = [task for task in (*tasks, *feeding, *ending) if not task.done()]
             for task in left:
                 task.cancel()
             if left:
                 await asyncio.gather(*left, return_exceptions=True)
+            for one in streams:
+                one.discard()
 
 
 async def _gone(running: Running) -> None:

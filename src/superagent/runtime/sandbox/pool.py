@@ -105,7 +105,9 @@ class Pooled:
         found = self._taken(key, start)
         begun = await self._begun(found, start) if found is not None else None
         running = begun or await self._native.start(start)
-        asyncio.get_running_loop().call_soon(self._want, key, start)  # not while somebody waits for this one
+        loop = asyncio.get_running_loop()
+        self._last = loop.time()
+        loop.call_later(QUIET_S / 3, self._want, key, start)  # not while somebody waits: most have ended by then
         return running
 
     async def lend(self, start: Start) -> Ahead | None:
@@ -222,14 +224,12 @@ class Pooled:
     def _want(self, key: Key, start: Start) -> None:
         if self._closed or not os.access(self._python, os.X_OK):
             return
-        loop = asyncio.get_running_loop()
-        self._last = loop.time()
         self._wanted.pop(key, None)
         self._wanted[key] = replace(start, argv=(), env={}, fds={})  # nothing of one command stays for the next
         while len(self._wanted) > MOST_WAITING:
             del self._wanted[next(iter(self._wanted))]
         if self._filling is None or self._filling.done():
-            self._filling = loop.create_task(self._fill())
+            self._filling = asyncio.get_running_loop().create_task(self._fill())
 
     async def _fill(self) -> None:
         """Make what is wanted as soon as it is quiet, the newest wish first; end what nobody came for."""

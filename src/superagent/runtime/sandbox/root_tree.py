@@ -46,7 +46,10 @@ WRITTEN = {
 MOST_COPIED = 64 * 1024 * 1024
 MOST_KEPT = 4
 RECENT_S = 1.0
-"""How long a look at this machine's `/etc` is good for: a hundred files and a thread cost as much as a program."""
+"""How long a look at this machine's `/etc` is good for: looking at a hundred files takes its time."""
+
+State = tuple[tuple[int, int, int] | None, ...]
+"""Of each place its mode, when it was changed and its size, None where there is nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +71,24 @@ class RootTrees:
         self._places = places
         self._host = host
         self._lock = threading.Lock()
-        self._known: tuple[str, RootTree] | None = None
+        self._seen = tuple(str(host / place) for place in (*(f"etc/{name}" for name in COPIED), *TOP_LINKS))
+        self._known: tuple[State, RootTree] | None = None
         self._looked = -math.inf
 
     def recent(self) -> RootTree | None:
-        """Give the tree without waiting if it was looked at a moment ago, else None: then `current` has to look."""
+        """Give the tree if this machine is as it was when it was made, else None: then `current` makes another.
+
+        It only looks, which takes less than handing that to a thread.
+        """
         known = self._known
-        return known[1] if known is not None and time.monotonic() - self._looked < RECENT_S else None
+        if known is None:
+            return None
+        now = time.monotonic()
+        if now - self._looked >= RECENT_S:
+            if not self._stands(known[0]):
+                return None
+            self._looked = now
+        return known[1]
 
     def current(self) -> RootTree:
         """Give the tree for this machine as it is now; blocks while one is made. Raises `OSError`.
@@ -82,21 +96,41 @@ class RootTrees:
         What was installed since is noticed by the times of the folders and files that are copied.
         """
         with self._lock:
-            looked, name = time.monotonic(), self._digest()
-            if self._known is None or self._known[0] != name:
-                self._known = name, self._prepared(name)
+            looked, state = time.monotonic(), self._state()
+            if self._known is None or self._known[0] != state:
+                self._known = state, self._prepared(self._name(state))
             self._looked = looked
             return self._known[1]
 
-    def _digest(self) -> str:
-        state = hashlib.sha256(repr((sorted(WRITTEN.items()), self._places)).encode())
-        for place in [*(f"etc/{name}" for name in COPIED), *TOP_LINKS]:
+    def _state(self) -> State:
+        found: list[tuple[int, int, int] | None] = []
+        for place in self._seen:
             try:
-                found = os.lstat(self._host / place)
+                one = os.lstat(place)
             except OSError:
-                continue
-            state.update(f"{place} {found.st_mode} {found.st_mtime_ns} {found.st_size}\n".encode())
-        return state.hexdigest()[:24]
+                found.append(None)
+            else:
+                found.append((one.st_mode, one.st_mtime_ns, one.st_size))
+        return tuple(found)
+
+    def _stands(self, state: State) -> bool:
+        """Tell whether all is still so; for what is not there, without the price of an error."""
+        for place, was in zip(self._seen, state, strict=True):
+            try:
+                if was is None:
+                    if os.access(place, os.F_OK, follow_symlinks=False):
+                        return False
+                    continue
+                now = os.lstat(place)
+            except OSError:
+                return False
+            if (now.st_mode, now.st_mtime_ns, now.st_size) != was:
+                return False
+        return True
+
+    def _name(self, state: State) -> str:
+        named = repr((sorted(WRITTEN.items()), self._places, COPIED, TOP_LINKS, state))
+        return hashlib.sha256(named.encode()).hexdigest()[:24]
 
     def _prepared(self, name: str) -> RootTree:
         mounted = [("/usr", "/usr")]
