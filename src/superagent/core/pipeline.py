@@ -44,7 +44,7 @@ from superagent.core.resources import Resource, Risk
 from superagent.core.rules import Origin
 from superagent.core.tainting import Tainting, nothing_approved
 from superagent.core.veil import hidden, marked_digest
-from superagent.core.ways_out import refusal
+from superagent.core.ways_out import no_operation, refusal
 
 DEEPEST = 16
 """Calls within calls: an operation that makes itself would do so for ever."""
@@ -92,13 +92,15 @@ class Pipeline:
         input_digest, judged, resources = "", None, ()
         try:
             principal = invocation.principal
-            operation = self.registry.get(call.operation)
+            operation = self.registry.find(call.operation)
             policy = self._hands.policies.of(principal.tenant)
+            if operation is None:
+                raise no_operation(self.registry, policy, principal, call.operation)
             origin = origin_of(invocation)
             decision = None if invocation.tainted else policy.settled(principal, operation, origin)
             if decision is None and not policy.may_try(principal, operation):
                 # the same words as for a name that does not exist: no oracle
-                raise no_operation(call.operation)
+                raise no_operation(self.registry, policy, principal, call.operation)
             if not (invocation.parent or invocation.resumed):
                 self.throttle(principal)
             if operation.secrets:  # what does not parse has no digest: its secret may stand under a wrong name
@@ -372,8 +374,3 @@ def origin_of(invocation: Invocation) -> Origin:
     if invocation.channel == "workflow":
         return "workflow"
     return "human" if invocation.principal.kind == "human" else "agent"
-
-
-def no_operation(name: str) -> NotFound:
-    """Give the problem of an operation that does not exist, or that the caller may not know of."""
-    return NotFound(f"there is no operation `{name[:200]}`", hint="search with `GET /v1/operations?q=…`")

@@ -36,6 +36,13 @@ def test_a_call_is_lines_for_people(cli: Cli) -> None:
     assert "\x1b" not in ran.out  # no colour where nobody looks
 
 
+def test_a_mistyped_operation_is_answered_with_what_it_may_have_meant(cli: Cli) -> None:
+    for command in (("call", "files.raed"), ("describe", "files.raed"), ("describe", "files_read")):
+        ran = cli(*command, "--json")
+        assert (ran.code, ran.document["type"]) == (1, "/problems/not-found")
+        assert "did you mean `files.read`" in ran.document["hint"]
+
+
 def test_input_comes_from_a_file_or_from_standard_input(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "input.json").write_text('{"name": "files.read"}')
     for ran in (
