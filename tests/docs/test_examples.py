@@ -29,13 +29,12 @@ from tests.promise import promise
 ROOT = Path(__file__).parents[2]
 
 
-def shell(script: str, data: Path, url: str) -> str:
+def shell(script: str, data: Path, url: str, **more: str) -> str:
     """Run a script of docs_src as a reader would, on another data folder and port."""
-    text = (ROOT / "docs_src" / script).read_text().replace("http://127.0.0.1:8750", url)
     ran = subprocess.run(
-        ["bash", "-eu", "-o", "pipefail", "-c", text],
+        ["bash", "-eu", "-o", "pipefail", "-c", (ROOT / "docs_src" / script).read_text()],
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "HOME": str(data), "SUPERAGENT_DATA": str(data)},
+        env={"PATH": os.environ["PATH"], "HOME": str(data), "SUPERAGENT_DATA": str(data), "SUPERAGENT_URL": url} | more,
         capture_output=True,
         text=True,
         timeout=120,
