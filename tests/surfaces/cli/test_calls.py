@@ -232,10 +232,12 @@ def test_a_call_that_is_not_approved_has_failed(cli: Cli, agent: Agent, tmp_path
     id = cli("call", "files.write", "--input", input, "--json", key=agent(ask)).document["invocation"]
     waiting = cli("jobs", "status", id, "--json")
     assert waiting.document["output"]["status"] == "waiting"
-    assert cli("approvals", "deny", id).code == 0
+    denied = cli("approvals", "deny", id, "--reason", "not there")
+    assert (denied.code, "a decision is final" in denied.out) == (0, True)
     watched = cli("watch", id)
     assert watched.code == 3
-    assert "owner did not approve" in watched.err
+    assert "owner denied this call: not there" in watched.err
+    assert "change it, or talk to owner" in watched.err
 
 
 def test_the_audit_shows_what_happened_and_goes_into_a_file(cli: Cli, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
     "jobs": ("invocation", "operation", "state", "owner", "at", "ended", "started", "name", "schedule", "retry_of"),
     "keys": ("id", "name", "role", "revoked_at", "expires_at", "last_used_at", "created_by", "created_at"),
     "operations": ("name", "effect", "risk", "undo", "summary"),
+    "plugins": ("name", "state", "why", "operations", "summary", "version", "reaches", "calls", "extras", "quality"),
     "processes": ("pid", "user", "state", "cpu_s", "memory_bytes", "command", "parent", "threads", "started"),
     "records": ("at", "kind", "who", "operation", "status", "problem", "invocation", "resources"),
     "versions": ("number", "author", "at", "reason"),
