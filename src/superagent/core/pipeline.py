@@ -48,6 +48,7 @@ from superagent.core.ways_out import no_operation, refusal
 
 DEEPEST = 16
 """Calls within calls: an operation that makes itself would do so for ever."""
+_BEYOND = frozenset({"net", "connect", "run"})
 
 
 class Performed(msgspec.Struct, frozen=True):
@@ -200,7 +201,10 @@ class Pipeline:
         parent = ctx.invocation
         if len(parent.callers) >= DEEPEST:
             raise TooLarge(f"calls stand {DEEPEST} deep within each other, and no deeper", hint="call it from outside")
-        call = Call(operation, input, session=parent.call.session, dry_run=parent.call.dry_run)
+        # a preview has to look before it can show anything: what only looks, and here, is done for it
+        asked = self.registry.find(operation)
+        looks = asked is not None and not (asked.effect or asked.reaches & _BEYOND)
+        call = Call(operation, input, session=parent.call.session, dry_run=parent.call.dry_run and not looks)
         clock = self._hands.clock
         child = replace(
             parent,
