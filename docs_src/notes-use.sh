@@ -11,4 +11,4 @@ superagent notes add notes.txt "buy milk"
 
 # the same by HTTP
 curl -sS "$URL/v1/operations/notes.add" -H "Authorization: Bearer $KEY" \
-    -d '{"path": "notes.txt", "text": "call home"}'
+    -d '{"path": "notes.txt", "text": "call home"}'; echo

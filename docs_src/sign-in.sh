@@ -11,10 +11,10 @@ curl -s -c "$jar" -d go=1 "$URL/sign-in/${link#*/sign-in/}" -o /dev/null
 
 # looking needs the cookie; whatever could change something also the token against forged requests
 csrf=$(curl -s -b "$jar" "$URL/sign-in/session" | field csrf)
-curl -s -b "$jar" "$URL/v1/operations/access.whoami" -d '{}' -H "X-CSRF-Token: $csrf"
-curl -s -b "$jar" "$URL/v1/operations/access.whoami" -d '{}' # another site's page could send this
+curl -s -b "$jar" "$URL/v1/operations/access.whoami" -d '{}' -H "X-CSRF-Token: $csrf"; echo
+curl -s -b "$jar" "$URL/v1/operations/access.whoami" -d '{}'; echo   # another site's page could send this
 
 # where you are signed in, and what was recorded
-curl -s -b "$jar" "$URL/v1/operations/access.sessions.list" -d '{}' -H "X-CSRF-Token: $csrf"
+curl -s -b "$jar" "$URL/v1/operations/access.sessions.list" -d '{}' -H "X-CSRF-Token: $csrf"; echo
 superagent audit query --text signin.done --limit 3
 rm "$jar"

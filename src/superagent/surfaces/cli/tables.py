@@ -87,6 +87,8 @@ def cell(name: str, value: Any) -> str:
 
 def _columns(name: str, rows: Sequence[Mapping[str, Any]]) -> Sequence[str]:
     names = list(dict.fromkeys(column for row in rows for column in row))
+    if "words" in names and "grant" in names:
+        names.remove("grant")  # the words say it
     wanted = _COLUMNS.get(name, ())
     if name == "entries":
         wanted = next((columns for field, columns in _OF_ENTRIES.items() if field in names), ())
