@@ -85,7 +85,6 @@ def test_a_backup_with_postgresql_is_restored_into_another_database(
     """Run docs_src/backup.sh, docs_src/restore-postgresql.sh and docs_src/restore.sh."""
     data, project = tmp_path / "data", tmp_path / "project"
     project.mkdir()
-    programs_of = {"PGHOST": str(postgres.folder), "PGUSER": "postgres"}
     monkeypatch.setenv("SUPERAGENT_DATABASE__URL", url := postgres.url(str(tmp_path)))
     with serving(data) as server:
         with at_work(server, project):
@@ -93,7 +92,7 @@ def test_a_backup_with_postgresql_is_restored_into_another_database(
         key = server.call("access.keys.create", name="later")["key"]
 
     files = len(list(project.glob("*.md")))
-    shell("restore-postgresql.sh", data, "", HOME=str(tmp_path), **programs_of)
+    shell("restore-postgresql.sh", data, "", HOME=str(tmp_path), PGHOST=str(postgres.folder), PGUSER="postgres")
     restored = f"postgresql+psycopg://postgres@/superagent_restored?host={postgres.folder}"
     shown = shell("restore.sh", data, "", HOME=str(tmp_path), SUPERAGENT_DATABASE__URL=restored)
     assert "\nok           yes\n" in shown

@@ -43,6 +43,12 @@ def test_a_mistyped_operation_is_answered_with_what_it_may_have_meant(cli: Cli) 
         assert "did you mean `files.read`" in ran.document["hint"]
 
 
+@pytest.mark.parametrize("typed", ["serve", "run", "start"])
+def test_what_up_is_called_elsewhere_leads_to_it(cli: Cli, typed: str) -> None:
+    ran = cli(typed)
+    assert (ran.code, "did you mean up?" in ran.err) == (2, True)
+
+
 def test_input_comes_from_a_file_or_from_standard_input(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "input.json").write_text('{"name": "files.read"}')
     for ran in (
