@@ -1,8 +1,10 @@
 export PATH="$PWD/.venv/bin:$PATH"
+URL=${SUPERAGENT_URL:-http://127.0.0.1:8750}
 
-# a key for an agent: it has a folder of its own and may do nothing else without asking
+# a key for an agent: it has a folder of its own and may do nothing else without asking (a name is taken once: choose
+# another the second time)
 KEY=$(superagent keys create builder --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["output"]["key"])')
-agent() { curl -s "http://127.0.0.1:8750/v1/$1" -H "Authorization: Bearer $KEY" -d "$2"; echo; }
+agent() { curl -s "$URL/v1/$1" -H "Authorization: Bearer $KEY" -d "$2"; echo; }
 
 agent operations/files.write '{"path": "plan.md", "content": "# Plan\n"}'   # in its folder: done, and undoable
 ASKED=$(agent operations/files.read '{"path": "/etc/hostname"}')            # outside: waits for a person
@@ -16,4 +18,4 @@ superagent approvals approve "$WAITING" --reason "a host name is no secret"
 
 # the agent gets its answer
 sleep 1
-curl -s "http://127.0.0.1:8750/v1/invocations/$WAITING" -H "Authorization: Bearer $KEY"
+curl -s "$URL/v1/invocations/$WAITING" -H "Authorization: Bearer $KEY"; echo

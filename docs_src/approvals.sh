@@ -1,9 +1,10 @@
 export PATH="$PWD/.venv/bin:$PATH"
+URL=${SUPERAGENT_URL:-http://127.0.0.1:8750}
 field() { python3 -c "import json, sys; print(json.load(sys.stdin)$1)"; }
 
-# a key for an agent; what it reads from elsewhere, it did not write
+# a key for an agent; what it reads from elsewhere, it did not write (a name is taken once)
 KEY=$(superagent keys create reviewer --json | field '["output"]["key"]')
-agent() { curl -s "http://127.0.0.1:8750/v1/operations/$1" -H "Authorization: Bearer $KEY" -d "$2"; echo; }
+agent() { curl -s "$URL/v1/operations/$1" -H "Authorization: Bearer $KEY" -d "$2"; echo; }
 
 # ask before making the call: approved, it runs at once, and only this very call
 asked=$(agent approvals.request '{"operation": "files.read", "input": {"path": "/etc/hostname"}, "reason": "which machine is this?"}' |

@@ -1,5 +1,5 @@
 export PATH="$PWD/.venv/bin:$PATH"
-URL=http://127.0.0.1:8750
+URL=${SUPERAGENT_URL:-http://127.0.0.1:8750}
 field() { python3 -c 'import json, sys; print(json.load(sys.stdin)["output"][sys.argv[1]])' "$1"; }
 as() { curl -s "$URL/v1/operations/$2" -H "Authorization: Bearer $1" -d "${3:-{\}}"; echo; }
 

@@ -1,6 +1,6 @@
 export PATH="$PWD/.venv/bin:$PATH"
 
-# a key for this agent and nobody else; what it may do is what its grants say
+# a key for this agent and nobody else; what it may do is what its grants say (a name is taken once)
 superagent keys create helper --json | sed 's/.*"key": *"\([^"]*\)".*/\1/' > helper.key
 chmod 600 helper.key
 

@@ -136,6 +136,12 @@ def notes_plugin(notes: dict[str, str]) -> Plugin:
         found = await ctx.call("notes.read", {"name": source})
         return Note(**await ctx.call("notes.write", {"name": target, "text": found["text"]}))
 
+    @copy_by_calls.preview
+    async def _(ctx: Context, source: str, target: str) -> Preview:
+        found = await ctx.call("notes.read", {"name": source})
+        would = await ctx.call("notes.write", {"name": target, "text": found["text"]})
+        return Preview(summary=would["summary"], diff=f"+{found['text']}\n")
+
     @plugin.operation(risk=Risk.LOW, effect=Effect.READ)
     async def count_to(ctx: Context, last: int) -> AsyncIterator[Tick]:
         """Count."""

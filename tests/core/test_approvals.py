@@ -194,7 +194,7 @@ async def test_a_denied_call_ends_and_says_who_and_why() -> None:
     await decide(here, waiting.invocation, decision="deny")
     outcome = await ended(here, waiting.invocation)
     assert outcome.problem is not None
-    assert outcome.problem.detail == "bob did not approve: looked at it"
+    assert outcome.problem.detail == "bob denied this call: looked at it"
     late = await decide(here, waiting.invocation)
     assert late.problem is not None
     assert late.problem.slug == "conflict"

@@ -364,6 +364,20 @@ async def test_nested_calls_have_records_of_their_own_and_count_as_effects() -> 
     assert [one.resource for one in outcome.effects] == ["connection://-/b"]
 
 
+async def test_a_preview_may_look_by_other_operations_and_changes_nothing_by_them() -> None:
+    notes = {"a": "text"}
+    here = world(notes)
+    outcome = await here.run("notes.copy_by_calls", {"source": "a", "target": "b"}, dry_run=True)
+    assert outcome.status is Status.PREVIEWED
+    assert outcome.result()["diff"] == "+text\n"
+    assert notes == {"a": "text"}
+    assert [one for one in here.audit.kinds() if one.startswith("intent")] == []
+    hidden = world({"a": "text"}, grants=[allow("notes.copy_by_calls", "notes.write")])
+    refused = await hidden.run("notes.copy_by_calls", {"source": "a", "target": "b"}, dry_run=True)
+    assert refused.problem is not None
+    assert "refused notes.read" in hidden.audit.kinds()
+
+
 async def test_a_nested_call_cannot_do_more_than_its_caller() -> None:
     here = world({"a": ""}, grants=[allow("notes.copy_by_calls", "notes.read")])
     outcome = await here.run("notes.copy_by_calls", {"source": "a", "target": "b"})

@@ -89,8 +89,11 @@ def test_one_sees_what_one_could_be_allowed_or_asked_to_do(registry: Registry) -
 
 
 def test_a_mistyped_name_is_answered_with_close_ones_among_the_visible(registry: Registry) -> None:
-    assert registry.close_to("notes.raed", [operation("notes.read"), operation("web.fetch")]) == ["notes.read"]
-    assert registry.close_to("notes.raed", [operation("web.fetch")]) == []
+    read, fetch = operation("notes.read"), operation("web.fetch")
+    for typed in ("notes.raed", "notes_raed", "Notes.Read"):
+        assert registry.close_to(typed, [read, fetch]) == [read]
+    assert registry.close_to("notes.raed", [fetch]) == []
+    assert registry.close_to("notes.read" * 1000, [read]) == []
 
 
 def test_searching_weighs_names_above_summaries_and_rare_words_above_common_ones(registry: Registry) -> None:

@@ -97,8 +97,8 @@ def everything_bound(data: Path, made: dict[str, str]) -> dict[tuple[str, str], 
 def test_one_call_by_http_batch_stream_a2a_and_command_line_leaves_the_same_record(tmp_path: Path) -> None:
     data = tmp_path / "data"
     made: dict[str, str] = {}
-    superagent("files", "mkdir", "notes", data=data)
     with serving(data) as server:
+        superagent("files", "mkdir", "notes", data=data)
         doors: list[Callable[[], str]] = [
             lambda: by_http(server),
             lambda: by_batch(server),

@@ -225,7 +225,10 @@ class ApprovalDesk:
         if not approve:
             if not await self._hands.work.move(ctx.tenant, id, [Status.WAITING], Status.CANCELLED):
                 raise Conflict(f"`{id}` was decided by somebody else meanwhile")
-            refused = Denied(f"{ctx.principal.id} did not approve" + (f": {reason}" if reason else ""))
+            refused = Denied(
+                f"{ctx.principal.id} denied this call" + (f": {reason}" if reason else ""),
+                hint=f"do not make it again as it is: change it, or talk to {ctx.principal.id}",
+            )
             await self._hands.work.finish(
                 ctx.tenant, Outcome(id, held.invocation.call.operation, Status.FAILED, problem=refused)
             )

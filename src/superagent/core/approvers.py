@@ -31,13 +31,15 @@ class Approvers:
     def require_person(self, person: Principal) -> None:
         """Go on only with a person. Raises `Denied`."""
         if person.kind != "human":
-            raise Denied("only a person can approve")
+            raise Denied("only a person decides what waits", hint="it waits until a person has looked at it")
 
     async def check(self, person: Principal, held: Held) -> None:
         """Go on only with somebody who may decide this one. Raises `Denied`."""
         requester = held.invocation.principal
         if person.id == requester.id:
-            raise Denied("nobody approves a call of their own")
+            raise Denied(
+                "nobody decides a call of their own", hint="somebody else does; `jobs.cancel` takes it back meanwhile"
+            )
         if held.approvals_needed > 1 and person.id in {*requester.ids, *(hop.answers for hop in requester.chain())}:
             raise Denied("two or more approvals must come from people on whose behalf the call is not made")
         await self._check_apart(person, held)
@@ -47,7 +49,9 @@ class Approvers:
             raise Denied(f"this is approved by people who may do `{meant.name}` themselves")
         # of `role:a and role:b`, one person must be both: two grants each demand an approval (ADR 16)
         if held.by and not any(person.subjects.issuperset(one.split(" and ")) for one in held.by):
-            raise Denied(f"this one must be approved by {' or '.join(held.by)}")
+            raise Denied(
+                f"this one is decided by {' or '.join(held.by)}", hint="it waits until one of them has decided"
+            )
 
     async def challenge(self, person: Principal, held: Held, approve: bool, origin: str) -> dict[str, Any]:
         """Give what a browser needs to sign a decision. Raises `Unavailable` where nothing checks signatures."""

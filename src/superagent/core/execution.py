@@ -20,7 +20,7 @@ from superagent.core.limits import Slots
 from superagent.core.operation import Operation, Preview
 from superagent.core.policy import Policy
 from superagent.core.ports import Hands, Kept
-from superagent.core.problems import Cancelled, Deadline, Denied, Internal, NeedsApproval, NeedsInput, Problem
+from superagent.core.problems import Broken, Cancelled, Deadline, Denied, Internal, NeedsApproval, NeedsInput, Problem
 from superagent.core.reads import Answer, Reads
 from superagent.core.records import Recorder
 from superagent.core.redactor import Redactor, cleaned, loggable, present
@@ -127,7 +127,8 @@ class Execution:
                 task.uncancel()
         except Exception as bug:
             hands.fault(invocation.id, loggable(bug))
-            fault = Internal("something broke inside the platform", changed="unknown" if ctx.effects else "nothing")
+            told = bug.told if isinstance(bug, Broken) else "something broke inside the platform"
+            fault = Internal(told, changed="unknown" if ctx.effects else "nothing")
         fault = await self._after_fault(ctx, fault)
         if ctx.found and isinstance(fault, NeedsApproval) and not (ctx.effects or ctx.changed or invocation.found):
             ctx.asks = replace(ticket, invocation=replace(invocation, found=tuple(ctx.found)))

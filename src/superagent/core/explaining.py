@@ -16,9 +16,9 @@ from superagent.core.pipeline import origin_of
 from superagent.core.policy import Decision, Policy, Verdict
 from superagent.core.principal import Principal
 from superagent.core.problems import Problem
-from superagent.core.registry import no_operation
 from superagent.core.resources import Effect, Resource
 from superagent.core.rules import Facts
+from superagent.core.ways_out import no_operation
 
 DEPENDS = "depends"
 
@@ -70,10 +70,10 @@ class Explainer:
 
         Raises `InvalidInput` for an input that does not fit, and `NotFound` for an operation that is not installed.
         """
-        found = self._kernel.registry.find(operation)
+        registry, policy = self._kernel.registry, self._kernel.policy_of(principal)
+        found = registry.find(operation)
         if found is None:
-            raise no_operation(operation)
-        policy = self._kernel.policy_of(principal)
+            raise no_operation(registry, policy, principal, operation)
         if not policy.may_try(principal, found):
             return self._invisible(principal, found, policy)
         if input is None and (found.touched or found.more is not None or found.assess is not None):
@@ -96,7 +96,7 @@ class Explainer:
         return Explained(decision.verdict, decision, problem, grants, hops, resources, facts, policy.version)
 
     def _invisible(self, principal: Principal, operation: Operation, policy: Policy) -> Explained:
-        problem = no_operation(operation.name)
+        problem = no_operation(self._kernel.registry, policy, principal, operation.name)
         facts = Facts(self._origin(principal), operation.risk, self._kernel.hands.clock.now())
         hops = tuple(_hop(policy, hop, operation, (), facts) for hop in principal.chain())
         grants = {one.id: one for hop in hops if hop.verdict == "deny" for one in hop.grants}

@@ -10,6 +10,8 @@ from superagent.core.held import no_invocation
 from superagent.core.kernel import Kernel
 from superagent.core.operation import Operation
 from superagent.core.principal import Principal
+from superagent.core.problems import NotFound
+from superagent.core.ways_out import no_operation
 
 Found = Callable[[str, str], Awaitable[list[dict[str, Any]]]]
 
@@ -33,9 +35,10 @@ class Shelf:
         """Give those that fit the words best."""
         return self._kernel.registry.search(words, among, limit)
 
-    def close_to(self, name: str, among: list[Operation]) -> list[str]:
-        """Give the names most like a mistyped one."""
-        return self._kernel.registry.close_to(name, among)
+    def missing(self, ctx: Context, name: str) -> NotFound:
+        """Give the problem of a name that means nothing to the caller."""
+        kernel, principal = self._kernel, ctx.principal
+        return no_operation(kernel.registry, kernel.policy_of(principal), principal, name)
 
 
 class Invocations:

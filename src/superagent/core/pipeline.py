@@ -39,15 +39,16 @@ from superagent.core.problems import (
 )
 from superagent.core.records import Recorder
 from superagent.core.refusals import Refusals
-from superagent.core.registry import Registry, no_operation
+from superagent.core.registry import Registry
 from superagent.core.resources import Resource, Risk
 from superagent.core.rules import Origin
 from superagent.core.tainting import Tainting, nothing_approved
 from superagent.core.veil import hidden, marked_digest
-from superagent.core.ways_out import refusal
+from superagent.core.ways_out import no_operation, refusal
 
 DEEPEST = 16
 """Calls within calls: an operation that makes itself would do so for ever."""
+_BEYOND = frozenset({"net", "connect", "run"})
 
 
 class Performed(msgspec.Struct, frozen=True):
@@ -97,13 +98,15 @@ class Pipeline:
         input_digest, judged, resources = "", None, ()
         try:
             principal = invocation.principal
-            operation = self.registry.get(call.operation)
+            operation = self.registry.find(call.operation)
             policy = self._hands.policies.of(principal.tenant)
+            if operation is None:
+                raise no_operation(self.registry, policy, principal, call.operation)
             origin = origin_of(invocation)
             decision = None if invocation.tainted else policy.settled(principal, operation, origin)
             if decision is None and not policy.may_try(principal, operation):
                 # the same words as for a name that does not exist: no oracle
-                raise no_operation(call.operation)
+                raise no_operation(self.registry, policy, principal, call.operation)
             if not (invocation.parent or invocation.resumed):
                 self.throttle(principal)
             if operation.secrets:  # what does not parse has no digest: its secret may stand under a wrong name
@@ -209,7 +212,10 @@ class Pipeline:
         parent = ctx.invocation
         if len(parent.callers) >= DEEPEST:
             raise TooLarge(f"calls stand {DEEPEST} deep within each other, and no deeper", hint="call it from outside")
-        call = Call(operation, input, session=parent.call.session, dry_run=parent.call.dry_run)
+        # a preview has to look before it can show anything: what only looks, and here, is done for it
+        asked = self.registry.find(operation)
+        looks = asked is not None and not (asked.effect or asked.reaches & _BEYOND)
+        call = Call(operation, input, session=parent.call.session, dry_run=parent.call.dry_run and not looks)
         clock = self._hands.clock
         child = replace(
             parent,

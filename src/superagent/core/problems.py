@@ -218,6 +218,14 @@ class Internal(Problem):
     default_hint = "give the invocation id to whoever runs this installation"
 
 
+class Broken(Exception):
+    """Something broke in code that is not the platform's: the text is for the log, `told` for the caller."""
+
+    def __init__(self, text: str, told: str) -> None:
+        super().__init__(text)
+        self.told = told
+
+
 class Unavailable(Problem):
     """A part that this needs is missing or not working."""
 

@@ -35,6 +35,7 @@ RESERVED_DOMAINS = frozenset(
         *("bench", "ask", "login", "keys", "help", "version"),
     ]
 )
+_LONGEST_TYPED = 80
 
 
 class Registry:
@@ -85,22 +86,21 @@ class Registry:
         """Give an operation. Raises `NotFound`."""
         found = self._by_name.get(name)
         if found is None:
-            raise no_operation(name)
+            raise NotFound(f"there is no operation `{name[:200]}`", hint="`catalogue.search` finds operations by words")
         return found
 
     def visible_to(self, principal: Principal, policy: Policy) -> list[Operation]:
         """Give what a principal could be allowed or asked to do, by name."""
         return [one for _, one in sorted(self._by_name.items()) if policy.may_try(principal, one)]
 
-    def close_to(self, name: str, among: Iterable[Operation]) -> list[str]:
-        """Give the names most like a mistyped one, out of those the caller may see."""
-        return difflib.get_close_matches(name, [one.name for one in among], n=3, cutoff=0.6)
+    def close_to(self, name: str, among: Iterable[Operation]) -> list[Operation]:
+        """Give those whose names are most like a mistyped one, out of what the caller may see."""
+        if len(name) > _LONGEST_TYPED:  # comparing takes time, and no name is like it
+            return []
+        names = {one.name: one for one in among}
+        plain = name.lower().replace("_", ".") if "." not in name else name.lower()  # models write dots as `_`
+        return [names[one] for one in difflib.get_close_matches(plain, names, n=3, cutoff=0.6)]
 
     def search(self, words: str, among: Iterable[Operation], limit: int = 20) -> list[Operation]:
         """Give the operations that fit the words best."""
         return self._index.search(words, among, limit)
-
-
-def no_operation(name: str) -> NotFound:
-    """Give the problem of an operation that does not exist, or that the caller may not know of."""
-    return NotFound(f"there is no operation `{name[:200]}`", hint="search with `GET /v1/operations?q=…`")

@@ -9,7 +9,8 @@ import msgspec
 from superagent.core.invocation import Invocation
 from superagent.core.operation import Operation
 from superagent.core.policy import Decision, Facts, Policy
-from superagent.core.problems import Denied, Fix
+from superagent.core.principal import Principal
+from superagent.core.problems import Denied, Fix, NotFound
 from superagent.core.registry import Registry
 from superagent.core.resources import Resource, Risk
 
@@ -17,7 +18,7 @@ MOST_NAMED = 3
 MOST_REPEATED = 4096  # bytes of an input that a problem repeats
 MOST_ASKED = 50  # resources that one request for rights may name
 MINUTES = 60
-ASK, EXPLAIN = "grants.request", "policy.explain"
+ASK, EXPLAIN, SEARCH = "grants.request", "policy.explain", "catalogue.search"
 _GRANTED = frozenset({"path", "host", "connection"})
 """What a grant for a while can be limited to; for anything else it would be wider than what was tried."""
 
@@ -48,6 +49,18 @@ def refusal(
         why = f"; `{EXPLAIN}` says more about the refusal" if explains else ""
         return Denied(detail, hint=f"`{ASK}` asks a person for this right, for a while{why}", fix=Fix(ASK, asked))
     return Denied(detail, fix=_explaining(invocation, operation) if explains else None)
+
+
+def no_operation(registry: Registry, policy: Policy, principal: Principal, name: str) -> NotFound:
+    """Give the problem of an operation that is not there, or that the caller may not know of: the two look alike.
+
+    The hint names those that are spelled nearly so, out of what the caller may see.
+    """
+    seen = registry.visible_to(principal, policy)
+    near = ", ".join(f"`{one.name}`" for one in registry.close_to(name, seen))
+    more = f"`{SEARCH}` finds operations by words" if any(one.name == SEARCH for one in seen) else ""
+    hint = " ".join(part for part in (f"did you mean {near}?" if near else "", more) if part)
+    return NotFound(f"there is no operation `{name[:200]}`", hint=hint or None)
 
 
 def because(decision: Decision, resources: tuple[Resource, ...]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 import sys
 from dataclasses import dataclass
@@ -10,6 +11,9 @@ from pathlib import Path
 
 from superagent.core.problems import Unavailable
 from superagent.core.resources import Protected
+
+_MADE_FIRST = frozenset({"lock", "owner.key"})
+"""Of these one is in the state folder of every installation, also while the first start still goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,35 @@ class Places:
     def protected(self) -> Protected:
         """Give the same for judging names."""
         return Protected(tuple(self.own()), str(self.workspaces))
+
+
+def set_up(data: Path) -> bool:
+    """Tell whether an installation was set up in a folder; what cannot be looked into may hold one."""
+    try:
+        return bool(_MADE_FIRST & set(os.listdir(data / "state")))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+
+
+def existing(data: Path) -> Places:
+    """Give the places of an installation that was set up before.
+
+    A mistyped folder must not become an installation by being asked. Raises `Unavailable` where there is none, and what
+    `prepare` raises.
+    """
+    if not set_up(data):
+        raise Unavailable(f"nothing is set up in `{data.absolute()}`", hint=elsewhere(data))
+    return prepare(data)
+
+
+def elsewhere(data: Path) -> str:
+    """Say what to do about a folder in which nothing is set up."""
+    return (
+        "name the folder of your installation with `--data` or SUPERAGENT_DATA;"
+        f" `superagent up --data {shlex.quote(str(data))}` sets up a new one there"
+    )
 
 
 def prepare(data: Path) -> Places:

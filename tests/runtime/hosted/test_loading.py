@@ -79,7 +79,9 @@ async def test_each_plugin_stands_as_it_deserves_and_the_server_goes_on(
         assert {state for state, _ in standing.values()} == {"refused"}
         why = {name: why for name, (_, why) in standing.items()}
         assert "RuntimeError: no" in caplog.text
-        assert why["boom"] == why["quits"] == why["empty"] == "importing it failed"
+        assert why["boom"] == "importing it failed: RuntimeError: no (operations.py, line 1)"
+        assert why["quits"] == "importing it failed: SystemExit: 0 (operations.py, line 1)"
+        assert why["empty"].endswith("holds no single `Plugin('empty')`")
         assert why["bad"] == "importing it failed: RuntimeError: not even here"
         assert why["shadow"] == "`files.read` is not `shadow.…`: a plugin declares nothing under another's name"
         assert why["shell"] == why["workflows"] == why["doctor"] == "its name belongs to the platform"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -9,10 +10,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from superagent.__main__ import LAUNCH
 
 ENTRY = [sys.executable, "-m", "superagent"]
 PATIENCE_S = 60.0
@@ -72,6 +76,18 @@ class Server:
     def owner_key(self) -> str:
         """Give the owner's key."""
         return (self.data / "state" / "owner.key").read_text().strip()
+
+
+def set_up(data: Path) -> Path:
+    """Set an installation up in a folder, as a first `superagent up` does; gives the folder."""
+
+    async def once() -> None:
+        async with LAUNCH.open_installation(data):
+            pass
+
+    with ThreadPoolExecutor(1) as apart:  # a test may run on a loop of its own
+        apart.submit(asyncio.run, once()).result()
+    return data
 
 
 def _dies_with_us() -> list[str]:

@@ -13,7 +13,7 @@ import pytest
 
 from superagent.__main__ import LAUNCH
 from superagent.surfaces.cli.main import run
-from tests.surfaces.cli.command_line import Ran, Server, serving
+from tests.surfaces.cli.command_line import Ran, Server, serving, set_up
 
 Cli = Callable[..., Ran]
 
@@ -27,8 +27,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Generator[Server]:
 
 @pytest.fixture(scope="session")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a data folder that no server holds."""
-    return tmp_path_factory.mktemp("alone") / "data"
+    """Give the data folder of an installation that no server holds."""
+    return set_up(tmp_path_factory.mktemp("alone") / "data")
 
 
 @pytest.fixture

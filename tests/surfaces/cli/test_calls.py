@@ -36,6 +36,19 @@ def test_a_call_is_lines_for_people(cli: Cli) -> None:
     assert "\x1b" not in ran.out  # no colour where nobody looks
 
 
+def test_a_mistyped_operation_is_answered_with_what_it_may_have_meant(cli: Cli) -> None:
+    for command in (("call", "files.raed"), ("describe", "files.raed"), ("describe", "files_read")):
+        ran = cli(*command, "--json")
+        assert (ran.code, ran.document["type"]) == (1, "/problems/not-found")
+        assert "did you mean `files.read`" in ran.document["hint"]
+
+
+@pytest.mark.parametrize("typed", ["serve", "run", "start"])
+def test_what_up_is_called_elsewhere_leads_to_it(cli: Cli, typed: str) -> None:
+    ran = cli(typed)
+    assert (ran.code, "did you mean up?" in ran.err) == (2, True)
+
+
 def test_input_comes_from_a_file_or_from_standard_input(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "input.json").write_text('{"name": "files.read"}')
     for ran in (
@@ -225,10 +238,12 @@ def test_a_call_that_is_not_approved_has_failed(cli: Cli, agent: Agent, tmp_path
     id = cli("call", "files.write", "--input", input, "--json", key=agent(ask)).document["invocation"]
     waiting = cli("jobs", "status", id, "--json")
     assert waiting.document["output"]["status"] == "waiting"
-    assert cli("approvals", "deny", id).code == 0
+    denied = cli("approvals", "deny", id, "--reason", "not there")
+    assert (denied.code, "a decision is final" in denied.out) == (0, True)
     watched = cli("watch", id)
     assert watched.code == 3
-    assert "owner did not approve" in watched.err
+    assert "owner denied this call: not there" in watched.err
+    assert "change it, or talk to owner" in watched.err
 
 
 def test_the_audit_shows_what_happened_and_goes_into_a_file(cli: Cli, tmp_path: Path) -> None:

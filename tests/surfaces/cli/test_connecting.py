@@ -103,8 +103,64 @@ def test_all_else_stays_and_a_copy_is_kept(connect: Cli, home: Path) -> None:
 
     gone = connect("cursor", "--remove")
     assert gone.code == 0, gone.err
-    assert json.loads(file.read_text()) == json.loads(OTHERS)
+    assert (file.read_text(), stat.S_IMODE(file.stat().st_mode)) == (OTHERS, 0o640)  # to the byte
     assert keys(home) == []
+    assert list(file.parent.iterdir()) == [file]  # a copy of what stands there again helps nobody
+
+
+def test_there_is_never_more_than_one_copy_and_none_of_what_we_wrote(connect: Cli, home: Path) -> None:
+    file = home / CLIENTS["cursor"].user
+    file.write_text(OTHERS)
+    copy = Path(connect("cursor").document["backup"])
+    again = connect("cursor", "--toolsets", "files,shell", "--new-key")
+    assert (again.document["changed"], again.document["backup"]) == (True, "")
+    assert copy.read_text() == OTHERS
+
+    theirs = file.read_text().replace("dark", "light")
+    file.write_text(theirs)  # by the program, or by hand
+    gone = connect("cursor", "--remove")
+    assert gone.document["backup"] == str(copy)
+    assert copy.read_text() == theirs
+    assert json.loads(file.read_text()) == json.loads(OTHERS.replace("dark", "light"))
+    assert sorted(file.parent.iterdir()) == [file, copy]
+
+
+@pytest.mark.parametrize("name", ["cursor", "codex"])
+def test_what_was_made_for_the_entry_goes_with_it(connect: Cli, home: Path, tmp_path: Path, name: str) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    assert connect(name, "--project", str(project)).code == 0
+    shown = connect(name, "--project", str(project), "--remove", "--dry-run")
+    assert "+{" not in shown.document["diff"]
+    assert connect(name, "--project", str(project), "--remove").code == 0
+    assert list(project.iterdir()) == []
+
+    file = home / CLIENTS[name].user
+    assert connect(name).code == 0
+    assert connect(name, "--remove").code == 0
+    assert list(file.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(("before", "after"), [("{}", "{}"), ('{"mcpServers": {}}', '{"mcpServers": {}}')])
+def test_what_was_there_and_empty_stays(connect: Cli, home: Path, before: str, after: str) -> None:
+    file = home / CLIENTS["cursor"].user
+    file.write_text(before)
+    assert connect("cursor").code == 0
+    assert connect("cursor", "--remove").code == 0
+    assert file.read_text() == after
+
+
+def test_what_others_put_beside_the_entry_stays(connect: Cli, home: Path, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    file = project / ".vscode/mcp.json"
+    assert connect("vscode", "--project", str(project)).code == 0
+    assert connect("vscode", "--project", str(project), "--new-key").code == 0  # what was made stays known
+    (project / ".vscode/settings.json").write_text("{}")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"inputs": [1]}))
+    assert connect("vscode", "--project", str(project), "--remove").code == 0
+    assert json.loads(file.read_text()) == {"inputs": [1]}
+    assert (project / ".vscode/settings.json").exists()
 
 
 def test_comments_of_toml_stay(connect: Cli, home: Path) -> None:
@@ -200,15 +256,15 @@ def test_links_are_followed_and_a_file_that_changes_meanwhile_is_left(
 
     write = Edit.write
 
-    def raced(edit: Edit) -> str:
+    def raced(edit: Edit, *known: Any) -> str:
         real.write_text('{"mcpServers": {}, "written": "by the program"}')
-        return write(edit)
+        return write(edit, *known)
 
     monkeypatch.setattr(Edit, "write", raced)
     assert connect("cursor").code == 1
     assert real.read_text() == '{"mcpServers": {}, "written": "by the program"}'
     assert keys(home) == []
-    assert [one.name for one in tmp_path.glob("dotfiles.json*")] != []
+    assert [one.name for one in tmp_path.glob("*dotfiles.json*")] == ["dotfiles.json"]
 
 
 @pytest.mark.parametrize("toolsets", ["fils", "files,shel.run", "files.raed"])

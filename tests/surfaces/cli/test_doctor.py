@@ -56,10 +56,14 @@ def test_a_server_that_does_not_answer_is_wrong(run_here: Cli) -> None:
     assert "cure" in ran.out
 
 
-def test_a_folder_that_is_not_there_yet_is_no_fault(run_here: Cli, tmp_path: Path) -> None:
-    ran = run_here("--data", str(tmp_path / "a" / "b"), "doctor", "--json")
-    found = {one["name"]: one["standing"] for one in ran.document["findings"]}
-    assert (ran.code, found["data folder"], found["lock"]) == (0, "note", "ok")
+def test_a_folder_in_which_nothing_is_set_up_is_wrong_and_stays_so(run_here: Cli, tmp_path: Path) -> None:
+    for _ in range(2):
+        ran = run_here("--data", str(tmp_path / "a" / "b"), "doctor", "--json")
+        found = {one["name"]: one for one in ran.document["findings"]}
+        assert (ran.code, found["data folder"]["standing"]) == (1, "wrong")
+        assert str(tmp_path / "a" / "b") in found["data folder"]["detail"]
+        assert "superagent up" in found["data folder"]["cure"]
+    assert not (tmp_path / "a").exists()
 
 
 def test_a_folder_that_cannot_be_written_is_wrong() -> None:

@@ -22,6 +22,7 @@ from superagent.settings import load
 from superagent.surfaces.cli.embedded import Embedded
 from superagent.surfaces.cli.launch import Launch
 from superagent.surfaces.cli.main import run
+from tests.surfaces.cli.command_line import set_up
 from tests.surfaces.cli.conftest import Cli
 
 Opener = Callable[[Path], AbstractAsyncContextManager[Installation]]
@@ -81,7 +82,7 @@ def test_an_interrupted_call_is_cancelled_recorded_and_only_then_left(
     slow = Slow()
 
     with interrupted_after(slow.begun):
-        assert run(["--data", str(tmp_path), "call", "slow.wait"], slow.launch()) == 130
+        assert run(["--data", str(set_up(tmp_path)), "call", "slow.wait"], slow.launch()) == 130
 
     assert "stopped" in capfd.readouterr().err
     audit = run_here("--data", str(tmp_path), "audit", "query", "--operation", "slow.wait", "--json")
@@ -99,7 +100,7 @@ def test_an_interrupt_that_meets_a_call_as_it_is_handed_over_is_not_lost(
 
     with monkeypatch.context() as within:
         within.setattr(Embedded, "_begin", property(met))
-        assert run(["--data", str(tmp_path), "call", "slow.wait"], slow.launch()) == 130
+        assert run(["--data", str(set_up(tmp_path)), "call", "slow.wait"], slow.launch()) == 130
 
     audit = run_here("--data", str(tmp_path), "audit", "query", "--operation", "slow.wait", "--json")
     statuses = [one["status"] for one in audit.document["output"]["records"]]
@@ -113,7 +114,7 @@ def test_a_call_that_does_not_end_though_it_was_cancelled_is_left_to_the_end_of_
     monkeypatch.setattr("superagent.surfaces.cli.embedded.ENDING_S", 0.05)
 
     with interrupted_after(slow.begun):
-        assert run(["--data", str(tmp_path), "call", "slow.wait"], slow.launch()) == 130
+        assert run(["--data", str(set_up(tmp_path)), "call", "slow.wait"], slow.launch()) == 130
 
     audit = run_here("--data", str(tmp_path), "audit", "query", "--operation", "slow.wait", "--json")
     assert [one["status"] for one in audit.document["output"]["records"]] == ["cancelled"]
@@ -133,7 +134,7 @@ def test_an_interrupt_while_the_installation_opens_closes_it_again(
         closed.set()
 
     with interrupted_after(opening, go_on.set):
-        assert run(["--data", str(tmp_path), "call", "access.whoami"], launch(opener)) == 130
+        assert run(["--data", str(set_up(tmp_path)), "call", "access.whoami"], launch(opener)) == 130
 
     assert capfd.readouterr().out == ""
     assert closed.is_set()
@@ -174,6 +175,7 @@ def test_what_goes_wrong_in_closing_is_told_and_the_folder_is_free_all_the_same(
 
 
 def test_what_goes_wrong_in_opening_is_told_and_the_folder_is_free_all_the_same(run_here: Cli, tmp_path: Path) -> None:
+    set_up(tmp_path)
     (tmp_path / "superagent.toml").write_text('[server]\nport = "x"\n')
     ran = run_here("--data", str(tmp_path), "call", "access.whoami", "--json")
     assert (ran.code, ran.document["type"]) == (1, "/problems/invalid-input")

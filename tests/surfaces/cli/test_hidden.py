@@ -13,7 +13,7 @@ import pytest
 from superagent.surfaces.cli import hidden
 from superagent.surfaces.cli.hidden import MOST_BYTES, hidden_input
 from superagent.surfaces.cli.options import Usage
-from tests.surfaces.cli.command_line import ENTRY, environment
+from tests.surfaces.cli.command_line import ENTRY, environment, set_up
 from tests.surfaces.cli.conftest import Cli
 
 VALUE = "hunter22-in-the-vault"
@@ -86,7 +86,8 @@ SEATED = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.
 
 
 def test_at_a_terminal_it_is_asked_for_without_showing_it(tmp_path: Path, name: str) -> None:
-    command = [sys.executable, "-c", SEATED, *ENTRY, "--data", str(tmp_path / "data"), "secrets", "put", name, "--json"]
+    data = str(set_up(tmp_path / "data"))
+    command = [sys.executable, "-c", SEATED, *ENTRY, "--data", data, "secrets", "put", name, "--json"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment()) as seated:
         assert seated.stdin is not None
         assert seated.stdout is not None

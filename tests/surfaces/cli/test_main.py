@@ -16,7 +16,7 @@ import pytest
 from superagent.core.problems import Locked
 from superagent.surfaces.cli.launch import Installation, Launch
 from superagent.surfaces.cli.main import run
-from tests.surfaces.cli.command_line import ENTRY, Server, environment, superagent
+from tests.surfaces.cli.command_line import ENTRY, Server, environment, set_up, superagent
 from tests.surfaces.cli.conftest import Cli
 from tests.until import until
 
@@ -124,7 +124,7 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(command: str) -> None:
 
 @pytest.mark.slow
 def test_ctrl_c_cancels_what_runs_in_the_command_and_records_it(tmp_path: Path) -> None:
-    data, seen = tmp_path / "data", tmp_path / "seen"
+    data, seen = set_up(tmp_path / "data"), tmp_path / "seen"
     seen.mkdir()
     command = [*ENTRY, "--data", str(data), "files", "watch", str(seen), "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()) as process:
@@ -179,7 +179,7 @@ def launch(serve: Callable[[], int] = lambda: 0) -> Launch:
 
 
 def test_a_fault_of_ours_is_a_problem_with_its_trace(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(["--json", "--data", str(tmp_path / "data"), "call", "access.whoami"], launch()) == 1
+    assert run(["--json", "--data", str(set_up(tmp_path / "data")), "call", "access.whoami"], launch()) == 1
     out, err = capfd.readouterr()
     assert (json.loads(out)["status"], "RuntimeError: a fault of ours" in err) == (500, True)
     assert "a fault of ours" not in out

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Any
 
 import pytest
 
-from superagent.surfaces.cli.render import cell, command_of, show_answer, show_event, show_output
+from superagent.surfaces.cli.render import command_of, show_answer, show_event, show_output
+from superagent.surfaces.cli.tables import cell
 from superagent.surfaces.cli.target import Answer, Event
 from superagent.surfaces.cli.terminal import Screen
 
@@ -125,6 +127,73 @@ def test_tables_show_only_columns_that_say_something() -> None:
     ]
     show_output(Screen(out=out), {"rows": rows, "empty": [{"x": None}]})
     assert [line.split() for line in out.getvalue().splitlines()] == [["id", "n"], ["a", "0"], ["b", "1"], ["x"], ["-"]]
+
+
+def on_a_terminal(output: dict[str, Any], columns: int, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    """Give the lines that a terminal of this width shows, and what is said beside them."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    out, err = Terminal(), Terminal()
+    show_output(Screen(out=out, err=err), output)
+    return re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue()).splitlines(), err.getvalue()
+
+
+ENTRY: dict[str, Any] = {
+    "invocation": "01M8NEZXJYECMMD1HQN6MDCMDK",
+    "operation": "access.keys.create",
+    "principal": "owner",
+    "session": "a-session",
+    "resource": "path://local/srv/app/some/where/quite/deep/in/the/tree/of/files.txt",
+    "effect": "CHANGE",
+    "at": 1_800_000_000.0,
+    "until": 1_800_600_000.0,
+    "state": "undoable",
+}
+
+
+@pytest.mark.parametrize(
+    ("columns", "left"),
+    [
+        (80, "principal, at, effect, session, until"),
+        (100, "at, effect, session, until"),
+        (140, "until"),
+        (200, ""),
+    ],
+)
+def test_a_narrow_terminal_shows_the_most_telling_columns_and_says_which_it_does_not(
+    monkeypatch: pytest.MonkeyPatch, columns: int, left: str
+) -> None:
+    lines, said = on_a_terminal({"entries": [ENTRY, ENTRY]}, columns, monkeypatch)
+    assert max(map(len, lines)) <= columns
+    assert (
+        sum(ENTRY["invocation"] in line and "access.keys.create" in line and "undoable" in line for line in lines) == 2
+    )
+    assert said == (f"no room for {left}: a wider terminal shows them, and --json has all\n" if left else "")
+
+
+def test_a_table_for_a_program_has_every_column_on_one_line() -> None:
+    out = io.StringIO()
+    show_output(Screen(out=out), {"entries": [ENTRY]})
+    head, row = out.getvalue().splitlines()
+    assert set(head.split()) == set(ENTRY)
+    assert ENTRY["resource"] in row
+
+
+def test_other_entries_show_all_that_they_have() -> None:
+    out = io.StringIO()
+    show_output(Screen(out=out), {"entries": [{"path": "a", "type": "file"}], "cursor": None})
+    assert [line.split() for line in out.getvalue().splitlines()] == [["path", "type"], ["a", "file"]]
+
+
+def test_a_list_of_grants_says_them_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    grant = {"effect": "allow", "subject": "agent:reader", "operations": ["files.*"], "where": {"paths": ["/srv/**"]}}
+    grants = [{"id": "key_pciuzqh4kluje2mbsva37tej:1", "grant": grant}, {"id": "b", "grant": {"of": "a newer server"}}]
+    lines, _ = on_a_terminal({"grants": grants}, 100, monkeypatch)
+    assert lines[1].split(maxsplit=1) == [
+        "key_pciuzqh4kluje2mbsva37tej:1",
+        "allows files.* on /srv/**, to agent:reader",
+    ]
+    assert "a newer server" in lines[2]
 
 
 def test_what_a_command_changed_is_a_section_with_its_diff() -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -63,8 +64,7 @@ def test_where_a_call_goes_may_be_said_behind_it_as_well(
     nowhere = run_here(*here, *said("--server", "http://127.0.0.1:1"), key=server.owner_key)
     assert (nowhere.code, nowhere.document["type"]) == (5, "/problems/unavailable")
     other = run_here(*here, *said("--data", tmp_path / "other"))
-    assert (tmp_path / "other/state").is_dir()
-    assert other.code == (0 if words[0] != "undo" else 1)
+    assert (other.code, f"`{tmp_path / 'other'}`" in other.document["detail"]) == (5, True)
     unread = run_here(*here, *said("--api-key-file", "/nosuch"))
     assert (unread.code, "/nosuch" in unread.document["detail"]) == (2, True)
 
@@ -80,15 +80,27 @@ def test_a_value_that_looks_like_such_a_flag_is_a_value(run_here: Cli, alone: Pa
     assert path.read_text() == "--server=x"
 
 
-@pytest.mark.slow
-def test_a_folder_that_a_command_sets_up_is_named(run_here: Cli, tmp_path: Path) -> None:
-    first, second = (
-        run_here("--data", str(tmp_path / "new"), "version"),
-        run_here("--data", str(tmp_path / "new"), "ops"),
-    )
-    third = run_here("--data", str(tmp_path / "new"), "ops")
-    assert (first.err, third.err) == ("", "")
-    assert second.err == f"no server runs on `{tmp_path / 'new'}`, and nothing was set up there yet: it is now\n"
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("call", "access.whoami"), ("access", "whoami"), ("audit", "verify"), ("ops",), ("describe", "files.read"),
+        ("undo", "--since", "1h"), ("keys", "create", "x"), ("recover",), ("events",), ("mcp", "--as-owner"),
+        ("watch", "01ARZ3NDEKTSV4RRFFQ69G5FAV"), ("migrate-to", "postgresql+psycopg://nobody@127.0.0.1:1/x"),
+    ],
+)  # fmt: skip
+def test_a_mistyped_folder_is_named_and_left_as_it_is(run_here: Cli, tmp_path: Path, words: tuple[str, ...]) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "others" / "state").mkdir(parents=True)  # somebody else's, as in `~/.local`
+    (tmp_path / "others" / "state").chmod(0o755)
+    for name in ("my data", "empty", "others"):
+        ran = run_here("--data", str(tmp_path / name), *words, "--json")
+        assert (ran.code, ran.document["type"]) == (5, "/problems/unavailable")
+        assert ran.document["detail"] == f"nothing is set up in `{tmp_path / name}`"
+        assert "superagent up --data" in ran.document["hint"]
+    assert not (tmp_path / "my data").exists()
+    assert list((tmp_path / "empty").iterdir()) == []
+    assert list((tmp_path / "others" / "state").iterdir()) == []
+    assert stat.S_IMODE((tmp_path / "others" / "state").stat().st_mode) == 0o755
 
 
 def test_the_folder_is_free_again_after_the_call(run_here: Cli, alone: Path) -> None:

@@ -170,11 +170,16 @@ async def test_every_view_of_the_catalogue_agrees_with_the_policy(house: House, 
 
 
 async def test_a_hint_names_only_what_may_be_seen(two: Two) -> None:
-    near = problem_of(await two.one.get("/v1/operations/files.reed"), 404, "not-found")
-    hidden = problem_of(await two.one.get("/v1/operations/files.hush"), 404, "not-found")
+    async def asked(name: str) -> list[dict[str, Any]]:
+        return [
+            problem_of(await two.one.get(f"/v1/operations/{name}"), 404, "not-found"),
+            problem_of(await two.one.call(name, {}), 404, "not-found"),
+        ]
 
-    assert "files.read" in near["hint"]
-    assert "files.hash" not in hidden.get("hint", "")
+    for near in await asked("files.reed"):
+        assert "did you mean `files.read`" in near["hint"]
+    for hidden in [*await asked("files.hush"), *await asked("files.hash")]:
+        assert "files.hash" not in hidden["hint"]
 
 
 @promise("6.1")

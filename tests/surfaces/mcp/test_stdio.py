@@ -11,7 +11,7 @@ import pytest
 from mcp import Client, MCPError, StdioServerParameters
 
 from tests.promise import promise
-from tests.surfaces.cli.command_line import ENTRY, environment, superagent
+from tests.surfaces.cli.command_line import ENTRY, environment, set_up, superagent
 from tests.surfaces.http.house import Caller, House
 from tests.surfaces.mcp.client import MODES, NEW, OLD, told
 
@@ -56,7 +56,7 @@ async def test_a_session_by_way_of_the_server_that_holds_the_folder(house: House
 @pytest.mark.slow
 @both
 async def test_a_session_where_no_server_runs_serves_the_folder_meanwhile(tmp_path: Path, revision: str) -> None:
-    data = tmp_path / "data"
+    data = set_up(tmp_path / "data")
     made = superagent("--json", "call", "access.keys.create", "--input", '{"name": "helper"}', data=data).document
     key, workspace = made["output"]["key"], Path(made["output"]["workspace"])
 

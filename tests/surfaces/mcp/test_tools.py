@@ -189,6 +189,26 @@ async def test_a_tool_that_is_hidden_and_one_that_is_not_there_are_refused_alike
 
 
 @both
+async def test_a_mistyped_name_is_answered_with_what_it_may_have_meant(
+    house: House, agent: Caller, revision: str
+) -> None:
+    async with connected(house, agent, revision) as client:
+        run = await client.call_tool("run_operation", {"operation": "files.raed", "input": {"path": "a"}})
+        with pytest.raises(MCPError) as unknown:
+            await client.call_tool("files_raed", {"path": "a"})
+        hidden = await client.call_tool("run_operation", {"operation": "settings.sat"})
+
+    problem = told(run)["problem"]
+    assert "did you mean `files.read`" in problem["hint"]
+    assert "/v1/" not in problem["hint"]
+    (record,) = await house.records(invocation=problem["invocation"])
+    assert (record["kind"], record["operation"], record["problem"]) == ("refused", "files.raed", "not-found")
+    assert "; did you mean `files_read`" in str(unknown.value)
+    assert unknown.value.data["hint"] in str(unknown.value)
+    assert "settings" not in told(hidden)["problem"]["hint"]  # the agent may not see `settings.set`
+
+
+@both
 @pytest.mark.parametrize(
     "arguments",
     [{}, {"operation": "files.read", "toolset": "x"}, {"operation": 3}, {"operation": "files.read", "input": "x"}],

@@ -158,7 +158,9 @@ def plugin(desk: Desk, store: Waiting) -> Plugin:
         return _request(held, shown=decides)
 
     @approvals.operation(
-        risk=Risk.HIGH, effect=Effect.CHANGE, irreversible="an approved call may run at once; undo that call instead"
+        risk=Risk.HIGH,
+        effect=Effect.CHANGE,
+        irreversible="a decision is final: undo the call that was approved, or let a denied one be made again",
     )
     async def decide(
         ctx: Context,

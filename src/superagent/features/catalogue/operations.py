@@ -20,8 +20,8 @@ class Shelf(Protocol):
         """Give those that fit the words best."""
         ...
 
-    def close_to(self, name: str, among: list[Any]) -> list[str]:
-        """Give the names most like a mistyped one."""
+    def missing(self, ctx: Context, name: str) -> NotFound:
+        """Give the problem of a name that means nothing to the caller."""
         ...
 
 
@@ -117,10 +117,7 @@ def plugin(shelf: Shelf, probes: Callable[[], Awaitable[list[tuple[str, bool, st
         among = shelf.visible(ctx)
         found = next((one for one in among if one.name == name), None)
         if found is None:
-            near = shelf.close_to(name, among)
-            raise NotFound(
-                f"there is no operation `{name[:200]}`", hint=f"did you mean {', '.join(near)}?" if near else None
-            )
+            raise shelf.missing(ctx, name)
         return _full(found)
 
     @catalogue.operation(risk=Risk.LOW, effect=Effect.READ)

@@ -14,11 +14,12 @@ import msgspec
 from superagent.core.changes import Change
 from superagent.core.context import Context
 from superagent.core.ports import Kept
-from superagent.core.problems import Denied, Fault, Internal, Overloaded, Problem, every_problem
+from superagent.core.problems import Broken, Denied, Fault, Internal, Overloaded, Problem, every_problem
 from superagent.core.resources import Effect, Resource, beneath
 from superagent.hosted import words
 from superagent.runtime.hosted.channel import Ended, Refused
 from superagent.runtime.hosted.process import Process
+from superagent.runtime.hosted.traces import gist
 
 MOST_ASKED = 10_000
 MOST_REFUSED = 100
@@ -43,7 +44,7 @@ Refuse = Callable[[Context, str, str], None]
 """Record that a call asked for what it may not have: its context, what, and why not."""
 
 
-class PluginBug(Exception):
+class PluginBug(Broken):
     """Something in the plugin that nobody meant; the text is the plugin's own, for the log."""
 
 
@@ -178,12 +179,16 @@ class Served:
         """Give the problem that a plugin ended with: the server's own where it was one, else what a plugin may say."""
         said = refused.error.data or words.Said("internal")
         if refused.error.code != words.PROBLEM:
-            return PluginBug(f"in the plugin `{self.plugin}`:\n{shown(said.trace, LONGEST_TRACE)}")
+            # its process is this caller's alone; what it says once it holds a secret is for the log
+            what = "" if self.process.spent else gist(said.trace)
+            told = f"the plugin `{self.plugin}` broke" + (f": {what}" if what else "")
+            return PluginBug(f"in the plugin `{self.plugin}`:\n{shown(said.trace, LONGEST_TRACE)}", told)
         if 0 < said.ref <= len(self._raised):
             return self._raised[said.ref - 1]
         kind = _KINDS.get(said.slug)
         if kind is None:
-            return PluginBug(f"the plugin `{self.plugin}` raised `{said.slug[:40]}`, which only the platform does")
+            told = f"the plugin `{self.plugin}` raised `{shown(said.slug, 40)}`, which only the platform does"
+            return PluginBug(told, told)
         return kind(
             shown(said.detail),
             hint=None if said.hint is None else shown(said.hint),

@@ -10,6 +10,7 @@ import msgspec
 
 from superagent.core.principal import Secret
 from superagent.hosted import words
+from superagent.runtime.hosted.traces import gist
 
 MOST_UNREAD = 32 * 1024 * 1024
 """What may wait to be read by a process, bytes; one that reads no more is ended."""
@@ -23,6 +24,12 @@ class Ended(Exception):
     def __init__(self, why: str, said: bytes = b"") -> None:
         super().__init__(why)
         self.said = said
+
+    @property
+    def told(self) -> str:
+        """Say why, and what the process said last: for whoever may hear what it says."""
+        last = gist(self.said)
+        return f"{self}: {last}" if last else str(self)
 
 
 class Refused(Exception):

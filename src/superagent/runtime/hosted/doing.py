@@ -24,6 +24,7 @@ from superagent.runtime.hosted.declared import Made
 from superagent.runtime.hosted.hosting import Hosting
 from superagent.runtime.hosted.manifests import Found
 from superagent.runtime.hosted.process import Process
+from superagent.runtime.hosted.traces import gist
 
 _anything: TypeAdapter[Any] = TypeAdapter(Any)
 CANCEL_S = 2.0
@@ -99,8 +100,10 @@ class HostedRuns:
             worked = True
             raise served.problem_of(refused) from None
         except Ended as fault:
-            self._hosting.failed(self._found, ctx.principal)
-            raise self._fault(served, f"ended in the middle of the call: {fault}") from None
+            self._hosting.failed(self._found, ctx.principal, str(fault))
+            # the process is this caller's alone; what it says once it holds a secret is for nobody
+            last = "" if process.spent else gist(b"".join(process.errors))
+            raise self._fault(served, f"ended in the middle of the call: {fault}", last) from None
         except asyncio.CancelledError:
             if answer is not None and not answer.done():
                 self._hosting.own(self._told_off(process, served, answer))
@@ -150,10 +153,11 @@ class HostedRuns:
         except ValidationError:
             raise self._fault(served, "answered with something else than it declares") from None
 
-    def _fault(self, served: Served, what: str) -> Problem:
+    def _fault(self, served: Served, what: str, last: str = "") -> Problem:
+        said = f"the last it said is `{last}`; all of it" if last else "its error output"
         return Unavailable(
             f"the plugin `{served.plugin}` {what}",
-            hint="try again: it is started anew; its error output is in the server's log",
+            hint=f"try again: it is started anew; {said} is in the server's log",
             changed="unknown" if served.outside else "nothing",
         )
 

@@ -53,6 +53,7 @@ class Hosting:
         self._processes: dict[Key, Process] = {}
         self._alone: set[Process] = set()
         self._backoffs: dict[Key, Backoff] = {}
+        self._troubles: dict[str, str] = {}  # of plugins that settings name, so there is an end of them
         self._turns: dict[Key, asyncio.Lock] = {}
         self._starting = 0
         self._ending: set[asyncio.Task[None]] = set()
@@ -86,12 +87,17 @@ class Hosting:
         process.idle_since = self._monotonic()
         if worked:
             self._backoffs.pop(key_of(process.found, principal), None)
+            self._troubles.pop(process.found.manifest.name, None)
         if process.spent and process.free and not process.why:
             self._end(process, "it was given a secret, so it serves no other call")
 
-    def failed(self, found: Found, principal: Principal) -> None:
+    def failed(self, found: Found, principal: Principal, why: str) -> None:
         """Take note that a plugin ended, or was ended for what it did, in the middle of a call."""
-        self._failed(key_of(found, principal))
+        self._failed(key_of(found, principal), f"it ended in the middle of a call: {why}")
+
+    def trouble(self, plugin: str) -> str:
+        """Say what went wrong with a plugin the last time it was started or called, empty once it works again."""
+        return self._troubles.get(plugin, "")
 
     def misbehaved(self, process: Process, why: str) -> None:
         """End a process for what it did."""
@@ -177,7 +183,7 @@ class Hosting:
         wait_s = self._backoffs[key].wait_s(self._monotonic()) if key in self._backoffs else 0.0
         if wait_s:
             raise Unavailable(
-                f"the plugin `{name}` keeps ending, and is left alone for {wait_s:.1f} s",
+                f"the plugin `{name}` keeps ending, and is left alone for {wait_s:.1f} s: {self.trouble(name)}",
                 hint="its error output is in the server's log",
                 retry_after_s=wait_s,
             )
@@ -188,17 +194,17 @@ class Hosting:
                 self._quarters, found, tenant, await self._users(tenant), lambda message: self._stranger(key, message)
             )
         except Ended as fault:
-            self._failed(key)
+            self._failed(key, f"it cannot be started: {fault.told}")
             self._event("plugins.ended", key, {"why": str(fault)})
             _log_end(name, str(fault), fault.said)
             raise Unavailable(
-                f"the plugin `{name}` cannot be started: {fault}", hint="its error output is in the server's log"
+                f"the plugin `{name}` cannot be started: {fault.told}", hint="its error output is in the server's log"
             ) from None
         finally:
             self._starting -= 1
         if process.digest != digest:
             self._end(process, "it declares something else than it did when it was loaded")
-            self._failed(key)
+            self._failed(key, process.why)
             self._event("plugins.ended", key, {"why": process.why}, kind="refused")
             raise Unavailable(
                 f"the plugin `{name}` declares something else than it did when it was loaded",
@@ -213,7 +219,8 @@ class Hosting:
         process.ended.add_done_callback(lambda ended: self._over(key, process, ended.result()))
         return process
 
-    def _failed(self, key: Key) -> None:
+    def _failed(self, key: Key, why: str) -> None:
+        self._troubles[key[0]] = why
         self._backoffs.setdefault(key, Backoff()).failed(self._monotonic())
 
     def _make_room(self) -> None:

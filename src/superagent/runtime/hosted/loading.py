@@ -8,7 +8,7 @@ import importlib.metadata
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
@@ -117,7 +117,8 @@ class Loading:
                 made = plugin.compile()
                 Registry([*operations, *made])  # refuses names that are somebody else's
             except (Unfit, TypeError, Ended, Problem, OSError) as bad:
-                self._loaded[name] = Standing(name[:80], "refused", manifest, shown(str(bad), 500))
+                why = bad.told if isinstance(bad, Ended) else str(bad)
+                self._loaded[name] = Standing(name[:80], "refused", manifest, shown(why, 500))
                 plugins = [one for one in plugins if one.name != name]  # of two of a name, neither
                 continue
             operations += made
@@ -137,7 +138,10 @@ class Loading:
 
     async def listed(self) -> list[Standing]:
         """Give every plugin that is there, loaded or not, by name."""
-        found = dict(self._loaded)
+        found = {
+            name: replace(one, why=self._hosting.trouble(name)) if one.state == "hosted" else one
+            for name, one in self._loaded.items()
+        }
         for name, one in await self._found():
             if name in found:
                 continue

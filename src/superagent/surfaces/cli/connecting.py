@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from superagent.core.problems import Conflict, Unavailable
 from superagent.surfaces.cli.clients import CLIENTS, Client
-from superagent.surfaces.cli.config_files import Edit, Entry, Unreadable, edited, entry_in
+from superagent.surfaces.cli.config_files import Edit, Entry, Made, Unreadable, entry_in, with_entry, without_entry
 from superagent.surfaces.cli.options import Parser, Usage, seconds
 from superagent.surfaces.cli.session import Session
 from superagent.surfaces.cli.target import DONE, Request, output_of
@@ -60,8 +60,11 @@ def connect(session: Session, arguments: Sequence[str]) -> int:
             raise Conflict(
                 f"`{plan.config}` has another server called `{plan.entry}`", hint="choose another name with `--name`"
             )
-        entry = None if given.remove else _entry(session, plan)
-        change = edited(plan.config, plan.client.kind, plan.client.at, plan.entry, entry)
+        where = (plan.config, plan.client.kind, plan.client.at, plan.entry)
+        if given.remove:
+            change = without_entry(*where, _about(plan).get("wrote", ""), _made(plan))
+        else:
+            change = with_entry(*where, _entry(session, plan))
     except Unreadable as bad:
         raise Unavailable(
             f"`{plan.config}` was left as it is: {bad}",
@@ -166,13 +169,16 @@ def _ours(entry: Entry) -> bool:
 def _add(session: Session, plan: Plan, change: Edit) -> int:
     kept = plan.key.exists() and not session.given.new_key
     made: dict[str, Any] = {}
+    about = _about(plan)
     if not kept:
-        before = _known(plan)
+        before = about.get("id", "")
         made = _key(session, plan)
         if before:
             _end(session, before)
     try:
-        copy = "" if change.same else change.write()
+        if made or not change.same:
+            _note(plan, _about(plan) | {"wrote": change.wrote, "made": change.makes or about.get("made", "")})
+        copy = "" if change.same else change.write(about.get("wrote", ""))
     except BaseException:
         if made:
             _forget(plan)
@@ -182,8 +188,9 @@ def _add(session: Session, plan: Plan, change: Edit) -> int:
 
 
 def _remove(session: Session, plan: Plan, change: Edit) -> int:
-    copy = "" if change.same else change.write()
-    id = _known(plan)
+    about = _about(plan)
+    copy = "" if change.same else change.write(about.get("wrote", ""), _made(plan))
+    id = about.get("id", "")
     if id:
         _end(session, id)
     _forget(plan)
@@ -208,7 +215,7 @@ def _key(session: Session, plan: Plan) -> dict[str, Any]:
         _forget(plan)
         _private(plan.key, f"{made['key']}\n")
         about = {"id": made["id"], "agent": made["agent"], "config": str(plan.config), "toolsets": given.toolsets}
-        _private(plan.about, json.dumps(about | {"workspace": _workspace(given)}))
+        _note(plan, about | {"workspace": _workspace(given)})
     except BaseException:
         _end(session, made["id"])
         raise
@@ -243,8 +250,18 @@ def _about(plan: Plan) -> dict[str, str]:
         return {}
 
 
-def _known(plan: Plan) -> str:
-    return _about(plan).get("id", "")
+def _made(plan: Plan) -> Made:
+    """Give what was made around the entry when it was put in."""
+    found = _about(plan).get("made", "")
+    return found if found == "table" or found == "file" or found == "folder" else ""
+
+
+def _note(plan: Plan, about: dict[str, str]) -> None:
+    """Keep what is known of the key that lies there, whole or not at all."""
+    fresh = plan.about.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    _private(fresh, json.dumps(about))
+    os.replace(fresh, plan.about)
 
 
 def _end(session: Session, id: str) -> None:

@@ -55,6 +55,8 @@ def doctor(session: Session, arguments: Sequence[str]) -> int:
 
 
 def _all(session: Session) -> Iterator[Finding]:
+    from superagent.runtime.places import set_up
+
     yield python()
     yield opening()
     if getattr(session.given, "server", ""):  # the folder of this machine is not what is asked about
@@ -62,6 +64,10 @@ def _all(session: Session) -> Iterator[Finding]:
         return
     data = session.folder
     yield folder(data)
+    if not set_up(data):  # the rest is the installation's
+        yield disk(data)
+        yield from extras()
+        return
     yield from state(data / "state")
     yield disk(data)
     yield clock(data / "state", time.time())
@@ -94,7 +100,9 @@ def opening() -> Finding:
 
 
 def folder(data: Path) -> Finding:
-    """Look whether the data folder can be written, by writing."""
+    """Look whether the data folder can be written, by writing, and whether anything was set up in it."""
+    from superagent.runtime.places import elsewhere, set_up
+
     place = data if data.exists() else next(one for one in data.parents if one.exists())
     try:
         with tempfile.TemporaryFile(dir=place) as file:
@@ -104,8 +112,8 @@ def folder(data: Path) -> Finding:
     except OSError as bad:
         cure = "choose another with --data, or give this user the right to write there"
         return Finding("data folder", "wrong", f"{data}: {bad.strerror}", cure)
-    if place != data:
-        return Finding("data folder", "note", f"{data} is not there yet", "the first call or `superagent up` makes it")
+    if not set_up(data):
+        return Finding("data folder", "wrong", f"nothing is set up in {data}", elsewhere(data))
     return Finding("data folder", "ok", f"{data} can be written")
 
 

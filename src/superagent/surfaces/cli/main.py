@@ -44,6 +44,7 @@ _NOT_YET: dict[str, str] = {
     "ask": "the planning of plain words",
     "bench": "the benchmark on an installation",
 }
+_BY_HAND: dict[str, str] = dict.fromkeys(("backup", "restore"), "`docs/guide/backup.md` shows how it is done by hand")
 _HELP = """\
 Super-Agent: one API through which AI agents safely operate computers.
 
@@ -136,7 +137,7 @@ def _run(arguments: list[str], launch: Launch, screen: Screen) -> int:
     if command in _NOT_YET:
         raise Unavailable(
             f"`superagent {command}` needs {_NOT_YET[command]} which this version does not have",
-            hint="`superagent --help` lists what it has",
+            hint=_BY_HAND.get(command, "`superagent --help` lists what it has"),
         )
     if (command, *rest[:1]) == ("keys", "attenuate"):
         return _load("lending:attenuate")(session, rest[1:])

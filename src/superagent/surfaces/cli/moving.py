@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from superagent.core.problems import Denied
 from superagent.surfaces.cli.options import Parser
 from superagent.surfaces.cli.session import Session
 from superagent.surfaces.cli.target import DONE
@@ -25,14 +23,12 @@ def migrate_to(session: Session, arguments: Sequence[str]) -> int:
     session.read(parser, arguments)
     typed: str = session.given.url
     url = sys.stdin.readline(_LONGEST).strip() if typed == "-" else typed
-    state = session.folder / "state"
-    if not state.is_dir() or state.stat().st_uid != os.geteuid():
-        raise Denied("only the user that owns the data folder can move it", hint="call as that user, on that machine")
 
     from superagent.runtime.moving import move
+    from superagent.runtime.places import existing
     from superagent.runtime.stores import AREAS, DATABASE
 
-    moved = move(state / DATABASE, url, AREAS)
+    moved = move(existing(session.folder).state / DATABASE, url, AREAS)
     if session.screen.json:
         session.screen.document({"place": moved.place, "tables": {n: asdict(one) for n, one in moved.tables.items()}})
     else:

@@ -19,6 +19,9 @@ from superagent.surfaces.cli.target import DONE, Target, output_of
 _HELP = frozenset({"--help", "-h"})
 _PAGE = 500
 
+SERVES = frozenset({"init", "run", "serve", "server", "setup", "start"})
+"""What `up` is called elsewhere."""
+
 
 @dataclass(frozen=True, slots=True)
 class Alias:
@@ -135,6 +138,8 @@ def _list(session: Session, target: Target, path: list[str], words: Sequence[str
     if fitting:
         near = [one["name"].replace(".", " ") for one in fitting]
         raise Usage(f"`{typed}` is not a whole command", f"its commands are: {', '.join(near)}")
+    if path[0] in SERVES:
+        raise Usage(f"there is no command `{typed}`", "did you mean up? it serves; the first time it sets all up")
     every = output_of(target, "catalogue.search", limit=_PAGE)["operations"]
     near = difflib.get_close_matches(".".join(path), [one["name"] for one in every], n=3, cutoff=0.5)
     hint = f"did you mean {', '.join(one.replace('.', ' ') for one in near)}?" if near else ""

@@ -21,12 +21,12 @@ def recover(session: Session, arguments: Sequence[str]) -> int:
     parser.add_argument("person", nargs="?", default="owner", help="TENANT/NAME, or NAME in the tenant `default`")
     session.read(parser, arguments)
     from superagent.runtime.instance_lock import Holder, claim
-    from superagent.runtime.places import prepare
+    from superagent.runtime.places import existing
     from superagent.runtime.sign_in.recovery import offer
     from superagent.settings import load
 
     tenant, slash, name = session.given.person.rpartition("/")
-    places, now = prepare(session.folder), time.time()
+    places, now = existing(session.folder), time.time()
     found = claim(places.state, now, 0.0)
     if not isinstance(found, Holder):
         found.release()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from typing import Any, cast
 
 from superagent.core.neutral import neutral, neutral_line
+from superagent.surfaces.cli.tables import BLANK, cell, show_table
 from superagent.surfaces.cli.target import Answer, Event
 from superagent.surfaces.cli.terminal import Screen
 
@@ -21,18 +21,8 @@ _CHANGED = {
     "unknown": "what was changed is not known",
 }
 _DIFF = (("+++", "bold"), ("---", "bold"), ("@@", "cyan"), ("+", "green"), ("-", "red"))
-_COLUMNS: dict[str, tuple[str, ...]] = {
-    "operations": ("name", "effect", "risk", "undo", "summary"),
-    "records": ("at", "kind", "who", "operation", "resources", "status", "problem", "invocation"),
-    "keys": ("id", "name", "role", "created_by", "created_at", "expires_at", "revoked_at", "last_used_at"),
-    "waiting": ("id", "operation", "requester", "resources", "reason", "ahead", "approvals_needed", "until"),
-}
-"""What a list of this name shows; every other list shows all that its entries have."""
 _SECTIONS = ("preview", "changes", "network", "contained", "outcome", "output")
 """Objects of these names are shown like an output of their own; every other one as JSON."""
-_LONGEST_CELL = 2000
-_TIMES = frozenset({"at", "since", "until", "started", "ended", "due"})
-_BLANK: tuple[Any, ...] = (None, "", [], {})
 
 
 def show_answer(screen: Screen, answer: Answer) -> None:
@@ -58,12 +48,13 @@ def show_event(screen: Screen, event: Event) -> None:
         share = f"{fraction:4.0%}  " if isinstance(fraction, float) else ""
         _print(screen, (share, "cyan"), neutral_line(str(event.data.get("text", ""))))
     else:
-        parts = [part for name, value in event.data.items() if value not in _BLANK for part in _pair(name, value)]
+        parts = [part for name, value in event.data.items() if value not in BLANK for part in _pair(name, value)]
         _print(screen, (f"{event.kind}  ", "cyan"), *parts)
 
 
 def show_output(screen: Screen, output: Mapping[str, Any]) -> None:
     """Show what an operation gave back: short values in lines, lists as tables, long texts and diffs as they are."""
+    output = {name: value for name, value in output.items() if name != "cursor" or value}  # none: that was all
     short = {name: value for name, value in output.items() if not _is_long(name, value)}
     width = max((len(name) for name in short), default=0)
     for name, value in short.items():
@@ -77,32 +68,7 @@ def show_output(screen: Screen, output: Mapping[str, Any]) -> None:
             _print(screen, (f"{neutral_line(name)}:", "dim"))
             show_output(screen, cast("dict[str, Any]", value))
         else:
-            _table(screen, name, cast("list[dict[str, Any]]", value))
-
-
-def cell(name: str, value: Any) -> str:
-    """Give a value on one line: times as such (UTC), lists with commas, objects as JSON."""
-    if value is None or value == []:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int | float) and value > 1e8 and name.rpartition("_")[2] in _TIMES:
-        return f"{datetime.fromtimestamp(value, UTC):%Y-%m-%d %H:%M:%S}Z"
-    if isinstance(value, list):
-        return ", ".join(cell(name, _resource(one)) for one in cast("list[Any]", value))
-    if isinstance(value, str):
-        return neutral_line(value)
-    text = json.dumps(value, ensure_ascii=False)
-    if len(text) > _LONGEST_CELL:  # an input can hold a whole file
-        text = f"{text[:_LONGEST_CELL]} … ({len(text)} characters, all of them with --json)"
-    return neutral_line(text)
-
-
-def _resource(one: Any) -> Any:
-    # the audit writes a resource as a pair of its id and the effect
-    if isinstance(one, list) and len(pair := cast("list[Any]", one)) == 2:
-        return f"{pair[0]} {pair[1]}"
-    return cast(Any, one)
+            show_table(screen, name, cast("list[dict[str, Any]]", value))
 
 
 def command_of(operation: str, input: Mapping[str, Any]) -> str:
@@ -190,19 +156,6 @@ def _text(screen: Screen, name: str, text: str) -> None:
     for line in lines:
         style = next((style for mark, style in _DIFF if line.startswith(mark)), "") if is_diff else ""
         _print(screen, (line, style))
-
-
-def _table(screen: Screen, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    from rich.table import Table
-
-    names = list(dict.fromkeys(column for row in rows for column in row))
-    shown = [one for one in _COLUMNS.get(name, names) if any(row.get(one) not in _BLANK for row in rows)] or names
-    table = Table(box=None, pad_edge=False, header_style="bold", title=None)
-    for column in shown:
-        table.add_column(_styled(neutral_line(column)), overflow="fold")
-    for row in rows:
-        table.add_row(*(_styled(cell(column, row.get(column))) for column in shown))
-    screen.out.print(table)
 
 
 def _pair(name: str, value: Any) -> list[str | tuple[str, str]]:

@@ -92,12 +92,13 @@ def _server(session: Session) -> str:
     if named:
         return named
     from superagent.runtime.instance_lock import Holder, claim
-    from superagent.runtime.places import prepare
+    from superagent.runtime.places import existing, set_up
 
-    found = claim(prepare(session.folder).state, time.time(), 0.0)
-    if isinstance(found, Holder):
-        return found.address
-    found.release()
+    if set_up(session.folder):
+        found = claim(existing(session.folder).state, time.time(), 0.0)
+        if isinstance(found, Holder):
+            return found.address
+        found.release()
     raise Usage("there is no server to log in at", "name it with `--server URL`, or start one with `superagent up`")
 
 

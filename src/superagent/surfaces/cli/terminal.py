@@ -24,6 +24,9 @@ def json_text(document: Any) -> str:
 class _Prints(Protocol):
     def print(self, *objects: Any) -> None: ...
 
+    @property
+    def width(self) -> int: ...
+
 
 class Screen:
     """Where a command's output goes: results to standard output, problems and progress to standard error."""
@@ -42,6 +45,11 @@ class Screen:
     def err(self) -> _Prints:
         """Give the console for problems."""
         return _console(self._err)
+
+    @property
+    def columns(self) -> int:
+        """Give how many characters a line of results may have: as a terminal is wide, else more than there will be."""
+        return self.out.width
 
     def document(self, document: Any) -> None:
         """Print one JSON document."""

@@ -34,7 +34,7 @@ def reach(given: argparse.Namespace, launch: Launch, screen: Screen) -> Target:
         if remote.in_the_clear:
             screen.note("warning: this key travels unencrypted; use https, or an SSH tunnel")
         return remote
-    return _at(folder(given, launch), key, launch, screen)
+    return _at(folder(given, launch), key, launch)
 
 
 def _login(given: argparse.Namespace, launch: Launch, server: str) -> Callable[[], Secret]:
@@ -77,11 +77,11 @@ def explicit_key(file: str) -> Secret | None:
     return Secret(key)
 
 
-def _at(data: Path, key: Secret | None, launch: Launch, screen: Screen) -> Target:
+def _at(data: Path, key: Secret | None, launch: Launch) -> Target:
     from superagent.runtime.instance_lock import Holder, claim, held_by
-    from superagent.runtime.places import prepare
+    from superagent.runtime.places import existing
 
-    places = prepare(data)
+    places = existing(data)
     until = time.monotonic() + LOCK_WAIT_S
     while True:
         found = claim(places.state, time.time(), max(0.0, until - time.monotonic()))
@@ -98,8 +98,6 @@ def _at(data: Path, key: Secret | None, launch: Launch, screen: Screen) -> Targe
         time.sleep(STEP_S)
     from superagent.surfaces.cli.embedded import Embedded
 
-    if not (screen.json or places.owner_key.exists()):  # perhaps a folder that was not meant
-        screen.note(f"no server runs on `{places.data}`, and nothing was set up there yet: it is now")
     return Embedded(launch, places.data, key, found)
 
 

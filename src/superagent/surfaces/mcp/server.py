@@ -32,7 +32,7 @@ from mcp_types import (
     UnsubscribeRequestParams,
 )
 
-from superagent.core.invocation import Call, Status
+from superagent.core.invocation import Call, Outcome, Status
 from superagent.core.kernel import Kernel
 from superagent.core.operation import Operation
 from superagent.core.problems import Internal, NotFound, Problem
@@ -199,14 +199,24 @@ class Tools:
             return refusal_of(Internal("something broke inside the platform", changed="unknown"), id)
         if isinstance(outcome.problem, NotFound) and params.name != RUN and not self._sees(caller, call.operation):
             # to the protocol a tool that is not there is a fault of the message; one that is hidden is not there
-            raise MCPError(
-                INVALID_PARAMS, f"Unknown tool: {params.name[:200]}", outcome.problem.document(outcome.invocation)
-            )
+            raise self._unknown(caller, params.name, outcome)
         if outcome.status is Status.WAITING and goes_on and asks(asked):
             return to_ask(outcome, again)
         if outcome.status in _GOES_ON and TASKS in able_of(asked):
             return self._tasks.created(outcome)
         return told_of(outcome, kernel.find(outcome.operation))
+
+    def _unknown(self, caller: Caller, name: str, outcome: Outcome) -> MCPError:
+        """Give the fault of a tool that is not there; it names the tools that are called nearly so."""
+        registry = self._kernel.registry
+        seen = registry.visible_to(caller.principal, self._kernel.policy_of(caller.principal))
+        near = ", ".join(f"`{one.tool}`" for one in registry.close_to(name, seen))
+        assert outcome.problem is not None
+        document = outcome.problem.document(outcome.invocation)
+        if not near:
+            return MCPError(INVALID_PARAMS, f"Unknown tool: {name[:200]}", document)
+        hint = f"did you mean {near}? `search_operations` finds others"
+        return MCPError(INVALID_PARAMS, f"Unknown tool: {name[:200]}; {hint}", document | {"hint": hint})
 
     def _lists(self, caller: Caller) -> dict[str, Hashable]:
         """Give what a caller is shown, as far as it matters whether it is the same."""

@@ -40,7 +40,7 @@ from mcp_types import (
 from superagent.core.principal import Secret
 from superagent.runtime.clock import SystemClock
 from superagent.runtime.instance_lock import Holder, InstanceLock, claim
-from superagent.runtime.places import prepare
+from superagent.runtime.places import existing
 from superagent.runtime.tls import PINNED, trusting
 
 CONNECT_S = 5.0
@@ -64,7 +64,7 @@ def speak(
         assert key is not None
         asyncio.run(carry(server, key, toolsets))
         return
-    places = prepare(data)
+    places = existing(data)
     lock = claim(places.state, SystemClock().now())
 
     async def carrying(address: str, verify: ssl.SSLContext | bool = True) -> None:

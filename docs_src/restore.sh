@@ -1,0 +1,15 @@
+export PATH="$PWD/.venv/bin:$PATH"
+BACKUP=${BACKUP:-$HOME/superagent-backup}
+RESTORED=${RESTORED:-$HOME/superagent-restored}
+cp -a "$BACKUP" "$RESTORED"
+
+# is it whole? the doctor opens it, and the record proves itself
+superagent doctor --data "$RESTORED"
+superagent audit verify --data "$RESTORED"
+
+# what can still be taken back; take back the newest, as it would have been in the old place
+superagent undo list --data "$RESTORED"
+newest=$(superagent undo list --data "$RESTORED" --json |
+  python3 -c 'import json, sys; print(json.load(sys.stdin)["output"]["entries"][0]["invocation"])')
+superagent undo "$newest" --data "$RESTORED" --dry-run
+superagent undo "$newest" --data "$RESTORED"
