@@ -22,6 +22,7 @@ from superagent.sdk import (
     Effect,
     Input,
     InvalidInput,
+    NotFound,
     Plugin,
     Resource,
     TooLarge,
@@ -30,7 +31,7 @@ from superagent.sdk import (
 )
 
 from .engine.lacking import Lacking
-from .engine.names import Named, Refused, TooMuch
+from .engine.names import Named, Refused, Statement, TooMuch, folded
 from .engine.session import Failed, Lost, Place, Session
 from .pool import Held, Pool, Whose
 
@@ -144,12 +145,51 @@ async def told(ctx: Context, work: Any) -> Any:
         raise Unavailable(f"the connection to the database was lost: {lost}", hint="look, then try again") from None
 
 
-def judge(ctx: Context, name: str, tables: frozenset[Named], effect: Effect = Effect.READ) -> list[str]:
-    """Go on only if each table may be used so, and give their ids. Raises `Denied`, `NotFound`."""
-    found = sorted((resource_of(name, one, effect) for one in tables), key=lambda one: one.id)
-    for one in found:
-        ctx.require(one)
-    return [one.id for one in found]
+def judge(
+    ctx: Context,
+    name: str,
+    tables: frozenset[Named],
+    effect: Effect = Effect.READ,
+    *,
+    named: frozenset[Named] | None = None,
+) -> list[str]:
+    """Go on only if each table may be used so, and give their ids. Raises `Denied`, `NotFound`.
+
+    With `named`, a table that is not among these and that the caller may not know of is not told by its name.
+    """
+    told = None if named is None else {folded(one.path) for one in named}
+    found: list[str] = []
+    for table in sorted(tables, key=lambda one: one.path):
+        one = resource_of(name, table, effect)
+        try:
+            ctx.require(one)
+        except NotFound:
+            if told is None or folded(table.path) in told:
+                raise
+            raise NotFound("it reads more than you may know of", hint="`sql.schema` shows what you may read") from None
+        found.append(one.id)
+    return found
+
+
+def judge_change(ctx: Context, name: str, statement: Statement, tables: frozenset[Named]) -> Named:
+    """Go on only if a change may be made there and what it reads be read; gives its table as the server spells it.
+
+    Raises `Denied`, `NotFound`.
+    """
+    target = statement.target
+    assert target is not None
+    # two tables may differ in case alone: the name itself comes first
+    alike = sorted(one for one in tables if one == target or folded(one.path) == folded(target.path))
+    spelled = target if target in alike or not alike else alike[0]
+    judge(ctx, name, frozenset({spelled}), Effect.CHANGE)
+    # which rows are met tells what stands in them: only what is put in unseen needs no leave to read
+    judge(ctx, name, tables - {spelled} if statement.kind == "insert" else tables, named=statement.named)
+    return spelled
+
+
+def known(ctx: Context, name: str) -> Callable[[Named], bool]:
+    """Give what tells whether the caller may read a table."""
+    return lambda table: ctx.may(resource_of(name, table))
 
 
 def resource_of(name: str, table: Named, effect: Effect = Effect.READ) -> Resource:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from superagent.sdk import Context, InvalidInput
@@ -49,8 +50,9 @@ async def judged(
             raise InvalidInput(otherwise, hint=hint)
         fits(statement.names, values)
         session.begin(writes=False)
-        relations = session.relations(statement, values)
-        read = Judged(statement, values, relations, judge(ctx, connection, relations))
+        may = partial(judge, ctx, connection, named=statement.named)
+        relations = session.relations(statement, values, may)
+        read = Judged(statement, values, relations, may(relations))
         session.permit(statement, relations)
         return read, work(read)
 
