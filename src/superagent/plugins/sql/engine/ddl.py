@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import sqlglot
@@ -15,6 +16,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import TokenType
 
+from .dotted import after_a_value, naming
 from .names import Named, Refused, Statement
 from .parsing import LONGEST, parsed
 
@@ -83,7 +85,9 @@ def _split(text: str, dialect: str) -> Iterator[str]:
     except (SqlglotError, RecursionError):
         raise Refused("this cannot be read with certainty") from None
     words: list[str] = []
-    for token in tokens:
+    for before, token in pairwise([None, *tokens]):
+        if dialect == "postgres" and (naming(token) or after_a_value(before, token)):
+            raise Refused("a type that names other things, and a dot after a value, are not taken", "either may call")
         if token.token_type == TokenType.SEMICOLON:
             if words:
                 yield " ".join(words)

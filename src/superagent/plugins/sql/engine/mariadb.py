@@ -245,11 +245,13 @@ class MariaDB:
                 continue
             found.add(one)
             kind = self._listed(
-                "SELECT TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s",
+                "SELECT TABLE_TYPE, ENGINE FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s",
                 (one.schema, one.name),
             )
             if not kind:
                 raise Refused(f"there is no table `{one.path}`", "`sql.schema` shows those that you may use")
+            if str(kind[0][1]).upper() == "MRG_MYISAM":
+                raise Refused(f"`{one.path}` is made of other tables", "name those")
             if "VIEW" in str(kind[0][0]):
                 waiting += [(deeper, depth + 1) for deeper in self._defined(one, depth)]
         return found

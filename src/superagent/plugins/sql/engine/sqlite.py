@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from typing import Any
@@ -91,7 +91,11 @@ class Sqlite:
 
     def permit(self, statement: Statement, relations: frozenset[Named]) -> None:
         """Hold what comes to these tables, and its changes to the one that it names."""
-        self._held, self._target = frozenset(folded(one.name) for one in relations), statement.target
+        held = {folded(one.name) for one in relations}
+        if statement.kind == "insert" and statement.target is not None:
+            # a row that comes in is shown as it stands, and for that the library looks who might refer to it
+            held |= {folded(name) for name, _ in self._referring(statement.target)}
+        self._held, self._target = frozenset(held), statement.target
 
     def fetch(self, statement: Statement, params: Params, skip: int, rows: int, size: int) -> Found:
         """Take rows as the library finds them."""
@@ -237,16 +241,23 @@ class Sqlite:
 
     def _children(self, table: Named) -> tuple[Child, ...]:
         found: list[Child] = []
-        for (name,) in self.run("SELECT name FROM sqlite_schema WHERE type = 'table'")[1]:
+        for name, every in self._referring(table):
             keys: dict[int, list[list[Any]]] = {}
-            for row in self.run(f"PRAGMA foreign_key_list({quoted(name, self.dialect)})")[1]:
-                if folded(str(row[2])) == folded(table.name) and {row[5], row[6]} & _ACTING:
+            for row in every:
+                if {row[5], row[6]} & _ACTING:
                     keys.setdefault(row[0], []).append(row)
             for rows in keys.values():
                 columns = tuple(row[3] for row in rows)
                 parents = tuple(row[4] for row in rows if row[4] is not None)
                 found.append(Child(Named("main", name), columns, parents, rows[0][6] in _ACTING, rows[0][5] in _ACTING))
         return tuple(found)
+
+    def _referring(self, table: Named) -> Iterator[tuple[str, list[list[Any]]]]:
+        """Give the tables whose foreign keys refer to it, each with the columns of these keys."""
+        for (name,) in self.run("SELECT name FROM sqlite_schema WHERE type = 'table'")[1]:
+            keys = self.run(f"PRAGMA foreign_key_list({quoted(name, self.dialect)})")[1]
+            if found := [row for row in keys if folded(str(row[2])) == folded(table.name)]:
+                yield str(name), found
 
     def _tick(self) -> int:
         self.steps += _STEPS
@@ -297,7 +308,7 @@ class Sqlite:
                     f"a value or row takes more than {self._long} bytes", "take parts of it, or name fewer at once"
                 ) from None
             if "prohibited" in str(bad) or "not authorized" in str(bad):
-                raise Refused("this reaches beyond the rows of tables", str(bad)[:300]) from None
+                raise Refused("this reaches beyond the rows of tables", "use those alone that it names") from None
             raise Failed(str(bad)[:500]) from None
 
 
