@@ -54,9 +54,8 @@ def parsed(sql: str, dialect: str, schema: str) -> Statement:
     if len(sql) > LONGEST or "\0" in sql:
         raise Refused(f"a statement has at most {LONGEST} characters and no NUL")
     logging.getLogger("sqlglot").setLevel(logging.ERROR)  # it logs the statement, which may hold what is private
-    tree = _settled(_one(sql, dialect), dialect)
-    for node in tree.walk():
-        _check(node, tree)
+    tree = _checked(_one(sql, dialect))
+    tree = _checked(_settled(tree, dialect))
     kind = _kind(tree)
     target, reads = _tables(tree, dialect, schema)
     found = {one.name.lower() for one in tree.find_all(exp.Anonymous)}
@@ -146,6 +145,12 @@ def _marked(tree: exp.Expr, dialect: str, mark: str) -> str:
     for one in list(marked.find_all(exp.Placeholder)):
         one.replace(exp.Column(this=exp.Identifier(this=f"{mark}{one.this}_", quoted=False)))
     return write(marked, dialect)
+
+
+def _checked(tree: exp.Expr) -> exp.Expr:
+    for node in tree.walk():
+        _check(node, tree)
+    return tree
 
 
 def _check(node: exp.Expr, tree: exp.Expr) -> None:
