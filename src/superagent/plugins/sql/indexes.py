@@ -26,7 +26,7 @@ from superagent.sdk import (
 
 from .engine.names import Named
 from .engine.session import Session
-from .line import Params, Sql, database_of, judge, opened, resource_of, sql, told, working
+from .line import Judging, Params, Sql, database_of, judge, opened, resource_of, sql, told, working
 from .reading import fits, judged
 
 TableName = Annotated[str, Field(min_length=3, max_length=600, description="schema.table, as `sql.schema` shows it")]
@@ -281,7 +281,7 @@ async def _judged(ctx: Context, connection: str, session: Session, table: Named,
         if statement.kind != "select":
             raise InvalidInput("an index is measured by reads", hint="give the `SELECT` with the same `WHERE`")
         fits(statement.names, one.params)
-        may = partial(judge, ctx, connection, named=statement.named)
+        may = Judging(ctx, connection, statement.named)
         relations = await working(ctx, session, partial(session.relations, statement, one.params, may))
         may(relations)
         reads.append((statement, one.params, relations))

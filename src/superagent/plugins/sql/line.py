@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import ssl
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar
@@ -145,30 +145,35 @@ async def told(ctx: Context, work: Any) -> Any:
         raise Unavailable(f"the connection to the database was lost: {lost}", hint="look, then try again") from None
 
 
-def judge(
-    ctx: Context,
-    name: str,
-    tables: frozenset[Named],
-    effect: Effect = Effect.READ,
-    *,
-    named: frozenset[Named] | None = None,
-) -> list[str]:
-    """Go on only if each table may be used so, and give their ids. Raises `Denied`, `NotFound`.
+class Judging:
+    """Judges the tables of one statement, each once: first those that it names, then all that it uses.
 
-    With `named`, a table that is not among these and that the caller may not know of is not told by its name.
+    A table that is not among those it names, and that the caller may not know of, is not told by its name.
     """
-    told = None if named is None else {folded(one.path) for one in named}
-    found: list[str] = []
-    for table in sorted(tables, key=lambda one: one.path):
-        one = resource_of(name, table, effect)
-        try:
-            ctx.require(one)
-        except NotFound:
-            if told is None or folded(table.path) in told:
-                raise
-            raise NotFound("it reads more than you may know of", hint="`sql.schema` shows what you may read") from None
-        found.append(one.id)
-    return found
+
+    def __init__(self, ctx: Context, name: str, named: frozenset[Named], effect: Effect = Effect.READ) -> None:
+        self._ctx, self._name, self._named, self._effect = ctx, name, named, effect
+        self._open: dict[Named, str] = {}
+
+    def __call__(self, tables: Iterable[Named]) -> list[str]:
+        """Go on only if each table may be used so, and give their ids. Raises `Denied`, `NotFound`."""
+        for table in sorted(one for one in tables if one not in self._open):
+            resource = resource_of(self._name, table, self._effect)
+            try:
+                self._ctx.require(resource)
+            except NotFound:
+                if folded(table.path) in {folded(one.path) for one in self._named}:
+                    raise
+                raise NotFound(
+                    "it reads more than you may know of", hint="`sql.schema` shows what you may read"
+                ) from None
+            self._open[table] = resource.id
+        return sorted(self._open[one] for one in tables)
+
+
+def judge(ctx: Context, name: str, tables: frozenset[Named], effect: Effect = Effect.READ) -> list[str]:
+    """Go on only if each of these tables, which the caller named, may be used so. Raises `Denied`, `NotFound`."""
+    return Judging(ctx, name, tables, effect)(tables)
 
 
 def judge_change(ctx: Context, name: str, statement: Statement, tables: frozenset[Named]) -> Named:
@@ -183,7 +188,7 @@ def judge_change(ctx: Context, name: str, statement: Statement, tables: frozense
     spelled = target if target in alike or not alike else alike[0]
     judge(ctx, name, frozenset({spelled}), Effect.CHANGE)
     # which rows are met tells what stands in them: only what is put in unseen needs no leave to read
-    judge(ctx, name, tables - {spelled} if statement.kind == "insert" else tables, named=statement.named)
+    Judging(ctx, name, statement.named)(tables - {spelled} if statement.kind == "insert" else tables)
     return spelled
 
 

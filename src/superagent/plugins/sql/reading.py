@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeVar
 
 from superagent.sdk import Context, InvalidInput
 
 from .engine.names import Named
 from .engine.session import Session
-from .line import Params, judge, working
+from .line import Judging, Params, working
 
 T = TypeVar("T")
 
@@ -50,7 +49,7 @@ async def judged(
             raise InvalidInput(otherwise, hint=hint)
         fits(statement.names, values)
         session.begin(writes=False)
-        may = partial(judge, ctx, connection, named=statement.named)
+        may = Judging(ctx, connection, statement.named)
         relations = session.relations(statement, values, may)
         read = Judged(statement, values, relations, may(relations))
         session.permit(statement, relations)

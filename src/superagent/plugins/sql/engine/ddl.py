@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 import sqlglot
@@ -85,8 +84,8 @@ def _split(text: str, dialect: str) -> Iterator[str]:
     except (SqlglotError, RecursionError):
         raise Refused("this cannot be read with certainty") from None
     words: list[str] = []
-    for before, token in pairwise([None, *tokens]):
-        if dialect == "postgres" and (naming(token) or after_a_value(before, token)):
+    for at, token in enumerate(tokens):
+        if dialect == "postgres" and (naming(token) or (at and after_a_value(tokens[at - 1], token))):
             raise Refused("a type that names other things, and a dot after a value, are not taken", "either may call")
         if token.token_type == TokenType.SEMICOLON:
             if words:

@@ -56,7 +56,7 @@ def naming(token: Any) -> bool:
 
 def after_a_value(before: Any, token: Any) -> bool:
     """Tell whether a dot follows a value, not a name."""
-    return token.token_type == TokenType.DOT and before is not None and before.token_type in _VALUES
+    return token.token_type == TokenType.DOT and before.token_type in _VALUES
 
 
 def _name(token: Any) -> str:

@@ -64,8 +64,10 @@ class Statement:
 
 def folded(name: str) -> str:
     """Give a name without the case of its letters where databases make no difference: those of ASCII alone."""
-    return "".join(one.lower() if one.isascii() else one for one in name)
+    return name.lower() if name.isascii() else "".join(one.lower() if one.isascii() else one for one in name)
 
 
 def _spelled(name: str) -> str:
+    if name.isascii() and name.isidentifier():
+        return name
     return quote(name, safe="", encoding="utf-8").replace(".", "%2E")

@@ -108,7 +108,7 @@ class Postgres:
         # the plan first: from then on the transaction holds all that it uses as it is
         explain = "EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) " + statement.text
         plan, answer = self._piped((explain, params), used(statement, meant))
-        scans, whole = scanned(plan.rows[0][0])
+        scans, whole = scanned(plan.value)
         named = meant | scans
         if not whole:  # parts left out for a value of this moment may be read in the next
             named |= told_of(*self._piped(heirs(named)))["relation"]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any, cast
+
+import msgspec
 
 from .names import Named, Statement
 from .postgres_piped import Command, Result
@@ -80,10 +81,10 @@ def told_of(answer: Result) -> dict[str, set[Named]]:
     return told
 
 
-def scanned(plan: Any) -> tuple[frozenset[Named], bool]:
+def scanned(plan: bytes) -> tuple[frozenset[Named], bool]:
     """Give the tables that a plan reads, and whether those are all: False where parts were left out as it began."""
     found, whole = set[Named](), True
-    waiting: list[Any] = [json.loads(plan) if isinstance(plan, str) else plan]
+    waiting: list[Any] = [msgspec.json.decode(plan)]
     while waiting:
         one = waiting.pop()
         if isinstance(one, list):
