@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -25,7 +26,7 @@ from superagent.sdk import (
 )
 
 from .engine.session import Lost, Session
-from .line import Params, Sql, database_of, judge, opened, resource_of, sql, told, working
+from .line import Params, Sql, database_of, judge_change, known, opened, resource_of, sql, told, working
 from .reading import fits
 
 Count = Annotated[int, Field(ge=0, le=10_000)]
@@ -109,7 +110,7 @@ async def take_back(ctx: Context, kept: Kept) -> None:
 
         def work() -> None:
             session.begin(writes=True)
-            put_back(session, change)
+            put_back(session, change, known(ctx, name))
             session.settle()
 
         try:
@@ -138,22 +139,17 @@ async def _changed(
 
         def look() -> Any:
             session.begin(writes=True)
-            relations = session.relations(statement, params)
+            may = partial(judge_change, ctx, connection, statement)
+            relations = session.relations(statement, params, may)
+            spelled = may(relations)
             shape = examine(session, statement)
             session.permit(statement, relations)
-            return relations, shape
+            return spelled, shape
 
-        relations, shape = await working(ctx, session, look)
-        spelled = next(
-            (one for one in relations if one.path.lower() == statement.target.path.lower()), statement.target
-        )
-        # which rows are met tells what stands in them: only what is put in unseen needs no leave to read
-        reads = relations - {spelled} if statement.kind == "insert" else relations
-        judge(ctx, connection, frozenset({spelled}), Effect.CHANGE)
-        judge(ctx, connection, reads)
+        spelled, shape = await working(ctx, session, look)
 
         def work() -> Any:
-            made = change(session, statement, params, shape, most)
+            made = change(session, statement, params, shape, most, known(ctx, connection))
             session.settle()
             return made
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -26,7 +27,7 @@ from superagent.sdk import (
 from .engine.session import Session
 from .executing import commit, take_back
 from .exporting import LONG_S, Form, Null
-from .line import database_of, judge, opened, resource_of, sql, told, working
+from .line import database_of, judge_change, opened, resource_of, sql, told, working
 
 MOST_FILE = 64 * 1024 * 1024
 TableName = Annotated[str, Field(min_length=1, max_length=300, description="`table` or `schema.table`")]
@@ -157,15 +158,13 @@ async def _target(ctx: Context, session: Session, connection: str, table: str, c
 
     def look() -> Any:
         session.begin(writes=True)
-        relations = session.relations(statement, {f"c{at}": None for at in range(len(columns))})
+        may = partial(judge_change, ctx, connection, statement)
+        relations = session.relations(statement, {f"c{at}": None for at in range(len(columns))}, may)
+        spelled = may(relations)
         session.permit(statement, relations)
-        return relations
+        return spelled
 
-    relations = await working(ctx, session, look)
-    spelled = next((one for one in relations if one.path.lower() == statement.target.path.lower()), statement.target)
-    judge(ctx, connection, frozenset({spelled}), Effect.CHANGE)
-    judge(ctx, connection, relations - {spelled})
-    return spelled
+    return await working(ctx, session, look)
 
 
 def _text(ctx: Context, path: str) -> str:

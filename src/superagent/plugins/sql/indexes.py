@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -25,7 +26,7 @@ from superagent.sdk import (
 
 from .engine.names import Named
 from .engine.session import Session
-from .line import Params, Sql, database_of, judge, opened, resource_of, sql, told, working
+from .line import Judging, Params, Sql, database_of, judge, opened, resource_of, sql, told, working
 from .reading import fits, judged
 
 TableName = Annotated[str, Field(min_length=3, max_length=600, description="schema.table, as `sql.schema` shows it")]
@@ -280,8 +281,9 @@ async def _judged(ctx: Context, connection: str, session: Session, table: Named,
         if statement.kind != "select":
             raise InvalidInput("an index is measured by reads", hint="give the `SELECT` with the same `WHERE`")
         fits(statement.names, one.params)
-        relations = await working(ctx, session, _relations(session, statement, one.params))
-        judge(ctx, connection, relations)
+        may = Judging(ctx, connection, statement.named)
+        relations = await working(ctx, session, partial(session.relations, statement, one.params, may))
+        may(relations)
         reads.append((statement, one.params, relations))
     if table not in reads[0][2]:
         raise InvalidInput("the statement does not read that table", hint="`sql.index_suggest` names table and columns")
@@ -301,10 +303,6 @@ async def _cleaned(ctx: Context, clean: Callable[[], bool]) -> None:
 
 def _beginning(session: Session) -> Callable[[], None]:
     return lambda: session.begin(writes=session.dialect == "sqlite")
-
-
-def _relations(session: Session, statement: Any, params: Params) -> Callable[[], Any]:
-    return lambda: session.relations(statement, params)
 
 
 def table_named(table: str) -> Named:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import ssl
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar
@@ -22,6 +22,7 @@ from superagent.sdk import (
     Effect,
     Input,
     InvalidInput,
+    NotFound,
     Plugin,
     Resource,
     TooLarge,
@@ -30,7 +31,7 @@ from superagent.sdk import (
 )
 
 from .engine.lacking import Lacking
-from .engine.names import Named, Refused, TooMuch
+from .engine.names import Named, Refused, Statement, TooMuch, folded
 from .engine.session import Failed, Lost, Place, Session
 from .pool import Held, Pool, Whose
 
@@ -144,12 +145,56 @@ async def told(ctx: Context, work: Any) -> Any:
         raise Unavailable(f"the connection to the database was lost: {lost}", hint="look, then try again") from None
 
 
+class Judging:
+    """Judges the tables of one statement, each once: first those that it names, then all that it uses.
+
+    A table that is not among those it names, and that the caller may not know of, is not told by its name.
+    """
+
+    def __init__(self, ctx: Context, name: str, named: frozenset[Named], effect: Effect = Effect.READ) -> None:
+        self._ctx, self._name, self._named, self._effect = ctx, name, named, effect
+        self._open: dict[Named, str] = {}
+
+    def __call__(self, tables: Iterable[Named]) -> list[str]:
+        """Go on only if each table may be used so, and give their ids. Raises `Denied`, `NotFound`."""
+        for table in sorted(one for one in tables if one not in self._open):
+            resource = resource_of(self._name, table, self._effect)
+            try:
+                self._ctx.require(resource)
+            except NotFound:
+                if folded(table.path) in {folded(one.path) for one in self._named}:
+                    raise
+                raise NotFound(
+                    "it reads more than you may know of", hint="`sql.schema` shows what you may read"
+                ) from None
+            self._open[table] = resource.id
+        return sorted(self._open[one] for one in tables)
+
+
 def judge(ctx: Context, name: str, tables: frozenset[Named], effect: Effect = Effect.READ) -> list[str]:
-    """Go on only if each table may be used so, and give their ids. Raises `Denied`, `NotFound`."""
-    found = sorted((resource_of(name, one, effect) for one in tables), key=lambda one: one.id)
-    for one in found:
-        ctx.require(one)
-    return [one.id for one in found]
+    """Go on only if each of these tables, which the caller named, may be used so. Raises `Denied`, `NotFound`."""
+    return Judging(ctx, name, tables, effect)(tables)
+
+
+def judge_change(ctx: Context, name: str, statement: Statement, tables: frozenset[Named]) -> Named:
+    """Go on only if a change may be made there and what it reads be read; gives its table as the server spells it.
+
+    Raises `Denied`, `NotFound`.
+    """
+    target = statement.target
+    assert target is not None
+    # two tables may differ in case alone: the name itself comes first
+    alike = sorted(one for one in tables if one == target or folded(one.path) == folded(target.path))
+    spelled = target if target in alike or not alike else alike[0]
+    judge(ctx, name, frozenset({spelled}), Effect.CHANGE)
+    # which rows are met tells what stands in them: only what is put in unseen needs no leave to read
+    Judging(ctx, name, statement.named)(tables - {spelled} if statement.kind == "insert" else tables)
+    return spelled
+
+
+def known(ctx: Context, name: str) -> Callable[[Named], bool]:
+    """Give what tells whether the caller may read a table."""
+    return lambda table: ctx.may(resource_of(name, table))
 
 
 def resource_of(name: str, table: Named, effect: Effect = Effect.READ) -> Resource:

@@ -306,7 +306,11 @@ def _move(ctx: Context, ground: Ground, connection: str, versions: list[Any], wa
 
         def before(self, step: Any) -> None:
             if step.statement is not None:
-                judge(ctx, connection, frozenset(session.relations(step.statement, {})) - step.changes)
+
+                def may(found: frozenset[Any], step: Any = step) -> None:
+                    judge(ctx, connection, found - step.changes)
+
+                may(session.relations(step.statement, {}, may))
 
     schema = _schema(ground)
     session = _anew(ground)

@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
+from operator import attrgetter
 
 from superagent.sdk import Connected
 
@@ -25,6 +26,7 @@ MOST_EACH, MOST = 4, 32
 
 IDLE_S, AGE_S = 15.0, 300.0
 _KEY = secrets.token_bytes(32)
+_WHERE = attrgetter(*(one.name for one in fields(Place) if one.name != "timeout_s"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +41,8 @@ class Whose:
     def of(tenant: str, connected: Connected, place: Place) -> Whose:
         """Name what opens a session, credential and all, without holding the credential."""
         words = (tenant, connected.name, connected.type, connected.endpoint, connected.host, connected.secret)
-        where = tuple(getattr(place, one.name) for one in fields(place) if one.name != "timeout_s")
-        return Whose(
-            tenant, connected.name, hashlib.blake2b(repr((words, connected.options, where)).encode(), key=_KEY).digest()
-        )
+        told = repr((words, connected.options, _WHERE(place)))
+        return Whose(tenant, connected.name, hashlib.blake2b(told.encode(), key=_KEY).digest())
 
 
 class Held:

@@ -10,7 +10,7 @@ from superagent.sdk import Context, InvalidInput
 
 from .engine.names import Named
 from .engine.session import Session
-from .line import Params, judge, working
+from .line import Judging, Params, working
 
 T = TypeVar("T")
 
@@ -49,8 +49,9 @@ async def judged(
             raise InvalidInput(otherwise, hint=hint)
         fits(statement.names, values)
         session.begin(writes=False)
-        relations = session.relations(statement, values)
-        read = Judged(statement, values, relations, judge(ctx, connection, relations))
+        may = Judging(ctx, connection, statement.named)
+        relations = session.relations(statement, values, may)
+        read = Judged(statement, values, relations, may(relations))
         session.permit(statement, relations)
         return read, work(read)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ _UNSTEADY = frozenset({
     "total_changes", "last_insert_rowid", "row_count", "found_rows", "connection_id", "sysdate",
 })  # fmt: skip
 _IMAGES = 16 * 1024 * 1024
+May = Callable[[Named], bool]
 
 
 class Otherwise(Exception):
@@ -93,8 +94,11 @@ def examine(session: Session, statement: Statement) -> Shape:
     return shape
 
 
-def change(session: Session, statement: Statement, params: Params, shape: Shape, most: int) -> Change:
-    """Make a change in the open transaction and give the images of its rows. Raises `Refused`, `Failed`."""
+def change(session: Session, statement: Statement, params: Params, shape: Shape, most: int, may: May) -> Change:
+    """Make a change in the open transaction and give the images of its rows. Raises `Refused`, `Failed`.
+
+    Only tables that the caller `may` know of are named.
+    """
     assert statement.target is not None
     text, table = text_of(statement.tree, session.dialect), statement.target
     if statement.kind == "insert":
@@ -106,7 +110,7 @@ def change(session: Session, statement: Statement, params: Params, shape: Shape,
     _bounded(before, most)
     if statement.kind == "delete":
         for row in before:
-            _require_childless(session, shape, row)
+            _require_childless(session, shape, row, may)
     met, _ = session.apply(text, params)
     if met != len(before):
         raise Failed("other rows came to be meant meanwhile")
@@ -114,8 +118,11 @@ def change(session: Session, statement: Statement, params: Params, shape: Shape,
     return Change(table, shape.stored, shape.key, tuple(zip(before, after, strict=True)))
 
 
-def put_back(session: Session, made: Change) -> int:
-    """Take a change back row by row in the open transaction; gives how many rows. Raises `Otherwise`, `Failed`."""
+def put_back(session: Session, made: Change, may: May) -> int:
+    """Take a change back row by row in the open transaction; gives how many rows. Raises `Otherwise`, `Failed`.
+
+    Only tables that the caller `may` know of are named.
+    """
     shape = session.shape(made.table)
     if shape.against or shape.stored != made.columns or shape.key != made.key:
         raise Otherwise("the table itself is not as it was")
@@ -128,7 +135,7 @@ def put_back(session: Session, made: Change) -> int:
             continue
         if stands != after:
             raise Otherwise("somebody changed rows of it since")
-        _move(session, made.table, shape, before, row)
+        _move(session, made.table, shape, before, row, may)
         count += 1
     return count
 
@@ -142,11 +149,11 @@ def present(session: Session, table: Named, shape: Shape, row: Row) -> Row | Non
     return _kept(found[0]) if found else None
 
 
-def _move(session: Session, table: Named, shape: Shape, to: Row | None, row: Row) -> None:
+def _move(session: Session, table: Named, shape: Shape, to: Row | None, row: Row, may: May) -> None:
     where, key = _at(session, shape, row)
     place, names = _table(session, table), shape.stored
     if to is None:
-        _require_childless(session, shape, row)
+        _require_childless(session, shape, row, may)
         session.run(f"DELETE FROM {place} WHERE {where}", key)
         return
     values = [restored(one) for one in to]
@@ -183,7 +190,7 @@ def _bounded(images: Sequence[Any], most: int) -> None:
         raise Refused("what stood there is too much to be kept", "change fewer rows by one call")
 
 
-def _require_childless(session: Session, shape: Shape, row: Row) -> None:
+def _require_childless(session: Session, shape: Shape, row: Row, may: May) -> None:
     """Go on only if no other row would be changed by the going of this one."""
     at = {name.lower(): place for place, name in enumerate(shape.stored)}
     for child in shape.children:
@@ -195,9 +202,8 @@ def _require_childless(session: Session, shape: Shape, row: Row) -> None:
         values = [restored(row[at[theirs.lower()]]) for _, theirs in pairs]
         text = f"SELECT 1 FROM {_table(session, child.table)} WHERE {where} LIMIT 1"
         if session.run(text, values)[1]:
-            raise Refused(
-                f"rows of `{child.table.path}` would change with it", "change those first, by calls of their own"
-            )
+            other = f"`{child.table.path}`" if may(child.table) else "another table"
+            raise Refused(f"rows of {other} would change with it", "change those first, by calls of their own")
 
 
 def _examine_update(table: Named, columns: set[str], shape: Shape) -> None:

@@ -15,6 +15,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import TokenType
 
+from .dotted import after_a_value, naming
 from .names import Named, Refused, Statement
 from .parsing import LONGEST, parsed
 
@@ -83,7 +84,9 @@ def _split(text: str, dialect: str) -> Iterator[str]:
     except (SqlglotError, RecursionError):
         raise Refused("this cannot be read with certainty") from None
     words: list[str] = []
-    for token in tokens:
+    for at, token in enumerate(tokens):
+        if dialect == "postgres" and (naming(token) or (at and after_a_value(tokens[at - 1], token))):
+            raise Refused("a type that names other things, and a dot after a value, are not taken", "either may call")
         if token.token_type == TokenType.SEMICOLON:
             if words:
                 yield " ".join(words)

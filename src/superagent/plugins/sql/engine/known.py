@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import replace
 
-from .names import Statement
+from .dotted import reached
+from .names import Named, Statement
 from .parsing import called, parsed, text_of
 
 _MOST, _LONGEST = 64, 8_000
@@ -41,4 +42,8 @@ def written(statement: Statement) -> Statement:
     if statement.text:
         return statement
     text = text_of(statement.tree, statement.dialect)
-    return replace(statement, text=text, calls=called(text, statement.dialect))
+    if statement.dialect == "postgres":
+        calls, types = reached(statement.tree, text, statement.named)
+    else:
+        calls, types = called(text, statement.dialect), frozenset[Named]()
+    return replace(statement, text=text, calls=calls, types=types)

@@ -20,7 +20,7 @@ from .mariadb_received import ROOM, Bounded
 from .mariadb_shape import shape
 from .names import Named, Refused, Statement, TooMuch
 from .parsing import parsed
-from .session import Failed, Found, Lost, Params, Place, Shape, bounded, quiet
+from .session import Failed, Found, Judge, Lost, Params, Place, Shape, bounded, quiet, unjudged
 
 SYSTEM = ("mysql", "information_schema", "performance_schema", "sys")
 _PAIR = re.compile(r"(?<![`.])`((?:[^`]|``)+)`\.`((?:[^`]|``)+)`(?![.`])")
@@ -36,6 +36,11 @@ _LOST = {
     1927,
 }
 _LATE = {ER.QUERY_INTERRUPTED, ER.LOCK_WAIT_TIMEOUT, 1969, 3024}
+# the server would name the other table, of which the caller may not know
+_DISCREET = {
+    ER.ROW_IS_REFERENCED_2: "rows of another table refer to it by a foreign key",
+    ER.NO_REFERENCED_ROW_2: "a foreign key of it refers to no row",
+}
 _MODE = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO,NO_AUTO_VALUE_ON_ZERO"
 _EXACT: dict[Any, Any] = {key: value for key, value in conversions.items() if not isinstance(key, int)}
 _DEEPEST = 20
@@ -67,10 +72,13 @@ class MariaDB:
         self.run(f"SET SESSION TRANSACTION ISOLATION LEVEL {level}")
         self.run("START TRANSACTION" if writes else "START TRANSACTION READ ONLY")
 
-    def relations(self, statement: Statement, params: Params) -> frozenset[Named]:
+    def relations(self, statement: Statement, params: Params, judge: Judge = unjudged) -> frozenset[Named]:
         """Follow views down to tables, and see that the server's own reading of the statement names no others."""
         self._functions(statement)
-        found = self._beneath({self._folded(one) for one in statement.named})
+        named = frozenset(self._folded(one) for one in statement.named)
+        judge(named)
+        found = self._beneath(set(named))
+        judge(frozenset(found))  # before there is a plan: to make one, the server reads tables of one row
         self.run("EXPLAIN EXTENDED " + written(statement).text, params)
         schemas = {str(row[0]) for row in self.run("SELECT SCHEMA_NAME FROM information_schema.SCHEMATA")[1]}
         for _, _, note in self.run("SHOW WARNINGS")[1]:
@@ -237,11 +245,13 @@ class MariaDB:
                 continue
             found.add(one)
             kind = self._listed(
-                "SELECT TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s",
+                "SELECT TABLE_TYPE, ENGINE FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s",
                 (one.schema, one.name),
             )
             if not kind:
                 raise Refused(f"there is no table `{one.path}`", "`sql.schema` shows those that you may use")
+            if str(kind[0][1]).upper() == "MRG_MYISAM":
+                raise Refused(f"`{one.path}` is made of other tables", "name those")
             if "VIEW" in str(kind[0][0]):
                 waiting += [(deeper, depth + 1) for deeper in self._defined(one, depth)]
         return found
@@ -269,6 +279,7 @@ def _told() -> Generator[None]:
     except pymysql.Error as bad:
         code, *said = bad.args or (0,)
         message = str(said[0] if said else bad)[:500]
+        message = _DISCREET.get(code, message)
         if code in _LATE:
             raise Failed(message, timely=False) from None
         if code in _LOST or isinstance(bad, pymysql.InterfaceError):

@@ -39,7 +39,8 @@ class Named:
 class Statement:
     """One statement, ready to be judged and sent. `reads` leaves out the target of a change.
 
-    `text` is what is sent and `calls` every name that it may call; both are empty until it was written out.
+    `text` is what is sent, `calls` every name that it may call, and `types` may be types by schema and name; all are
+    empty until it was written out.
     """
 
     kind: Kind
@@ -53,6 +54,7 @@ class Statement:
     columns: tuple[str, ...] = field(default=())  # that an update sets
     text: str = ""
     calls: frozenset[str] = field(default=frozenset())
+    types: frozenset[Named] = field(default=frozenset())
 
     @property
     def named(self) -> frozenset[Named]:
@@ -60,5 +62,12 @@ class Statement:
         return self.reads if self.target is None else self.reads | {self.target}
 
 
+def folded(name: str) -> str:
+    """Give a name without the case of its letters where databases make no difference: those of ASCII alone."""
+    return name.lower() if name.isascii() else "".join(one.lower() if one.isascii() else one for one in name)
+
+
 def _spelled(name: str) -> str:
+    if name.isascii() and name.isidentifier():
+        return name
     return quote(name, safe="", encoding="utf-8").replace(".", "%2E")

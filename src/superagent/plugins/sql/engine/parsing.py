@@ -20,12 +20,15 @@ from .metered import LONGEST, read, write
 from .names import Kind, Named, Refused, Statement
 
 _KINDS: dict[type[exp.Expr], Kind] = {exp.Insert: "insert", exp.Update: "update", exp.Delete: "delete"}
+_UNCERTAIN = "this is no statement that can be read with certainty"
+_ROUNDS = 4
 _NEVER: dict[type[exp.Expr], str] = {
     exp.Command: "this kind of statement",
     exp.Into: "`INTO`",
     exp.Operator: "an operator named by its schema",
     exp.Parameter: "a variable or a numbered parameter",
     exp.SessionParameter: "a variable of the server",
+    exp.Hint: "a hint to the server",
     exp.DDL: "",
 }
 # by the server or by its files; what PostgreSQL has besides is asked of the server
@@ -42,7 +45,7 @@ _KNOWN = frozenset({
     "json_search", "json_merge_patch", "addtime", "subtime", "maketime", "period_add", "period_diff", "to_seconds",
     "sec_to_time", "time_to_sec", "uncompressed_length", "weight_string", "export_set", "soundex", "quote", "ord",
     "bit_count", "row_count", "rtrim", "ltrim", "sqlite_version", "json_query", "json_exists", "json_depth",
-    "json_unquote", "strcmp", "interval", "bit_length", "octet_length",
+    "json_unquote", "strcmp", "interval", "bit_length", "octet_length", "now", "unix_timestamp",
 })  # fmt: skip
 
 
@@ -51,15 +54,8 @@ def parsed(sql: str, dialect: str, schema: str) -> Statement:
     if len(sql) > LONGEST or "\0" in sql:
         raise Refused(f"a statement has at most {LONGEST} characters and no NUL")
     logging.getLogger("sqlglot").setLevel(logging.ERROR)  # it logs the statement, which may hold what is private
-    try:
-        trees = read(sql, dialect)
-    except SqlglotError as bad:
-        raise Refused("this is no statement that can be read with certainty", f"{_plain(bad)}"[:300]) from None
-    if len(trees) != 1:
-        raise Refused("exactly one statement is taken", "call once for each")
-    tree = trees[0]
-    for node in tree.walk():
-        _check(node, tree)
+    tree = _checked(_one(sql, dialect))
+    tree = _checked(_settled(tree, dialect))
     kind = _kind(tree)
     target, reads = _tables(tree, dialect, schema)
     found = {one.name.lower() for one in tree.find_all(exp.Anonymous)}
@@ -70,9 +66,7 @@ def parsed(sql: str, dialect: str, schema: str) -> Statement:
     columns: tuple[str, ...] = ()
     if isinstance(tree, exp.Update):
         columns = tuple(_column(one, dialect) for one in tree.expressions)
-    names = frozenset(str(one.this or "?") for one in tree.find_all(exp.Placeholder))
-    if any(not name.isidentifier() for name in names):
-        raise Refused("parameters are named", "write `:name` and give `params` its value")
+    names = frozenset(str(one.this) for one in tree.find_all(exp.Placeholder))
     return Statement(
         kind, dialect, tree, target, reads, frozenset(functions), frozenset(found - _KNOWN), names, columns
     )
@@ -85,11 +79,8 @@ def text_of(tree: exp.Expr, dialect: str) -> str:
     """
     if dialect == "sqlite":
         return write(tree, dialect)
-    mark = f"p{secrets.token_hex(12)}_"  # unforeseeable: no text of a caller can pass for a parameter
-    marked = tree.copy()
-    for one in list(marked.find_all(exp.Placeholder)):
-        one.replace(exp.Column(this=exp.Identifier(this=f"{mark}{one.this}_", quoted=False)))
-    text = write(marked, dialect).replace("%", "%%")
+    mark = _mark()
+    text = _marked(tree, dialect, mark).replace("%", "%%")
     for name in {str(one.this) for one in tree.find_all(exp.Placeholder)}:
         text = text.replace(f"{mark}{name}_", f"%({name})s")
     return text
@@ -111,6 +102,55 @@ def quoted(name: str, dialect: str) -> str:
     """Give a name quoted for a dialect."""
     mark = "`" if dialect == "mysql" else '"'
     return mark + name.replace(mark, mark * 2) + mark
+
+
+def _one(sql: str, dialect: str) -> exp.Expr:
+    try:
+        trees = read(sql, dialect)
+    except SqlglotError as bad:
+        raise Refused(_UNCERTAIN, f"{_plain(bad)}"[:300]) from None
+    if len(trees) != 1:
+        raise Refused("exactly one statement is taken", "call once for each")
+    if any(not str(one.this or "?").isidentifier() for one in trees[0].find_all(exp.Placeholder)):
+        raise Refused("parameters are named", "write `:name` and give `params` its value")
+    return trees[0]
+
+
+def _settled(tree: exp.Expr, dialect: str) -> exp.Expr:
+    """Give the tree of the text that is written for a tree, once that is written in the same words.
+
+    The writer puts some words out as they are, though the parser took them from between quotes: what they come to is
+    seen by whoever reads the text as the server does. Raises `Refused`.
+    """
+    mark = _mark()
+    text = _marked(tree, dialect, mark)
+    for _ in range(_ROUNDS):
+        spelled = text
+        for name in {str(one.this) for one in tree.find_all(exp.Placeholder)}:
+            spelled = spelled.replace(f"{mark}{name}_", f":{name}")
+        tree = _one(spelled, dialect)
+        before, text = text, _marked(tree, dialect, mark)
+        if text == before:
+            return tree
+    raise Refused(_UNCERTAIN, "write it in plainer words")
+
+
+def _mark() -> str:
+    return f"p{secrets.token_hex(12)}_"  # unforeseeable: no text of a caller can pass for a parameter
+
+
+def _marked(tree: exp.Expr, dialect: str, mark: str) -> str:
+    """Write a tree with a marked name for each parameter."""
+    marked = tree.copy()
+    for one in list(marked.find_all(exp.Placeholder)):
+        one.replace(exp.Column(this=exp.Identifier(this=f"{mark}{one.this}_", quoted=False)))
+    return write(marked, dialect)
+
+
+def _checked(tree: exp.Expr) -> exp.Expr:
+    for node in tree.walk():
+        _check(node, tree)
+    return tree
 
 
 def _check(node: exp.Expr, tree: exp.Expr) -> None:
@@ -142,6 +182,8 @@ def _kind(tree: exp.Expr) -> Kind:
 def _tables(tree: exp.Expr, dialect: str, schema: str) -> tuple[Named | None, frozenset[Named]]:
     """Spell out the schema of each table, and give the target of a change and what else is named."""
     aliases = {_name(one.args["alias"].this, dialect) for one in tree.find_all(exp.CTE)}
+    if dialect == "postgres" and any(name.startswith("pg_") for name in aliases):
+        raise Refused("a name that begins with `pg_` is the server's own", "give what stands in `WITH` another name")
     place = tree.this if isinstance(tree, exp.Insert | exp.Update | exp.Delete) else None
     place = place.this if isinstance(place, exp.Schema) else place
     target: Named | None = None

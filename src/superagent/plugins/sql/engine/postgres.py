@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, LiteralString, cast
 
@@ -16,37 +15,21 @@ from psycopg.pq import TransactionStatus
 
 from .known import Known, written
 from .names import Named, Refused, Statement, TooMuch
+from .postgres_meant import SYSTEM, heirs, scanned, told_of, typed, used
 from .postgres_piped import APART, Command, Pipe, Result
 from .postgres_received import ROOM, Bounded
 from .postgres_shape import shape
-from .session import Failed, Found, Lost, Params, Place, Shape, bounded, quiet
+from .session import Failed, Found, Judge, Lost, Params, Place, Shape, bounded, quiet, unjudged
 
-SYSTEM = ("pg_catalog", "information_schema", "pg_toast")
 _NEVER = re.compile(
     r"^(pg_(?!typeof$)|has_|txid_|lo_|ts_stat|ts_rewrite|to_reg|current_setting|set_config|binary_upgrade|row_security"
-    r"|inet_|obj_desc|col_desc|shobj_desc|format_type$|current_quer|version$|dblink)|_to_xml|currtid"
+    r"|inet_|obj_desc|col_desc|shobj_desc|format_type$|current_quer|version$|dblink|satisfies_hash|oidvectort|fmgr_"
+    r"|reg(class|proc|oper|type|role|namespace)|acl|makeacl|currval$|brin_|gin_"
+    r"|(any\w+|array|record|domain|range|multirange|enum)_(in|out|recv|send)$)|_to_xml|currtid"
 )
 _HARMLESS = frozenset({
     "random", "clock_timestamp", "timeofday", "gen_random_uuid", "statement_timestamp", "now", "generate_series",
 })  # fmt: skip
-# in one answer: the relations that are meant and all beneath them, what views among them call, what is not harmless
-_USED = """WITH RECURSIVE need(oid) AS (SELECT c.oid
-      FROM unnest(%s::text[], %s::text[]) asked(schema, name)
-      JOIN pg_catalog.pg_namespace n ON n.nspname = asked.schema
-      JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = asked.name
-    UNION SELECT d.refobjid FROM need n JOIN pg_catalog.pg_rewrite r ON r.ev_class = n.oid
-      JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = r.oid
-      AND d.refclassid = 'pg_catalog.pg_class'::regclass)
-    SELECT 'relation', s.nspname::text, c.relname::text FROM need JOIN pg_catalog.pg_class c USING (oid)
-      JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace
-    UNION SELECT 'called', p.proname::text, '' FROM need JOIN pg_catalog.pg_class v USING (oid)
-      JOIN pg_catalog.pg_rewrite r ON r.ev_class = v.oid
-      JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = r.oid
-      AND d.refclassid = 'pg_catalog.pg_proc'::regclass
-      JOIN pg_catalog.pg_proc p ON p.oid = d.refobjid
-      WHERE v.relkind IN ('v', 'm') AND p.pronamespace <> 'pg_catalog'::regnamespace
-    UNION SELECT 'volatile', proname::text, '' FROM pg_catalog.pg_proc
-      WHERE pronamespace = 'pg_catalog'::regnamespace AND proname = ANY(%s::text[]) AND provolatile = 'v'"""
 _ALL = """SELECT n.nspname, c.relname, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod)
     FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -73,6 +56,7 @@ class Postgres:
         self.known = Known(self.dialect, schema)
         self._late: dict[str, str] = {}  # what the next transaction has in place of `pinned`
         self._begun: list[Command] = []  # what begins the transaction goes with its first command
+        self._open = frozenset[Named]()  # what the statement under way may use
         self._fetched = False
         self._trust = _in_memory(place.ca) if place.tls and place.ca else None
         trusted = place.ca_file or "system" if self._trust is None else f"/proc/self/fd/{self._trust}"
@@ -109,32 +93,41 @@ class Postgres:
         self._begun = [(f"BEGIN ISOLATION LEVEL {level}", None)]
         self._begun += [(f"SET LOCAL {name} = {value}", None) for name, value in self._late.items()]
 
-    def relations(self, statement: Statement, params: Params) -> frozenset[Named]:
+    def relations(self, statement: Statement, params: Params, judge: Judge = unjudged) -> frozenset[Named]:
         """Ask for the relations of the plan and of all views beneath, and refuse functions that do more than reckon."""
         statement = written(statement)
-        bad = {one for one in statement.calls if _NEVER.search(one)}
-        self._harmless(bad)  # before there is a plan: planning runs what is said to be stable
+        self._harmless({one for one in statement.calls if _NEVER.search(one)})
+        judge(statement.named)
+        meant = statement.named
+        if statement.types:
+            self._begin_now()
+            told = told_of(*self._piped(typed(statement)))
+            _require_uncalled(told["called"])
+            meant |= told["relation"]
+            judge(meant)
         # the plan first: from then on the transaction holds all that it uses as it is
         explain = "EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) " + statement.text
-        plan, used = self._piped((explain, params), _used(statement, statement.named))
-        named = statement.named | set(_scanned(_read(plan.rows[0][0])))
-        told = _told_of(used)
-        if not named <= told["relation"] | statement.named:  # heirs, and what functions of SQL came to
-            told = _told_of(*self._piped(_used(statement, named)))
+        plan, answer = self._piped((explain, params), used(statement, meant))
+        scans, whole = scanned(plan.value)
+        named = meant | scans
+        if not whole:  # parts left out for a value of this moment may be read in the next
+            named |= told_of(*self._piped(heirs(named)))["relation"]
+        told = told_of(answer)
+        if not named <= told["relation"] | meant:  # heirs, and what functions of SQL came to
+            told = told_of(*self._piped(used(statement, named)))
         self._harmless({one.schema for one in told["volatile"]} - _HARMLESS)
         found = told["relation"]
         if lacking := named - found:
             raise Refused(f"there is no table `{min(lacking).path}`", "`sql.schema` shows those that you may use")
-        if told["called"]:
-            name = min(told["called"]).schema
-            raise Refused(f"a view in it calls the function `{name}`", "what that reads cannot be known")
+        _require_uncalled(told["called"])
         for one in found:
             if one.schema in SYSTEM:
                 raise Refused("the server's own tables are not read here", "`sql.schema` tells of tables and columns")
         return frozenset(found)
 
     def permit(self, statement: Statement, relations: frozenset[Named]) -> None:
-        """Do nothing: what was judged is sent, and names mean the same throughout the transaction."""
+        """Only remember: what was judged is sent, and names mean the same throughout the transaction."""
+        self._open = relations
 
     def fetch(self, statement: Statement, params: Params, skip: int, rows: int, size: int) -> Found:
         """Take rows from a cursor of the server."""
@@ -173,11 +166,13 @@ class Postgres:
 
     def apply(self, text: str, params: Params) -> tuple[int, list[list[Any]]]:
         """Run a change."""
-        return self.run(text, params)
+        with self._discreet():
+            return self.run(text, params)
 
     def settle(self) -> None:
         """Check deferred constraints."""
-        self._plain("SET CONSTRAINTS ALL IMMEDIATE")
+        with self._discreet():
+            self._plain("SET CONSTRAINTS ALL IMMEDIATE")
 
     def commit(self) -> None:
         """Commit; a connection that breaks meanwhile leaves it open whether that happened."""
@@ -207,6 +202,16 @@ class Postgres:
         """End the connection."""
         self._connection.close()
         self._distrust()
+
+    @contextmanager
+    def _discreet(self) -> Generator[None]:
+        """Keep to itself which other tables refer to a row: the caller may not know of them."""
+        try:
+            yield
+        except Failed as failed:
+            if failed.about is None or failed.about in self._open:
+                raise
+            raise Failed("rows of another table refer to it by a foreign key") from None
 
     @contextmanager
     def _failing(self) -> Generator[None]:
@@ -265,6 +270,12 @@ class Postgres:
             return self._pipe.run(ready)[first:]
 
 
+def _require_uncalled(called: set[Named]) -> None:
+    if called:
+        name = min(called).schema
+        raise Refused(f"a view or type in it calls the function `{name}`", "what that reads cannot be known")
+
+
 def _in_memory(text: str) -> int:
     """Give a descriptor of a file in memory: the driver takes authorities from files only."""
     made = os.memfd_create("authorities", os.MFD_CLOEXEC)
@@ -283,41 +294,6 @@ def _next(count: int) -> Command:
     return f"FETCH FORWARD {count} FROM rows", None
 
 
-def _used(statement: Statement, named: frozenset[Named]) -> Command:
-    return _USED, tuple(
-        _array(names) for names in ([one.schema for one in named], [one.name for one in named], statement.calls)
-    )
-
-
-def _array(names: Iterable[str]) -> str:
-    # as the server reads one (PostgreSQL manual, 8.15.2); the driver takes ten times as long to make the same
-    return "{" + ",".join('"' + one.replace("\\", "\\\\").replace('"', '\\"') + '"' for one in names) + "}"
-
-
-def _told_of(used: Result) -> dict[str, set[Named]]:
-    told: dict[str, set[Named]] = {"relation": set(), "called": set(), "volatile": set()}
-    for kind, one, other in used.rows:
-        told[kind].add(Named(one, other))
-    return told
-
-
-def _read(plan: Any) -> Any:
-    return json.loads(plan) if isinstance(plan, str) else plan
-
-
-def _scanned(plan: Any) -> Iterator[Named]:
-    if isinstance(plan, list):
-        for one in cast("list[Any]", plan):
-            yield from _scanned(one)
-    elif isinstance(plan, dict):
-        node = cast("dict[str, Any]", plan)
-        if "Relation Name" in node:
-            yield Named(node["Schema"], node["Relation Name"])
-        for one in node.values():
-            if isinstance(one, list | dict):
-                yield from _scanned(one)
-
-
 def _trusted(text: str) -> sql.SQL:
     return sql.SQL(cast("LiteralString", text))  # made by this plugin from what it parsed
 
@@ -334,6 +310,8 @@ def _told() -> Generator[None]:
         if bad.sqlstate is None or bad.sqlstate.startswith(("08", "57P")):
             raise Lost(_said(bad)) from None
         raise Failed(_said(bad)) from None
+    except errors.ForeignKeyViolation as bad:
+        raise Failed(_said(bad), about=Named(bad.diag.schema_name or "", bad.diag.table_name or "")) from None
     except psycopg.Error as bad:
         raise Failed(_said(bad)) from None
 

@@ -41,6 +41,11 @@ class Result:
         return [(self._result.fname(at) or b"").decode(encoding) for at in range(self._result.nfields)]
 
     @property
+    def value(self) -> bytes:
+        """Give the one value of its first row, as it came."""
+        return self._result.get_value(0, 0) or b""
+
+    @property
     def rows(self) -> list[tuple[Any, ...]]:
         """Give all rows, as the driver reads them."""
         self._reader.set_pgresult(self._result)

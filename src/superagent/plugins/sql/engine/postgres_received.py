@@ -45,6 +45,7 @@ class Bounded(psycopg.Connection[Any]):
 
     def _counted(self, gen: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
         before, sent = self._all, None
+        waited = False
         while True:
             try:
                 wanted = gen.send(sent)
@@ -52,9 +53,9 @@ class Bounded(psycopg.Connection[Any]):
                 self._all = before if self.closed else self._received()
                 self.came = self._all - before
                 return done.value
-            if self._received() - before > ROOM:
+            if waited and self._received() - before > ROOM:
                 raise TooMuch("the server answers with more than can be taken at once", "ask for fewer rows or columns")
-            sent = yield wanted
+            sent, waited = (yield wanted), True
 
     def _received(self) -> int:
         if self._beside is None:

@@ -10,10 +10,18 @@ from .session import Child, Shape
 
 Rows = Callable[..., list[list[Any]]]
 
+# what its defaults, its checks and those of its columns' types call; 12 and 13 are the languages `internal` and `c`
 _TABLE = """SELECT c.oid, c.relkind::text, c.relhasrules, c.relrowsecurity,
     EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t
       WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D'),
-    EXISTS (SELECT 1 FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid OR i.inhrelid = c.oid)
+    EXISTS (SELECT 1 FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid OR i.inhrelid = c.oid),
+    EXISTS (SELECT 1 FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_proc p ON p.oid = d.refobjid
+      WHERE d.refclassid = 'pg_catalog.pg_proc'::regclass AND p.provolatile = 'v' AND p.prolang NOT IN (12, 13)
+      AND (d.classid = 'pg_catalog.pg_attrdef'::regclass
+          AND d.objid IN (SELECT f.oid FROM pg_catalog.pg_attrdef f WHERE f.adrelid = c.oid)
+        OR d.classid = 'pg_catalog.pg_constraint'::regclass
+          AND d.objid IN (SELECT k.oid FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid OR k.contypid
+            IN (SELECT a.atttypid FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid))))
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = %s AND c.relname = %s"""
 _COLUMNS = """SELECT attname, pg_catalog.format_type(atttypid, atttypmod), attgenerated::text
@@ -34,7 +42,7 @@ _CHILDREN = """SELECT n.nspname, c.relname, f.confdeltype::text, f.confupdtype::
 
 def shape(rows: Rows, table: Named) -> Shape:
     """Read the catalogue of one table, which exists."""
-    oid, kind, rules, policies, triggers, inherits = rows(_TABLE, (table.schema, table.name))[0]
+    oid, kind, rules, policies, triggers, inherits, calls = rows(_TABLE, (table.schema, table.name))[0]
     columns = rows(_COLUMNS, (oid,))
     key = tuple(one[0] for one in rows(_KEY, (oid,)))
     children = tuple(
@@ -47,6 +55,7 @@ def shape(rows: Rows, table: Named) -> Shape:
         else "rules rewrite what is done to it" if rules
         else "it has policies for rows, so that not every row is seen" if policies
         else "it is part of others" if inherits
+        else "its defaults or checks call a function that may change more" if calls
         else "it has no primary key" if not key
         else ""
     )  # fmt: skip

@@ -12,6 +12,7 @@ from .values import Cell, shown, size_of
 
 Params = Mapping[str, str | int | float | bool | None]
 Row = list[Cell]
+Judge = Callable[[frozenset[Named]], object]
 
 
 class Lost(Exception):
@@ -19,12 +20,16 @@ class Lost(Exception):
 
 
 class Failed(Exception):
-    """The server refused a statement; `message` is what it said, `timely` is False when its time was up."""
+    """The server refused a statement; `message` is what it said, `timely` is False when its time was up.
 
-    def __init__(self, message: str, *, timely: bool = True) -> None:
+    `about` is the table whose foreign key stood against it, where the server tells.
+    """
+
+    def __init__(self, message: str, *, timely: bool = True, about: Named | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.timely = timely
+        self.about = about
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,10 @@ class Shape:
     against: str = ""  # why a change of it could not be taken back exactly; empty for nothing
 
 
+def unjudged(named: frozenset[Named]) -> None:
+    """Take all, where the caller judges afterwards what the server answers, and tells nothing of it before."""
+
+
 class Session(Protocol):
     """One connection, used in one thread at a time; `cancel` and `close` may come from another."""
 
@@ -95,8 +104,11 @@ class Session(Protocol):
         """Begin the one transaction; without `writes` the server itself refuses every change."""
         ...
 
-    def relations(self, statement: Statement, params: Params) -> frozenset[Named]:
-        """Ask the server which tables a statement uses, through views too. Raises `Refused` for what cannot be told."""
+    def relations(self, statement: Statement, params: Params, judge: Judge = unjudged) -> frozenset[Named]:
+        """Ask the server which tables a statement uses, through views too. Raises `Refused` for what cannot be told.
+
+        `judge` hears what it names before the server reads it: what that says of tables is for those who may use them.
+        """
         ...
 
     def permit(self, statement: Statement, relations: frozenset[Named]) -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
+import sqlglot
+from sqlglot.errors import SqlglotError
+
 from .known import Known, written
-from .names import Named, Refused, Statement, TooMuch
+from .names import Named, Refused, Statement, TooMuch, folded
 from .parsing import quoted
-from .session import Child, Failed, Found, Params, Place, Shape, bounded, require_room
+from .session import Child, Failed, Found, Judge, Params, Place, Shape, bounded, require_room, unjudged
 from .sqlite_limits import MOST, hold, longest
 
 _NEVER = frozenset({"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer", "sqlite_compileoption_get"})
@@ -60,8 +63,15 @@ class Sqlite:
             self.run("PRAGMA query_only = ON")
         self.run("BEGIN IMMEDIATE" if writes else "BEGIN")
 
-    def relations(self, statement: Statement, params: Params) -> frozenset[Named]:
+    def relations(self, statement: Statement, params: Params, judge: Judge = unjudged) -> frozenset[Named]:
         """Let the library compile the statement and hear which tables it would open."""
+        # the authorizer is told a name as it was written; grants speak of it as it was made
+        declared = {folded(str(row[0])): str(row[0]) for row in self.run("SELECT name FROM sqlite_schema")[1]}
+
+        def spelled(some: Iterable[Named]) -> frozenset[Named]:
+            return frozenset(Named(one.schema, declared.get(folded(one.name), one.name)) for one in some)
+
+        judge(spelled(statement.named))
         self._seen, self._ours, self._target = set(), False, statement.target
         self._long = longest(statement, params)
         try:
@@ -70,17 +80,22 @@ class Sqlite:
             found = frozenset(self._seen)
         finally:
             self._seen, self._ours = None, True
-        # the authorizer is told a name as it was written; grants speak of it as it was made
-        declared = {str(row[0]).lower(): str(row[0]) for row in self.run("SELECT name FROM sqlite_schema")[1]}
-        found = frozenset(Named(one.schema, declared.get(one.name.lower(), one.name)) for one in found)
+        found = spelled(found)
+        shadows = {str(row[0]) for row in self.run("SELECT name FROM pragma_table_list WHERE type = 'shadow'")[1]}
         for one in found:
+            if one.name in shadows:
+                raise Refused(f"`{one.name}` is not read here", "in it a virtual table keeps what it shows")
             if one.name.lower().startswith(("sqlite_", "pragma_", "dbstat", "json_")) or one.schema != "main":
                 raise Refused(f"`{one.name}` is not read here", "`sql.schema` tells of tables and columns")
         return found
 
     def permit(self, statement: Statement, relations: frozenset[Named]) -> None:
         """Hold what comes to these tables, and its changes to the one that it names."""
-        self._held, self._target = frozenset(one.name.lower() for one in relations), statement.target
+        held = {folded(one.name) for one in relations}
+        if statement.kind == "insert" and statement.target is not None:
+            # a row that comes in is shown as it stands, and for that the library looks who might refer to it
+            held |= {folded(name) for name, _ in self._referring(statement.target)}
+        self._held, self._target = frozenset(held), statement.target
 
     def fetch(self, statement: Statement, params: Params, skip: int, rows: int, size: int) -> Found:
         """Take rows as the library finds them."""
@@ -137,6 +152,7 @@ class Sqlite:
                 key, stored = ("rowid",), ("rowid", *stored)
         against = (
             "it is no plain table" if virtual
+            else "a row that comes in takes out those that it conflicts with" if _replaces(str(kind[0][1]))
             else "triggers change more than the statement says" if triggers
             else "it has no primary key" if not key
             else ""
@@ -225,16 +241,23 @@ class Sqlite:
 
     def _children(self, table: Named) -> tuple[Child, ...]:
         found: list[Child] = []
-        for (name,) in self.run("SELECT name FROM sqlite_schema WHERE type = 'table'")[1]:
+        for name, every in self._referring(table):
             keys: dict[int, list[list[Any]]] = {}
-            for row in self.run(f"PRAGMA foreign_key_list({quoted(name, self.dialect)})")[1]:
-                if str(row[2]).lower() == table.name.lower() and {row[5], row[6]} & _ACTING:
+            for row in every:
+                if {row[5], row[6]} & _ACTING:
                     keys.setdefault(row[0], []).append(row)
             for rows in keys.values():
                 columns = tuple(row[3] for row in rows)
                 parents = tuple(row[4] for row in rows if row[4] is not None)
                 found.append(Child(Named("main", name), columns, parents, rows[0][6] in _ACTING, rows[0][5] in _ACTING))
         return tuple(found)
+
+    def _referring(self, table: Named) -> Iterator[tuple[str, list[list[Any]]]]:
+        """Give the tables whose foreign keys refer to it, each with the columns of these keys."""
+        for (name,) in self.run("SELECT name FROM sqlite_schema WHERE type = 'table'")[1]:
+            keys = self.run(f"PRAGMA foreign_key_list({quoted(name, self.dialect)})")[1]
+            if found := [row for row in keys if folded(str(row[2])) == folded(table.name)]:
+                yield str(name), found
 
     def _tick(self) -> int:
         self.steps += _STEPS
@@ -251,11 +274,11 @@ class Sqlite:
                 return sqlite3.SQLITE_OK
             return (
                 sqlite3.SQLITE_OK
-                if table.schema == "main" and table.name.lower() in self._held
+                if table.schema == "main" and folded(table.name) in self._held
                 else sqlite3.SQLITE_DENY
             )
         if action in _WRITES:
-            meant = self._target is not None and table.name.lower() == self._target.name.lower()
+            meant = self._target is not None and folded(table.name) == folded(self._target.name)
             if meant and self._seen is not None:
                 self._seen.add(table)
             return sqlite3.SQLITE_OK if meant else sqlite3.SQLITE_DENY
@@ -285,7 +308,7 @@ class Sqlite:
                     f"a value or row takes more than {self._long} bytes", "take parts of it, or name fewer at once"
                 ) from None
             if "prohibited" in str(bad) or "not authorized" in str(bad):
-                raise Refused("this reaches beyond the rows of tables", str(bad)[:300]) from None
+                raise Refused("this reaches beyond the rows of tables", "use those alone that it names") from None
             raise Failed(str(bad)[:500]) from None
 
 
@@ -309,6 +332,14 @@ def _in_memory(data: bytes) -> sqlite3.Connection:
     made = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     made.deserialize(data)
     return made
+
+
+def _replaces(text: str) -> bool:
+    try:
+        words = [one.text.upper() for one in sqlglot.tokenize(text, dialect="sqlite")]
+    except SqlglotError:
+        return True
+    return "ON CONFLICT REPLACE" in " ".join(words)
 
 
 def _text(data: bytes) -> str | bytes:
