@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.runtime.mcp_client.connected import assigned, granted, house_of_servers
-from tests.surfaces.http.house import Caller
+from tests.surfaces.http.house import Caller, House
 
 _GIVEN: dict[str, Any] = {
     "string": "text", "number": 1.5, "integer": 7, "boolean": True, "object": {}, "array": [], "null": None,
@@ -26,6 +26,11 @@ def given(schema: dict[str, Any]) -> dict[str, Any]:
     fields = schema.get("properties", {})
     wanted = {*schema.get("required", ()), *(name for name, one in fields.items() if "x-mcp-header" in one)}
     return {name: _GIVEN[fields[name].get("type", "string")] for name in fields if name in wanted}
+
+
+def filled(form: dict[str, Any]) -> dict[str, Any]:
+    """Fill in a form, and leave to it whatever has a default."""
+    return given({**form, "required": [name for name, one in form["properties"].items() if "default" not in one]})
 
 
 def without_nulls(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -49,12 +54,12 @@ async def play(url: str) -> None:
             for one in usable:
                 arguments = wanted.get(one["tool"]) or given(schemas[one["tool"]])
                 agent = await granted(house, "suite.*")  # who read what one tool gave needs a person for the next
-                told = await done(agent, one["operation"], arguments)
+                told = await done(house, agent, one["operation"], arguments)
                 sys.stderr.write(f"{one['operation']} {arguments} {str(told)[:300]}\n")
 
 
-async def done(agent: Caller, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Call a tool in the background, answer what it asks, and give what came of it."""
+async def done(house: House, agent: Caller, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Call a tool in the background, let the agent's person answer what it asks, and give what came of it."""
     begun = await agent.call(operation, arguments, Prefer="respond-async")
     id = begun.headers.get("x-invocation-id", "")
     if begun.status_code != 202:
@@ -64,10 +69,8 @@ async def done(agent: Caller, operation: str, arguments: dict[str, Any]) -> dict
             job = await agent.done("jobs.status", {"id": id})
             if job["state"] == "asking":
                 asks = job["outcome"]["problem"]["asks"]
-                answers = {
-                    ask["name"]: given({"required": [*ask["schema"]["properties"]], **ask["schema"]}) for ask in asks
-                }
-                await agent.done("jobs.answer", {"id": id, "answers": answers})
+                answers = {ask["name"]: filled(ask["schema"]) for ask in asks}
+                await house.owner.done("jobs.answer", {"id": id, "answers": answers})
             elif job["state"] not in ("queued", "running"):
                 return job
             await asyncio.sleep(0.05)

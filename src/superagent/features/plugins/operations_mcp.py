@@ -54,6 +54,7 @@ class Tool(Output):
     risk: str = ""
     summary: str = ""
     by: str = ""
+    asks_first: bool = False
     digest: str
     now: str = ""
     said: dict[str, Any] = {}
@@ -84,6 +85,9 @@ class Assigned(Input):
     effect: Literal["READ", "CHANGE", "DESTROY"]
     risk: Literal["LOW", "MEDIUM", "HIGH", "CRITICAL"]
     summary: Annotated[str, Field(max_length=200, description="what it does, in your words")] = ""
+    asks_first: Annotated[
+        bool, Field(description="what it asks, it asks before it changes anything: so it can be begun anew, answered")
+    ] = False
 
 
 def add(plugins: Plugin, servers: Servers, own: Sequence[str]) -> None:
@@ -146,8 +150,9 @@ def add(plugins: Plugin, servers: Servers, own: Sequence[str]) -> None:
             server = _found(name, servers)
             for one in tools:
                 server = servers.assigned(
-                    server, one.tool, one.digest, one.effect, one.risk, neutral_line(one.summary), ctx.principal.id
-                )
+                    server, one.tool, one.digest, one.effect, one.risk, neutral_line(one.summary), ctx.principal.id,
+                    one.asks_first,
+                )  # fmt: skip
             await servers.set(server, name)
         return _shown(server)
 
@@ -229,7 +234,8 @@ def _shown(server: Server) -> Connected:
         tools=[
             Tool(
                 tool=one.name, operation=one.operation, state=one.state, why=one.why, effect=one.effect, risk=one.risk,
-                summary=one.summary, by=one.by, digest=one.digest, now=one.now, said=one.said, offered=one.offered,
+                summary=one.summary, by=one.by, asks_first=one.asks_first,
+                digest=one.digest, now=one.now, said=one.said, offered=one.offered,
             )
             for one in server.tools
         ],

@@ -17,7 +17,7 @@ from superagent.core.problems import Conflict, InvalidInput, Locked, NotFound, P
 from superagent.core.resources import Effect, Risk
 from superagent.runtime.hosted.declared import LEAST_RISK
 from superagent.runtime.mcp_client import session
-from superagent.runtime.mcp_client.asked import answering
+from superagent.runtime.mcp_client.asked import answering, eliciting
 from superagent.runtime.mcp_client.comparing import assigned, callable_now, compared
 from superagent.runtime.mcp_client.messages import Broken, Expired, Refused, unavailable
 from superagent.runtime.mcp_client.mirrored import headers_of
@@ -127,7 +127,17 @@ class Servers:
             raise unavailable(name, f"failed: {fault}") from None
         return await self._fresh(name)
 
-    def assigned(self, server: Server, tool: str, digest: str, effect: str, risk: str, summary: str, by: str) -> Server:
+    def assigned(
+        self,
+        server: Server,
+        tool: str,
+        digest: str,
+        effect: str,
+        risk: str,
+        summary: str,
+        by: str,
+        asks_first: bool = False,
+    ) -> Server:
         """Give a server with a person's word about one tool. Raises `NotFound`, `Conflict`, `InvalidInput`."""
         found = server.tool(tool)
         if found is None:
@@ -141,7 +151,7 @@ class Servers:
         if Risk[risk] < LEAST_RISK[Effect[effect]]:
             least = LEAST_RISK[Effect[effect]].name
             raise InvalidInput(f"what has the effect {effect} is at least of the risk {least}")
-        made = assigned(found, digest, effect, risk, summary, by)
+        made = assigned(found, digest, effect, risk, summary, by, asks_first)
         tools = [made if one.name == tool else one for one in server.tools]
         return replace(server, tools=tools, turn=server.turn + 1)
 
@@ -168,6 +178,10 @@ class Servers:
                 said = await session.call(
                     opened.wire(ctx, present), tool.name, arguments, timeout_s, mirrored,
                     answering=answering(ctx, server.name),
+                    elicited=eliciting(
+                        ctx, server.name, anew=tool.asks_first or not ctx.operation.effect,
+                        unanswered=lambda why: self._unanswered(ctx, server.name, tool, why),
+                    ),
                 )  # fmt: skip
             self._sessions.worked(opened)
             return said
@@ -179,7 +193,8 @@ class Servers:
         if not callable_now(now):
             self._refused(ctx, present, now)
             raise Locked(f"the tool `{tool.name}` is not called: {now.why}", hint=LOOK)
-        if (now.digest, now.effect, now.risk) != (tool.digest, tool.effect, tool.risk):
+        said = (tool.digest, tool.effect, tool.risk, tool.asks_first)
+        if (now.digest, now.effect, now.risk, now.asks_first) != said:
             raise Conflict(f"a person assigned `{tool.operation}` anew while this call was made", hint="call again")
         return present
 
@@ -292,6 +307,9 @@ class Servers:
     def _refused(self, ctx: Context, server: Server, tool: Tool) -> None:
         detail = {"plugin": server.name, "tool": tool.name, "why": tool.why}
         self._record(ctx, "plugins.asked", detail, refused=True)
+
+    def _unanswered(self, ctx: Context, server: str, tool: Tool, why: str) -> None:
+        self._record(ctx, "plugins.elicited", {"plugin": server, "tool": tool.name, "why": why}, refused=True)
 
     def _record(self, ctx: Context, what: str, detail: dict[str, Any], *, refused: bool = False) -> None:
         principal = ctx.principal
