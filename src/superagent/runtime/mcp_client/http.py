@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from superagent.core.carried import Answer
 from superagent.core.problems import Deadline, NeedsInput, Problem
 from superagent.runtime.mcp_client import messages
+from superagent.runtime.mcp_client.challenged import challenge_of
 from superagent.runtime.mcp_client.messages import Broken, Document, Elicited, Expired, Headers
 from superagent.runtime.mcp_client.mirrored import header_value
+from superagent.runtime.mcp_client.opened_by import Opens
 from superagent.runtime.mcp_client.stdio import meta_of
 
 LONGEST_SESSION = 200
@@ -42,10 +45,10 @@ class Spoken:
 class Streamable:
     """One caller's way to a server within one call: `http` is the client of that call's own context."""
 
-    def __init__(self, http: Any, url: str, headers: Iterable[tuple[str, str]], spoken: Spoken) -> None:
+    def __init__(self, http: Any, url: str, opens: Opens, spoken: Spoken) -> None:
         self._http = http
         self._url = url
-        self._headers = tuple(headers)
+        self._opens = opens
         self._spoken = spoken
 
     newest_first = True
@@ -141,27 +144,36 @@ class Streamable:
             raise Broken("it gave a session's id that is none")
         self._spoken.session = session
 
-    def _of_session(self) -> list[tuple[str, str]]:
+    async def _of_session(self) -> list[tuple[str, str]]:
         spoken = self._spoken
-        headers = list(self._headers)
+        headers = [*await self._opens.headers()]
         if spoken.revision:
             headers.append(("MCP-Protocol-Version", spoken.revision))
         if spoken.session:
             headers.append(("Mcp-Session-Id", spoken.session))
         return headers
 
-    def _posted(self, body: bytes, method: str, params: Document, timeout_s: float, mirrored: Headers = ()) -> Any:
-        headers = [("Content-Type", "application/json"), ("Accept", "application/json, text/event-stream")]
-        headers += self._of_session()
+    @asynccontextmanager
+    async def _posted(
+        self, body: bytes, method: str, params: Document, timeout_s: float, mirrored: Headers = ()
+    ) -> AsyncGenerator[Any]:
+        """Post a message, again where there is something better to show than what was refused. Raises `Unavailable`."""
+        own = [("Content-Type", "application/json"), ("Accept", "application/json, text/event-stream")]
         if self._spoken.stateless and method:
-            headers.append(("Mcp-Method", method))
+            own.append(("Mcp-Method", method))
             if "name" in params:
-                headers.append(("Mcp-Name", header_value(str(params["name"]))))
-            headers += mirrored
-        return self._http.stream(
-            "POST", self._url, headers=headers, content=body, follow=0, max_bytes=messages.MOST_BYTES,
-            timeout_s=timeout_s,
-        )  # fmt: skip
+                own.append(("Mcp-Name", header_value(str(params["name"]))))
+            own += mirrored
+        while True:
+            async with self._http.stream(
+                "POST", self._url, headers=[*own, *await self._of_session()], content=body, follow=0,
+                max_bytes=messages.MOST_BYTES, timeout_s=timeout_s,
+            ) as stream:  # fmt: skip
+                if not _closed(stream.answer):
+                    yield stream
+                    return
+                if not await self._opens.again(stream.answer):
+                    raise await self._opens.refused(stream.answer)
 
     async def _say(self, body: bytes) -> None:
         try:
@@ -176,7 +188,7 @@ class Streamable:
             if self._spoken.stateless or not events.last:
                 break
             await asyncio.sleep(min(events.retry_s, _LONGEST_RETRY_S))
-            headers = [("Accept", "text/event-stream"), *self._of_session(), ("Last-Event-ID", events.last)]
+            headers = [("Accept", "text/event-stream"), *await self._of_session(), ("Last-Event-ID", events.last)]
             async with self._http.stream(
                 "GET", self._url, headers=headers, follow=0, max_bytes=messages.MOST_BYTES, timeout_s=timeout_s
             ) as stream:
@@ -230,7 +242,7 @@ class Streamable:
 
     async def _aside(self, begun: asyncio.Future[None], elicited: Elicited, timeout_s: float) -> None:
         """Hear what belongs to no request, as long as the server says something."""
-        headers = [("Accept", "text/event-stream"), *self._of_session()]
+        headers = [("Accept", "text/event-stream"), *await self._of_session()]
         try:
             async with self._http.stream(
                 "GET", self._url, headers=headers, follow=0, max_bytes=messages.MOST_BYTES, timeout_s=timeout_s
@@ -300,6 +312,11 @@ def _noting(elicited: Elicited, faults: list[Exception], spoken: Spoken) -> Elic
             raise
 
     return noting
+
+
+def _closed(answer: Answer) -> bool:
+    """Tell whether a server wants to be opened: it may say no for other reasons, which are its answers."""
+    return answer.status == 401 or (answer.status == 403 and challenge_of(answer).error == "insufficient_scope")
 
 
 def _kind(answer: Answer) -> str:

@@ -19,6 +19,7 @@ from superagent.runtime.hosted.declared import LEAST_RISK
 from superagent.runtime.mcp_client import session
 from superagent.runtime.mcp_client.asked import answering, eliciting
 from superagent.runtime.mcp_client.comparing import assigned, callable_now, compared
+from superagent.runtime.mcp_client.granted import Grants
 from superagent.runtime.mcp_client.messages import Broken, Expired, Refused, unavailable
 from superagent.runtime.mcp_client.mirrored import headers_of
 from superagent.runtime.mcp_client.records import Records, Server, Tool
@@ -93,13 +94,18 @@ class Servers:
         else:
             await asyncio.to_thread(self._records.remove, name)
             self._forget(name)
-        if server is None or before is None or (before.command, before.url) != (server.command, server.url):
+        if server is None or before is None or _way(before) != _way(server):
             self._sessions.drop_all(name, "it was changed or removed")
         self._publish()
 
     async def sweep(self) -> int:
         """End the sessions that nobody has used for a while."""
         return await self._sessions.sweep()
+
+    @property
+    def grants(self) -> Grants:
+        """Give the tokens that are held for servers."""
+        return self._sessions.grants
 
     # ---- what people do
 
@@ -188,7 +194,7 @@ class Servers:
 
     def _as_made(self, present: Server, server: Server, tool: Tool, ctx: Context) -> Server:
         now = present.tool(tool.name)
-        if now is None or (present.command, present.folder, present.url) != (server.command, server.folder, server.url):
+        if now is None or _way(present) != _way(server):
             raise NotFound(f"there is no operation `{tool.operation}` any more")
         if not callable_now(now):
             self._refused(ctx, present, now)
@@ -320,3 +326,8 @@ class Servers:
                 operation=what, problem="denied" if refused else "", detail=detail,
             )
         )  # fmt: skip
+
+
+def _way(server: Server) -> tuple[list[str], str, str, str]:
+    """Give how a server is reached and opened: one that is reached otherwise is another."""
+    return server.command, server.folder, server.url, server.login
