@@ -57,6 +57,7 @@ EXCUSED = {"elicitation-sep1034-client-defaults": {"client-elicitation-sep1034-g
 
 @promise("11.8")
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("scenario", "revision", "least"), SCENARIOS)
 async def test_our_client_conforms(tmp_path: Path, scenario: str, revision: str, least: int) -> None:
     program("bwrap", "bubblewrap")
@@ -65,7 +66,7 @@ async def test_our_client_conforms(tmp_path: Path, scenario: str, revision: str,
     )
     code, out, err = await run(
         "mcp", SUITE, "client", "--command", client, "--scenario", scenario,
-        *(("--spec-version", revision) if revision else ()), "--timeout", "100000", "-o", str(tmp_path), patience_s=120,
+        *(("--spec-version", revision) if revision else ()), "--timeout", "200000", "-o", str(tmp_path), patience_s=240,
     )  # fmt: skip
 
     found = [one for file in tmp_path.glob("**/checks.json") for one in json.loads(file.read_text())]
