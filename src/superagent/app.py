@@ -196,7 +196,7 @@ async def open_installation(
         book = PolicyBook(database, stores.policies, clock.new_id, clock.now)
         ways = open_sign_in(stores, places, loaded.settings, audit_port)
         stack.callback(ways.passwords.close)
-        servers = await stack.enter_async_context(open_servers(sandbox, places, clock, audit_log.note))
+        servers = await stack.enter_async_context(open_servers(sandbox, places, keys, clock, audit_log.note))
         room = JobRoom(database, keys, work, stores.identity)
         hands = Hands(
             clock=clock,
@@ -262,7 +262,7 @@ async def open_installation(
         hooks = Hooks(kernel, database, keys, network, audit_log.note)
         built_in = (
             access.plugin(stores.access),
-            agents.plugin(stores.access.keys, lambda: authorization.site.issuer(""), audit_log.note),
+            agents.plugin(stores.access.keys, lambda: authorization.site.issuer(""), audit_log.note, work.events),
             approvals.plugin(kernel.approvals, work),
             audit.plugin(trail, blobs),
             catalogue.plugin(Shelf(kernel), lambda: probes(sandbox)),
@@ -277,7 +277,7 @@ async def open_installation(
             job_hooks.plugin(hooks),
             jobs.plugin(*room.open(kernel, recorded, fires=takes_up)),
             oauth.plugin(authorization),
-            plugin_list.plugin(third.listed, servers, places.own()),
+            plugin_list.plugin(third.listed, servers, places.own(), lambda: authorization.site.issuer("")),
             policy.plugin(book, PolicyBench(kernel, stores.identity, stores.policies)),
             results.plugin(blobs),
             secrets.plugin(secret_store),

@@ -203,7 +203,7 @@ async def test_a_type_that_nobody_provides_is_unavailable_and_says_which_there_a
     outcome = await here.run("connections.create", GITHUB | {"type": "oracle"})
     assert slug(outcome) == "unavailable"
     assert outcome.problem is not None
-    assert outcome.problem.hint == "there are: a2a, http"
+    assert outcome.problem.hint == "there are: a2a, http, oauth"
 
 
 async def test_a_secret_that_is_not_there_cannot_be_chosen(here: SecretWorld) -> None:
@@ -441,7 +441,7 @@ def test_the_host_of_an_endpoint_is_the_canonical_one() -> None:
 @pytest.mark.asyncio(loop_scope="session")
 async def test_an_installation_collects_types_and_refuses_two_of_one_name(house: House) -> None:
     kernel = house.installation.kernel
-    assert list(kernel.hands.connections) == ["http", "a2a", "postgresql", "mariadb", "sqlite"]
+    assert list(kernel.hands.connections) == ["http", "a2a", "oauth", "postgresql", "mariadb", "sqlite"]
     before = kernel.registry
     double = Plugin("double")
     double.connection("http", schemes=("https",))(_never)

@@ -34,6 +34,7 @@ _KNOWN: dict[str, dict[str, Any]] = {
     "connections.update": {"name": "nowhere", "endpoint": "https://nowhere.example"},
     "agents.delegate": {"agent": "nowhere", "task": "sing"},
     "plugins.connect_mcp": {"name": "nowhere", "url": "https://nowhere.example/mcp"},
+    "plugins.authorize": {"login": "nowhere", "url": "https://nowhere.example/mcp"},
     "plugins.review": {"name": "nowhere"},
     "plugins.remove": {"name": "nowhere"},
     "plugins.assign": {

@@ -27,6 +27,8 @@ from superagent.core.redactor import Redactor, cleaned, loggable, present
 
 INLINE_BYTES = 1024 * 1024
 DEAD = "this key is revoked, expired, paused or stopped"
+STOPS = "the platform stops"
+"""Why a call is cancelled whom nobody told to end: what lasts longer than this process may go on elsewhere."""
 LOOK_S = 1.0
 """How often a stream that says nothing is asked whether it may still go on."""
 
@@ -207,13 +209,16 @@ class Execution:
 
     async def _for_as_long_as_it_stands(self, ticket: Ticket, work: Awaitable[Any], *, anew: bool) -> Any:
         """Do what goes on for long, but no longer than the key and the grant that allow it."""
-        doing = asyncio.ensure_future(work)
+        doing, why = asyncio.ensure_future(work), ()
         try:
             while not (await asyncio.wait([doing], timeout=LOOK_S))[0]:
                 self._line.stands(ticket, anew=anew)
+        except asyncio.CancelledError as cut:
+            why = cut.args
+            raise
         finally:
             while not doing.done():
-                doing.cancel()
+                doing.cancel(*why)
                 with suppress(asyncio.CancelledError):  # a second one reaches the work as well, and is waited for
                     await asyncio.wait([doing])
         return doing.result()

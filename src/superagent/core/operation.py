@@ -91,6 +91,7 @@ class Declared:
     sends: Sends = False
     face: Face = PLAIN
     asks: str = ""
+    resumes: bool = False
     hooks: dict[str, Callable[..., Any]] = field(default_factory=dict[str, Callable[..., Any]])
 
     def _hang(self, what: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -175,6 +176,7 @@ class Operation:
     asks: str = ""  # why a person must approve each call that somebody else than a person makes
     guarded: bool = False  # some calls of it need a person once their caller has read untrusted text
     face: Face = PLAIN
+    resumes: bool = False  # begun anew after a crash, it finds out how far it was
     refuses: Callable[[Principal, Values], Awaitable[None]] | None = None  # what no grant can permit
     validator: Callable[..., Hashable | None] | None = None  # its answer may be given again: `core.reads`
 
@@ -293,6 +295,7 @@ def compile_operation(declared: Declared) -> Operation:
         idempotent=declared.idempotent or effect == Effect.READ,
         inline=declared.inline,
         background=declared.background,
+        resumes=declared.resumes,
         atomic=declared.atomic,
         stream=stream,
         takes_back=takes_back,

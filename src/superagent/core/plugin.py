@@ -54,6 +54,7 @@ class Plugin:
         sends: Sends = False,
         face: Face = PLAIN,
         asks: str = "",
+        resumes: bool = False,
     ) -> Callable[[Callable[..., Any]], Declared]:
         """Declare an operation.
 
@@ -66,7 +67,8 @@ class Plugin:
         a key is withheld, and ended. `returns_untrusted` says what the text it gives is worth (`core.taint.Untrusted`);
         left out, what reaches beyond the platform is untrusted. `sends` says that it gives something of the caller's to
         others (mail, messages, uploads), or tells it by the parsed input. `face` says how agents are shown it. `asks`
-        says why a person must approve each call that anybody but a person makes, whatever the grants say.
+        says why a person must approve each call that anybody but a person makes, whatever the grants say. `resumes`
+        promises that a job which a crash or a stop cut off finds out how far it was when it is begun anew.
         """
         beyond = set(reaches or ()) - set(self.reaches)
         if beyond:
@@ -77,7 +79,7 @@ class Plugin:
             declared = Declared(
                 function, full, self.name, risk, effect, scope, idempotent, inline, atomic, compensate, ephemeral,
                 irreversible, timeout_s, self.reaches if reaches is None else reaches, examples, version,
-                background, shows_keys, returns_untrusted, sends, face, asks,
+                background, shows_keys, returns_untrusted, sends, face, asks, resumes,
             )  # fmt: skip
             if undo is not None:
                 declared.undo(undo)

@@ -130,7 +130,7 @@ class Queue:
     def repeats(self, held: Held) -> bool:
         """Tell whether a call that was cut off may be run again by itself: only if its operation says so."""
         operation = self._find(held.invocation.call.operation)
-        return operation is not None and operation.idempotent and not operation.stream
+        return operation is not None and (operation.idempotent or operation.resumes) and not operation.stream
 
     async def _begin(self, held: Held) -> None:
         work = self._hands.work

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from superagent.core.execution import DEAD
+from superagent.core.execution import DEAD, STOPS
 from superagent.core.principal import Principal
 
 ENDING_S = 10.0
@@ -88,6 +88,6 @@ class UnderWay:
         """Cancel what does not finish by itself, and wait until it has recorded what became of it: 10 s at most."""
         running = [one.task for one in self._running.values() if not one.finishes]
         for task in running:
-            task.cancel()
+            task.cancel(STOPS)
         if running:
             await asyncio.wait(running, timeout=ENDING_S)

@@ -317,3 +317,18 @@ async def test_a_card_that_somebody_else_signed_is_refused(house: House, other: 
     found = await ended(caller, await begun(caller, "impostor", data={"operation": "access.whoami"}))
     assert found["problem"]["type"] == "/problems/locked"
     assert "signed" in found["problem"]["detail"]
+
+
+async def test_a_budget_is_that_of_the_key_on_loan(house: House, elsewhere: Elsewhere) -> None:
+    caller = await delegating(house, "official")
+    only = [{"effect": "allow", "operations": ["access.whoami"]}]
+    another = await delegating(house, "official")
+    nothing = await ended(another, await begun(another, "official", "wait", budget={"calls": 2}))
+    assert nothing["problem"]["type"] == "/problems/invalid-input"
+    id = await begun(caller, "official", "wait", only=only, budget={"calls": 2})
+    borrower = house.caller("spender", (await _begun_there(elsewhere, id))["metadata"]["superagent/lent"]["key"])
+    answers = [(await borrower.call("access.whoami")).status_code for _ in range(4)]
+    assert answers[0] == 200
+    assert answers[-1] == 429
+    await caller.done("jobs.cancel", {"id": id})
+    await ended(caller, id)

@@ -9,12 +9,16 @@ from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any, Protocol
 from urllib.parse import urlsplit
 
+from msgspec.structs import replace
 from pydantic import Field
 
 from superagent.core.audit import AuditRecord
 from superagent.core.changes import to_its_end
+from superagent.core.execution import STOPS
 from superagent.core.leaks import without_keys
-from superagent.features.agents.model import ASKS, OVER, Artifact, Carded, Delegated, Skill
+from superagent.features.agents import following
+from superagent.features.agents.following import Handed
+from superagent.features.agents.model import ASKS, Artifact, Carded, Delegated, Skill
 from superagent.sdk import (
     Conflict,
     Connected,
@@ -30,7 +34,6 @@ from superagent.sdk import (
     NotFound,
     Plugin,
     Preview,
-    Problem,
     Resource,
     Risk,
     Unavailable,
@@ -39,16 +42,17 @@ from superagent.sdk import (
 
 TYPE = "a2a"
 MOST_S = 3600
-ENDING_S = 10.0
 _BEFORE_S = 15.0
-_LOOKS_S = (0.2, 0.5, 1.0, 2.0, 5.0)
-_MOST_FAILED = 5
 _MOST_SKILLS = 50
 
 Task = Annotated[str, Field(max_length=100_000, description="the task in words")]
 Data = Annotated[dict[str, Any] | None, Field(description="the task as data, for agents that take some")]
 Only = Annotated[list[Grant], Field(max_length=20, description="lend it a key that may do this, here, until it ends")]
 Patience = Annotated[int, Field(ge=1, le=MOST_S, description="seconds; then it is cancelled")]
+Budget = Annotated[
+    dict[str, int | float] | None,
+    Field(max_length=20, description="what the key on loan may cost, as for `access.delegate`"),
+]
 Earlier = Annotated[str, Field(max_length=26, description="the invocation of a delegation that asks for something")]
 
 
@@ -60,8 +64,11 @@ class Keys(Protocol):
         ...
 
 
-def plugin(keys: Keys, address: Callable[[], str], note: Callable[[AuditRecord], None]) -> Plugin:
-    """Make the plugin; `address` gives that of this server, for the agents that are lent a key to it."""
+def plugin(keys: Keys, address: Callable[[], str], note: Callable[[AuditRecord], None], told: following.Told) -> Plugin:
+    """Make the plugin; `address` gives that of this server, for the agents that are lent a key to it.
+
+    `told` gives the events of an invocation.
+    """
     agents = Plugin("agents", reaches=("net", "secret"))
 
     @agents.operation(risk=Risk.LOW, effect=Effect.READ, returns_untrusted="always")
@@ -81,6 +88,7 @@ def plugin(keys: Keys, address: Callable[[], str], note: Callable[[AuditRecord],
         sends=True,
         returns_untrusted="always",
         timeout_s=MOST_S + 60.0,
+        resumes=True,
         irreversible="what another agent did, it alone can undo; what it did here with a lent key, undo as calls of it",
     )
     async def delegate(
@@ -91,13 +99,15 @@ def plugin(keys: Keys, address: Callable[[], str], note: Callable[[AuditRecord],
         only: Only = [],  # noqa: B006 - never changed
         timeout_s: Patience = 600,
         continues: Earlier = "",
+        budget: Budget = None,
     ) -> Delegated:
         """Hand a task to another agent, and follow it as a job until it is over or asks for something.
 
-        `only` lends it a key of this platform that may do no more than that, and no more than you: it ends with this
-        call. Cancelling the job cancels the task. `continues` answers what an earlier delegation asks for.
+        `only` lends it a key of this platform that may do no more than that, and no more than you, and cost no more
+        than `budget`: it ends with this call. Cancelling the job cancels the task; after a crash of this platform the
+        job looks for its task and goes on. `continues` answers what an earlier delegation asks for.
         """
-        _check(task, data)
+        _check(task, data, only, budget)
         connected, headers = await _connected(ctx, agent)
         library = _library()
         found = await library.fetch(ctx.net.http, connected.endpoint, [])
@@ -108,19 +118,32 @@ def plugin(keys: Keys, address: Callable[[], str], note: Callable[[AuditRecord],
             patience = min(patience, ctx.remaining_s - _BEFORE_S)
             if patience <= 0:
                 raise Deadline(f"a delegation needs more than {_BEFORE_S:g} s until its deadline")
+        handed = await following.noted(ctx, told) or Handed(agent, until=ctx.now + patience)
         async with (
-            _lent(ctx, keys, address, connected, only, patience) as lent,
+            _lent(ctx, keys, address, connected, only, budget, patience, handed.lent) as lent,
             library.talking(ctx.net.http, agent, connected.endpoint, headers, found) as talk,
         ):
-            seen = await talk.send(ctx.invocation.id, task, data, lent, task=before[0], context=before[1])
+            if not handed.sent:
+                handed = replace(handed, sent=True, lent=lent["id"] if lent else "")
+                await following.note(ctx, handed)  # durable before it is sent: it is never handed over twice
+                seen = await talk.send(ctx.invocation.id, task, data, lent, task=before[0], context=before[1])
+                handed = replace(handed, task=seen.task, context=seen.context)
+            elif handed.task:
+                seen = library.Seen("submitted", handed.task, handed.context, "", [])
+            else:
+                raise Unavailable(
+                    f"the platform ended while it handed the task to `{agent}`: nobody knows whether it arrived",
+                    hint="look there before you hand it over again", changed="unknown",
+                )  # fmt: skip
             if seen.task:
                 place = _place(ctx, agent, seen.task)
                 ctx.effects.append(EffectNote(place.id, place.effect.name))
-            seen = await _followed(ctx, talk, seen, patience)
+                await following.note(ctx, handed)
+            seen = await following.followed(ctx, talk, seen, max(handed.until - ctx.now, 0.0))
         made = [Artifact(**one) for one in seen.artifacts]
         return Delegated(
             agent=agent, state=seen.state, task=seen.task, context=seen.context, said=seen.words, artifacts=made,
-            lent=lent["id"] if lent else "",
+            lent=handed.lent,
         )  # fmt: skip
 
     @delegate.preview
@@ -132,8 +155,9 @@ def plugin(keys: Keys, address: Callable[[], str], note: Callable[[AuditRecord],
         only: Only = [],  # noqa: B006 - never changed
         timeout_s: Patience = 600,
         continues: Earlier = "",
+        budget: Budget = None,
     ) -> Preview:
-        _check(task, data)
+        _check(task, data, only, budget)
         connected, _ = await _connected(ctx, agent, secret=False)
         lends = f", and lend it a key with {len(only)} grants" if only else ""
         pinned = connected.options.get("card", "")[:12] or "none, so it would be refused"
@@ -169,7 +193,9 @@ def _place(ctx: Context, agent: str, task: str) -> Resource:
     return Resource("a2a", agent.replace("/", "%2F"), task, Effect.CHANGE)
 
 
-def _check(task: str, data: dict[str, Any] | None) -> None:
+def _check(task: str, data: dict[str, Any] | None, only: list[Grant], budget: Budget) -> None:
+    if budget and not only:
+        raise InvalidInput("a budget is that of a key on loan", hint="say in `only` what the key may do")
     if not task.strip() and data is None:
         raise InvalidInput("nothing is handed over", hint="say it in `task`, or as `data`")
 
@@ -237,9 +263,23 @@ async def _earlier(ctx: Context, agent: str, id: str) -> tuple[str, str]:
 
 @asynccontextmanager
 async def _lent(
-    ctx: Context, keys: Keys, address: Callable[[], str], connected: Connected, only: list[Grant], for_s: float
+    ctx: Context,
+    keys: Keys,
+    address: Callable[[], str],
+    connected: Connected,
+    only: list[Grant],
+    budget: Budget,
+    for_s: float,
+    earlier: str,
 ) -> AsyncGenerator[dict[str, Any] | None]:
-    """Lend a key with these grants within a block; it is ended with it, whatever happens."""
+    """Lend a key with these grants within a block; it is ended with it, whatever happens, unless the platform stops.
+
+    `earlier` is one that was lent before it stopped.
+    """
+    if earlier:
+        async with _ending(ctx, keys, earlier):
+            yield None
+        return
     if not only:
         yield None
         return
@@ -248,14 +288,30 @@ async def _lent(
         raise InvalidInput("a key must not travel in clear", hint="use an `https` endpoint, or lend nothing")
     to = address()
     bounds = [one.model_dump(mode="json", exclude_defaults=True) for one in only]
-    made = await ctx.call(
-        "access.delegate", {"name": _label(connected.name), "only": bounds, "expires_s": int(for_s) + 60}
-    )
-    try:
+    asked = {"name": _label(connected.name), "only": bounds, "expires_s": int(for_s) + 60}
+    made = await ctx.call("access.delegate", asked | ({"budget": budget} if budget else {}))
+    async with _ending(ctx, keys, made["id"]):
         yield {"id": made["id"], "url": to, "key": made["key"]}
-    finally:
-        with suppress(NotFound):  # it was ended already: by a person, or because the agent showed it to somebody
-            await to_its_end(keys.revoke(ctx.tenant, made["id"], f"{ctx.invocation.id} has ended"))
+
+
+@asynccontextmanager
+async def _ending(ctx: Context, keys: Keys, id: str) -> AsyncGenerator[None]:
+    try:
+        yield
+    except asyncio.CancelledError as cut:
+        if cut.args == (STOPS,):  # the task goes on without us, and so does this call at the next start
+            raise
+        await _end(ctx, keys, id)
+        raise
+    except BaseException:
+        await _end(ctx, keys, id)
+        raise
+    await _end(ctx, keys, id)
+
+
+async def _end(ctx: Context, keys: Keys, id: str) -> None:
+    with suppress(NotFound):  # it was ended already: by a person, or because the agent showed it to somebody
+        await to_its_end(keys.revoke(ctx.tenant, id, f"{ctx.invocation.id} has ended"))
 
 
 def _label(name: str) -> str:
@@ -269,43 +325,6 @@ def _loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-async def _followed(ctx: Context, talk: Any, seen: Any, patience: float) -> Any:
-    """Look at a task until it is over or asks; whoever ends this call, or its time, cancels the task."""
-    at, failed, told = 0, 0, ""
-    try:
-        async with asyncio.timeout(patience):
-            while seen.state not in OVER and seen.state not in ASKS:
-                if seen.state != told:  # our own words only: what an agent says is no progress of ours
-                    told = seen.state
-                    await ctx.progress(f"the agent's task is {told}")
-                await asyncio.sleep(_LOOKS_S[min(at, len(_LOOKS_S) - 1)])
-                at += 1
-                try:
-                    seen, failed = await talk.look(seen.task), 0
-                except Unavailable as problem:
-                    failed += 1
-                    if failed >= _MOST_FAILED:
-                        problem.changed = "unknown"
-                        raise
-    except TimeoutError:
-        await _cancel(ctx, talk, seen.task)
-        raise Deadline(
-            f"the agent did not end within {patience:g} s, and was told to stop", changed="unknown"
-        ) from None
-    except BaseException:
-        await _cancel(ctx, talk, seen.task)
-        raise
-    return seen
-
-
-async def _cancel(ctx: Context, talk: Any, task: str) -> None:
-    """Tell an agent to stop, whether it listens or not."""
-    with suppress(Problem, TimeoutError):
-        async with asyncio.timeout(ENDING_S):
-            seen = await talk.cancel(task)
-            await ctx.progress(f"the agent was told to stop: its task is {seen.state}")
 
 
 def _shown(connected: Connected, found: Any) -> Carded:

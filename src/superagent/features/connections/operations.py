@@ -7,7 +7,7 @@ from typing import Annotated, Any, Protocol
 
 from pydantic import Field
 
-from superagent.features.connections import a2a, http
+from superagent.features.connections import a2a, http, oauth
 from superagent.features.connections.definitions import check_name, endpoint_of, host_of, options_of, type_of
 from superagent.sdk import (
     Conflict,
@@ -109,6 +109,7 @@ def plugin(store: Store, types: Mapping[str, ConnectionType], chosen: Chosen) ->
     connections = Plugin("connections", reaches=("secret", "net", "files"))
     http.provide(connections)
     a2a.provide(connections)
+    oauth.provide(connections)
 
     async def keep(ctx: Context, connected: Connected, secret_entry: str) -> Shown:
         """Keep a connection; whoever joins a secret and a host needs leave to use both."""

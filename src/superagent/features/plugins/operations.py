@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, Protocol
 
-from superagent.features.plugins import operations_mcp
+from superagent.features.plugins import operations_login, operations_mcp
 from superagent.runtime.mcp_client.comparing import told
 from superagent.runtime.mcp_client.records import Server
 from superagent.runtime.mcp_client.servers import Servers
@@ -101,10 +101,16 @@ class Plugins(Output):
     plugins: list[Listed]
 
 
-def plugin(listed: Callable[[], Awaitable[Sequence[Standing]]], servers: Servers, own: Sequence[str]) -> Plugin:
+def plugin(
+    listed: Callable[[], Awaitable[Sequence[Standing]]],
+    servers: Servers,
+    own: Sequence[str],
+    address: Callable[[], str],
+) -> Plugin:
     """Make the plugin over what was found and loaded, and over MCP servers; `own` are the platform's own folders."""
-    plugins = Plugin("plugins", reaches=("net",))
+    plugins = Plugin("plugins", reaches=("net", "secret"))
     operations_mcp.add(plugins, servers, own)
+    operations_login.add(plugins, servers.grants, address)
 
     @plugins.operation(name="plugins.list", risk=Risk.LOW, effect=Effect.READ, scope="instance", reaches=())
     async def list_(ctx: Context) -> Plugins:

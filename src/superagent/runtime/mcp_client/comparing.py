@@ -48,12 +48,12 @@ def _again(tool: Tool, offered: Offered | None) -> Tool:
     return tool if not tool.offered else replace(tool, now=offered.digest, offered={})
 
 
-def assigned(tool: Tool, digest: str, effect: str, risk: str, summary: str, by: str) -> Tool:
+def assigned(tool: Tool, digest: str, effect: str, risk: str, summary: str, by: str, asks_first: bool) -> Tool:
     """Give a tool with a person's word about what its server said when it had this digest."""
     said = tool.offered if tool.offered and digest == tool.now else tool.said
     return replace(
         tool, digest=digest, said=said, state="assigned", why="", effect=effect, risk=risk, summary=summary, by=by,
-        now="", offered={},
+        now="", offered={}, asks_first=asks_first,
     )  # fmt: skip
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from superagent.core.carried import Answer
-from superagent.core.problems import Deadline
+from superagent.core.problems import Deadline, NeedsInput, Problem
 from superagent.runtime.mcp_client import messages
-from superagent.runtime.mcp_client.messages import Broken, Document, Expired, Headers
+from superagent.runtime.mcp_client.challenged import challenge_of
+from superagent.runtime.mcp_client.messages import Broken, Document, Elicited, Expired, Headers
 from superagent.runtime.mcp_client.mirrored import header_value
+from superagent.runtime.mcp_client.opened_by import Opens
 from superagent.runtime.mcp_client.stdio import meta_of
 
 LONGEST_SESSION = 200
@@ -19,27 +22,33 @@ MOST_EVENTS = 2000
 MOST_TIMES_TAKEN_UP = 10
 _LONGEST_RETRY_S = 10.0
 _SAY_S = 10.0
+_BEGIN_S = 2.0
 _AT_A_TIME = 32
 
 
 @dataclass(slots=True)
 class Spoken:
-    """What was agreed with a server: the revision, the session's id (empty for none), and the number of requests."""
+    """What was agreed with a server: the revision, the session's id (empty for none), and the number of requests.
+
+    `aside` tells whether the server has a stream for what belongs to no request, `open` how many tools are called now.
+    """
 
     revision: str = ""
     stateless: bool = False
     session: str = ""
     numbers: int = 0
     changed: bool = False
+    aside: bool = True
+    open: int = 0
 
 
 class Streamable:
     """One caller's way to a server within one call: `http` is the client of that call's own context."""
 
-    def __init__(self, http: Any, url: str, headers: Iterable[tuple[str, str]], spoken: Spoken) -> None:
+    def __init__(self, http: Any, url: str, opens: Opens, spoken: Spoken) -> None:
         self._http = http
         self._url = url
-        self._headers = tuple(headers)
+        self._opens = opens
         self._spoken = spoken
 
     newest_first = True
@@ -57,13 +66,34 @@ class Streamable:
         """Say which revision both sides speak from now on."""
         self._spoken.revision, self._spoken.stateless = revision, stateless
 
-    async def ask(self, method: str, params: Document, timeout_s: float, mirrored: Headers = ()) -> Document:
+    async def ask(
+        self,
+        method: str,
+        params: Document,
+        timeout_s: float,
+        mirrored: Headers = (),
+        elicited: Elicited | None = None,
+    ) -> Document:
         """Send a request and give its result. Raises `Refused`, `Broken`, `TimeoutError`, problems of the network."""
+        spoken = self._spoken
+        spoken.numbers += 1
+        number = spoken.numbers
+        forms = None if spoken.stateless else elicited
+        spoken.open += forms is not None
+        work = self._asked(number, method, params, timeout_s, mirrored, forms)
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._asked(method, params, timeout_s, mirrored)
+                if forms is None or not spoken.session or not spoken.aside:
+                    return await work
+                return await self._hearing(work, forms, timeout_s)
         except Deadline:
             raise TimeoutError from None
+        except NeedsInput:  # a stream that is left alone goes on there (MCP 2025-11-25, transports)
+            await self.tell("notifications/cancelled", {"requestId": number, "reason": "it is made again, answered"})
+            raise
+        finally:
+            spoken.open -= forms is not None
+            work.close()
 
     async def tell(self, method: str, params: Document) -> None:
         """Send a notification; what the server says to it is of no interest."""
@@ -71,10 +101,16 @@ class Streamable:
 
     # ---- inside
 
-    async def _asked(self, method: str, params: Document, timeout_s: float, mirrored: Headers) -> Document:
+    async def _asked(
+        self,
+        number: int,
+        method: str,
+        params: Document,
+        timeout_s: float,
+        mirrored: Headers,
+        elicited: Elicited | None,
+    ) -> Document:
         spoken = self._spoken
-        spoken.numbers += 1
-        number = spoken.numbers
         extra = meta_of(spoken.revision) if spoken.stateless else {}
         body = messages.request(number, method, {**params, **extra})
         events = Events()
@@ -87,13 +123,13 @@ class Streamable:
                 self._remember(answer.header("mcp-session-id"))
             kind = _kind(answer)
             if kind == "text/event-stream" and answer.status == 200:
-                message = await self._among(events, stream.chunks, number)
+                message = await self._among(events, stream.chunks, number, elicited)
                 data = b""
             else:
                 message = None
                 data = b"".join([chunk async for chunk in stream.chunks])
         if kind == "text/event-stream" and answer.status == 200:
-            return messages.result_of(message or await self._taken_up(events, number, timeout_s))
+            return messages.result_of(message or await self._taken_up(events, number, timeout_s, elicited))
         if kind != "application/json":
             raise Broken(f"it answered {answer.status} with no message")
         message = messages.read(data)
@@ -108,27 +144,36 @@ class Streamable:
             raise Broken("it gave a session's id that is none")
         self._spoken.session = session
 
-    def _of_session(self) -> list[tuple[str, str]]:
+    async def _of_session(self) -> list[tuple[str, str]]:
         spoken = self._spoken
-        headers = list(self._headers)
+        headers = [*await self._opens.headers()]
         if spoken.revision:
             headers.append(("MCP-Protocol-Version", spoken.revision))
         if spoken.session:
             headers.append(("Mcp-Session-Id", spoken.session))
         return headers
 
-    def _posted(self, body: bytes, method: str, params: Document, timeout_s: float, mirrored: Headers = ()) -> Any:
-        headers = [("Content-Type", "application/json"), ("Accept", "application/json, text/event-stream")]
-        headers += self._of_session()
+    @asynccontextmanager
+    async def _posted(
+        self, body: bytes, method: str, params: Document, timeout_s: float, mirrored: Headers = ()
+    ) -> AsyncGenerator[Any]:
+        """Post a message, again where there is something better to show than what was refused. Raises `Unavailable`."""
+        own = [("Content-Type", "application/json"), ("Accept", "application/json, text/event-stream")]
         if self._spoken.stateless and method:
-            headers.append(("Mcp-Method", method))
+            own.append(("Mcp-Method", method))
             if "name" in params:
-                headers.append(("Mcp-Name", header_value(str(params["name"]))))
-            headers += mirrored
-        return self._http.stream(
-            "POST", self._url, headers=headers, content=body, follow=0, max_bytes=messages.MOST_BYTES,
-            timeout_s=timeout_s,
-        )  # fmt: skip
+                own.append(("Mcp-Name", header_value(str(params["name"]))))
+            own += mirrored
+        while True:
+            async with self._http.stream(
+                "POST", self._url, headers=[*own, *await self._of_session()], content=body, follow=0,
+                max_bytes=messages.MOST_BYTES, timeout_s=timeout_s,
+            ) as stream:  # fmt: skip
+                if not _closed(stream.answer):
+                    yield stream
+                    return
+                if not await self._opens.again(stream.answer):
+                    raise await self._opens.refused(stream.answer)
 
     async def _say(self, body: bytes) -> None:
         try:
@@ -137,25 +182,27 @@ class Streamable:
         except Deadline:
             return
 
-    async def _taken_up(self, events: Events, number: int, timeout_s: float) -> Document:
+    async def _taken_up(self, events: Events, number: int, timeout_s: float, elicited: Elicited | None) -> Document:
         """Ask for the rest of a stream that the server closed before it answered (MCP 2025-11-25, resumability)."""
         for _ in range(MOST_TIMES_TAKEN_UP):
             if self._spoken.stateless or not events.last:
                 break
             await asyncio.sleep(min(events.retry_s, _LONGEST_RETRY_S))
-            headers = [("Accept", "text/event-stream"), *self._of_session(), ("Last-Event-ID", events.last)]
+            headers = [("Accept", "text/event-stream"), *await self._of_session(), ("Last-Event-ID", events.last)]
             async with self._http.stream(
                 "GET", self._url, headers=headers, follow=0, max_bytes=messages.MOST_BYTES, timeout_s=timeout_s
             ) as stream:
                 if stream.answer.status != 200 or _kind(stream.answer) != "text/event-stream":
                     break
-                message = await self._among(events, stream.chunks, number)
+                message = await self._among(events, stream.chunks, number, elicited)
                 if message is not None:
                     return message
         raise Broken("it ended its stream without an answer")
 
-    async def _among(self, events: Events, chunks: AsyncIterator[bytes], number: int) -> Document | None:
-        """Find the answer among the events of a stream; what the server asks meanwhile is declined."""
+    async def _among(
+        self, events: Events, chunks: AsyncIterator[bytes], number: int, elicited: Elicited | None
+    ) -> Document | None:
+        """Find the answer among the events of a stream; what the server asks meanwhile is answered, or declined."""
         async for data in events.of(chunks):
             if events.count > MOST_EVENTS:
                 raise Broken("it kept sending what nobody asked for")
@@ -164,10 +211,49 @@ class Streamable:
                 return message
             if message.get("method") == "notifications/tools/list_changed":
                 self._spoken.changed = True
-            answer = messages.reply(message)
-            if answer is not None:
-                await self._say(answer)
+            await messages.serve(message, elicited, self._say)
         return None
+
+    async def _hearing(self, work: Coroutine[Any, Any, Document], elicited: Elicited, timeout_s: float) -> Document:
+        """Do a request, and answer meanwhile what the server asks on its other stream: many ask there."""
+        begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        faults: list[Exception] = []
+        aside = asyncio.ensure_future(self._aside(begun, _noting(elicited, faults, self._spoken), timeout_s))
+        owned: list[asyncio.Future[Any]] = [aside]
+        try:
+            # first the stream: what a server asks while there is none, it may throw away
+            await asyncio.wait({aside, begun}, timeout=_BEGIN_S, return_when=asyncio.FIRST_COMPLETED)
+            if not begun.done() and not aside.done():
+                self._spoken.aside = False
+                aside.cancel()
+            asked = asyncio.ensure_future(work)
+            owned.append(asked)
+            await asyncio.wait(owned, return_when=asyncio.FIRST_COMPLETED)
+            if not asked.done() and not faults:
+                await asyncio.wait({asked})
+            if faults:  # then what the tool gave is what it gave unanswered
+                await asyncio.wait({aside})
+                raise faults[0]
+            return await asked
+        finally:
+            for one in owned:
+                one.cancel()
+            await asyncio.gather(*owned, return_exceptions=True)
+
+    async def _aside(self, begun: asyncio.Future[None], elicited: Elicited, timeout_s: float) -> None:
+        """Hear what belongs to no request, as long as the server says something."""
+        headers = [("Accept", "text/event-stream"), *await self._of_session()]
+        try:
+            async with self._http.stream(
+                "GET", self._url, headers=headers, follow=0, max_bytes=messages.MOST_BYTES, timeout_s=timeout_s
+            ) as stream:
+                if stream.answer.status != 200 or _kind(stream.answer) != "text/event-stream":
+                    self._spoken.aside = stream.answer.status == 409  # then another call has it
+                    return
+                begun.set_result(None)
+                await self._among(Events(), stream.chunks, 0, elicited)
+        except (Problem, Broken):
+            return  # what elicited it is noted, and a stream that breaks off is no answer
 
 
 class Events:
@@ -215,6 +301,22 @@ class Events:
             self.last = text
         elif name == b"retry" and text.isdecimal() and len(text) < 10:
             self.retry_s = int(text) / 1000
+
+
+def _noting(elicited: Elicited, faults: list[Exception], spoken: Spoken) -> Elicited:
+    async def noting(params: Document, alone: bool) -> Document:
+        try:
+            return await elicited(params, alone and spoken.open == 1)
+        except (Problem, Broken) as fault:
+            faults.append(fault)
+            raise
+
+    return noting
+
+
+def _closed(answer: Answer) -> bool:
+    """Tell whether a server wants to be opened: it may say no for other reasons, which are its answers."""
+    return answer.status == 401 or (answer.status == 403 and challenge_of(answer).error == "insufficient_scope")
 
 
 def _kind(answer: Answer) -> str:

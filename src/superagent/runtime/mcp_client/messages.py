@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, cast
 
 import msgspec
 
-from superagent.core.problems import Unavailable
+from superagent.core.problems import NeedsInput, Unavailable
 from superagent.runtime.hosted.call import shown
 
 MOST_BYTES = 4 * 1024 * 1024
 """The longest message that a server may send, bytes."""
 METHOD_NOT_FOUND = -32601
+ELICIT = "elicitation/create"
 
 Document = dict[str, Any]
 Headers = Sequence[tuple[str, str]]
+Elicited = Callable[[Document, bool], Awaitable[Document]]
+"""Give the result for a form that a server asks for while a request of ours is open (up to MCP 2025-11-25).
+
+Nothing in it names the request: the second argument tells whether it can only be for this one.
+"""
 
 
 class Refused(Exception):
@@ -48,10 +54,18 @@ class Wire(Protocol):
         """Take note that the tools are looked at now."""
         ...
 
-    async def ask(self, method: str, params: Document, timeout_s: float, mirrored: Headers = ()) -> Document:
+    async def ask(
+        self,
+        method: str,
+        params: Document,
+        timeout_s: float,
+        mirrored: Headers = (),
+        elicited: Elicited | None = None,
+    ) -> Document:
         """Send a request and give its result; `mirrored` says in headers, where there are some, what it holds.
 
-        Raises `Refused`, `Broken`, `TimeoutError`, problems of the network.
+        `elicited` answers what the server asks meanwhile. Raises `Refused`, `Broken`, `TimeoutError`, problems of the
+        network, and what `elicited` raises, which ends the request.
         """
         ...
 
@@ -78,7 +92,7 @@ def declined(number: Any) -> bytes:
 
 def pong(number: Any) -> bytes:
     """Write the answer to a ping."""
-    return msgspec.json.encode({"jsonrpc": "2.0", "id": number, "result": {}})
+    return _result(number, {})
 
 
 def reply(message: Document) -> bytes | None:
@@ -87,6 +101,28 @@ def reply(message: Document) -> bytes | None:
     if "method" not in message or not isinstance(number, int | str):
         return None
     return pong(number) if message["method"] == "ping" else declined(number)
+
+
+async def serve(
+    message: Document, elicited: Elicited | None, say: Callable[[bytes], Awaitable[None]], *, alone: bool = True
+) -> None:
+    """Answer a request of a server's, a form by `elicited` where there is one. Raises what that raises."""
+    number, params = message.get("id"), message.get("params")
+    if elicited is None or message.get("method") != ELICIT or not isinstance(number, int | str):
+        answer = reply(message)
+        if answer is not None:
+            await say(answer)
+        return
+    try:
+        said = await elicited(cast(Document, params) if isinstance(params, dict) else {}, alone)
+    except NeedsInput:  # the tool shall not wait for whom we ask: it is called again with the answer
+        await say(_result(number, {"action": "cancel"}))
+        raise
+    await say(_result(number, said))
+
+
+def _result(number: int | str, said: Document) -> bytes:
+    return msgspec.json.encode({"jsonrpc": "2.0", "id": number, "result": said})
 
 
 def read(data: bytes) -> Document:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from superagent.runtime.key_files import sync_folder
 from superagent.runtime.mcp_client.messages import Document
 
 State = Literal["unknown", "assigned", "changed", "gone", "unfit"]
@@ -20,7 +21,8 @@ otherwise than when a person looked, and is not called. `gone`: its server has i
 class Tool(msgspec.Struct, frozen=True):
     """One tool: `said` is what its server said of it when it was pinned, and `digest` names that.
 
-    `effect` and `risk` are a person's word (empty: none yet), `summary` what the person calls it. `now` is the digest
+    `effect` and `risk` are a person's word (empty: none yet), `summary` what the person calls it; so is `asks_first`,
+    that it asks its questions before it has changed anything. `now` is the digest
     of what the server says at present, and `offered` those words, where they are others.
     """
 
@@ -36,10 +38,14 @@ class Tool(msgspec.Struct, frozen=True):
     by: str = ""
     now: str = ""
     offered: Document = {}
+    asks_first: bool = False
 
 
 class Server(msgspec.Struct, frozen=True):
-    """One server: by `command` (with `folder`, its own files) or `url`, never both; `turn` counts its changes."""
+    """One server: by `command` (with `folder`, its own files) or `url`, never both; `turn` counts its changes.
+
+    `login` is the connection that opens it, empty for none; `login_host` where that leads, if elsewhere.
+    """
 
     name: str
     command: list[str] = []
@@ -51,6 +57,8 @@ class Server(msgspec.Struct, frozen=True):
     at: float = 0.0
     turn: int = 1
     tools: list[Tool] = []
+    login: str = ""
+    login_host: str = ""
 
     def tool(self, name: str) -> Tool | None:
         """Give a tool by its server's own name for it."""
@@ -87,33 +95,31 @@ class Records:
 
     def write(self, server: Server) -> None:
         """Write a server, whole or not at all, durable on return."""
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        descriptor, fresh = tempfile.mkstemp(dir=self._folder, suffix=".new")
-        try:
-            with open(descriptor, "wb") as file:
-                file.write(msgspec.json.encode(server))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(fresh, self._folder / f"{server.name}.json")
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(fresh)
-            raise
-        self._settle()
+        put(self._folder / f"{server.name}.json", msgspec.json.encode(server))
 
     def remove(self, name: str) -> None:
         """Remove a server's file."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._folder / f"{name}.json")
-        self._settle()
-
-    def _settle(self) -> None:
         with contextlib.suppress(FileNotFoundError):
-            descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            sync_folder(self._folder)
+
+
+def put(path: Path, data: bytes) -> None:
+    """Write a file, whole or not at all, durable on return; its folder is made where there is none."""
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    descriptor, fresh = tempfile.mkstemp(dir=path.parent, suffix=".new")
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(fresh)
+        raise
+    sync_folder(path.parent)
 
 
 def document_of(server: Server | None) -> Any:

@@ -17,8 +17,9 @@ from superagent.core.problems import Conflict, InvalidInput, Locked, NotFound, P
 from superagent.core.resources import Effect, Risk
 from superagent.runtime.hosted.declared import LEAST_RISK
 from superagent.runtime.mcp_client import session
-from superagent.runtime.mcp_client.asked import answering
+from superagent.runtime.mcp_client.asked import answering, eliciting
 from superagent.runtime.mcp_client.comparing import assigned, callable_now, compared
+from superagent.runtime.mcp_client.granted import Grants
 from superagent.runtime.mcp_client.messages import Broken, Expired, Refused, unavailable
 from superagent.runtime.mcp_client.mirrored import headers_of
 from superagent.runtime.mcp_client.records import Records, Server, Tool
@@ -93,13 +94,18 @@ class Servers:
         else:
             await asyncio.to_thread(self._records.remove, name)
             self._forget(name)
-        if server is None or before is None or (before.command, before.url) != (server.command, server.url):
+        if server is None or before is None or _way(before) != _way(server):
             self._sessions.drop_all(name, "it was changed or removed")
         self._publish()
 
     async def sweep(self) -> int:
         """End the sessions that nobody has used for a while."""
         return await self._sessions.sweep()
+
+    @property
+    def grants(self) -> Grants:
+        """Give the tokens that are held for servers."""
+        return self._sessions.grants
 
     # ---- what people do
 
@@ -127,7 +133,17 @@ class Servers:
             raise unavailable(name, f"failed: {fault}") from None
         return await self._fresh(name)
 
-    def assigned(self, server: Server, tool: str, digest: str, effect: str, risk: str, summary: str, by: str) -> Server:
+    def assigned(
+        self,
+        server: Server,
+        tool: str,
+        digest: str,
+        effect: str,
+        risk: str,
+        summary: str,
+        by: str,
+        asks_first: bool = False,
+    ) -> Server:
         """Give a server with a person's word about one tool. Raises `NotFound`, `Conflict`, `InvalidInput`."""
         found = server.tool(tool)
         if found is None:
@@ -141,7 +157,7 @@ class Servers:
         if Risk[risk] < LEAST_RISK[Effect[effect]]:
             least = LEAST_RISK[Effect[effect]].name
             raise InvalidInput(f"what has the effect {effect} is at least of the risk {least}")
-        made = assigned(found, digest, effect, risk, summary, by)
+        made = assigned(found, digest, effect, risk, summary, by, asks_first)
         tools = [made if one.name == tool else one for one in server.tools]
         return replace(server, tools=tools, turn=server.turn + 1)
 
@@ -168,18 +184,23 @@ class Servers:
                 said = await session.call(
                     opened.wire(ctx, present), tool.name, arguments, timeout_s, mirrored,
                     answering=answering(ctx, server.name),
+                    elicited=eliciting(
+                        ctx, server.name, anew=tool.asks_first or not ctx.operation.effect,
+                        unanswered=lambda why: self._unanswered(ctx, server.name, tool, why),
+                    ),
                 )  # fmt: skip
             self._sessions.worked(opened)
             return said
 
     def _as_made(self, present: Server, server: Server, tool: Tool, ctx: Context) -> Server:
         now = present.tool(tool.name)
-        if now is None or (present.command, present.folder, present.url) != (server.command, server.folder, server.url):
+        if now is None or _way(present) != _way(server):
             raise NotFound(f"there is no operation `{tool.operation}` any more")
         if not callable_now(now):
             self._refused(ctx, present, now)
             raise Locked(f"the tool `{tool.name}` is not called: {now.why}", hint=LOOK)
-        if (now.digest, now.effect, now.risk) != (tool.digest, tool.effect, tool.risk):
+        said = (tool.digest, tool.effect, tool.risk, tool.asks_first)
+        if (now.digest, now.effect, now.risk, now.asks_first) != said:
             raise Conflict(f"a person assigned `{tool.operation}` anew while this call was made", hint="call again")
         return present
 
@@ -293,6 +314,9 @@ class Servers:
         detail = {"plugin": server.name, "tool": tool.name, "why": tool.why}
         self._record(ctx, "plugins.asked", detail, refused=True)
 
+    def _unanswered(self, ctx: Context, server: str, tool: Tool, why: str) -> None:
+        self._record(ctx, "plugins.elicited", {"plugin": server, "tool": tool.name, "why": why}, refused=True)
+
     def _record(self, ctx: Context, what: str, detail: dict[str, Any], *, refused: bool = False) -> None:
         principal = ctx.principal
         self._note(
@@ -302,3 +326,8 @@ class Servers:
                 operation=what, problem="denied" if refused else "", detail=detail,
             )
         )  # fmt: skip
+
+
+def _way(server: Server) -> tuple[list[str], str, str, str]:
+    """Give how a server is reached and opened: one that is reached otherwise is another."""
+    return server.command, server.folder, server.url, server.login

@@ -12,8 +12,8 @@ from pydantic_core import PydanticSerializationError
 
 from superagent.core.problems import Unavailable
 from superagent.runtime.hosted.call import shown
-from superagent.runtime.mcp_client.asked import MOST_ROUNDS, Answering
-from superagent.runtime.mcp_client.messages import Broken, Document, Headers, Refused, Wire
+from superagent.runtime.mcp_client.asked import CAPABILITIES, MOST_ROUNDS, Answering
+from superagent.runtime.mcp_client.messages import Broken, Document, Elicited, Headers, Refused, Wire
 from superagent.runtime.mcp_client.stdio import CLIENT
 
 NEWEST = "2026-07-28"
@@ -95,11 +95,18 @@ async def tools(wire: Wire) -> list[Offered]:
 
 
 async def call(
-    wire: Wire, name: str, arguments: Document, timeout_s: float, mirrored: Headers = (), *, answering: Answering
+    wire: Wire,
+    name: str,
+    arguments: Document,
+    timeout_s: float,
+    mirrored: Headers = (),
+    *,
+    answering: Answering,
+    elicited: Elicited | None = None,
 ) -> Result:
-    """Call a tool, with the answers to what it asks. Raises as `Wire.ask` and `answering` do."""
+    """Call a tool, with the answers to what it asks. Raises as `Wire.ask`, `answering` and `elicited` do."""
     params: Document = {"name": name, "arguments": arguments}
-    said = await wire.ask("tools/call", params, timeout_s, mirrored)
+    said = await wire.ask("tools/call", params, timeout_s, mirrored, elicited)
     for _ in range(MOST_ROUNDS):
         if said.get("resultType", "complete") != "input_required":
             break
@@ -142,7 +149,7 @@ async def _discovered(wire: Wire) -> str:
 async def _initialized(wire: Wire) -> str:
     """Begin by the handshake of the revisions that have one."""
     wire.speak("", stateless=False)
-    asked = {"protocolVersion": WITH_SESSIONS[0], "capabilities": {}, "clientInfo": CLIENT}
+    asked = {"protocolVersion": WITH_SESSIONS[0], "capabilities": CAPABILITIES, "clientInfo": CLIENT}
     said = await wire.ask("initialize", asked, OPEN_S)
     revision = said.get("protocolVersion")
     if revision not in WITH_SESSIONS:

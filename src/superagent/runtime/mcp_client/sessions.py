@@ -14,8 +14,10 @@ from superagent.core.problems import Overloaded, Unavailable
 from superagent.runtime.hosted.backoff import Backoff
 from superagent.runtime.hosted.call import shown
 from superagent.runtime.hosted.quarters import Quarters
+from superagent.runtime.mcp_client.granted import Grants
 from superagent.runtime.mcp_client.http import Spoken, Streamable
 from superagent.runtime.mcp_client.messages import Wire
+from superagent.runtime.mcp_client.opened_by import OpenedBy
 from superagent.runtime.mcp_client.records import Server
 from superagent.runtime.mcp_client.stdio import Stdio
 
@@ -34,6 +36,7 @@ class Session:
     """One caller's session: over HTTP what was `spoken`, else the process. `called` is the server's own name."""
 
     key: Key
+    grants: Grants
     spoken: Spoken = field(default_factory=Spoken)
     process: Stdio | None = None
     called: str = ""
@@ -49,7 +52,7 @@ class Session:
         """Give the way to the server for one call."""
         if self.process is not None:
             return self.process
-        return Streamable(ctx.net.http, server.url, (), self.spoken)
+        return Streamable(ctx.net.http, server.url, OpenedBy(ctx, server, self.grants), self.spoken)
 
 
 class Sessions:
@@ -58,6 +61,7 @@ class Sessions:
     def __init__(
         self,
         quarters: Quarters,
+        grants: Grants,
         users: Callable[[str], Awaitable[int | None]],
         note: Callable[[AuditRecord], None],
         now: Callable[[], float],
@@ -65,6 +69,7 @@ class Sessions:
         most: int = MOST,
     ) -> None:
         self._quarters = quarters
+        self.grants = grants
         self._users = users
         self._note = note
         self._now = now
@@ -98,7 +103,7 @@ class Sessions:
                 hint="call again then", retry_after_s=wait_s,
             )  # fmt: skip
         if server.url:
-            return Session(key, idle_since=self._monotonic())
+            return Session(key, self.grants, idle_since=self._monotonic())
         self._make_room()
         self._starting += 1
         try:
@@ -113,7 +118,7 @@ class Sessions:
         finally:
             self._starting -= 1
         self._event("plugins.started", key, {"level": "native", "kind": "mcp"})
-        return Session(key, process=process, idle_since=self._monotonic())
+        return Session(key, self.grants, process=process, idle_since=self._monotonic())
 
     def keep(self, session: Session) -> None:
         """Let a session that is open be used by the caller's next calls."""

@@ -14,7 +14,7 @@ from superagent.core.problems import Problem
 from superagent.runtime.hosted.process import drained
 from superagent.runtime.mcp_client import messages
 from superagent.runtime.mcp_client.asked import CAPABILITIES
-from superagent.runtime.mcp_client.messages import Broken, Document, Headers
+from superagent.runtime.mcp_client.messages import ELICIT, Broken, Document, Elicited, Headers
 from superagent.runtime.sandbox.backend import Running
 
 GONE_S = 10.0
@@ -25,6 +25,10 @@ _AT_A_TIME = 32
 
 Begin = Callable[[int, int], Awaitable[Running]]
 """Start the process with these descriptors: its end of the line, and its error stream."""
+
+
+_Said = tuple[Document, bool] | Broken
+"""A message, and whether it can only be for the request that hears it; or why there comes none."""
 
 
 class Stdio:
@@ -40,7 +44,7 @@ class Stdio:
         self._reader = reader
         self._writer = writer
         self._numbers = 0
-        self._asked: dict[int, asyncio.Future[Document]] = {}
+        self._asked: dict[int, tuple[asyncio.Queue[_Said], bool]] = {}  # and whether it answers forms
         self._meta: Document = {}
         self._owner: asyncio.Task[None] | None = None
 
@@ -72,26 +76,37 @@ class Stdio:
         """Say which revision both sides speak from now on."""
         self._meta = meta_of(revision) if stateless else {}
 
-    async def ask(self, method: str, params: Document, timeout_s: float, mirrored: Headers = ()) -> Document:
+    async def ask(
+        self,
+        method: str,
+        params: Document,
+        timeout_s: float,
+        mirrored: Headers = (),
+        elicited: Elicited | None = None,
+    ) -> Document:
         """Send a request and give its result; one that takes longer than `timeout_s` seconds ends the process.
 
         Raises `Refused`, `Broken`, `TimeoutError`.
         """
         self._numbers += 1
         number = self._numbers
-        waiting: asyncio.Future[Document] = asyncio.get_running_loop().create_future()
-        self._asked[number] = waiting
+        said: asyncio.Queue[_Said] = asyncio.Queue()
+        self._asked[number] = said, elicited is not None and not self._meta
         try:
             async with asyncio.timeout(timeout_s):
                 self._send(messages.request(number, method, {**params, **self._meta}))
                 await self._writer.drain()
-                return messages.result_of(await waiting)
+                while True:
+                    message, alone = await _next(said)
+                    if "method" not in message:
+                        return messages.result_of(message)
+                    await messages.serve(message, elicited, self._answer, alone=alone)
         except TimeoutError:
             self.close("it did not answer in time")
             raise
         except ConnectionError:
             raise Broken(self.why or "it ended") from None
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, Problem):  # the caller left, or what the server asks has to be answered first
             with contextlib.suppress(Broken):
                 self._send(messages.request(None, "notifications/cancelled", {"requestId": number}))
             raise
@@ -108,10 +123,8 @@ class Stdio:
             return
         self.why = why
         self._writer.transport.abort()
-        for waiting in self._asked.values():
-            if not waiting.done():
-                waiting.set_exception(Broken(why))
-                waiting.exception()
+        for said, _ in self._asked.values():
+            said.put_nowait(Broken(why))
 
     async def end(self, why: str) -> None:
         """End it, and return when nothing of it is left."""
@@ -159,16 +172,28 @@ class Stdio:
         if "method" in message:
             if message["method"] == "notifications/tools/list_changed":
                 self.changed = True
+            if message["method"] == ELICIT and self._handed_on(message):
+                return False
             answer = messages.reply(message)
             if answer is not None:
                 self._send(answer)
             return False
         number: Any = message.get("id")
         waiting = self._asked.get(number) if isinstance(number, int) else None
-        if waiting is None or waiting.done():
+        if waiting is None:
             return False  # an answer that came too late, or to nobody
-        waiting.set_result(message)
+        waiting[0].put_nowait((message, True))
         return True
+
+    def _handed_on(self, message: Document) -> bool:
+        """Hand a form to the request that is open, or the oldest of several."""
+        able = [said for said, answers in self._asked.values() if answers]
+        if able:
+            able[0].put_nowait((message, len(able) == 1))
+        return bool(able)
+
+    async def _answer(self, line: bytes) -> None:
+        self._send(line)
 
     def _send(self, line: bytes) -> None:
         if self.why:
@@ -177,6 +202,13 @@ class Stdio:
         if self._writer.transport.get_write_buffer_size() > MOST_UNREAD:
             self.close("it reads nothing more")
             raise Broken(self.why)
+
+
+async def _next(said: asyncio.Queue[_Said]) -> tuple[Document, bool]:
+    found = await said.get()
+    if isinstance(found, Broken):
+        raise found
+    return found
 
 
 def meta_of(revision: str) -> Document:

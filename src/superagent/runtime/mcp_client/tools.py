@@ -92,7 +92,7 @@ def operation_of(server: Server, tool: Tool, calls: Calls) -> Operation:
     function.__signature__ = inspect.Signature(parameters)
     declared = Declared(
         function, tool.operation, server.name, Risk[tool.risk] if known else Risk.CRITICAL, effect,
-        timeout_s=TIMEOUT_S, reaches=("net",) if server.url else (), returns_untrusted="always",
+        timeout_s=TIMEOUT_S, reaches=_reaches(server), returns_untrusted="always",
         irreversible="only its MCP server knows what it did" if effect else "",
         # whatever is given to another machine is sent, also to look something up
         sends=bool(server.url),
@@ -101,7 +101,7 @@ def operation_of(server: Server, tool: Tool, calls: Calls) -> Operation:
     if effect:
         declared.preview(_preview(server, tool, names, required))
     if server.url:
-        declared.touches(_touches(server.host, effect))
+        declared.touches(_touches(server, effect))
     made = compile_operation(declared)
     shape = Shape(
         (tool.operation, 1, effect), fields, tuple((at, at) for at in fields), ToolResult, declared.face.rules
@@ -114,8 +114,16 @@ def operation_of(server: Server, tool: Tool, calls: Calls) -> Operation:
     return replace(made, shape=shape)
 
 
-def _touches(host: str, effect: Effect) -> Callable[[Values, str], list[Resource]]:
-    return lambda values, workspace: [Resource("host", "-", host, effect)]
+def _reaches(server: Server) -> tuple[str, ...]:
+    return ("net", "secret") if server.login else ("net",) if server.url else ()
+
+
+def _touches(server: Server, effect: Effect) -> Callable[[Values, str], list[Resource]]:
+    """Give what a call touches: also what opens the server, so that nobody finds out late that they may not use it."""
+    found = [Resource("host", "-", server.host, effect)]
+    found += [Resource("connection", "-", server.login)] if server.login else []
+    found += [Resource("host", "-", server.login_host)] if server.login_host else []
+    return lambda values, workspace: found
 
 
 def arguments_of(values: dict[str, Any], names: dict[str, str], required: set[str]) -> Document:

@@ -46,6 +46,8 @@ class Worker(AgentExecutor):
         with SEEN.open("a") as file:
             line = {"task": context.task_id, "words": words, "metadata": metadata, "id": context.message.message_id}
             file.write(json.dumps(line) + "\n")
+        if words == "mute":
+            await asyncio.sleep(600)
         updater = TaskUpdater(event_queue, context.task_id, context.context_id)
         if context.current_task is None:
             status = TaskStatus(state=TaskState.TASK_STATE_SUBMITTED)
@@ -53,6 +55,8 @@ class Worker(AgentExecutor):
         await updater.start_work()
         if words == "wait":
             await asyncio.sleep(600)
+        while words.startswith("until ") and not Path(words.removeprefix("until ")).exists():
+            await asyncio.sleep(0.05)
         if words == "ask" and context.current_task is None:
             await updater.requires_input(updater.new_agent_message([Part(text="Which colour?")]))
             return

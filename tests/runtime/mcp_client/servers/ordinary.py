@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import sys
 from typing import Any, Literal
 
 from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
 from mcp_types import ImageContent
 from pydantic import BaseModel
 
 server = MCPServer("ordinary", version="1.2")
 notes: list[str] = []
+calls: list[str] = []
+waiting: list[int] = []
 
 
 class Place(BaseModel):
@@ -31,6 +35,33 @@ def noteDown(text: str, kind: Literal["plain", "loud"] = "plain", places: list[P
     """Keep a note."""
     notes.append(text.upper() if kind == "loud" else text)
     return {"notes": notes, "places": [one.model_dump() for one in places or []]}
+
+
+class Colour(BaseModel):
+    sure: bool
+    colour: Literal["red", "blue"] = "blue"
+
+
+@server.tool()
+async def paint(what: str, ctx: Context) -> str:
+    """Paint something, in a colour that the user says."""
+    calls.append(what)
+    while what == "fence" and not waiting:
+        await asyncio.sleep(0.02)
+    said = await ctx.elicit(f"Which colour for the {what}?", Colour)
+    waiting.clear()
+    if said.action != "accept":
+        return f"{said.action} after {len(calls)}"
+    return f"{what}: {said.data.colour}, {'sure' if said.data.sure else 'unsure'}, after {len(calls)}"
+
+
+@server.tool()
+async def wait_beside() -> str:
+    """Wait until a fence is painted."""
+    waiting.append(1)
+    while waiting:
+        await asyncio.sleep(0.02)
+    return "seen"
 
 
 @server.tool()
