@@ -61,7 +61,7 @@ async def _one(visit: Visit, id: str, problem: Problem | None) -> Page:
     body += "".join(f"<p>{escape(name)}: <code>{escape(value)}</code></p>" for name, value in facts.items() if value)
     body += f"<h2>What would happen</h2><p>{escape(str(preview.get('summary', 'there is no preview')))}</p>"
     if preview.get("diff"):
-        body += f"<pre>{escape(str(preview['diff']))}</pre>"
+        body += f'<pre tabindex="0">{escape(str(preview["diff"]))}</pre>'
     have = output(await visit.call("signin.factors.list", {}))["factors"]
     if any(one["kind"] == "passkey" for one in have):
         body += deciding(id, "approve", "Approve with a passkey", APPROVALS, visit.csrf)

@@ -70,9 +70,9 @@ class EventStreams:
     async def of_feed(
         self, feed: Feed, principal: Principal, present: Callable[[], Awaitable[Principal]], after: int
     ) -> AsyncGenerator[bytes]:
-        """Give audit records that the caller may see by then, as long as its key lives; `present` gives it as it is now.
+        """Give audit records that the caller may see by then, as long as its key lives.
 
-        Its roles may be taken away, or given, while it reads.
+        `present` gives it as it is now: its roles may be taken away, or given, while it reads.
         """
         at = after
         while self._goes_on(principal):
