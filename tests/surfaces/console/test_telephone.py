@@ -14,6 +14,7 @@ from tests.surfaces.console.test_states import PAGES, seeded
 from tests.until import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 LEAST_PX = 44  # of what a finger is to meet (WCAG 2.5.5)
 # inside of a sentence, in a chart, or a chip in a field: the exceptions that the criterion knows
 _EXCEPT = ".link, .meta *, p > a, summary, .chart *, .many *, .plain a, .unseen *, dd a, label > input"
@@ -73,6 +74,8 @@ def test_every_page_fits_a_telephone_in_both_themes(at: Desk, tmp_path: Path) ->
                 at.browser.until("!!document.querySelector('.state.live')")
             found |= faults(at, name)
             at.check()
+            turned = set(TURNING) & set(at.browser.run("document.body.innerText"))
+            assert not turned, f"{name}: text of others turns the page around"
         stranger = at.browser.stranger()
         other = at.beside(stranger)
         other.telephone()
