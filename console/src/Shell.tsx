@@ -114,7 +114,7 @@ function ThemeChoice() {
     <label className="theme">
       <span className="meta">Theme</span>
       <select value={chosen} onChange={(event) => { const one = event.target.value as Theme; theme.choose(one); choose(one); }}>
-        <option value="auto">as the system</option><option value="light">light</option><option value="dark">dark</option>
+        <option value="auto">automatic</option><option value="light">light</option><option value="dark">dark</option>
       </select>
     </label>
   );

@@ -269,7 +269,7 @@ function Trace({ of }: { of: Request }) {
     <details onToggle={(event) => look(event.currentTarget.open)}>
       <summary>The grants that decide</summary>
       {found.isError && <Failure of={found.error} />}
-      {found.data === null && <p className="meta">You may not look at the grants of others, or this caller is gone.</p>}
+      {found.data === null && <p className="meta">You may not look at the grants of others, or this caller is gone: who may write grants can tell you.</p>}
       {found.data && <>
         <p><Text of={found.data.reason} /> <span className="meta">by version {found.data.policy_version}</span></p>
         <ul className="plainlist">{found.data.grants.map((one) => <li key={one.id}><Sentence of={one} /> <code className="meta"><Text of={one.id} /></code></li>)}</ul>

@@ -61,7 +61,7 @@ function Did({ of, name }: { of: Of; name: string }) {
       <h2>What <Text of={name} /> did</h2>
       {first && last
         ? <p className="meta"><strong><Text of={[...new Set(all.map((one) => one.by))].slice(0, 5).join(", ")} /></strong>, from {moment(first.at)} to {moment(last.at)} (<Ago at={last.at} />)</p>
-        : <p className="empty">No record names this session, or you may not see it.</p>}
+        : <p className="empty">No record names this session, or you may not see it. <Link to="/activity">The activity</Link> shows those that you may.</p>}
       <Pause of={[...new Set(all.filter((one) => one.agent).map((one) => one.who))]} />
       {all.length > 0 && (
         <dl className="blast" aria-label="In numbers">
