@@ -57,6 +57,7 @@ class Chromium:
 
     def __init__(self, pipe: _Pipe, context: str | None = None) -> None:
         self._pipe = pipe
+        self._context = context
         new = {"url": "about:blank"} | ({"browserContextId": context} if context else {})
         self._target = pipe.ask({"method": "Target.createTarget", "params": new})["targetId"]
         attach = {"method": "Target.attachToTarget", "params": {"targetId": self._target, "flatten": True}}
@@ -64,8 +65,8 @@ class Chromium:
         self.say("Page.enable")
 
     def tab(self) -> Chromium:
-        """Open another tab of the same browser."""
-        return Chromium(self._pipe)
+        """Open another tab of the same browser: what it keeps is shared."""
+        return Chromium(self._pipe, self._context)
 
     def stranger(self) -> Chromium:
         """Open a tab that shares nothing with this browser's others: no cookie, nothing kept."""

@@ -1,12 +1,14 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, Outlet, useNavigate, useRouterState } from "@tanstack/react-router";
-import { useEffect, useState, useSyncExternalStore } from "react";
+import { useEffect, useRef, useState, useSyncExternalStore } from "react";
 import { ask, session } from "./api";
-import { current, start, subscribe, watch } from "./feed";
+import { current, forget, start, subscribe, watch } from "./feed";
 import type { Waiting } from "./pages/Approvals";
 import { Failure } from "./parts/Failure";
 import { Palette, Shortcuts } from "./parts/Palette";
 import { Text } from "./parts/Text";
+import { moment } from "./parts/words";
+import { onRights } from "./rights";
 import { theme, type Theme } from "./theme";
 
 const PAGES = [
@@ -39,18 +41,25 @@ function Frame({ person }: { person: string }) {
   const feed = useSyncExternalStore(subscribe, current);
   const [shown, show] = useState<"" | "palette" | "keys">("");
   const waiting = useQuery({ queryKey: ["approvals"], queryFn: ({ signal }) => ask<Waiting>("approvals.list", {}, signal), refetchInterval: 15_000, enabled: feed.state !== "ended" });
+  useQuery({ queryKey: ["rights"], queryFn: session, refetchInterval: 10_000, refetchIntervalInBackground: true, enabled: feed.state !== "ended" }); // whoever loses a right goes on seeing nothing by it, in tabs that nobody looks at either
   useFresh();
   const client = useQueryClient();
+  useEffect(() => onRights(() => { forget(); void client.invalidateQueries({ predicate: (one) => !["session", "rights", "approvals"].includes(String(one.queryKey[0])) }); }), [client]); // whatever may not be seen any more says so
   useEffect(() => { if (feed.state === "ended") client.removeQueries({ predicate: (one) => one.queryKey[0] !== "session" }); }, [client, feed.state]); // whoever may not see it any more does not go on seeing it
   const count = waiting.data?.waiting.length ?? 0;
   useKeys(show);
   const path = useRouterState({ select: (state) => state.location.pathname });
   const here = LINKS.find((one) => path.startsWith(one.to))?.name ?? WITHIN.find((one) => path.startsWith(one.from))?.name ?? "Super-Agent";
+  const [menu, open] = useState(false), opener = useRef<HTMLButtonElement>(null);
+  useEffect(() => open(false), [path]);
   useEffect(() => { document.title = `${here} · Super-Agent`; }, [here]);
   return (
     <div className="app">
       <a className="skip" href="#main">Skip to the page</a>
-      <nav className="rail" aria-label="Main">
+      <button ref={opener} type="button" className="menu" aria-expanded={menu} aria-controls="rail" onClick={() => open(!menu)}>
+        <span aria-hidden="true">☰</span> Menu{count > 0 && <b>{count}<span className="unseen"> waiting</span></b>}
+      </button>
+      <nav id="rail" className={menu ? "rail open" : "rail"} aria-label="Main" onKeyDown={(event) => { if (menu && event.key === "Escape") { open(false); opener.current?.focus(); } }}>
         <div className="brand"><span aria-hidden="true">S</span>Super-Agent</div>
         {PAGES.map((group) => (
           <div key={group.group}>
@@ -63,19 +72,18 @@ function Frame({ person }: { person: string }) {
             ))}
           </div>
         ))}
-        <div className="me"><strong><Text of={person} /></strong><a href="/sign-in/you">Account and sessions</a></div>
+        <div className="me"><strong><Text of={person} /></strong><a href="/sign-in/you">Account and sessions</a><ThemeChoice /></div>
       </nav>
       <div className="page">
         <header className="top">
           <h1>{here}</h1>
           <span className={`state ${feed.state}`} role="status">{STATES[feed.state]}</span>
           <span className="spring" />
-          <button type="button" onClick={() => show("palette")}>Search or jump to… <kbd>Ctrl K</kbd></button>
-          <button type="button" onClick={() => show("keys")} aria-label="Keyboard shortcuts"><kbd>?</kbd></button>
-          <ThemeChoice />
+          <button type="button" onClick={() => show("palette")}>Search<span className="wordy"> or jump to…</span> <kbd>Ctrl K</kbd></button>
+          <button type="button" className="wordy" onClick={() => show("keys")} aria-label="Keyboard shortcuts"><kbd>?</kbd></button>
         </header>
         <main id="main" tabIndex={-1}>
-          {feed.state === "lost" && <p className="warning banner">The server does not answer. What you see is of {new Date(feed.heard).toLocaleTimeString()}; it goes on by itself.</p>}
+          {feed.state === "lost" && <p className="warning banner">The server does not answer. What you see is of {moment(feed.heard / 1000)}; it goes on by itself.</p>}
           {feed.state === "ended"
             ? <p className="failure banner" role="alert">Your session has ended here, and what it showed is gone from this page. <a href={`/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`}>Sign in again</a></p>
             : <Outlet />}
@@ -103,10 +111,10 @@ function useFresh(): void {
 function ThemeChoice() {
   const [chosen, choose] = useState<Theme>(theme.chosen());
   return (
-    <label>
-      <span className="unseen">Theme</span>
+    <label className="theme">
+      <span className="meta">Theme</span>
       <select value={chosen} onChange={(event) => { const one = event.target.value as Theme; theme.choose(one); choose(one); }}>
-        <option value="auto">As the system</option><option value="light">Light</option><option value="dark">Dark</option>
+        <option value="auto">automatic</option><option value="light">light</option><option value="dark">dark</option>
       </select>
     </label>
   );

@@ -1,6 +1,7 @@
 // Calls: everything that the console does is an operation, made in the browser's session.
 
 import { figuresOf, type Figures } from "./metrics";
+import { noticed } from "./rights";
 
 export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
 
@@ -53,6 +54,8 @@ export interface Session {
   person: string;
   csrf: string;
   mfa_at: number;
+  roles: string[];
+  groups: string[];
 }
 
 const PATIENCE_MS = 60_000;
@@ -65,6 +68,7 @@ export async function session(): Promise<Session | null> {
   if (!response.ok) throw await problem(response);
   const found = (await response.json()) as Session;
   csrf = found.csrf;
+  noticed("person", [found.person, found.roles, found.groups]);
   return found;
 }
 
@@ -93,7 +97,9 @@ export async function call<T = Json>(operation: string, input: object = {}, aski
     signal: asking.signal ? AbortSignal.any([asking.signal, timeout]) : timeout,
   });
   if (!response.ok) throw await problem(response);
-  return (await response.json()) as Outcome<T>;
+  const outcome = (await response.json()) as Outcome<T>;
+  if (operation === "approvals.list" && outcome.decision) noticed("policy", [outcome.decision.policy_version, outcome.decision.grants]); // every page asks for it all the time
+  return outcome;
 }
 
 /** Make a call and give its output alone. */

@@ -147,6 +147,12 @@ export function before(records: AuditRecord[]): void {
   set({ records: merged(feed.records, records).slice(0, KEPT) });
 }
 
+/** Forget what was shown: what may still be seen is read from the audit again. */
+export function forget(): void {
+  waiting = [];
+  set({ records: [], begun: feed.begun + 1 });
+}
+
 export const subscribe = (listener: () => void): (() => void) => {
   listeners.add(listener);
   return () => listeners.delete(listener);

@@ -1,5 +1,5 @@
 import { QueryCache, QueryClient, QueryClientProvider } from "@tanstack/react-query";
-import { createRootRoute, createRoute, createRouter, redirect, RouterProvider } from "@tanstack/react-router";
+import { createRootRoute, createRoute, createRouter, Link, redirect, RouterProvider } from "@tanstack/react-router";
 import { setNonce } from "get-nonce";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
@@ -24,7 +24,7 @@ import { Settings } from "./pages/Settings";
 import { Shell } from "./Shell";
 import "./look.css";
 
-const root = createRootRoute({ component: Shell, notFoundComponent: () => <p className="empty">There is no such page.</p> });
+const root = createRootRoute({ component: Shell, notFoundComponent: () => <p className="empty">There is no such page. <Link to="/activity">Go to the activity</Link>, or search with Ctrl K.</p> });
 const page = <Path extends string>(path: Path, component: () => React.ReactNode) =>
   createRoute({ getParentRoute: () => root, path, component });
 

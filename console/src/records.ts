@@ -18,6 +18,11 @@ export interface AuditRecord {
   state: string;
   channel: string;
   session: string;
+  /** why it was refused or failed: the kind of problem, and in words where the record has them */
+  problem: string;
+  why: string;
+  /** of a decision about a call that waited: `approve` or `deny` */
+  decided: string;
   hash: string;
   chain: string;
   seq: number;
@@ -31,6 +36,8 @@ const weight = (effect: string): number => ["DESTROY", "CHANGE", "READ"].indexOf
 export function recordOf(raw: unknown): AuditRecord {
   const said = (typeof raw === "object" && raw !== null ? raw : {}) as Record<string, unknown>;
   const text = (name: string): string => (typeof said[name] === "string" ? said[name] : "");
+  const detail = (typeof said.detail === "object" && said.detail !== null ? said.detail : {}) as Record<string, unknown>;
+  const within = (name: string): string => (typeof detail[name] === "string" ? detail[name] : "");
   const number = (name: string): number => (typeof said[name] === "number" ? said[name] : 0);
   const chain = Array.isArray(said.chain_of) ? said.chain_of.map(String) : [];
   const resources = Array.isArray(said.resources) ? said.resources.filter((one): one is [string, string] => Array.isArray(one) && one.length === 2) : [];
@@ -39,9 +46,14 @@ export function recordOf(raw: unknown): AuditRecord {
   return {
     kind, at: number("at"), invocation: text("invocation"), who: text("who"), by: chain.join(" for ") || text("who") || "the platform", agent: chain.length > 1,
     operation: text("operation") || text("event") || kind, resources, decision: text("decision"),
-    state: text("status") || kind, channel: text("channel"), session: text("session"), hash: text("hash"), chain: text("chain"), seq: number("seq"), count: number("count") || 1,
+    state: text("status") || kind, channel: text("channel"), session: text("session"), problem: text("problem"), why: within("why"), decided: within("decision"), hash: text("hash"), chain: text("chain"), seq: number("seq"), count: number("count") || 1,
   };
 }
+
+const READS = /\.(read|list|show|stat|status|query|search|describe|whoami|exists|find|glob|grep|hash|diff|tree|info|logs|plan|schema|follow|capabilities|explain|verify)$/;
+
+/** Tell by the name of the operation whether it only looks. */
+export const looks = (one: AuditRecord): boolean => READS.test(one.operation);
 
 /** Put two lists, each newest first, into one; what is in both stands there once. */
 export function merged(some: AuditRecord[], others: AuditRecord[]): AuditRecord[] {

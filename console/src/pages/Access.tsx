@@ -2,12 +2,14 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useState, type ReactNode } from "react";
 import { ask, call, isObject, type Json } from "../api";
+import { Ago } from "../parts/Ago";
 import { Failure } from "../parts/Failure";
 import { Form } from "../parts/Form";
 import { Sure } from "../parts/Sure";
 import { Slow } from "../parts/Slow";
+import { Table } from "../parts/Table";
 import { Text } from "../parts/Text";
-import { ago, left } from "../parts/words";
+import { left } from "../parts/words";
 import type { Described } from "./Operations";
 import { Revoke, Sentence, wordsOf } from "./policy/model";
 
@@ -34,31 +36,40 @@ export function Access() {
           ? <button type="button" onClick={() => void act("access.agents.pause", { id: one.id })}>Pause <Text of={one.id} /></button>
           : one.state === "paused" && <button type="button" onClick={() => void act("access.agents.resume", { id: one.id })}>Resume <Text of={one.id} /></button>]} />
       <Part<Key> title="Keys" ask="access.keys.list" of="keys" heads={["Key", "Whose", "Last used", ""]} name={(one) => one.id}
-        row={(one, act) => [<code><Text of={one.hint || one.id} /></code>, <Text of={one.name} />, one.last_used_at ? ago(one.last_used_at) : "never",
+        row={(one, act) => [<code><Text of={one.hint || one.id} /></code>, <Text of={one.name} />, one.last_used_at ? <Ago at={one.last_used_at} /> : <span className="meta">never</span>,
           one.revoked_at ? <Mark of="revoked" /> : <Sure label={<>Revoke <Text of={one.hint || one.id} /></>} title={<>Revoke the key of <Text of={one.name} />?</>} yes="Revoke" danger go={() => act("access.keys.revoke", { id: one.id })}><p>Whoever holds it is refused from then on. It cannot be brought back; a new one can be made.</p></Sure>]} />
-      <Part<Person> title="People" ask="access.users.list" of="users" heads={["Person", "Roles", "State"]} name={(one) => one.id}
-        row={(one) => [<><strong><Text of={one.id} /></strong> {one.name !== one.id && <span className="meta"><Text of={one.name} /></span>}</>, <Names of={one.roles} />, <Mark of={one.state} />]} />
-      <Part<Role> title="Roles" ask="access.roles.list" of="roles" heads={["Role", "What it is for", ""]} name={(one) => one.id}
-        row={(one) => [<code><Text of={one.id} /></code>, <Text of={one.summary} />, one.built_in ? <span className="chip">built in</span> : ""]} />
-      <Part<Login> title="Your sessions" ask="access.sessions.list" of="sessions" heads={["Client", "By", "Seen", "Good for", ""]} name={(one) => one.id}
-        row={(one, act) => [<Text of={one.client} />, <Text of={one.way} />, ago(one.seen_at), left(one.ends_at).replace(" left", ""), one.current ? <span className="chip ok">this one</span> : <button type="button" onClick={() => void act("access.sessions.end", { id: one.id })}>End</button>]} />
+      <Part<Person> title="People" ask="access.users.list" of="users" heads={["Person", "State", "Roles"]} name={(one) => one.id}
+        row={(one) => [<><strong><Text of={one.id} /></strong> {one.name !== one.id && <span className="meta"><Text of={one.name} /></span>}</>, <Mark of={one.state} />, <Names of={one.roles} />]} />
+      <Part<Role> title="Roles" ask="access.roles.list" of="roles" heads={["Role", "What it is for"]} name={(one) => one.id} shows={(one) => !one.built_in}
+        row={(one) => [<Granted to={one.id} />, one.summary ? <Text of={one.summary} /> : <span className="meta">nobody said</span>]}
+        rest={(some) => <p className="chips"><span className="meta">Built in:</span> {some.map((one) => <Granted key={one.id} to={one.id} />)}</p>} />
+      <Part<Login> title="Your sessions" ask="access.sessions.list" of="sessions" heads={["Client", "Signed in by", "Seen", "Ends", ""]} name={(one) => one.id}
+        row={(one, act) => [<strong><Text of={one.client || "A browser"} /></strong>, <Text of={one.way} />, <Ago at={one.seen_at} />, left(one.ends_at), one.current ? <span className="chip ok">this one</span>
+          : <Sure label={<>End<span className="unseen"> the session of <Text of={one.client || "a browser"} /></span></>} title="End this session?" yes="End it" danger go={() => act("access.sessions.end", { id: one.id })}><p>Whoever is signed in there sees nothing any more, and has to sign in again.</p></Sure>]} />
       <Connections />
       <Part<Consent> title="Consents" ask="access.consents.list" of="consents" heads={["Client", "For", "May", "Until", ""]} name={(one) => one.id}
         row={(one, act) => [<Text of={one.client_name || one.client} />, <Text of={one.person} />, <Names of={one.scopes} />, left(one.expires_at),
-          <Sure label={<>Revoke <Text of={one.client_name || one.client} /></>} title="Take this consent away?" yes="Revoke" danger go={() => act("access.consents.revoke", { id: one.id })} />]} />
-      <Part<Grant> title="Grants" ask="grants.list" of="grants" heads={["Grant", "Ends", ""]} name={(one) => one.id} more={<><Link to="/policy/give">Give a right…</Link> <Link to="/policy">All of policy</Link></>}
+          <Sure label={<>Revoke <Text of={one.client_name || one.client} /></>} title="Take this consent away?" yes="Revoke" danger go={() => act("access.consents.revoke", { id: one.id })}>
+            <p><strong><Text of={one.client_name || one.client} /></strong> acts for <Text of={one.person} /> no more: its tokens are refused from then on. It may ask again.</p></Sure>]} />
+      <Part<Grant> title="Grants" ask="grants.list" of="grants" heads={["Grant", "Ends", ""]} name={(one) => one.id} look="given" shows={(one) => !one.id.startsWith("role:")}
+        rest={(some) => <p className="meta">{some.length} more come with the roles: <Link to="/policy">all of policy</Link> has them.</p>} more={<Link to="/policy/give">Give a right…</Link>}
         row={(one) => {
           const until = isObject(one.grant.when) ? one.grant.when.until : undefined;
           const said = { ...one, words: wordsOf(one.grant) };
-          return [<Sentence of={said} />, typeof until === "number" ? left(until) : <span className="meta">not by itself</span>, one.id.startsWith("role:") ? "" : <Revoke of={said} />];
+          return [<Sentence of={said} />, typeof until === "number" ? left(until) : <span className="meta">not by itself</span>, <Revoke of={said} />];
         }} />
     </div>
   );
 }
 
+const EMPTY: Record<string, string> = {
+  Agents: "No agent yet: who makes a key for one (access.keys.create) makes the agent.", Consents: "No application acts for anybody.",
+  Connections: "No remote thing has a name yet.", "Your sessions": "None in a browser.",
+};
+
 type Act = (operation: string, input: object) => Promise<unknown>;
 
-interface Table<T> {
+interface Listing<T> {
   title: string;
   ask: string;
   of: string;
@@ -66,26 +77,31 @@ interface Table<T> {
   name: (one: T) => string;
   row: (one: T, act: Act) => ReactNode[];
   more?: ReactNode;
+  look?: string;
+  /** which of them have a row; what has none is told by `rest` */
+  shows?: (one: T) => boolean;
+  rest?: (some: T[]) => ReactNode;
 }
 
-function Part<T>({ title, ask: operation, of, heads, name, row, more }: Table<T>) {
+/** A role, and what it may do. */
+const Granted = ({ to }: { to: string }) => <Link className="chip" to="/policy" search={{ subject: `role:${to}` }}><Text of={to} /></Link>;
+
+function Part<T>({ title, ask: operation, of, heads, name, row, more, look = "", shows = () => true, rest }: Listing<T>) {
   const client = useQueryClient();
   const found = useQuery({ queryKey: ["access", operation], queryFn: ({ signal }) => ask<Record<string, T[]>>(operation, {}, signal) });
   const act = useMutation({ mutationFn: (asked: { operation: string; input: object }) => call(asked.operation, asked.input), onSettled: () => client.invalidateQueries({ queryKey: ["access"] }) });
-  const all = found.data?.[of] ?? [];
+  const every = found.data?.[of] ?? [], all = every.filter(shows), others = every.filter((one) => !shows(one));
   return (
     <section className="part" aria-label={title}>
       <header><h2>{title}</h2>{all.length > 0 && <span className="meta">{all.length}</span>}<span className="spring" />{more}</header>
       {found.isError && <Failure of={found.error} retry={() => void found.refetch()} />}
       {act.isError && <Failure of={act.error} />}
       {found.isPending && <Slow />}
-      {found.isSuccess && !all.length && <p className="meta">None.</p>}
+      {found.isSuccess && !every.length && <p className="meta">{EMPTY[title] ?? "None."}</p>}
       {all.length > 0 && (
-        <div className="scroll-x"><table className="plain">
-          <thead><tr>{heads.map((one, at) => <th key={at}>{one || <span className="unseen">Do</span>}</th>)}</tr></thead>
-          <tbody>{all.map((one) => <tr key={name(one)}>{row(one, (operation_, input) => act.mutateAsync({ operation: operation_, input })).map((cell, at) => <td key={at}>{cell}</td>)}</tr>)}</tbody>
-        </table></div>
+        <Table look={`of-${heads.length} ${look}`} heads={heads} rows={all.map((one) => ({ key: name(one), cells: row(one, (operation_, input) => act.mutateAsync({ operation: operation_, input })) }))} />
       )}
+      {others.length > 0 && rest?.(others)}
     </section>
   );
 }
@@ -145,7 +161,7 @@ function StopAll() {
     <section className="part switch" aria-label="Stop all agents">
       {running.map((one) => (
         <div key={one.scope} className="failure" role="status">
-          <p><strong>{one.scope === "everything" ? "All agents are stopped" : <>Stopped: <Text of={one.scope} /></>}</strong>, by <Text of={one.by} /> {ago(one.at)}: <Text of={one.reason || "no reason given"} /></p>
+          <p><strong>{one.scope === "everything" ? "All agents are stopped" : <>Stopped: <Text of={one.scope} /></>}</strong>, by <Text of={one.by} /> <Ago at={one.at} />: <Text of={one.reason || "no reason given"} /></p>
           <p><button type="button" disabled={release.isPending} onClick={() => release.mutate(one.scope)}>Release</button></p>
         </div>
       ))}

@@ -2,13 +2,14 @@ import { Link, useNavigate } from "@tanstack/react-router";
 import { useQuery } from "@tanstack/react-query";
 import { useCallback, useEffect, useMemo, useState, useSyncExternalStore } from "react";
 import { before, current, subscribe } from "../feed";
-import { search, type AuditRecord } from "../records";
+import { looks, search, type AuditRecord } from "../records";
+import { Ago } from "../parts/Ago";
 import { State } from "../parts/Chips";
 import { Failure } from "../parts/Failure";
 import { Text } from "../parts/Text";
 import { typing } from "../Shell";
 import { useList } from "../parts/useList";
-import { ago, moment, short, title } from "../parts/words";
+import { short, title } from "../parts/words";
 import { plainly } from "../parts/visible";
 import { Away } from "./Away";
 
@@ -17,7 +18,6 @@ interface Group {
   count: number;
 }
 
-const READS = /\.(read|list|show|stat|status|query|search|describe|whoami|exists|find|glob|grep|hash|diff|tree|info|logs|plan|schema|follow)$/;
 const SHOWN = 200;
 
 /** Put what one caller did again and again in one line. */
@@ -38,11 +38,12 @@ export function Activity() {
   useEffect(() => { if (past.data) before(past.data.records.filter((one) => one.kind !== "intent")); }, [past.data]);
   const [who, setWho] = useState(""), [all, setAll] = useState(false), [wanted, setWanted] = useState("");
   const [held, hold] = useState<AuditRecord[] | null>(null);
+  useEffect(() => hold(null), [feed.begun]); // what is held may be more than may be seen now
   const records = held ?? feed.records;
   const callers = useMemo(() => [...new Set(feed.records.map((one) => one.who))].sort(), [feed.records]);
   const groups = useMemo(
     () => grouped(records.filter((one) =>
-      (!who || one.who === who) && (all || wanted || !READS.test(one.operation)) && (!wanted || one.state === wanted))).slice(0, SHOWN),
+      (!who || one.who === who) && (all || wanted || !looks(one)) && (!wanted || one.state === wanted))).slice(0, SHOWN),
     [records, who, all, wanted],
   );
   const navigate = useNavigate();
@@ -72,7 +73,7 @@ export function Activity() {
         </div>
         {held && more > 0 && <button type="button" className="fresh" onClick={pause}>{more} new</button>}
         {past.isError && <Failure of={past.error} retry={() => void past.refetch()} />}
-        {past.isSuccess && !groups.length && <p className="empty">Nothing has happened yet. <Link to="/operations">Try an operation</Link>.</p>}
+        {past.isSuccess && !groups.length && <p className="empty">{feed.records.length ? "Nothing that is shown here fits: show what only looks as well, or everybody." : <>Nothing has happened yet. <Link to="/operations">Try an operation</Link>.</>}</p>}
         <ol className="rows" aria-label="Calls">
           {groups.map(({ first, count }, index) => (
             <li key={first.hash} aria-current={index === at || undefined} onMouseDown={() => set(index)}>
@@ -80,7 +81,7 @@ export function Activity() {
               <span className="meta"><Text of={first.by} /></span>
               {count > 1 && <span className="chip">× {count}</span>}
               <State of={first.state} />
-              <time dateTime={new Date(first.at * 1000).toISOString()} title={moment(first.at)}>{ago(first.at)}</time>
+              <Ago at={first.at} />
             </li>
           ))}
         </ol>

@@ -4,6 +4,7 @@ import { Dialog } from "radix-ui";
 import { useCallback, useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
 import { ask, call, isObject, Problem, session, type Json, type Outcome } from "../api";
 import { current, subscribe } from "../feed";
+import { Ago, useClock } from "../parts/Ago";
 import { State } from "../parts/Chips";
 import { sign } from "../passkey";
 import { Diff } from "../parts/Diff";
@@ -13,9 +14,10 @@ import { Slow } from "../parts/Slow";
 import { Text } from "../parts/Text";
 import { useList } from "../parts/useList";
 import { useOpener } from "../parts/useOpener";
+import { search } from "../records";
 import { typing } from "../Shell";
 import { Revoke, Sentence, wordsOf, type Said as Said_ } from "./policy/model";
-import { ago, left, place, title } from "../parts/words";
+import { left, place, title } from "../parts/words";
 
 interface Request {
   id: string;
@@ -55,12 +57,14 @@ export function Approvals() {
   const feed = useSyncExternalStore(subscribe, current);
   const stale = found.isError || feed.state === "lost" || feed.state === "ended";
   const changed = useChanged(chosen);
+  const [refused, refuse] = useState<Refused | null>(null);
+  useClock(); // how much time is left
   if (found.isError && !found.data) return <Failure of={found.error} retry={() => void found.refetch()} />;
   if (!found.data) return <Slow />;
   return (
-    <div className="split">
+    <div className={id ? "split opened" : "split"}>
       <section className="list" aria-label="Waiting requests">
-        {!waiting.length && <p className="empty">Nothing waits for you.</p>}
+        {!waiting.length && <p className="empty">Nothing waits for you. What agents do shows under <Link to="/activity">Activity</Link>.</p>}
         <ol>
           {waiting.map((one) => (
             <li key={one.id}>
@@ -73,7 +77,7 @@ export function Approvals() {
         </ol>
         <ForAWhile />
       </section>
-      {chosen ? <Detail key={`${chosen.id}${chosen.hash}`} of={chosen} stale={stale} changed={changed} /> : <Gone id={id} />}
+      {chosen ? <Detail key={`${chosen.id}${chosen.hash}`} of={chosen} stale={stale} changed={changed} refused={refuse} /> : <Gone id={id} others={waiting.length} refused={refused && refused.id === id ? refused.fault : null} />}
     </div>
   );
 }
@@ -94,33 +98,55 @@ function useChanged(chosen: Request | undefined): boolean {
 
 const OPEN = new Set(["running", "queued", "waiting"]);
 
-/** What became of a request that does not wait any more: decided, executed, and how it ended. */
-function Gone({ id }: { id: string | undefined }) {
+/** A decision of the person's own that was not taken: it is told also once the request has gone from the list. */
+interface Refused {
+  id: string;
+  fault: unknown;
+}
+
+const Back = () => <p className="up"><Link to="/approvals">‹ All that waits</Link></p>;
+
+/** What became of a request that does not wait any more: who decided, and how it ended. */
+function Gone({ id, others, refused }: { id: string | undefined; others: number; refused: unknown }) {
   const ended = useQuery({
     queryKey: ["job", id], enabled: id !== undefined, retry: false,
     queryFn: ({ signal }) => ask<{ status: string; outcome: Partial<Outcome> & { problem?: { detail?: string; hint?: string } } | null }>("jobs.status", { id }, signal),
     refetchInterval: (query) => (query.state.data && OPEN.has(query.state.data.status) ? 500 : false),
   });
-  if (!id) return <p className="empty">Choose a request to see what it would do.</p>;
+  const decisions = useQuery({ queryKey: ["audit", id], enabled: ended.isSuccess, retry: false, queryFn: ({ signal }) => search({ invocation: id, limit: 50 }, signal) });
+  if (!id) return others ? <p className="empty">Choose a request to see what it would do: <kbd>j</kbd> and <kbd>k</kbd> go through them.</p> : <p />;
   const problem = ended.data?.outcome?.problem;
+  const decided = decisions.data?.records.filter((one) => one.kind === "approved") ?? [];
+  const unseen = ended.error instanceof Problem && (ended.error.status === 404 || ended.error.status === 403);
   return (
     <div className="empty stack" role="status">
-      <p>This request does not wait any more. <Link to="/invocations/$id" params={{ id }}>See what became of it</Link>.</p>
-      {ended.data && <p><State of={ended.data.status} /> {problem?.detail && <Prose of={problem.detail} />}</p>}
-      {problem?.hint && <p className="meta"><Prose of={problem.hint} /></p>}
+      <Back />
+      {refused !== null && <><p>Your decision was not taken, and nothing was done for it.</p><Failure of={refused} /></>}
+      {unseen ? <>
+        <p>You may not see this request, or there is none. If it waits, it goes on waiting for somebody who may decide it.</p>
+        <p className="meta">If you could decide it until now, that right was taken from you: who may write grants can give it back.</p>
+      </> : <>
+        <p>This request does not wait any more. <Link to="/invocations/$id" params={{ id }}>See what became of it</Link>.</p>
+        {ended.isError && <Failure of={ended.error} retry={() => void ended.refetch()} />}
+        {decided.map((one) => <p key={one.hash}><strong><Text of={one.who} /></strong> {one.decided === "deny" ? "denied" : "approved"} it <Ago at={one.at} />.</p>)}
+        {ended.data && <p><State of={ended.data.status} /> {problem?.detail && <Prose of={problem.detail} />}</p>}
+        {problem?.hint && <p className="meta"><Prose of={problem.hint} /></p>}
+      </>}
     </div>
   );
 }
 
-function Detail({ of, stale, changed }: { of: Request; stale: boolean; changed: boolean }) {
+function Detail({ of, stale, changed, refused }: { of: Request; stale: boolean; changed: boolean; refused: (one: Refused | null) => void }) {
   const client = useQueryClient();
   const me = useQuery({ queryKey: ["session"], queryFn: session, staleTime: 60_000 });
   const [asking, ask_] = useState<Asking>("");
   const own = me.data?.person === of.requester;
   const decide = useMutation({
     mutationFn: (input: Said) => decided(of.id, of.hash, input),
+    onMutate: () => refused(null),
     onSuccess: () => ask_(""),
-    onSettled: () => client.invalidateQueries({ queryKey: ["approvals"] }),
+    onError: (fault) => refused({ id: of.id, fault }),
+    onSettled: () => { void client.invalidateQueries({ queryKey: ["approvals"] }); }, // the answer is not held up by the list
   });
   useEffect(() => {
     const pressed = (event: KeyboardEvent) => {
@@ -137,9 +163,10 @@ function Detail({ of, stale, changed }: { of: Request; stale: boolean; changed: 
   return (
     <section className="detail" aria-label="The request">
       <div className="inside">
+        <Back />
         {changed && <p className="warning" role="alert">This is not what you were reading: the request has changed. Read it again.</p>}
         <h2>{of.preview?.summary ? <Prose of={of.preview.summary} /> : <Text of={title(of.operation, of.resources)} />}</h2>
-        <p className="meta">Asked {ago(of.asked_at)} by <strong><Text of={of.requester} /></strong>{of.on_behalf_of.length > 0 && <>, for <Text of={of.on_behalf_of.join(", ")} /></>}</p>
+        <p className="meta">Asked <Ago at={of.asked_at} /> by <strong><Text of={of.requester} /></strong>{of.on_behalf_of.length > 0 && <>, for <Text of={of.on_behalf_of.join(", ")} /></>}</p>
         <p>
           <span className="chip warn">◷ {left(of.until)}, then denied</span> <span className="chip">{of.approved_by.length} of {of.approvals_needed} approvals</span>
           {of.ahead && <span className="chip info">asked ahead</span>} {of.preview && !of.preview.failed && !of.preview.exact && <span className="chip warn">preview is not exact</span>}
@@ -167,7 +194,7 @@ function Detail({ of, stale, changed }: { of: Request; stale: boolean; changed: 
         <span className="spring" />
         <span className="meta">effect <code>{of.hash.slice(0, 12)}…</code>. If anything differs when it runs, approval is void.</span>
       </div>
-      <Confirm what={asking} busy={decide.isPending} fault={decide.error} close={() => ask_("")} go={(reason, signed) => { if (asking) decide.mutate({ decision: asking === "approve" ? "approve" : "deny", reason: asking === "ask" ? `A question: ${reason}` : reason, signed }); }} />
+      <Confirm what={asking} busy={decide.isPending || stale} fault={decide.error} close={() => ask_("")} go={(reason, signed) => { if (asking) decide.mutate({ decision: asking === "approve" ? "approve" : "deny", reason: asking === "ask" ? `A question: ${reason}` : reason, signed }); }} />
     </section>
   );
 }
@@ -242,7 +269,7 @@ function Trace({ of }: { of: Request }) {
     <details onToggle={(event) => look(event.currentTarget.open)}>
       <summary>The grants that decide</summary>
       {found.isError && <Failure of={found.error} />}
-      {found.data === null && <p className="meta">You may not look at the grants of others, or this caller is gone.</p>}
+      {found.data === null && <p className="meta">You may not look at the grants of others, or this caller is gone: who may write grants can tell you.</p>}
       {found.data && <>
         <p><Text of={found.data.reason} /> <span className="meta">by version {found.data.policy_version}</span></p>
         <ul className="plainlist">{found.data.grants.map((one) => <li key={one.id}><Sentence of={one} /> <code className="meta"><Text of={one.id} /></code></li>)}</ul>

@@ -6,7 +6,9 @@ import { below, together, type Figures, type Timed } from "../metrics";
 import { Bars, type Bar } from "../parts/Bars";
 import { Failure } from "../parts/Failure";
 import { Slow } from "../parts/Slow";
+import { Table } from "../parts/Table";
 import { Text } from "../parts/Text";
+import { clock } from "../parts/words";
 import { search, type AuditRecord } from "../records";
 import type { Waiting } from "./Approvals";
 
@@ -26,8 +28,6 @@ export function byMinute(records: AuditRecord[], now: number): Bar[] {
   }
   return bars;
 }
-
-const clock = (at: number): string => new Date(at * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
 
 /** What ended within the last hour, and whether that is all. */
 async function lastHour(signal: AbortSignal): Promise<{ records: AuditRecord[]; whole: boolean; now: number }> {
@@ -85,11 +85,12 @@ export function Health() {
       {able.data && (
         <section aria-label="What works on this machine" className="part">
           <h2>What works on this machine</h2>
-          <table className="plain"><thead><tr><th>Ability</th><th>Works</th><th>What was seen</th></tr></thead>
-            <tbody>{[...missing, ...able.data.capabilities.filter((one) => one.available)].map((one) => (
-              <tr key={one.name}><td><Text of={one.name} /></td><td><span className={`chip ${one.available ? "ok" : "warn"}`}>{one.available ? "✓ yes" : "✕ no"}</span></td>
-                <td><Text of={one.detail} />{!one.available && one.cure && <p className="meta"><Text of={one.cure} /></p>}</td></tr>
-            ))}</tbody></table>
+          <Table heads={["Ability", "Works", "What was seen"]} rows={[...missing, ...able.data.capabilities.filter((one) => one.available)].map((one) => ({
+            key: one.name, cells: [
+              <strong><Text of={one.name} /></strong>, <span className={`chip ${one.available ? "ok" : "warn"}`}>{one.available ? "✓ yes" : "✕ no"}</span>,
+              <><Text of={one.detail} />{!one.available && one.cure && <p className="meta"><Text of={one.cure} /></p>}</>,
+            ],
+          }))} />
         </section>
       )}
     </div>
@@ -113,15 +114,13 @@ function Times({ of, told }: { of: Timed[]; told: boolean }) {
     <section aria-label="How long calls take" className="part">
       <h2>How long calls take</h2>
       <p className="meta">Counted by the server since its start. Half, and 19 of 20, ended within the bound.</p>
-      <table className="plain times"><thead><tr><th>Operation</th><th>Calls</th><th>On average</th><th>Half</th><th>19 of 20</th><th>Failed</th></tr></thead>
-        <tbody>{done.slice(0, 15).map((one) => (
-          <tr key={one.operation}>
-            <td><Link to="/operations/$name" params={{ name: one.operation }}><code>{one.operation}</code></Link></td>
-            <td><span className="amount"><meter min={0} max={most} value={one.count} aria-label={`calls of ${one.operation}`} />{one.count}</span></td>
-            <td>{one.count ? `${(one.seconds / one.count * 1000).toFixed(1)} ms` : ""}</td><td>{BOUND(below(one, 0.5))}</td><td>{BOUND(below(one, 0.95))}</td>
-            <td>{failed(one.operation) || ""}</td>
-          </tr>
-        ))}</tbody></table>
+      <Table look="times" heads={["Operation", "Calls", "On average", "Half", "19 of 20", "Failed"]} rows={done.slice(0, 15).map((one) => ({
+        key: one.operation, cells: [
+          <Link to="/operations/$name" params={{ name: one.operation }}><code>{one.operation}</code></Link>,
+          <span className="amount"><meter min={0} max={most} value={one.count} aria-label={`calls of ${one.operation}`} />{one.count}</span>,
+          one.count ? `${(one.seconds / one.count * 1000).toFixed(1)} ms` : "", BOUND(below(one, 0.5)), BOUND(below(one, 0.95)), failed(one.operation) || "",
+        ],
+      }))} />
     </section>
   );
 }

@@ -1,29 +1,38 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, useParams } from "@tanstack/react-router";
 import { ask, call, type Json, type Outcome, Problem } from "../api";
-import { search } from "../records";
+import { search, type AuditRecord } from "../records";
 import { State } from "../parts/Chips";
 import { Diff } from "../parts/Diff";
 import { Failure } from "../parts/Failure";
 import { Prose } from "../parts/Prose";
 import { Slow } from "../parts/Slow";
+import { Table } from "../parts/Table";
 import { Text } from "../parts/Text";
 import { moment, place, title } from "../parts/words";
+
+const KINDS: Record<string, string> = { intent: "Begun", outcome: "Ended", approved: "Decided", refused: "Refused", event: "Noted" };
+const BAD = new Set(["failed", "denied", "refused", "unknown"]);
 
 export interface Plan {
   possible: boolean;
   steps: { invocation: string; resource: string; does: string; diff: string; conflict: string }[];
 }
 
+interface Said {
+  detail?: string;
+  hint?: string;
+}
+
 /** One call: who, the decision, what it touched, how it was contained, its records, and how to take it back. */
 export function Invocation() {
   const { id } = useParams({ from: "/invocations/$id" });
   const records = useQuery({ queryKey: ["audit", id], queryFn: ({ signal }) => search({ invocation: id, limit: 50 }, signal) });
-  const stored = useQuery({ queryKey: ["job", id], retry: false, queryFn: ({ signal }) => optional(ask<{ outcome: Partial<Outcome> | null }>("jobs.status", { id }, signal)) });
+  const stored = useQuery({ queryKey: ["job", id], retry: false, queryFn: ({ signal }) => optional(ask<{ outcome: (Partial<Outcome> & { problem?: Said }) | null }>("jobs.status", { id }, signal)) });
   const last = records.data?.records[0];
   if (records.isError) return <Failure of={records.error} retry={() => void records.refetch()} />;
   if (!records.data) return <Slow />;
-  if (!last) return <p className="empty">No record names the call <code>{id}</code>, or you may not see it.</p>;
+  if (!last) return <p className="empty">No record names the call <code>{id}</code>, or you may not see it. <Link to="/audit">Search the audit</Link> for what it did.</p>;
   const outcome = stored.data?.outcome;
   return (
     <article className="detail">
@@ -31,18 +40,34 @@ export function Invocation() {
       <p className="meta">{moment(last.at)} by <strong><Text of={last.by} /></strong> over {last.channel}{last.session && <>, in the session <Link to="/sessions/$id" params={{ id: last.session }}><Text of={last.session} /></Link></>}</p>
       <p><State of={last.state} /> {last.decision && <span className="chip">decision: {last.decision}</span>}
         {outcome?.isolation && <span className="chip">contained: {outcome.isolation.level} ({outcome.isolation.backend})</span>}</p>
+      {BAD.has(last.state) && <Why of={last} said={outcome?.problem} />}
       {last.state === "waiting" && <p><Link to="/approvals/$id" params={{ id }}>It waits for a person: read what it would do</Link></p>}
       <Back id={id} />
       <h3>What it touched</h3>
       {last.resources.length ? <ul>{last.resources.map(([one, effect]) => <li key={one}><code>{effect}</code> <Text of={place(one)} /></li>)}</ul> : <p className="meta">Nothing.</p>}
       {outcome?.decision && <><h3>Why it was decided so</h3><p><Text of={outcome.decision.reason} />; by {outcome.decision.grants.join(", ") || "no grant"}</p></>}
       <h3>Records</h3>
-      <table className="plain"><thead><tr><th>When</th><th>Kind</th><th>Chain and number</th><th>Hash</th></tr></thead>
-        <tbody>{records.data.records.map((one) => (
-          <tr key={one.hash}><td>{moment(one.at)}</td><td>{one.kind} {one.state === one.kind ? "" : one.state}</td><td><code>{one.chain} {one.seq}</code></td><td><code title={one.hash}>{one.hash.slice(0, 16)}…</code></td></tr>
-        ))}</tbody></table>
+      <Table heads={["When", "What", "By", "Number in its chain", "Hash"]} rows={records.data.records.map((one) => ({
+        key: one.hash, cells: [
+          moment(one.at), <>{KINDS[one.kind] ?? one.kind}{one.kind === "outcome" && <> <State of={one.state} /></>}{one.decided && <> <State of={one.decided === "deny" ? "denied" : "approved"} /></>}</>, <Text of={one.by} />,
+          <code title={`${one.chain} ${one.seq}`}>{one.seq} <span className="meta">…{one.chain.slice(-6)}</span></code>, <code title={one.hash}>{one.hash.slice(0, 12)}…</code>,
+        ],
+      }))} />
       <p className="meta"><Link to="/audit">Verify the audit</Link> to prove that nobody rewrote these.</p>
     </article>
+  );
+}
+
+/** Why it did not do what it was asked to: in words where there are some, else by the kind of problem. */
+function Why({ of, said }: { of: AuditRecord; said: Said | undefined }) {
+  const words = said?.detail || of.why;
+  if (!words && !of.problem) return null;
+  return (
+    <div className="failure">
+      <strong>{words ? <Prose of={words} /> : <>It ended with the problem <code>{of.problem}</code>.</>}</strong>
+      {said?.hint && <p><Prose of={said.hint} /></p>}
+      {of.problem && <p className="meta">What <a href={`/problems/${of.problem}`}>{of.problem}</a> means, and what to do next.</p>}
+    </div>
   );
 }
 

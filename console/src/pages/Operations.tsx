@@ -22,7 +22,7 @@ export function Operations() {
         <span className="meta" role="status">{found.data ? `${found.data.total} operation(s)` : ""}</span></div>
       {found.isError && <Failure of={found.error} retry={() => void found.refetch()} />}
       {found.isPending && <Slow />}
-      {found.data?.total === 0 && <p className="empty">No operation fits these words, or none that you may use.</p>}
+      {found.data?.total === 0 && <p className="empty">No operation fits these words, or none that you may use. Try other words, or a name like <code>files.</code>; who may write grants can give you the right to more.</p>}
       <ol className="rows">
         {found.data?.operations.map((one) => (
           <li key={one.name}>
@@ -78,7 +78,7 @@ function Ready({ of }: { of: Described }) {
       {run.isError && <Failure of={run.error} />}
       {shown && (
         <section aria-label="The answer" aria-live="polite">
-          <p><State of={shown.status} /> <Link to="/invocations/$id" params={{ id: shown.invocation }}>the call</Link>{shown.status === "waiting" && " A person must approve it."}</p>
+          <p><State of={shown.status} /> <Link to="/invocations/$id" params={{ id: shown.invocation }}>the call</Link>{shown.status === "waiting" && <> A person must approve it: <Link to="/approvals/$id" params={{ id: shown.invocation }}>the request</Link>.</>}</p>
           {preview?.summary && <p><Prose of={preview.summary} />{!preview.exact && <span className="meta"> (not exactly)</span>}</p>}
           {preview?.conflicts.map((one) => <p key={one} className="warning"><Text of={one} /></p>)}
           {preview?.diff && <Diff of={preview.diff} label={preview.changes[0] ?? of.name} />}

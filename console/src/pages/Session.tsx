@@ -1,6 +1,7 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, useParams, useSearch } from "@tanstack/react-router";
 import { ask, call, Problem, type Json } from "../api";
+import { Ago } from "../parts/Ago";
 import { State } from "../parts/Chips";
 import { Diff } from "../parts/Diff";
 import { Failure } from "../parts/Failure";
@@ -8,7 +9,7 @@ import { Prose } from "../parts/Prose";
 import { Sure } from "../parts/Sure";
 import { Slow } from "../parts/Slow";
 import { Text } from "../parts/Text";
-import { ago, moment, place, short, title } from "../parts/words";
+import { moment, place, short, title } from "../parts/words";
 import { search, type AuditRecord } from "../records";
 import { undoOf, type Entry } from "./Away";
 import type { Plan } from "./Invocation";
@@ -59,8 +60,8 @@ function Did({ of, name }: { of: Of; name: string }) {
     <article className="detail">
       <h2>What <Text of={name} /> did</h2>
       {first && last
-        ? <p className="meta"><strong><Text of={[...new Set(all.map((one) => one.by))].slice(0, 5).join(", ")} /></strong>, from {moment(first.at)} to {moment(last.at)} ({ago(last.at)})</p>
-        : <p className="empty">No record names this session, or you may not see it.</p>}
+        ? <p className="meta"><strong><Text of={[...new Set(all.map((one) => one.by))].slice(0, 5).join(", ")} /></strong>, from {moment(first.at)} to {moment(last.at)} (<Ago at={last.at} />)</p>
+        : <p className="empty">No record names this session, or you may not see it. <Link to="/activity">The activity</Link> shows those that you may.</p>}
       <Pause of={[...new Set(all.filter((one) => one.agent).map((one) => one.who))]} />
       {all.length > 0 && (
         <dl className="blast" aria-label="In numbers">
@@ -75,7 +76,7 @@ function Did({ of, name }: { of: Of; name: string }) {
             <Link to="/invocations/$id" params={{ id: one.invocation }}><Text of={title(one.operation, one.resources.map((pair) => pair[0]), short)} /></Link>
             <span className="meta"><Text of={one.by} /></span>
             <State of={one.state} />
-            <time dateTime={new Date(one.at * 1000).toISOString()} title={moment(one.at)}>{ago(one.at)}</time>
+            <Ago at={one.at} />
           </li>
         ))}
       </ol>

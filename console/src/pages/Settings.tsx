@@ -5,8 +5,10 @@ import { useId, useState } from "react";
 import { ask, call, previewOf, type Json } from "../api";
 import { Failure } from "../parts/Failure";
 import { Slow } from "../parts/Slow";
+import { Table } from "../parts/Table";
 import { Text } from "../parts/Text";
 import { useOpener } from "../parts/useOpener";
+import { bytes, span } from "../parts/words";
 
 interface Setting {
   name: string;
@@ -32,18 +34,16 @@ export function Settings() {
       {written && <p role="status" className="good">✓ <code>{written.name}</code> is written and counts from the next start. <Link to="/invocations/$id" params={{ id: written.id }}>Take it back</Link></p>}
       {found.isError && <Failure of={found.error} retry={() => void found.refetch()} />}
       {found.isPending && <Slow />}
-      {found.isSuccess && !all.length && <p className="empty">No setting fits.</p>}
+      {found.isSuccess && !all.length && <p className="empty">No setting fits. <button type="button" onClick={() => { type(""); only(false); }}>Show all</button></p>}
       {groups.map(([group, settings]) => (
         <section key={group} className="part" aria-label={group}>
           <h2>{group}</h2>
-          <table className="plain settings"><thead><tr><th>Setting</th><th>Value</th><th>From</th><th><span className="unseen">Do</span></th></tr></thead>
-            <tbody>{settings.map((one) => (
-              <tr key={one.name}>
-                <td><code>{one.name}</code></td><td><code><Text of={shown(one.value)} /></code></td>
-                <td><span className={`chip ${one.origin === "default" ? "" : "info"}`}>{one.origin}</span></td>
-                <td><button type="button" aria-label={`Change ${one.name}`} onClick={() => change(one)}>Change…</button></td>
-              </tr>
-            ))}</tbody></table>
+          <Table look="settings" heads={["Setting", "Value", "From", ""]} rows={settings.map((one) => ({
+            key: one.name, cells: [
+              <code>{one.name}</code>, <Value of={one} />, <span className={`chip ${one.origin === "default" ? "" : "info"}`}>{one.origin}</span>,
+              <button type="button" aria-label={`Change ${one.name}`} onClick={() => change(one)}>Change…</button>,
+            ],
+          }))} />
         </section>
       ))}
       {changing && <Change key={changing.name} of={changing} close={() => change(null)} done={(id) => { wrote({ name: changing.name, id }); change(null); void client.invalidateQueries({ queryKey: ["settings"] }); }} />}
@@ -51,7 +51,13 @@ export function Settings() {
   );
 }
 
-const shown = (value: Json): string => (value === "" ? '""' : typeof value === "string" ? value : JSON.stringify(value));
+/** A value, and what its number means where its name has a unit. */
+function Value({ of }: { of: Setting }) {
+  const { name, value } = of;
+  if (value === "" || value === null || (Array.isArray(value) && !value.length)) return <span className="meta">{value === null ? "not set" : value === "" ? "empty" : "none"}</span>;
+  const unit = typeof value !== "number" ? "" : name.endsWith("_bytes") && value >= 1024 ? bytes(value) : name.endsWith("_s") && value >= 120 ? span(value) : "";
+  return <><code><Text of={typeof value === "string" ? value : JSON.stringify(value)} /></code>{unit && <span className="meta"> {unit}</span>}</>;
+}
 
 /** Give what somebody typed as a value like the one that is there. Throws `Error` for what is none. */
 export function valueOf(text: string, like: Json): Json {
@@ -87,7 +93,7 @@ function Change({ of, close, done }: { of: Setting; close: () => void; done: (in
             {preview && <p className="good" role="status"><Text of={preview} /></p>}
             {look.isError && <Failure of={look.error} />}
             {write.isError && <Failure of={write.error} />}
-            {write.data?.status === "waiting" && <p className="warning" role="status">A person must approve it.</p>}
+            {write.data?.status === "waiting" && <p className="warning" role="status">A person must approve it: <Link to="/approvals/$id" params={{ id: write.data.invocation }}>see the request</Link>.</p>}
             <div className="buttons">
               <Dialog.Close asChild><button type="button">Cancel</button></Dialog.Close>
               <button type="submit" className="primary" disabled={look.isPending || write.isPending}>{preview ? "Write" : "Look first"}</button>

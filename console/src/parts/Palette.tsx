@@ -4,6 +4,7 @@ import { Dialog } from "radix-ui";
 import { useDeferredValue, useState } from "react";
 import { ask } from "../api";
 import { LINKS } from "../Shell";
+import { Failure } from "./Failure";
 import { Text } from "./Text";
 import { useOpener } from "./useOpener";
 
@@ -57,7 +58,7 @@ export function Palette({ open, close }: { open: boolean; close: () => void }) {
               </li>
             ))}
           </ul>
-          {!all.length && <p className="empty">Nothing by that name.</p>}
+          {found.isError ? <Failure of={found.error} retry={() => void found.refetch()} /> : !all.length && !found.isFetching && <p className="empty">Nothing by that name that you may use. Try other words: what it does, or what it works on.</p>}
         </Dialog.Content>
       </Dialog.Portal>
     </Dialog.Root>

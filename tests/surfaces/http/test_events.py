@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.features.access.people import person
 from tests.promise import promise
 from tests.surfaces.http.house import Caller, House, events_of, problem_of
 from tests.surfaces.http.raw import head, wire
@@ -208,6 +209,25 @@ async def test_the_feed_shows_an_agent_its_own_and_the_owner_everything(house: H
     assert {record["who"] for record in seen} == {one.name}
     assert "secret-name" not in json.dumps(seen)
     assert hidden not in json.dumps(seen)
+
+
+@promise("6.1")
+async def test_a_feed_shows_no_more_than_its_reader_may_see_by_now(house: House) -> None:
+    auditor, agent = await person(house, "auditor"), await house.agent()
+    async with AsyncExitStack() as stack:
+        feed = await follow(stack, auditor, "/v1/events")
+        shown = (await agent.call("access.whoami")).headers["x-invocation-id"]
+        await feed.until(shown)
+
+        await house.owner.done("access.users.set_roles", {"id": auditor.name, "roles": ["viewer"]})
+        hidden = (await agent.call("files.write", {"path": "secret-name", "content": "x"})).headers["x-invocation-id"]
+        last = (await auditor.call("access.whoami")).headers["x-invocation-id"]
+        seen: list[Any] = []
+        while not seen or seen[-1].get("invocation") != last:
+            seen.append((await feed.next())[2])
+
+    assert hidden not in json.dumps(seen)
+    assert "secret-name" not in json.dumps(seen)
 
 
 async def test_the_feed_shows_a_narrow_key_what_was_done_by_it_alone(house: House) -> None:

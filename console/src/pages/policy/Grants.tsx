@@ -1,11 +1,12 @@
 import { useInfiniteQuery } from "@tanstack/react-query";
-import { Link } from "@tanstack/react-router";
+import { Link, useSearch } from "@tanstack/react-router";
 import { useState } from "react";
 import { ask } from "../../api";
+import { Ago } from "../../parts/Ago";
 import { Failure } from "../../parts/Failure";
 import { Slow } from "../../parts/Slow";
 import { Text } from "../../parts/Text";
-import { ago, moment } from "../../parts/words";
+import { moment } from "../../parts/words";
 import { PolicyTabs, Revoke, Sentence, type Said, type Version } from "./model";
 
 interface InForce {
@@ -16,7 +17,8 @@ interface InForce {
 
 /** The grants in force, each as the sentence that it is. */
 export function Grants() {
-  const [typed, type] = useState({ subject: "", operation: "" });
+  const asked: { subject?: unknown } = useSearch({ strict: false });
+  const [typed, type] = useState({ subject: typeof asked.subject === "string" ? asked.subject : "", operation: "" });
   const [wanted, want] = useState(typed);
   const found = useInfiniteQuery({
     queryKey: ["policy", "list", wanted], initialPageParam: null as string | null,
@@ -34,7 +36,7 @@ export function Grants() {
         <button type="submit">Show</button>
         <span className="spring" />
         <Link to="/policy/give">Give a right…</Link>
-        {version && <span className="meta">Version {version.number}, in force since {ago(version.at)}{version.author && <>, by <Text of={version.author} /></>}</span>}
+        {version && <span className="meta">Version {version.number}, in force since <Ago at={version.at} />{version.author && <>, by <Text of={version.author} /></>}</span>}
       </form>
       {found.isError && <Failure of={found.error} retry={() => void found.refetch()} />}
       {found.isPending && <Slow />}

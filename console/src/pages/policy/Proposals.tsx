@@ -2,12 +2,12 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { ask, call } from "../../api";
+import { Ago } from "../../parts/Ago";
 import { Diff } from "../../parts/Diff";
 import { Failure } from "../../parts/Failure";
 import { Sure } from "../../parts/Sure";
 import { Slow } from "../../parts/Slow";
 import { Text } from "../../parts/Text";
-import { ago } from "../../parts/words";
 import { PolicyTabs, Sentence, type Said } from "./model";
 
 interface Proposed {
@@ -53,7 +53,7 @@ function One({ of }: { of: Proposed }) {
   const withdraw = useMutation({ mutationFn: () => call("policy.withdraw", { id: of.id }), ...settle });
   return (
     <article className="card stack" aria-label={`Proposal ${of.id}`}>
-      <p><strong><Text of={of.author} /></strong>{of.on_behalf_of.length > 0 && <> for <Text of={of.on_behalf_of.join(", ")} /></>} <span className="meta">{ago(of.at)}</span> {of.state !== "waiting" && <span className="chip">{of.state} by <Text of={of.by} />{of.version !== null && `, version ${of.version}`}</span>}</p>
+      <p><strong><Text of={of.author} /></strong>{of.on_behalf_of.length > 0 && <> for <Text of={of.on_behalf_of.join(", ")} /></>} <span className="meta"><Ago at={of.at} /></span> {of.state !== "waiting" && <span className="chip">{of.state} by <Text of={of.by} />{of.version !== null && `, version ${of.version}`}</span>}</p>
       {of.reason && <p><q><Text of={of.reason} /></q> <span className="chip warn">unverified</span></p>}
       {of.trouble && <p className="warning"><Text of={of.trouble} /></p>}
       {of.added.length > 0 && <><h3>Adds {of.adds}</h3><ul className="plainlist">{of.added.map((one, at) => <li key={at}><Sentence of={one} /></li>)}</ul></>}

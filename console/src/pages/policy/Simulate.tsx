@@ -4,6 +4,7 @@ import { useState } from "react";
 import { ask, call } from "../../api";
 import { Failure } from "../../parts/Failure";
 import { Sure } from "../../parts/Sure";
+import { Table } from "../../parts/Table";
 import { Text } from "../../parts/Text";
 import { Verdict } from "../../parts/Verdict";
 import { moment, place } from "../../parts/words";
@@ -79,16 +80,13 @@ function Flips({ of }: { of: Simulation }) {
       <h2>{of.flipped === 0 ? "No call of the past would be answered otherwise" : `${of.flipped} call(s) would be answered otherwise`}</h2>
       <p className="meta">{of.replayed} of {of.records} replayed{of.skipped > 0 && <>, {of.skipped} left out (their operation or their caller is gone)</>}{!of.complete && of.reached && <>; older than {moment(of.reached)} not looked at</>}.</p>
       {of.flips.length > 0 && (
-        <div className="scroll-x"><table className="plain">
-          <thead><tr><th>When</th><th>Who</th><th>Call</th><th>Now</th><th>Then</th></tr></thead>
-          <tbody>{of.flips.map((one) => (
-            <tr key={one.invocation}>
-              <td>{moment(one.at)}</td><td><Text of={one.who} /></td>
-              <td><Link to="/invocations/$id" params={{ id: one.invocation }}><Text of={one.operation} /></Link> <span className="meta"><Text of={one.resources.slice(0, 2).map(place).join(", ")} /></span></td>
-              <td><Verdict of={one.now} /></td><td><Verdict of={one.then} />{!one.sure && <span className="meta"> not sure: the record does not hold its input</span>}</td>
-            </tr>
-          ))}</tbody>
-        </table></div>
+        <Table heads={["When", "Who", "Call", "Now", "Then"]} rows={of.flips.map((one) => ({
+          key: one.invocation, cells: [
+            <span className="when">{moment(one.at)}</span>, <Text of={one.who} />,
+            <><Link to="/invocations/$id" params={{ id: one.invocation }}><Text of={one.operation} /></Link> <span className="meta"><Text of={one.resources.slice(0, 2).map(place).join(", ")} /></span></>,
+            <Verdict of={one.now} />, <><Verdict of={one.then} />{!one.sure && <span className="meta"> not sure: the record does not hold its input</span>}</>,
+          ],
+        }))} />
       )}
     </section>
   );

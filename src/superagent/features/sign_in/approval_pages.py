@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from superagent.core.mounts import Visit
+from superagent.core.neutral import neutral
 from superagent.core.problems import Problem
 from superagent.features.sign_in.html import Page, deciding, form, hidden, text, trouble
 from superagent.features.sign_in.own_pages import own, when
@@ -14,6 +15,11 @@ from superagent.features.sign_in.pieces import output
 
 APPROVALS = "/sign-in/approvals"
 SHOWN_IN_LIST = 3
+
+
+def shown(text: str) -> str:
+    """Give text of others for a page on which people decide: never markup, and nothing in it turns the rest around."""
+    return escape(neutral(text))
 
 
 @own
@@ -26,8 +32,8 @@ async def approvals(visit: Visit) -> Page:
 async def _all(visit: Visit, problem: Problem | None) -> Page:
     waiting: list[dict[str, Any]] = output(await visit.call("approvals.list", {"limit": 200}))["waiting"]
     rows = "".join(
-        f'<tr><td><a href="{APPROVALS}?id={quote(one["id"])}">{escape(one["operation"])}</a></td>'
-        f"<td>{escape(_touched(one['resources'], SHOWN_IN_LIST))}</td><td>{escape(one['requester'])}</td>"
+        f'<tr><td><a href="{APPROVALS}?id={quote(one["id"])}">{shown(one["operation"])}</a></td>'
+        f"<td>{shown(_touched(one['resources'], SHOWN_IN_LIST))}</td><td>{shown(one['requester'])}</td>"
         f"<td>{when(one['asked_at'])}</td><td>{'asked ahead' if one['ahead'] else ''}</td></tr>"
         for one in waiting
     )
@@ -41,27 +47,27 @@ def _touched(resources: list[str], most: int = 1000) -> str:
 
 
 async def _one(visit: Visit, id: str, problem: Problem | None) -> Page:
-    shown: dict[str, Any] = output(await visit.call("approvals.show", {"id": id}))
-    behind: list[str] = shown["on_behalf_of"]
+    asked: dict[str, Any] = output(await visit.call("approvals.show", {"id": id}))
+    behind: list[str] = asked["on_behalf_of"]
     facts = {
-        "Operation": shown["operation"],
-        "Asked by": " for ".join([shown["requester"], *behind]),
-        "Reason given (nobody checked it)": shown["reason"] or "none",
-        "Touches": _touched(shown["resources"]),
-        "Needs a person, for": shown["why"],
-        "Asked ahead": "the call is not made yet; once approved, it can be made once" if shown["ahead"] else "",
-        "Had read": shown["untrusted"],
-        "Approvals": f"{len(shown['approved_by'])} of {shown['approvals_needed']}",
-        "Hash": shown["hash"],
+        "Operation": asked["operation"],
+        "Asked by": " for ".join([asked["requester"], *behind]),
+        "Reason given (nobody checked it)": asked["reason"] or "none",
+        "Touches": _touched(asked["resources"]),
+        "Needs a person, for": asked["why"],
+        "Asked ahead": "the call is not made yet; once approved, it can be made once" if asked["ahead"] else "",
+        "Had read": asked["untrusted"],
+        "Approvals": f"{len(asked['approved_by'])} of {asked['approvals_needed']}",
+        "Hash": asked["hash"],
     }
-    preview: dict[str, Any] = shown["preview"] or {}
-    if shown["inside"]:
-        facts["Because of"] = shown["inside"]["operation"]
+    preview: dict[str, Any] = asked["preview"] or {}
+    if asked["inside"]:
+        facts["Because of"] = asked["inside"]["operation"]
     body = trouble(problem)
-    body += "".join(f"<p>{escape(name)}: <code>{escape(value)}</code></p>" for name, value in facts.items() if value)
-    body += f"<h2>What would happen</h2><p>{escape(str(preview.get('summary', 'there is no preview')))}</p>"
+    body += "".join(f"<p>{shown(name)}: <code>{shown(value)}</code></p>" for name, value in facts.items() if value)
+    body += f"<h2>What would happen</h2><p>{shown(str(preview.get('summary', 'there is no preview')))}</p>"
     if preview.get("diff"):
-        body += f"<pre>{escape(str(preview['diff']))}</pre>"
+        body += f'<pre tabindex="0">{shown(str(preview["diff"]))}</pre>'
     have = output(await visit.call("signin.factors.list", {}))["factors"]
     if any(one["kind"] == "passkey" for one in have):
         body += deciding(id, "approve", "Approve with a passkey", APPROVALS, visit.csrf)

@@ -203,7 +203,8 @@ async def _data(visit: Visit, send: Send) -> None:
             raise Unauthenticated("nobody is signed in here", hint="sign in at `/sign-in`")
         who = visit.principal
         plain = {"person": who.id, "tenant": who.tenant, "csrf": visit.csrf, "mfa_at": who.second_factor_at}
-        await _json(send, plain, [])
+        # by these a page sees that its reader may do other things than when it was drawn
+        await _json(send, plain | {"roles": list(who.roles), "groups": list(who.groups)}, [])
         return
     if visit.method != "POST":
         raise not_here(visit.method, visit.path)

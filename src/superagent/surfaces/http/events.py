@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ from superagent.core.invocation import Outcome, Status
 from superagent.core.kernel import Kernel
 from superagent.core.lookup import may_hear
 from superagent.core.principal import Principal, Secret
-from superagent.core.problems import Denied, InvalidInput
+from superagent.core.problems import Denied, InvalidInput, Unauthenticated
 from superagent.surfaces.http.feed import Feed
 from superagent.surfaces.http.reply import SAFE, Reply, Write
 from superagent.surfaces.http.request import Receive
@@ -67,11 +67,21 @@ class EventStreams:
                 await asyncio.sleep(self._poll_s)
         yield event("", "outcome", ended.encode())
 
-    async def of_feed(self, feed: Feed, principal: Principal, after: int) -> AsyncGenerator[bytes]:
-        """Give audit records that the caller may see, as long as its key lives."""
+    async def of_feed(
+        self, feed: Feed, principal: Principal, present: Callable[[], Awaitable[Principal]], after: int
+    ) -> AsyncGenerator[bytes]:
+        """Give audit records that the caller may see by then, as long as its key lives.
+
+        `present` gives it as it is now: its roles may be taken away, or given, while it reads.
+        """
         at = after
         while self._goes_on(principal):
             found = await feed.after(principal.tenant, at, 200)
+            if found:
+                try:
+                    principal = await present()
+                except Unauthenticated:
+                    return
             for item in found:
                 at = item.number
                 if self._shows(principal, item.record):

@@ -26,10 +26,11 @@ Handler = Callable[["Request"], Awaitable[Reply]]
 class Request:
     """What a route gets: who asks, and what."""
 
-    __slots__ = ("door", "headers", "parts", "principal", "query", "query_string", "receive")
+    __slots__ = ("door", "headers", "parts", "principal", "query", "query_string", "receive", "scope")
 
     def __init__(self, door: Door, scope: Scope, receive: Receive, headers: Headers, principal: Principal) -> None:
         self.door = door
+        self.scope = scope
         self.receive = receive
         self.headers = headers
         self.principal = principal
@@ -41,6 +42,12 @@ class Request:
     def trace(self) -> str:
         """Give the id of the trace this belongs to, empty for none."""
         return trace_of(self.headers)
+
+    async def present(self) -> Principal:
+        """Give who asks with the rights of now, for a reply that goes on for long. Raises `Unauthenticated`."""
+        gate = self.door.gate
+        session = gate.session(self.headers)
+        return gate.known(self.scope, self.headers, session) or await gate.identify(self.scope, self.headers, session)
 
     async def body(self) -> bytes:
         """Read the body under the cap."""
@@ -124,7 +131,7 @@ async def feed(request: Request) -> Reply:
     door.kernel.beside(principal, "events.follow")
     start = await door.feed.newest(principal.tenant) if after is None else after
     over = request.hold()
-    return door.streams.reply(door.streams.of_feed(door.feed, principal, start), request.receive, over)
+    return door.streams.reply(door.streams.of_feed(door.feed, principal, request.present, start), request.receive, over)
 
 
 def not_here(method: str, path: str) -> NotFound:
