@@ -26,7 +26,7 @@ from superagent.core.records import Recorder
 from superagent.core.redactor import Redactor, cleaned, loggable, present
 
 INLINE_BYTES = 1024 * 1024
-DEAD = "this key is revoked, expired, paused or stopped"
+DEAD = "this key is revoked, expired, paused or stopped, or its roles have changed"
 LOOK_S = 1.0
 """How often a stream that says nothing is asked whether it may still go on."""
 
