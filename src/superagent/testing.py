@@ -161,6 +161,10 @@ class KnownPeople:
         """Tell whether nobody in the chain was ended."""
         return self.ended.isdisjoint(principal.ids)
 
+    async def renewed(self, principal: Principal) -> Principal:
+        """Give the very same chain: nobody's roles change here."""
+        return principal
+
     def rate_of(self, principal: Principal) -> Rate | None:
         """Give the one rate, for agents only."""
         return self._rate if principal.kind == "agent" else None

@@ -269,9 +269,8 @@ class ApprovalDesk:
     async def _readmit(self, held: Held) -> Ticket:
         """Judge the call anew; anything that differs from what was approved makes it a conflict."""
         asked_for = taken_out(held.invocation, held.sealed, self._hands.veil)
-        invocation = replace(
-            asked_for, resumed=True, deadline=None, principal=held.invocation.principal.without_proof()
-        )
+        principal = await self._hands.identity.renewed(held.invocation.principal)
+        invocation = replace(asked_for, resumed=True, deadline=None, principal=principal.without_proof())
         asked = await self._pipeline.admit(invocation)
         if held.inside is not None:
             covers = Covers(len(held.approved_by), held.by, hash=held.hash)

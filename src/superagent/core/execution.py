@@ -26,7 +26,7 @@ from superagent.core.records import Recorder
 from superagent.core.redactor import Redactor, cleaned, loggable, present
 
 INLINE_BYTES = 1024 * 1024
-DEAD = "this key is revoked, expired, paused or stopped"
+DEAD = "this key is revoked, expired, paused or stopped, or its roles have changed"
 STOPS = "the platform stops"
 """Why a call is cancelled whom nobody told to end: what lasts longer than this process may go on elsewhere."""
 LOOK_S = 1.0

@@ -57,7 +57,11 @@ class Identity(Protocol):
         ...
 
     def alive(self, principal: Principal) -> bool:
-        """Tell whether every hop of the chain may still act: not revoked, suspended, expired or stopped."""
+        """Tell whether every hop may still act: not revoked, suspended, expired or stopped, nor with other roles."""
+        ...
+
+    async def renewed(self, principal: Principal) -> Principal:
+        """Give the chain with the roles and groups of now."""
         ...
 
     def rate_of(self, principal: Principal) -> Rate | None:

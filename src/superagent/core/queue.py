@@ -153,7 +153,7 @@ class Queue:
 
     async def _judged_anew(self, held: Held) -> Outcome:
         """Perform it as the policy is now: between then and now a right may have been taken away."""
-        principal = held.invocation.principal.without_proof()
+        principal = (await self._hands.identity.renewed(held.invocation.principal)).without_proof()
         limit = held.invocation.call.deadline_s  # from now on: its turn has come
         deadline = None if limit is None else self._hands.clock.monotonic() + limit
         asked_for = taken_out(held.invocation, held.sealed, self._hands.veil)

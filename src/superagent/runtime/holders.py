@@ -195,10 +195,39 @@ def present_person(tx: InstanceTransaction, tenant: str, id: str, facts: Facts, 
     return human_of(person, groups_of(tx, tenant, [f"user:{id}"]), facts, workspaces)
 
 
+def renewed(tx: InstanceTransaction, principal: Principal) -> Principal:
+    """Give a chain with the roles and groups of now; the very same one where they are what they were.
+
+    Whoever stands in no table keeps what it has: it is the platform's own.
+    """
+    above = principal.on_behalf_of and renewed(tx, principal.on_behalf_of)
+    if principal.bounds is not None and above is not None:  # it is the one above, within bounds
+        roles, groups = above.roles, above.groups
+    else:
+        roles, groups = _held(tx, principal) or (principal.roles, principal.groups)
+    same = set(roles) == set(principal.roles) and set(groups) == set(principal.groups)
+    if same and above is principal.on_behalf_of:
+        return principal
+    return replace(principal, roles=roles, groups=groups, on_behalf_of=above)
+
+
+def _held(tx: InstanceTransaction, hop: Principal) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """Give the roles and groups that somebody has now; None for who stands in no table."""
+    human = hop.kind == "human"
+    table, named = (PEOPLE, f"user:{hop.id}") if human else (AGENTS, f"agent:{hop.id}")
+    row = tx.first(table, table.c.tenant == hop.tenant, table.c.id == hop.id)
+    if row is None:
+        return None
+    groups, given = groups_of(tx, hop.tenant, [named])
+    own = groups.get(named, ())
+    roles: list[str] = json.loads(row.roles) if human else [row.role] if row.role else []
+    return tuple(dict.fromkeys([*roles, *roles_among(None, own, given)])), own
+
+
 def human_of(person: Row[Any], groups: Groups, facts: Facts, workspaces: Path) -> Principal:
     """Give a person as a principal, with the groups that were read with it."""
     own = groups[0].get(f"user:{person.id}", ())
-    roles = tuple(dict.fromkeys([*json.loads(person.roles), *_roles(None, own, groups[1])]))
+    roles = tuple(dict.fromkeys([*json.loads(person.roles), *roles_among(None, own, groups[1])]))
     workspace = str(workspaces / person.tenant / person.id)
     return Principal(
         person.id, "human", person.tenant, roles, workspace=workspace, remote=facts.remote, groups=own, name=person.name
@@ -208,7 +237,7 @@ def human_of(person: Row[Any], groups: Groups, facts: Facts, workspaces: Path) -
 def agent_of(agent: Row[Any], person: Row[Any], groups: Groups, facts: Facts, workspaces: Path) -> Principal:
     """Give an agent or service as a principal, with whom it acts for."""
     own = groups[0].get(f"agent:{agent.id}", ())
-    roles = _roles(agent.role, own, groups[1])
+    roles = roles_among(agent.role, own, groups[1])
     # a service stays when people go: it has its own rights, and somebody who answers for it
     above = None if agent.kind == "service" else human_of(person, groups, facts, workspaces)
     answers = agent.owner if above is None else ""
@@ -261,6 +290,7 @@ def _scopes(agent: Row[Any]) -> tuple[str, ...]:
     return (EVERYTHING, f"user:{agent.owner}", f"agent:{agent.id}")
 
 
-def _roles(own: str | None, groups: Sequence[str], roles: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+def roles_among(own: str | None, groups: Sequence[str], roles: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Give somebody's own role and those of its groups."""
     given = [own] if own else []
     return tuple(dict.fromkeys([*given, *(role for group in groups for role in roles.get(group, ()))]))

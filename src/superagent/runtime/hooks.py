@@ -205,7 +205,7 @@ class Hooks:
             if held is None:
                 return
             body = self._body(row)
-            self._judge(row, held, body)
+            await self._judge(row, held, body)
             whose = Whose.of(held.invocation)
             await Posting(body.url, self._network, whose).post(told(held, state, body.shape), _headers(body))
         except (Denied, NotFound) as refused:
@@ -225,9 +225,10 @@ class Hooks:
             else:
                 await self._remove(row)
 
-    def _judge(self, row: Row[Any], held: Held, body: Body) -> None:
+    async def _judge(self, row: Row[Any], held: Held, body: Body) -> None:
         """Go on only if who made the hook made the call, is alive, and may still tell this address. Raises `Denied`."""
-        kernel, principal = self._kernel, held.invocation.principal
+        kernel = self._kernel
+        principal = await kernel.hands.identity.renewed(held.invocation.principal)
         operation = kernel.find(CREATE)
         if principal.mark != row.principal or operation is None or not kernel.hands.identity.alive(principal):
             raise Denied("whoever made this hook may act no more, or did not make the call")

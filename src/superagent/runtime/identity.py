@@ -19,7 +19,7 @@ from superagent.data.transaction import InstanceTransaction
 from superagent.runtime.api_keys import public_half, well_formed
 from superagent.runtime.attenuated import UNKNOWN, ended_of, lent, require_good, still_good
 from superagent.runtime.budgets import Budgets, Stored, read_spent
-from superagent.runtime.holders import EVERYTHING, FOR_EVER, Holder, look_up, spoken_of, stops_of
+from superagent.runtime.holders import EVERYTHING, FOR_EVER, Holder, look_up, renewed, spoken_of, stops_of
 from superagent.runtime.identity_tables import AGENTS, KEYS, PEOPLE, TENANTS
 from superagent.runtime.shared_map import Epoch
 
@@ -82,7 +82,7 @@ class SqlIdentity:
         # the cache holds keyed digests, never keys
         self._keyed = blake2b(key=secrets.token_bytes(32), digest_size=16)
         self._known: dict[tuple[bytes, str, str], Known] = {}
-        self._alive: dict[str, tuple[int, float]] = {}
+        self._alive: dict[Principal, tuple[int, float]] = {}
         self._used: dict[tuple[str, str], float] = {}
         self._rates: dict[str, Rate] = {}  # of keys that have one of their own
 
@@ -167,18 +167,26 @@ class SqlIdentity:
         self._used[tenant, key] = self._now()
 
     def alive(self, principal: Principal) -> bool:
-        """Tell whether the credential and everybody in a chain may still act; read when the identity epoch moved."""
-        place = principal.key or "/".join((principal.tenant, *principal.ids))
+        """Tell whether the credential and everybody in a chain may still act, with the roles and groups they have.
+
+        It is read when the identity epoch moved.
+        """
         epoch, now = self._epoch.read(), self._now()
-        known = self._alive.get(place)
+        known = self._alive.get(principal)  # by itself: another with the same key may have had other roles
         if known is None or known[0] != epoch:
             until = self._database.read_instance_now(lambda tx: self._until(tx, principal, now))
             if len(self._alive) >= MOST_CACHED:
                 self._alive.clear()
-            known = self._alive[place] = (epoch, until)
+            known = self._alive[principal] = (epoch, until)
         return now < known[1]
 
+    async def renewed(self, principal: Principal) -> Principal:
+        """Give a chain with the roles and groups of now, for a call that was admitted a while ago."""
+        return await self._database.read_instance(lambda tx: renewed(tx, principal))
+
     def _until(self, tx: InstanceTransaction, principal: Principal, now: float) -> float:
+        if renewed(tx, principal) is not principal:  # it would be judged by roles that it has no more
+            return 0.0
         for kind in self.recognisers:
             until = kind.until(tx, principal, now)
             if until is not None:

@@ -14,7 +14,7 @@ from superagent.core.problems import Unauthenticated
 from superagent.core.scopes import bounds_of
 from superagent.data.database import Database
 from superagent.data.transaction import InstanceTransaction
-from superagent.runtime.holders import EVERYTHING, groups_of, human_of, state_of_tenant, stops_of
+from superagent.runtime.holders import EVERYTHING, groups_of, human_of, roles_among, state_of_tenant, stops_of
 from superagent.runtime.identity_tables import AGENTS, PEOPLE
 from superagent.runtime.oauth.site import Site
 from superagent.runtime.oauth.tables import CLIENTS, COMMAND_LINE, CONSENTS
@@ -131,14 +131,15 @@ class Tokens:
     def _acting(self, tx: InstanceTransaction, found: Standing, facts: Facts) -> Principal:
         """Give the client of a consent acting for its person, with the roles of now, and without bounds yet."""
         client, id, tenant = found.client, found.consent.client, found.consent.tenant
-        groups = groups_of(tx, tenant, [f"user:{found.person.id}"])
+        groups = groups_of(tx, tenant, [f"user:{found.person.id}", f"agent:{id}"])
         human = human_of(found.person, groups, facts, self._workspaces)
         service = client is not None and client.kind == "service"
         # what it does for one person is none of another's business: jobs, outcomes, undo and taint go by this name
         name, role, workspace = f"{id}/{found.person.id}", APPLICATION, human.workspace
+        own = groups[0].get(f"agent:{id}", ())  # only a service is in any
         if client is not None and client.kind == "service":
             name, role, workspace = id, client.role, client.workspace
         return Principal(
-            name, "service" if service else "agent", tenant, (role,) if role else (), human, workspace,
-            found.consent.id, found.consent.client_name, facts.remote,
+            name, "service" if service else "agent", tenant, roles_among(role, own, groups[1]), human, workspace,
+            found.consent.id, found.consent.client_name, facts.remote, groups=own,
         )  # fmt: skip

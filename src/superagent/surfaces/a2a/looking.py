@@ -123,7 +123,7 @@ class Looking:
                 told = view.status
                 yield _update(view, status_of(view))
             found = await self._kernel.hands.work.events(caller.principal.tenant, view.id, at)
-            while found:
+            while found and self._goes_on(caller):
                 for at, data in found:
                     yield _progress(view, at, msgspec.json.decode(data))
                 found = await self._kernel.hands.work.events(caller.principal.tenant, view.id, at)

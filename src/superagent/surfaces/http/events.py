@@ -49,7 +49,7 @@ class EventStreams:
         """
         work, tenant, id = self._kernel.hands.work, principal.tenant, known.invocation
         at, ended = after, None
-        while True:
+        while self._goes_on(principal) and await self._hears(principal, id):
             found = await work.events(tenant, id, at)
             for number, data in found:
                 at = number
@@ -57,15 +57,13 @@ class EventStreams:
             if found:
                 continue
             if ended is not None:
-                break
+                yield event("", "outcome", ended.encode())
+                return
             # after the end was seen events are looked for once more: the last may have come in between
             ended = await self._ended(principal, id, known)
             if ended is None:
                 yield b""
-                if not self._goes_on(principal):
-                    return
                 await asyncio.sleep(self._poll_s)
-        yield event("", "outcome", ended.encode())
 
     async def of_feed(
         self, feed: Feed, principal: Principal, present: Callable[[], Awaitable[Principal]], after: int
@@ -149,6 +147,11 @@ class EventStreams:
         if stored is not None:
             await self._kernel.pipeline.seen(principal, stored)
         return stored or Outcome(id, held.invocation.call.operation, held.state)
+
+    async def _hears(self, principal: Principal, id: str) -> bool:
+        """Tell whether a principal may still see an invocation; what is not stored is shown with nothing in it."""
+        held = await self._kernel.hands.work.get(principal.tenant, id)
+        return held is None or self._kernel.may_look(principal, held.invocation.principal.marks, held.tenant)
 
     def _goes_on(self, principal: Principal) -> bool:
         return not self.closing and self._kernel.hands.identity.alive(principal)
