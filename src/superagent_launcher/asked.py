@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import lru_cache
 from typing import Any, cast
 
@@ -126,52 +125,36 @@ def _view(said: Any) -> dict[str, Any] | None:
     }
 
 
-def fixed(readable: list[str], devices: list[str], filter: str) -> str:
-    """Say what is the same for one command after the other, as `confine` tells it: one text, which is read once."""
-    return json.dumps({"readable": readable, "devices": devices, "filter": filter})
-
-
 def _confine(said: Any, mounts: list[str], *, uncontained: bool) -> dict[str, Any] | None:
     """Read how Landlock holds a command: what it may read, which of the folders that came along it may write, devices.
 
-    `fixed` holds what it may read, devices, and `filter`, the system call filter in hexadecimal; without one the
-    network would be open, so it must be there.
+    `filter` is the system call filter in hexadecimal; without one the network would be open, so it must be there.
     """
     if said is None:
         return None
-    found = _fields(said, "fixed writable env cwd")
+    found = _fields(said, "readable writable devices filter env cwd")
     env = _list(found["env"], "env")
     pairs = [_texts(one, "env") for one in env]
-    same = _fixed(_text(found["fixed"], "fixed"))
+    filter = _text(found["filter"], "filter")
     confine = {
-        **same,
+        "readable": _texts(found["readable"], "readable"),
         "writable": _texts(found["writable"], "writable"),
+        "devices": _texts(found["devices"], "devices"),
+        "filter": filter,
         "env": dict(one for one in pairs if len(one) == 2),
         "cwd": _text(found["cwd"], "cwd"),
     }
-    if not (same["filter"] or uncontained):
-        raise Refused("`filter` must not be empty")
+    if not _whole_instructions(filter) or not (filter or uncontained):
+        raise Refused("`filter` must be whole instructions in hexadecimal")
     if not set(confine["writable"]) <= set(mounts) or not set(mounts) <= {"workspace", "scratch"}:
         raise Refused("the folders are `workspace` and `scratch`")
     return confine
 
 
-@lru_cache(16)
-def _fixed(said: str) -> dict[str, Any]:
-    """Read it; there are few, and looking at each of a hundred places takes as long as a small program runs."""
-    try:
-        given: Any = json.loads(said)
-    except (ValueError, RecursionError):
-        raise Refused("`fixed` must be an object in JSON") from None
-    found = _fields(given, "readable devices filter")
-    filter = _text(found["filter"], "filter")
-    if not _HEXADECIMAL.issuperset(filter) or len(filter) % 16:
-        raise Refused("`filter` must be whole instructions in hexadecimal")
-    return {
-        "readable": tuple(_texts(found["readable"], "readable")),
-        "devices": tuple(_texts(found["devices"], "devices")),
-        "filter": filter,
-    }
+@lru_cache(4)
+def _whole_instructions(text: str) -> bool:
+    """Tell whether a filter is what it should be; there are few, and looking at each character takes its time."""
+    return _HEXADECIMAL.issuperset(text) and len(text) % 16 == 0
 
 
 def ground_of(confine: dict[str, Any] | None, uid: int | None, limits: dict[str, float]) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ import socket
 from typing import Any
 
 from superagent_launcher import child
-from superagent_launcher.asked import LIMITS, Start, fixed
+from superagent_launcher.asked import LIMITS, Start
 from superagent_launcher.groups import Group
 from superagent_launcher.wire import Wire
 
@@ -19,7 +19,7 @@ _EXAMPLE: dict[str, Any] = {
     "do": "start", "run": 1, "program": "/", "options": [], "command": ["true"], "numbers": [0, 1, 2], "mounts": [],
     "uid": 1, "limits": dict.fromkeys(LIMITS, 1.0),
     "confine": {
-        "fixed": fixed(["/usr"], ["/dev/null"], "0600000000000000"), "writable": [],
+        "readable": ["/usr"], "writable": [], "devices": ["/dev/null"], "filter": "0600000000000000",
         "env": [["PATH", "/usr/bin"], ["HOME", "/"]], "cwd": "",
     },
 }  # fmt: skip

@@ -7,11 +7,9 @@ import platform
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from superagent.runtime.sandbox.filters.shipped import filter_without_namespaces
 from superagent_launcher import landlock
-from superagent_launcher.asked import fixed
 from tests.attack.native import memory_file
 from tests.attack.running import Outcome, Step, run
 from tests.needs import missing, program
@@ -25,12 +23,6 @@ DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
 def needs_landlock(least: int = 6) -> None:
     if landlock.abi() < least:
         missing(f"this kernel has Landlock ABI {landlock.abi()}, not {least}")
-
-
-def as_told(confine: dict[str, Any]) -> dict[str, Any]:
-    """Give a confinement in a launcher's words, in which what many commands have in common is one text."""
-    rest = {name: value for name, value in confine.items() if name not in ("readable", "devices", "filter")}
-    return {**rest, "fixed": fixed(confine["readable"], confine["devices"], confine["filter"])}
 
 
 def confined_argv(

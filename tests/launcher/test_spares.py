@@ -15,7 +15,7 @@ import pytest
 from superagent.runtime.sandbox.filters.shipped import filter_without_namespaces
 from superagent_launcher import spares
 from tests.launcher.beside import AS_ROOT, FIRST_USER, LIMITS, USER, WHO, Beside, launcher
-from tests.launcher.confining import as_told, needs_landlock
+from tests.launcher.confining import needs_landlock
 from tests.needs import missing
 from tests.until import until
 
@@ -41,7 +41,7 @@ def beside(request: pytest.FixtureRequest) -> Generator[Beside]:
 
 
 def run(beside: Beside, *command: str, **fields: Any) -> tuple[str, dict[str, Any]]:
-    fields = {**fields, "confine": as_told(fields.get("confine", HELD))}
+    fields = {"confine": HELD, **fields}
     return beside.run(*(command or ("sh", "-c", WHOSE)), options=[], program="/", **fields)
 
 

@@ -24,7 +24,6 @@ from superagent.runtime.sandbox.probe import examine
 from superagent.runtime.sandbox.root_tree import COPIED, TOP_LINKS
 from superagent.runtime.system_calls import RESOLVE_NO_SYMLINKS, openat2
 from superagent_launcher import landlock
-from superagent_launcher.asked import fixed
 
 NO_LANDLOCK = "use a kernel with Landlock (Linux 5.13 or newer, `landlock` in `lsm=`), or allow user namespaces"
 INSIDE = "/workspace"
@@ -41,7 +40,7 @@ class Landlocked:
     def __init__(self, launcher: Launcher, visible: tuple[str, ...] = (), probe_user: int | None = None) -> None:
         self._launcher = launcher
         self._probe_user = probe_user
-        self._readable = ("/usr", *(f"/{one}" for one in TOP_LINKS), *(f"/etc/{one}" for one in COPIED), *visible)
+        self._readable = ["/usr", *(f"/{one}" for one in TOP_LINKS), *(f"/etc/{one}" for one in COPIED), *visible]
 
     async def probe(self) -> Probe:
         """Run the real profile on a canary."""
@@ -90,8 +89,10 @@ class Landlocked:
             "uid": start.user,
             "limits": limits.of_processes(),
             "confine": {
-                "fixed": _fixed(self._readable),
+                "readable": self._readable,
                 "writable": [one for one in folders if writes or one == "scratch"],
+                "devices": list(DEVICES),
+                "filter": _filter(platform.machine()),
                 "env": [list(one) for one in env.items()],
                 "cwd": start.cwd.removeprefix(INSIDE).lstrip("/"),
             },
@@ -99,9 +100,8 @@ class Landlocked:
 
 
 @cache
-def _fixed(readable: tuple[str, ...]) -> str:
-    filter = filter_without_namespaces(platform.machine(), tcp=False)
-    return fixed(list(readable), list(DEVICES), filter.hex())
+def _filter(machine: str) -> str:
+    return filter_without_namespaces(machine, tcp=False).hex()
 
 
 @cache

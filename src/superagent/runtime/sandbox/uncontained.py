@@ -16,7 +16,6 @@ from superagent.runtime.sandbox.bubblewrap import ENVIRONMENT
 from superagent.runtime.sandbox.launcher import Abilities, Launcher
 from superagent.runtime.sandbox.native import O_FOLDER, NativeRun, check, enforced
 from superagent.runtime.system_calls import RESOLVE_NO_SYMLINKS, openat2
-from superagent_launcher.asked import fixed
 
 INSIDE = "/workspace"
 _HERE = -100  # AT_FDCWD: the paths are absolute
@@ -49,7 +48,7 @@ class Uncontained:
             "program": "/", "options": [], "command": list(start.argv), "numbers": list(numbers),
             "mounts": ["workspace"], "uid": start.user, "limits": limits.of_processes(),
             "confine": {
-                "fixed": fixed([], [], ""), "writable": ["workspace"],
+                "readable": [], "writable": ["workspace"], "devices": [], "filter": "",
                 "env": [list(one) for one in env.items()], "cwd": start.cwd.removeprefix(INSIDE).lstrip("/"),
             },
         }  # fmt: skip
