@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from superagent.core.pipeline import Pipeline
 from superagent.core.ports import Hands, Held
 from superagent.core.principal import Principal
-from superagent.core.problems import Denied, Problem, Unavailable
+from superagent.core.problems import Denied, Problem, StepUpRequired, Unavailable
 from superagent.core.resources import Risk
 from superagent.core.seals import Signatures, Signed
 
@@ -62,16 +62,20 @@ class Approvers:
     ) -> Signed | None:
         """Check a signature; None where none is given and none is needed.
 
-        What is grave is approved with the passkey of whoever has one. Raises `Denied`, `Unavailable`.
+        What is grave is approved with the passkey of whoever has one, and what is critical only with a fresh second
+        factor: nobody does by an agent what their key alone does not allow. Raises `Denied`, `StepUpRequired`,
+        `Unavailable`.
         """
         if signature is not None:
             return await self._signatures().verify(person, challenge_of(held.id, held.hash, approve), signature)
-        signatures = self._hands.signatures
-        if approve and signatures is not None and self._grave(held) and await signatures.required(person):
+        signatures, risk = self._hands.signatures, self._risk(held)
+        if approve and signatures is not None and risk >= Risk.HIGH and await signatures.required(person):
             raise Denied(
                 "you have a passkey, and what is of high risk is approved with it",
                 hint=f"open `/sign-in/approvals?id={held.id}`, or give a `signature`",
             )
+        if approve and risk >= Risk.CRITICAL and not person.fresh(self._hands.clock.now()):
+            raise StepUpRequired("to approve what is critical needs a fresh second factor")
         return None
 
     def _signatures(self) -> Signatures:
@@ -79,16 +83,16 @@ class Approvers:
             raise Unavailable("nothing here checks signatures", hint="enrol a passkey, or decide without a signature")
         return self._hands.signatures
 
-    def _grave(self, held: Held) -> bool:
+    def _risk(self, held: Held) -> Risk:
         call = held.inside or held.invocation.call
         operation = self._pipeline.find(call.operation)
         if operation is None:
-            return True
+            return Risk.CRITICAL
         risk = operation.risk
         if operation.assess is not None and not operation.secrets:
             with contextlib.suppress(Problem):
                 risk = max(risk, operation.assess(operation.parse(call.input)))
-        return risk >= Risk.HIGH
+        return risk
 
     async def _check_apart(self, person: Principal, held: Held) -> None:
         """Go on only with another person than who asks, or for what this one may do unasked. Raises `Denied`."""

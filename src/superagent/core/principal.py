@@ -14,6 +14,9 @@ from superagent.core.bounds import Bounds
 Kind = Literal["human", "agent", "service", "node", "anonymous"]
 Scheme = Literal["bearer", "cookie", "local", "none"]
 
+FRESH_S = 900.0
+"""How long a second factor counts, as in the built-in roles."""
+
 
 class Secret:
     """Hold a secret text that no log, repr or error message shows."""
@@ -140,6 +143,10 @@ class Principal:
     def by_key(self, key: str) -> Principal:
         """Give the same one, acting by another credential."""
         return replace(self, key=key)
+
+    def fresh(self, now: float) -> bool:
+        """Tell whether a second factor was shown as lately as the built-in roles want it."""
+        return self.trusted_local or (self.second_factor_at is not None and now - self.second_factor_at <= FRESH_S)
 
     @property
     def recorded_in(self) -> str:

@@ -11,7 +11,6 @@ from superagent.runtime.identity_tables import AGENTS, PEOPLE, ROLES
 from superagent.runtime.policies import EVERYBODY, role_names
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
-FRESH_S = 900.0
 GUARDED = ("owner", "instance-owner")
 """Roles that only whoever has them gives or takes."""
 
@@ -65,6 +64,5 @@ def require_roles(tx: Transaction, roles: list[str], by: frozenset[str], had: li
 
 def require_fresh(principal: Principal, now: float, what: str = "to give a role that hands on rights") -> None:
     """Go on only for whoever has shown a second factor a moment ago. Raises `StepUpRequired`."""
-    at = principal.second_factor_at
-    if not principal.trusted_local and (at is None or now - at > FRESH_S):
+    if not principal.fresh(now):
         raise StepUpRequired(f"{what} needs a fresh second factor")

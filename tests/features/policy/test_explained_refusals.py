@@ -73,7 +73,7 @@ async def test_what_people_may_do_with_people_roles_groups_and_keys_is_explained
             assert made.problem is None, made.problem
         key = (await run(here, "access.keys.create", {"name": "bot"}, owner)).result()
         now = here.kernel.hands.clock.now()
-        bea = Principal("bea", "human", "default", ("admin", "hers"), second_factor_at=now, groups=("crew",))
+        bea = Principal("bea", "human", "default", ("admin", "hers", "viewer"), second_factor_at=now, groups=("crew",))
         allows = [{"effect": "allow", "operations": ["files.read"]}]
         cases: list[tuple[str, dict[str, Any], str]] = [
             ("access.users.suspend", {"id": "bea"}, "deny"),

@@ -25,9 +25,6 @@ from superagent.sdk import (
     faults_of,
 )
 
-FRESH_S = 900.0
-"""How long a second factor counts, as in the built-in roles."""
-
 
 class Store(Protocol):
     """Where grants are kept."""
@@ -199,8 +196,7 @@ def _asked(ctx: Context, operations: list[str], minutes: int, resources: list[st
 
 def _require_fresh(ctx: Context, what: str) -> None:
     """Go on only for a person with a fresh second factor. Raises `StepUpRequired`."""
-    at = ctx.principal.second_factor_at
-    if not ctx.principal.trusted_local and (at is None or ctx.now - at > FRESH_S):
+    if not ctx.principal.fresh(ctx.now):
         raise StepUpRequired(f"{what} needs a fresh second factor")
 
 
