@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal, cast, get_args, get_origin
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -15,7 +15,7 @@ from superagent.core.grants import Strict
 from superagent.core.neutral import neutral_line
 from superagent.core.principal import Principal
 from superagent.core.problems import Fault, InvalidInput
-from superagent.core.resources import Effect, Resource, Risk, Touches, canonical
+from superagent.core.resources import Effect, Resource, Risk, Touch, canonical, touches_of
 from superagent.core.secret_inputs import is_secret
 from superagent.core.shape import Shape
 from superagent.core.taint import Sends, Untrusted, guarded_of, untrusted_of
@@ -126,17 +126,6 @@ class Declared:
     def touches(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Name more resources than the annotated parameters do: pure, takes the parsed input and the workspace."""
         return self._hang("touches", function)
-
-
-@dataclass(frozen=True, slots=True)
-class Touch:
-    """Where in the input a resource stands."""
-
-    argument: str
-    kind: str
-    effect: Effect
-    many: bool
-    folder: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -264,7 +253,7 @@ def compile_operation(declared: Declared) -> Operation:
     function, name = declared.function, declared.name
     hints = typing.get_type_hints(function, include_extras=True)
     parameters = list(inspect.signature(function).parameters.values())[1:]
-    touched = tuple(touch for p in parameters for touch in _touches(p.name, hints[p.name]))
+    touched = tuple(touch for p in parameters for touch in touches_of(p.name, hints[p.name]))
     fields: dict[str, Any] = {}
     names: list[tuple[str, str]] = []
     secrets = [(p.name, p.name.rstrip("_")) for p in parameters if is_secret(hints[p.name])]
@@ -379,18 +368,6 @@ def _takes_back(declared: Declared, effect: Effect) -> tuple[TakesBack, str]:
     if declared.irreversible:
         return "irreversible", declared.irreversible
     return ("compensate", "") if declared.compensate else ("undo", "")
-
-
-def _touches(argument: str, hint: Any) -> tuple[Touch, ...]:
-    """Find the resource marks in `ReadPath`, `list[ReadPath]`, `ReadPath | None`; one value may bear several."""
-    if get_origin(hint) is Annotated:
-        marks = [one for one in get_args(hint)[1:] if isinstance(one, Touches)]
-        if not marks:
-            return _touches(argument, get_args(hint)[0])
-        return tuple(Touch(argument, mark.kind, mark.effect, many=False, folder=mark.folder) for mark in marks)
-    inner = [touch for one in get_args(hint) for touch in _touches(argument, one)]
-    many = get_origin(hint) is list
-    return tuple(replace(touch, many=many or touch.many) for touch in inner)
 
 
 def _result(name: str, hint: Any, stream: bool) -> type[BaseModel]:

@@ -7,7 +7,7 @@ import posixpath
 import re
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Annotated
+from typing import Annotated, Any, get_args, get_origin
 
 import msgspec
 
@@ -70,6 +70,17 @@ class Touches:
     folder: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """Where in the input a resource stands."""
+
+    argument: str
+    kind: str
+    effect: Effect
+    many: bool
+    folder: bool = False
+
+
 ReadPath = Annotated[str, Touches("path", Effect.READ)]
 WritePath = Annotated[str, Touches("path", Effect.CHANGE)]
 FolderPath = Annotated[str, Touches("path", Effect.CHANGE, folder=True)]
@@ -88,6 +99,18 @@ _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _STARRED = re.compile(r"[a-z0-9_*-]{1,63}")
 _NUMERIC = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443, "ssh": 22, "postgresql": 5432, "mysql": 3306}
+
+
+def touches_of(argument: str, hint: Any) -> tuple[Touch, ...]:
+    """Find the resource marks in `ReadPath`, `list[ReadPath]`, `ReadPath | None`; one value may bear several."""
+    if get_origin(hint) is Annotated:
+        marks = [one for one in get_args(hint)[1:] if isinstance(one, Touches)]
+        if not marks:
+            return touches_of(argument, get_args(hint)[0])
+        return tuple(Touch(argument, mark.kind, mark.effect, many=False, folder=mark.folder) for mark in marks)
+    inner = [touch for one in get_args(hint) for touch in touches_of(argument, one)]
+    many = get_origin(hint) is list
+    return tuple(replace(touch, many=many or touch.many) for touch in inner)
 
 
 def canonical(kind: str, value: str, workspace: str) -> tuple[str, str]:
