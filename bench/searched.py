@@ -23,7 +23,7 @@ PHRASES = Path(__file__).parent / "phrases"
 FIRST = 5
 WANTED = 0.9
 SOURCE = "nine tasks in ten among the first five"
-_GATED = {"own", "stranger_held_out"}
+_GATED = {"own", "stranger_held_out", "stranger_second"}
 
 Task = tuple[frozenset[str], str]
 

@@ -27,6 +27,7 @@ def test_nobody_asks_for_an_operation_twice_in_the_same_words() -> None:
 
 def test_what_is_only_counted_was_not_written_down_for_the_search() -> None:
     known = {one.casefold() for said in language().asked.values() for one in said}
-    for name in ("stranger_held_out", "sentences"):
+    # two or three words may be the same by chance; the second stranger wrote when the words were all there
+    for name, most in (("stranger_held_out", 3), ("sentences", 0), ("stranger_second", 16)):
         same = [said for _, said in tasks(PHRASES / f"{name}.txt") if said.casefold() in known]
-        assert len(same) <= 3  # two or three words may be the same by chance
+        assert len(same) <= most, name
