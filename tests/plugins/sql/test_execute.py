@@ -7,6 +7,7 @@ from typing import Any
 from tests.plugins.sql.databases import Database
 from tests.plugins.sql.ground import Ground
 from tests.plugins.sql.test_query import HOSTILE, HOSTS
+from tests.promise import promise
 
 CHANGES: list[tuple[str, dict[str, Any], int]] = [
     ("UPDATE orders SET who = :who, paid = paid * 2 WHERE id < 4", {"who": "x' --"}, 3),
@@ -93,3 +94,24 @@ async def test_grants_on_tables_hold_for_changes(here: Ground, db: Database) -> 
     assert db.checksum("orders", "secret") == before
     done = await here.do("execute", "INSERT INTO orders VALUES (9, 'x', 1)")
     assert (done["rows"], done["diff"]) == (1, "")
+
+
+MOMENT = {
+    "postgresql": "extract(microseconds FROM statement_timestamp())::int",
+    "mariadb": "EXTRACT(MICROSECOND FROM CURRENT_TIMESTAMP(6))",
+    "sqlite": "CAST(1000 * strftime('%f', 'now') AS INTEGER)",
+}
+
+
+@promise("3.7")
+async def test_rows_that_are_meant_for_a_moment_are_those_that_are_kept(here: Ground, db: Database) -> None:
+    before = db.checksum("orders")
+    for at in range(12):  # as many rows each time, but others
+        change = "UPDATE orders SET who = 'x'" if at % 2 else "DELETE FROM orders"
+        text = f"{change} WHERE {MOMENT[db.kind]} % 2 = id % 2"
+        done = await here.call("execute", text)
+        if done.problem is not None:
+            assert (done.problem.slug, db.checksum("orders")) == ("conflict", before), done.problem.detail
+            continue
+        assert (await here.call("undo.apply", ids=[done.invocation])).problem is None
+        assert db.checksum("orders") == before, text

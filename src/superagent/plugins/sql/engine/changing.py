@@ -111,11 +111,24 @@ def change(session: Session, statement: Statement, params: Params, shape: Shape,
     if statement.kind == "delete":
         for row in before:
             _require_childless(session, shape, row, may)
-    met, _ = session.apply(text, params)
-    if met != len(before):
-        raise Failed("other rows came to be meant meanwhile")
+    _apply_to(session, f"{text}{_returning(session, shape)}", params, shape, before)
     after = [None if statement.kind == "delete" else present(session, table, shape, row) for row in before]
     return Change(table, shape.stored, shape.key, tuple(zip(before, after, strict=True)))
+
+
+def _returning(session: Session, shape: Shape) -> str:
+    if session.dialect == "mysql":  # which cannot, but whose clock stands still for the transaction
+        return ""
+    return " RETURNING " + ", ".join(_exactly(session, shape, name) for name in shape.key)
+
+
+def _apply_to(session: Session, text: str, params: Params, shape: Shape, before: list[Row]) -> None:
+    """Make a change, and see that it met the rows that were looked at: time has gone by since. Raises `Failed`."""
+    met, rows = session.apply(text, params)
+    places = [shape.stored.index(name) for name in shape.key]
+    wanted = {json.dumps([row[at] for at in places]) for row in before}
+    if met != len(before) or (rows and {json.dumps(_kept(row)) for row in rows} != wanted):
+        raise Failed("other rows came to be meant meanwhile")
 
 
 def put_back(session: Session, made: Change, may: May) -> int:

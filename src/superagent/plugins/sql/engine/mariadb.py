@@ -70,6 +70,8 @@ class MariaDB:
             self._late = None
         level = "SERIALIZABLE" if writes else "REPEATABLE READ"  # every look of a change holds what it sees
         self.run(f"SET SESSION TRANSACTION ISOLATION LEVEL {level}")
+        if writes:  # two looks at the same rows must find the same, whatever the clock says
+            self.run("SET SESSION timestamp = @@timestamp")
         self.run("START TRANSACTION" if writes else "START TRANSACTION READ ONLY")
 
     def relations(self, statement: Statement, params: Params, judge: Judge = unjudged) -> frozenset[Named]:

@@ -92,8 +92,8 @@ class Sqlite:
     def permit(self, statement: Statement, relations: frozenset[Named]) -> None:
         """Hold what comes to these tables, and its changes to the one that it names."""
         held = {folded(one.name) for one in relations}
-        if statement.kind == "insert" and statement.target is not None:
-            # a row that comes in is shown as it stands, and for that the library looks who might refer to it
+        if statement.target is not None:
+            # rows that change are shown as they stand, and for that the library looks who might refer to them
             held |= {folded(name) for name, _ in self._referring(statement.target)}
         self._held, self._target = frozenset(held), statement.target
 
