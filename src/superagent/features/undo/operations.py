@@ -307,7 +307,9 @@ async def _step(ctx: Context, kept: Kept, present: str | None, *, checked_later:
 
 
 def _entry(kept: Kept) -> Entry:
-    state = "undone" if kept.undone_by else "undoable" if kept.closed else "unknown"
+    # an operation's own note of how to take it back has no state that could be looked at once it has ended
+    settled = kept.closed or kept.before is None
+    state = "undone" if kept.undone_by else "undoable" if settled else "unknown"
     return Entry(
         invocation=kept.invocation,
         operation=kept.operation,
