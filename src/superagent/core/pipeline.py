@@ -111,7 +111,7 @@ class Pipeline:
             resources = operation.resources(values, invocation.principal.workspace)
             if invocation.found:
                 resources += invocation.found
-            if operation.guarded and not invocation.resumed:
+            if operation.guarded and (not invocation.resumed or invocation.task == invocation.id):
                 invocation, guarded = self._tainting.judged(invocation, operation, values, resources)
                 decision = None if guarded else decision
             facts = None
@@ -210,6 +210,7 @@ class Pipeline:
             approvals=0,
             resumed=False,
             tainted="",
+            marked="",
             able=(),
         )
         outcome = await self._within(ctx, child)
