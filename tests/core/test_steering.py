@@ -23,6 +23,8 @@ STEERING = [
     ".claude/settings.json",
     ".github/workflows/ci.yml", ".bashrc", ".ssh/authorized_keys", "CLAUDE.md", "sub/AGENTS.md", "GEMINI.md",
     ".github/copilot-instructions.md", "deep/er/project.code-workspace", ".gitlab-ci.yml", "Jenkinsfile", ".idea/x",
+    ".hg/hgrc", ".jj/repo/config.toml", ".direnvrc", ".iex.exs", ".ghci", ".subversion/config",
+    ".config/tmux/tmux.conf",
 ]  # fmt: skip
 SPELT = [
     ".GIT/Hooks/x", ".VsCode/tasks.json", "claude.MD", ".vscode./tasks.json", ".git /hooks/x",

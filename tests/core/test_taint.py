@@ -160,6 +160,29 @@ async def test_within_a_task_what_follows_is_judged_under_its_mark() -> None:
     assert sent == []
 
 
+async def test_a_task_runs_nothing_that_sends_where_somebody_marked_could_have_written_it() -> None:
+    """A schedule was made before; what its command runs may have been written since, at a stranger's bidding."""
+    sent: list[str] = []
+    work = Plugin("work", reaches=("run",))
+
+    @work.operation(risk=Risk.MEDIUM, effect=Effect.CHANGE, irreversible="it is sent", sends=True)
+    async def deploy(ctx: Context) -> Nothing:
+        """Run what lies in the workspace, and send what comes of it."""
+        sent.append("all")
+        return Nothing()
+
+    here = World(work, grants=[ALLOW])
+    await here.taints.add("default", [Mark("place:/w", "mail", 0.0)])
+    invocation = here.kernel.invocation(Call("work.deploy", {}), BUILDER, "schedule")
+
+    outcome = await here.kernel.carry(replace(invocation, task=invocation.id, resumed=True))
+
+    assert outcome.status is Status.WAITING
+    assert outcome.decision is not None
+    assert "untrusted" in outcome.decision.reason
+    assert sent == []
+
+
 def compiled(**declared: Any) -> Operation:
     plugin = Plugin("p", reaches=("net", "files"))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,3 +64,36 @@ async def test_the_reason_of_a_request_for_rights_is_shown_and_that_it_was_asked
     asked = await agent.done("approvals.request", call)
     listed = (await house.owner.done("approvals.list", {"limit": 200}))["waiting"]
     assert {one["id"]: one["ahead"] for one in listed}[asked["id"]] is True
+
+
+async def test_the_word_of_who_was_suspended_since_counts_no_more(house: House, tmp_path: Path) -> None:
+    bea, cleo = await person(house, "admin"), await person(house, "admin")
+    for one in (bea, cleo):
+        await house.owner.done("access.users.confirm", {"id": one.name})
+    two = {"effect": "ask", "operations": ["files.write"], "require": {"approvals": 2}}
+    agent, path = await house.agent(grants=[two]), tmp_path / "two"
+    id = (await agent.call("files.write", {"path": str(path), "content": "x"})).headers["x-invocation-id"]
+    wanted = {"id": id, "decision": "approve"}
+    await bea.done("approvals.decide", wanted)
+    await house.owner.done("access.users.suspend", {"id": bea.name})
+
+    second = await cleo.done("approvals.decide", wanted)
+
+    assert second["state"] == "waiting"
+    assert (await house.owner.done("approvals.show", {"id": id}))["approved_by"] == [cleo.name]
+    assert not path.exists()
+
+
+async def test_what_was_approved_ahead_by_who_was_suspended_since_is_asked_anew(house: House) -> None:
+    bea = await person(house, "admin")
+    await house.owner.done("access.users.confirm", {"id": bea.name})
+    agent = await house.agent()
+    call: dict[str, Any] = {"operation": "files.read", "input": {"path": "/etc/hosts"}}
+    asked = await agent.done("approvals.request", {**call, "reason": "soon"})
+    await bea.done("approvals.decide", {"id": asked["id"], "decision": "approve"})
+    await house.owner.done("access.users.suspend", {"id": bea.name})
+
+    response = await agent.call(call["operation"], call["input"])
+
+    assert response.status_code == 202, response.text
+    assert [one["status"] for one in await house.records(invocation=response.headers["x-invocation-id"])] == ["waiting"]

@@ -116,6 +116,7 @@ class Invocation(msgspec.Struct, frozen=True):
     trace: str = ""
     batch: str = ""
     tainted: str = ""  # what its caller had read when it was made, if it therefore needs a person
+    marked: str = ""  # what its caller had read when it was made, whether or not it needs a person by what it names
     task: str = ""  # the task that the platform itself started, by the id of its first call
     covers: Covers | None = None
     able: tuple[str, ...] = ()  # what its caller's client can be asked for, and `tasks` if it follows what goes on

@@ -15,6 +15,7 @@ from superagent.core.principal import Principal
 from superagent.core.problems import Denied, NeedsApproval, NotFound, TooLarge
 from superagent.core.resources import Effect, Resource
 from superagent.core.steering import steers
+from superagent.core.taint import OUT
 
 MOST_FOUND = 100
 
@@ -90,6 +91,8 @@ class Judging:
         facts = self._facts
         if facts.approvals and self.ticket.resources and not self.approved(resource):
             facts = replace(facts, approvals=0)  # people approved what was named, not where a link in it leads
+        if self.ticket.invocation.marked and resource.effect and resource.kind in OUT:
+            facts = replace(facts, guarded=True)  # what a call sends to without having named it counts as well
         return policy.may(self._who, self._judged, resource, facts)
 
     def names(self, resource: Resource) -> bool:

@@ -308,7 +308,9 @@ def compile_operation(declared: Declared) -> Operation:
         sends=declared.sends,
         asks=declared.asks,
         guarded=bool(declared.asks)
-        or guarded_of(effect, declared.risk, declared.sends, {one.kind for one in touched}, declared.hooks),
+        or guarded_of(
+            effect, declared.risk, declared.sends, {one.kind for one in touched}, declared.hooks, declared.reaches
+        ),
         face=declared.face,
         refuses=declared.hooks.get("refuses"),
         validator=declared.hooks.get("validator"),

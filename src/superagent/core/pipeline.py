@@ -119,7 +119,7 @@ class Pipeline:
             resources = operation.resources(values, principal.workspace)
             if invocation.found:
                 resources += invocation.found
-            if operation.guarded and not invocation.resumed:
+            if operation.guarded and (not invocation.resumed or invocation.task == invocation.id):
                 invocation, guarded = self._tainting.judged(invocation, operation, values, resources)
                 decision = None if guarded else decision
             facts = None
@@ -227,6 +227,7 @@ class Pipeline:
             approvals=0,
             resumed=False,
             tainted="",
+            marked="",
             able=(),
         )
         outcome = await self._within(ctx, child)

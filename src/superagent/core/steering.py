@@ -23,12 +23,14 @@ PATHS = """
 .git/modules/**/commondir .git/modules/**/info/attributes .git/modules/**/rebase-merge .gitmodules .gitconfig
 .config/git .husky .githooks .pre-commit-config.yaml .pre-commit-config.yml lefthook.yml .lefthook.yml lefthook.yaml
 .lefthook.yaml .overcommit.yml .simple-git-hooks.json .envrc .direnv mise.toml .mise.toml mise.local.toml
-.mise.local.toml .mise
+.mise.local.toml .mise .direnvrc .config/direnv .config/mise .hg/hgrc .hgrc .config/hg .jj/repo/config.toml
+.jjconfig.toml .config/jj .subversion .bzr/branch/branch.conf .bazaar .config/breezy
 
 .vscode .vscode-server .vscodium *.code-workspace .idea .fleet .zed .devcontainer .devcontainer.json .theia .vs .run
 .vimrc .vim .lvimrc .nvimrc .exrc .nvim.lua .dir-locals.el .dir-locals-2.el .emacs .emacs.d .config/emacs .config/nvim
 .config/code .config/vscodium .config/zed .config/helix .helix .gitpod.yml .replit .idx .gdbinit .lldbinit .pdbrc
-.rprofile .pythonrc .ipython .jupyter .irbrc .pryrc .tmux.conf
+.rprofile .renviron .pythonrc .ipython .jupyter .irbrc .pryrc .iex.exs .ghci .erlang .tmux.conf .config/tmux .screenrc
+.wezterm.lua .config/wezterm .config/kitty .config/kak
 
 .mcp.json mcp.json mcp_config.json .mcp .cursor .cursorrules .claude .claude.json .codex .gemini .qwen .windsurf
 .windsurfrules .codeium .clinerules .cline .roo .roomodes .kilocode .continue .aider.conf.yml .amazonq .kiro .junie
@@ -44,7 +46,8 @@ appveyor.yml .appveyor.yml .cirrus.yml .tekton .semaphore .build.yml .builds bui
 azure-pipelines.yml azure-pipelines.yaml bitbucket-pipelines.yml jenkinsfile
 
 .bashrc .bash_profile .bash_login .bash_logout .bash_aliases .profile .zshrc .zshenv .zprofile .zlogin .zlogout .kshrc
-.mkshrc .oh-my-zsh .config/nushell .config/powershell .cshrc .tcshrc .login .logout .inputrc .config/fish .xprofile
+.mkshrc .oh-my-zsh .config/nushell .config/powershell .xonshrc .config/xonsh .cshrc .tcshrc .login .logout .lessfilter
+.mailcap .inputrc .config/fish .xprofile
 .xinitrc .xsession .xsessionrc .xsessionrc.d .pam_environment .config/environment.d .config/systemd .config/autostart
 .local/bin .local/share/applications .local/share/systemd library/launchagents .ssh .gnupg .aws .azure .kube
 .docker/config.json .docker/cli-plugins .terraformrc .curlrc .wgetrc .netrc .psqlrc .sqliterc .my.cnf .npmrc .yarnrc

@@ -22,7 +22,7 @@ Sends = bool | Callable[[dict[str, Any]], bool]
 
 LONGEST_SOURCE = 300
 _LOCAL = {"files", "run", "views", "terminals", "interpreters", "secret", "apart"}
-_OUT = ("host", "connection")
+OUT = ("host", "connection")
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -68,10 +68,15 @@ def untrusted_of(declared: Untrusted | None, touches: bool, reaches: Iterable[st
     return "places" if touches and reached <= _LOCAL else "always"
 
 
-def guarded_of(effect: Effect, risk: Risk, sends: Sends, kinds: Iterable[str], hooks: Iterable[str]) -> bool:
-    """Tell whether `needs_person` could be true of some call of an operation; cheap to ask where it is false."""
-    dynamic = bool(effect and {"assess", "touches"} & set(hooks))
-    named = not {*_OUT, "secret"}.isdisjoint(kinds)
+def guarded_of(
+    effect: Effect, risk: Risk, sends: Sends, kinds: Iterable[str], hooks: Iterable[str], reaches: Iterable[str] = ()
+) -> bool:
+    """Tell whether some call of an operation could need a person, or send to what it names only later.
+
+    It is cheap to ask where this is false.
+    """
+    dynamic = bool(effect and ({"assess", "touches"} & set(hooks) or {"run", "net"} & set(reaches)))
+    named = not {*OUT, "secret"}.isdisjoint(kinds)
     return effect is Effect.DESTROY or risk is Risk.CRITICAL or bool(sends) or named or dynamic
 
 
@@ -94,7 +99,7 @@ def needs_person(
     if sends if isinstance(sends, bool) else sends(values):
         return True
     return any(
-        one.effect is Effect.DESTROY or one.kind == "secret" or (one.effect and one.kind in _OUT) for one in resources
+        one.effect is Effect.DESTROY or one.kind == "secret" or (one.effect and one.kind in OUT) for one in resources
     )
 
 

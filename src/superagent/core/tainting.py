@@ -40,8 +40,12 @@ class Tainting:
             return replace(invocation, tainted=operation.asks), True
         subjects = subjects_of(principal, invocation.task)
         mark = self._hands.taints.of(principal.tenant, subjects) if subjects else None
+        if mark is None and invocation.task and principal.workspace and "run" in operation.reaches:
+            # a task has read nothing yet, but what it runs lies where somebody marked may have written it
+            mark = self._hands.taints.left_in(principal.tenant, principal.workspace)
         if mark is None:
             return invocation, False
+        invocation = replace(invocation, marked=said(mark))
         risk = operation.risk if operation.assess is None else Risk(max(operation.risk, operation.assess(values)))
         if not needs_person(operation.effect, risk, operation.sends, values, resources):
             return invocation, False
@@ -65,6 +69,9 @@ class Tainting:
             return outcome
         try:
             await self.mark(invocation.principal, invocation.task, source, invocation.id, invocation)
+            if outcome.source and ticket.operation.effect and not invocation.call.dry_run:
+                places = places_of(ticket.resources, invocation.principal.workspace)
+                await self._add(invocation.principal, places, source, invocation.id, invocation)
         except Problem as problem:
             if ticket.operation.effect and not invocation.call.dry_run:  # it is done, and says so without its text
                 return replace(outcome, output=b"", handle="", source=source)

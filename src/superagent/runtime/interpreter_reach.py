@@ -20,6 +20,7 @@ from superagent.core.commands import Command
 from superagent.core.problems import Conflict, InvalidInput, Problem, SandboxUnavailable
 from superagent.core.sessions import Evaluated, Snippet
 from superagent.runtime.sandbox.backend import Running
+from superagent.runtime.sandbox.command_network import hear
 from superagent.runtime.sandbox.interpreter import Answer, Error, Gone, Interpreter, Value
 from superagent.runtime.sandbox.pipes import in_memory
 from superagent.runtime.sandbox.sessions import Session, why_ended
@@ -84,6 +85,7 @@ class InterpreterReach(SessionReach):
             elif answer is None or (answer.error is not None and answer.error.type == "SystemExit"):
                 await self._left(session)
             stdout, stderr, lost = interpreter.taken()
+        hear(self._ctx, session.ground.network)
         value = await self._shown(answer.value) if answer is not None and answer.value is not None else None
         error = msgspec.to_builtins(answer.error) if answer is not None and answer.error is not None else None
         most = snippet.max_bytes

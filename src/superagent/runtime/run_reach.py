@@ -19,7 +19,7 @@ from superagent.runtime.command_ground import CommandGround
 from superagent.runtime.files_reach import FilesReach
 from superagent.runtime.job_hands import Followed, JobHands
 from superagent.runtime.sandbox.backend import Backend, Running, Start
-from superagent.runtime.sandbox.command_network import NO_NETWORK, RunNetwork
+from superagent.runtime.sandbox.command_network import NO_NETWORK, RunNetwork, hear
 from superagent.runtime.sandbox.levels import Levels
 from superagent.runtime.sandbox.owners import Owners
 from superagent.runtime.sandbox.package_cache import Cache, Caches
@@ -167,6 +167,7 @@ class RunReach(CommandGround):
                     ctx.spend(cpu_s=ended.cpu_s)
                 finally:
                     memory = running.memory()
+                    hear(ctx, network)
                 traffic = await network.ended()
             if not ended.ran:
                 raise _not_executed(command, stderr.text)

@@ -80,6 +80,7 @@ class _Invocation(msgspec.Struct):
     task: str = ""
     able: tuple[str, ...] = ()
     found: tuple[Resource, ...] = ()
+    marked: str = ""
 
 
 class _Held(msgspec.Struct):
@@ -177,6 +178,7 @@ def pack_held(held: Held) -> bytes:
         one.task,
         one.able,
         one.found,
+        one.marked,
     )
     return _encode(
         _Held(

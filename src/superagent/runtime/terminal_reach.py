@@ -14,6 +14,7 @@ from superagent.core.problems import SandboxUnavailable
 from superagent.core.sessions import At, Opening, Over, Screen, Typing
 from superagent.runtime.run_reach import MOST_INLINE
 from superagent.runtime.sandbox.backend import Running
+from superagent.runtime.sandbox.command_network import hear
 from superagent.runtime.sandbox.output import readable
 from superagent.runtime.sandbox.pipes import in_memory
 from superagent.runtime.sandbox.sessions import Session, why_ended
@@ -139,6 +140,7 @@ class TerminalReach(SessionReach):
                     await session.running.wait()
             why = await why_ended(session.running) if session.running.ended else "exited"
             await self.sessions.stop(session, why)
+        hear(self._ctx, session.ground.network)
         data, begin, lost = terminal.part(since, min(most, MOST_INLINE))
         return Screen(
             session.id, data, begin, begin + len(data), terminal.end, lost, "ended" if session.ended else at,

@@ -15,6 +15,7 @@ from superagent.core.problems import Conflict, Overloaded, RateLimited
 from superagent.data.database import Database
 from superagent.data.transaction import InstanceTransaction, Transaction, Where
 from superagent.runtime.hands import require_apart
+from superagent.runtime.identity_tables import PEOPLE
 from superagent.runtime.presence import Presence
 from superagent.runtime.stored import Seals, pack_held, place, unknown
 from superagent.runtime.work_asking import AskingJobs
@@ -140,7 +141,10 @@ class SqlWork(AskingJobs):
 
         def find(tx: InstanceTransaction) -> list[tuple[Row[Any], tuple[str, ...]]]:
             given: dict[tuple[str, str], list[str]] = {}
+            gone = {(row.tenant, row.id) for row in tx.select(PEOPLE, PEOPLE.c.state != "active")}
             for row in tx.select(APPROVALS, order=[APPROVALS.c.at]):
+                if (row.tenant, row.person) in gone:
+                    continue
                 given.setdefault((row.tenant, row.invocation), []).append(row.person)
             rows = tx.select(INVOCATIONS, waiting, INVOCATIONS.c.id.in_([id for _, id in given]))
             found = [(row, tuple(given.get((row.tenant, row.id), ()))) for row in rows]

@@ -9,6 +9,7 @@ from sqlalchemy import Row
 from superagent.core.invocation import Status
 from superagent.core.ports import Held
 from superagent.data.transaction import InstanceTransaction, Transaction, Where
+from superagent.runtime.identity_tables import PEOPLE
 from superagent.runtime.work_events import forget_events
 from superagent.runtime.work_logs import forget_log
 from superagent.runtime.work_tables import APPROVALS, HOLDERS, INVOCATIONS, ORDERS, OUTBOX, REQUESTS, TIMERS
@@ -51,8 +52,12 @@ def asked_of(tx: Transaction, id: str) -> int:
 
 
 def people_of(tx: Transaction, id: str) -> tuple[str, ...]:
-    """Give who approved, in order."""
-    return tuple(row.person for row in tx.select(APPROVALS, APPROVALS.c.invocation == id, order=[APPROVALS.c.at]))
+    """Give who approved, in order; the word of somebody who may act no more counts no more."""
+    people = [row.person for row in tx.select(APPROVALS, APPROVALS.c.invocation == id, order=[APPROVALS.c.at])]
+    if not people:
+        return ()
+    gone = {row.id for row in tx.select(PEOPLE, PEOPLE.c.id.in_(people), PEOPLE.c.state != "active")}
+    return tuple(one for one in people if one not in gone)
 
 
 def set_timer(tx: Transaction, id: str, kind: str, due: float) -> None:

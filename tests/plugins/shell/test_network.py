@@ -72,16 +72,17 @@ async def test_a_command_reaches_what_settings_grants_and_call_all_allow_and_not
     there: tuple[House, Site, Site],
 ) -> None:
     house, plain, _ = there
-    granted = await agent(house, f"*.test:{plain.port}")
+    # each of whom is an agent of its own: what a command hears of other machines is untrusted text
+    granted, called_by, inner_by = [await agent(house, f"*.test:{plain.port}") for _ in range(3)]
     narrow = await agent(house, f"b.test:{plain.port}")
 
     response = await granted.call(
         "shell.run", {"command": f"curl -sS http://a.test:{plain.port}/x > got; cat got", "sandbox": "net-allowlist"}
     )
     other = await curl(narrow, f"http://a.test:{plain.port}/")
-    called = await curl(granted, f"http://a.test:{plain.port}/", network=[f"b.test:{plain.port}"])
+    called = await curl(called_by, f"http://a.test:{plain.port}/", network=[f"b.test:{plain.port}"])
     beyond = await curl(granted, "http://a.test:80/")
-    inner = await curl(granted, f"http://inner.test:{plain.port}/")
+    inner = await curl(inner_by, f"http://inner.test:{plain.port}/")
 
     outcome = response.json()
     assert response.status_code == 200, outcome
@@ -374,3 +375,52 @@ async def test_an_interpreter_has_the_network_that_it_was_opened_with(there: tup
     assert again["error"]["type"] == "HTTPError"
     closed = await granted.done("shell.session_close", {"session": done["session"]})
     assert closed["network"]["connections"] == 1
+
+
+@pytest.mark.parametrize("by", ["a command", "a session"])
+async def test_what_other_machines_said_marks_who_reads_it_also_where_no_host_was_named(
+    there: tuple[House, Site, Site], by: str
+) -> None:
+    house, plain, _ = there
+    caller = await agent(house, f"*.test:{plain.port}")
+    line = f"curl -sS --max-time 10 http://a.test:{plain.port}/ | tee got"
+
+    if by == "a command":
+        told = await caller.call("shell.run", {"command": line, "sandbox": "net-allowlist"})
+    else:
+        session = (await caller.done("shell.session_open", {"sandbox": "net-allowlist"}))["session"]
+        told = await caller.call("shell.session_send", {"session": session, "input": f"{line}\n", "timeout_s": 20})
+
+    assert told.status_code == 200, told.text
+    assert "hello" in told.text
+    source = f"host://-/a.test:{plain.port}"
+    assert told.json()["provenance"] == {"trust": "untrusted", "source": source}
+    marks = (await house.owner.done("access.taint.list"))["marks"]
+    mine = {
+        one["subject"] for one in marks if one["source"] == source and one["invocation"] == told.json()["invocation"]
+    }
+    assert f"caller:{caller.name}" in mine
+    if by == "a command":  # it left in the workspace what others may take for the platform's own
+        assert f"place:{caller.workspace}" in mine
+
+
+@pytest.mark.parametrize("network", [None, ["*.test:*"]])
+async def test_after_untrusted_text_a_command_sends_to_no_host_that_a_person_has_not_approved(
+    there: tuple[House, Site, Site], network: list[str] | None
+) -> None:
+    house, plain, _ = there
+    caller = await agent(house, f"*.test:{plain.port}")
+    sends = {"argv": ["curl", "-sS", "--max-time", "10", "-d", "secret", f"http://a.test:{plain.port}/"]}
+    await caller.done("access.taint.note", {"source": "a page in a browser"})
+
+    ran = await caller.done("shell.exec", {**sends, "sandbox": "net-allowlist", "network": network})
+    named = await caller.call("shell.exec", {**sends, "sandbox": "net-allowlist", "network": [f"a.test:{plain.port}"]})
+
+    assert (ran["network"]["connections"], ran["network"]["refused"]) == (0, 1), ran
+    assert plain.connections == 0
+    assert ran["network"]["denials"][0]["place"] == f"a.test:{plain.port}"
+    assert len(await house.records(operation="egress.refused")) == 1
+    assert named.status_code == 202, named.text  # a person sees where it sends, and can approve that
+    await house.owner.done("approvals.decide", {"id": named.headers["x-invocation-id"], "decision": "approve"})
+    await house.owner.done("jobs.wait", {"ids": [named.headers["x-invocation-id"]], "timeout_s": 30})
+    assert plain.connections == 1

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from superagent.core.commands import Traffic
+from superagent.core.context import Context
 from superagent.runtime.sandbox.backend import Bind, Running
 
 
@@ -18,6 +19,11 @@ class RunNetwork:
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     binds: tuple[Bind, ...] = ()
 
+    @property
+    def heard(self) -> tuple[str, ...]:
+        """Give the hosts that it has reached by now."""
+        return ()
+
     async def attach(self, running: Running) -> None:
         """Wait until the started command listens. Raises `SandboxUnavailable`: then it was ended."""
 
@@ -27,3 +33,9 @@ class RunNetwork:
 
 
 NO_NETWORK = RunNetwork()
+
+
+def hear(ctx: Context, network: RunNetwork) -> None:
+    """Note in a call what other machines could have told it: whoever reads its result has read that."""
+    if network.heard:
+        ctx.source = ctx.source or f"host://-/{network.heard[0]}"

@@ -27,6 +27,11 @@ class Gated(RunNetwork):
         binds = (Bind(str(hookup.folder), INSIDE),)
         return cls(hookup.prefix(number), {number: hookup.socket}, dict(hookup.env), binds, way)
 
+    @property
+    def heard(self) -> tuple[str, ...]:
+        """Give the hosts that it has reached by now."""
+        return () if self.way is None else tuple(sorted(self.way.gate.traffic.hosts))
+
     async def attach(self, running: Running) -> None:
         """Wait until the started command listens."""
         assert self.way is not None
