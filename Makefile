@@ -7,6 +7,9 @@ BIN     := $(VENV)/bin
 PY      := $(BIN)/python
 ARGS    ?=
 
+# what is compiled once is kept: without that each of the hundreds of servers that tests start takes a second longer
+export PYTHONDONTWRITEBYTECODE :=
+
 .DELETE_ON_ERROR:
 .PHONY: help run test lint check attack soak bench console film filters frameworks docs proof lock clean
 
@@ -84,7 +87,7 @@ pin = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet $(CERT
 
 # pip knows settings and certificates that uv does not: it is the second try, and the only one where there is no uv
 CERTIFICATES := $(if $(wildcard /etc/ssl/certs/ca-certificates.crt),--system-certs)
-install = { test -x $(BIN)/uv && $(BIN)/uv pip install --quiet $(CERTIFICATES) --python $(PY) --require-hashes $(1); } \
+install = { test -x $(BIN)/uv && $(BIN)/uv pip install --quiet --compile-bytecode $(CERTIFICATES) --python $(PY) --require-hashes $(1); } \
 	|| $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes $(1)
 
 $(PY):
