@@ -148,6 +148,13 @@ async def build(caller: Caller, command: str, **input: Any) -> dict[str, Any]:
     return await caller.done("shell.run", {"command": command, "sandbox": "build", **input})
 
 
+async def again(house: House, caller: Caller, command: str) -> dict[str, Any]:
+    """Build once more, after a person has said that what the index told gives no orders."""
+    for subject in (f"caller:{caller.name}", f"place:{caller.workspace}"):
+        await house.owner.done("access.taint.clear", {"subject": subject})
+    return await build(caller, command)
+
+
 def install(packages: Site) -> str:
     place = f"index.test:{packages.port}"
     return (
@@ -163,7 +170,7 @@ async def test_what_was_fetched_once_is_not_fetched_again_by_the_same_caller(the
 
     first = await build(caller, install(packages))
     after_first = fetched(packages)
-    second = await build(caller, install(packages))
+    second = await again(house, caller, install(packages))
 
     assert (first["exit_code"], first["stdout"]) == (0, "hello\n"), first["stderr"]
     assert (second["exit_code"], second["stdout"]) == (0, "hello\n"), second["stderr"]
@@ -180,7 +187,7 @@ async def test_npm_keeps_there_what_it_fetched(there: tuple[House, Site]) -> Non
         f"--registry http://index.test:{packages.port} demo-1729 >&2 && node -p 'require(\"demo-1729\")'"
     )
 
-    said = [await build(caller, install) for _ in range(2)]
+    said = [await build(caller, install), await again(house, caller, install)]
 
     assert [(one["exit_code"], one["stdout"]) for one in said] == [(0, "hello\n")] * 2, said
     assert fetched(packages, TARBALL) == 1
@@ -201,7 +208,7 @@ async def test_uv_keeps_there_what_it_fetched(there: tuple[House, Site]) -> None
         "&& PYTHONPATH=lib python3 -c 'import demo_1729; print(demo_1729.SAYS)'"
     )
 
-    said = [await build(caller, install) for _ in range(2)]
+    said = [await build(caller, install), await again(house, caller, install)]
 
     assert [(one["exit_code"], one["stdout"]) for one in said] == [(0, "hello\n")] * 2, said
     assert fetched(packages) == 1
@@ -219,7 +226,10 @@ async def test_go_keeps_there_what_it_fetched(there: tuple[House, Site]) -> None
     })  # fmt: skip
     run = f"GOPROXY=http://index.test:{packages.port} GOSUMDB=off GOFLAGS=-mod=mod go run ."
 
-    said = [await build(caller, f"{write} && {run} 2>said || cat said; tail -n 1 said") for _ in range(2)]
+    said = [
+        await build(caller, f"{write} && {run} 2>said || cat said; tail -n 1 said"),
+        await again(house, caller, f"{write} && {run} 2>said || cat said; tail -n 1 said"),
+    ]
 
     assert [(one["exit_code"], one["stdout"]) for one in said] == [(0, "hello\n")] * 2, said
     assert fetched(packages, ".zip") == 1
