@@ -111,15 +111,15 @@ class Invocation(msgspec.Struct, frozen=True):
     at: float
     parent: str = ""
     deadline: float | None = None
-    approvals: int = 0
-    resumed: bool = False  # it was admitted before and waited: its rate was charged then
     trace: str = ""
     batch: str = ""
+    able: tuple[str, ...] = ()  # what its caller's client can be asked for, and `tasks` if it follows what goes on
+    approvals: int = 0
+    resumed: bool = False  # it was admitted before and waited: its rate was charged then
     tainted: str = ""  # what its caller had read when it was made, if it therefore needs a person
     marked: str = ""  # what its caller had read when it was made, whether or not it needs a person by what it names
     task: str = ""  # the task that the platform itself started, by the id of its first call
     covers: Covers | None = None
-    able: tuple[str, ...] = ()  # what its caller's client can be asked for, and `tasks` if it follows what goes on
     found: tuple[Resource, ...] = ()  # what a first try came upon, and what needs a person: as if the input named it
     callers: tuple[str, ...] = ()  # the invocations that led to this one, the first of all first; the last is `parent`
 

@@ -132,9 +132,7 @@ class Kernel:
         deadline = None if call.deadline_s is None else clock.monotonic() + call.deadline_s
         id, now = clock.new_id(), clock.now()
         # by place: a struct that is made with names takes three times as long
-        return Invocation(
-            id, call, principal, channel, now, parent, deadline, 0, False, trace, batch, "", "", None, able
-        )
+        return Invocation(id, call, principal, channel, now, parent, deadline, trace, batch, able)
 
     def run(
         self, call: Call, principal: Principal, channel: str, parent: str = "", trace: str = ""
