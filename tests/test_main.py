@@ -25,5 +25,6 @@ def test_it_runs_the_command_line_and_ends_with_its_exit_code(entry: list[str], 
 def test_the_data_folder_is_the_one_that_the_settings_name(tmp_path: Path) -> None:
     named = environment(SUPERAGENT_DATA=str(tmp_path / "named"))
     call = [*ENTRY, "call", "access.whoami"]
-    assert subprocess.run(call, capture_output=True, timeout=60, env=named, check=False).returncode == 0
-    assert (tmp_path / "named" / "state" / "owner.key").exists()
+    done = subprocess.run(call, capture_output=True, text=True, timeout=60, env=named, check=False)
+    assert (done.returncode, str(tmp_path / "named") in done.stderr) == (5, True), done.stderr
+    assert not (tmp_path / "named").exists()

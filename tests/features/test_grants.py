@@ -45,9 +45,6 @@ async def test_creating_and_revoking_can_be_undone_and_redone(house: House, tmp_
     created = await house.owner.call("grants.create", {"grant": reading(agent, tmp_path)})
     grant = created.json()["output"]["id"]
     revoked = await house.owner.call("grants.revoke", {"id": grant})
-    listed = (await house.owner.done("undo.list"))["entries"]
-    ours = [one["state"] for one in listed if one["operation"] in ("grants.create", "grants.revoke")]
-    assert ours[:2] == ["undoable", "undoable"], listed
 
     undone = await house.owner.http.post(f"/v1/invocations/{revoked.headers['x-invocation-id']}/undo")
     after_undo = await status(agent, tmp_path / "f")

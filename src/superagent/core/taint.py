@@ -75,7 +75,7 @@ def guarded_of(
 
     It is cheap to ask where this is false.
     """
-    dynamic = bool(effect and ({"assess", "touches"} & set(hooks) or {"run", "net"} & set(reaches)))
+    dynamic = bool(effect and ({"assess", "touches"} & set(hooks) or "run" in reaches))
     named = not {*OUT, "secret"}.isdisjoint(kinds)
     return effect is Effect.DESTROY or risk is Risk.CRITICAL or bool(sends) or named or dynamic
 

@@ -45,7 +45,8 @@ class Tainting:
             mark = self._hands.taints.left_in(principal.tenant, principal.workspace)
         if mark is None:
             return invocation, False
-        invocation = replace(invocation, marked=said(mark))
+        if "run" in operation.reaches:  # what a command sends to shows while it runs
+            invocation = replace(invocation, marked=said(mark))
         risk = operation.risk if operation.assess is None else Risk(max(operation.risk, operation.assess(values)))
         if not needs_person(operation.effect, risk, operation.sends, values, resources):
             return invocation, False

@@ -307,9 +307,7 @@ async def _step(ctx: Context, kept: Kept, present: str | None, *, checked_later:
 
 
 def _entry(kept: Kept) -> Entry:
-    # an operation's own note of how to take it back has no state that could be looked at once it has ended
-    settled = kept.closed or kept.before is None
-    state = "undone" if kept.undone_by else "undoable" if settled else "unknown"
+    state = "undone" if kept.undone_by else "undoable" if kept.closed else "unknown"
     return Entry(
         invocation=kept.invocation,
         operation=kept.operation,

@@ -51,7 +51,9 @@ async def find_mounting(views: Views, candidates: Sequence[Mounting], attempt: A
 async def _try(views: Views, mounting: Mounting, attempt: Attempt, uid: int, gid: int) -> str:
     # named as the probe's own folders are, so that one of a process that was killed is swept with those
     with tempfile.TemporaryDirectory(prefix=f"superagent-probe-{os.getpid()}-{started(os.getpid())}-") as name:
-        lower = Path(name)
+        Path(name).chmod(0o755)
+        lower = Path(name) / "lower"  # what is swept must be our own
+        lower.mkdir()
         (lower / "gone").write_text("x")
         for path in (lower, lower / "gone"):
             path.chmod(0o755)

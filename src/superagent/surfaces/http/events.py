@@ -73,9 +73,9 @@ class EventStreams:
         `present` gives it as it is now: its roles may be taken away, or given, while it reads.
         """
         at = after
-        while self._goes_on(principal):
+        while not self.closing:
             found = await feed.after(principal.tenant, at, 200)
-            if found:
+            if not self._goes_on(principal):
                 try:
                     principal = await present()
                 except Unauthenticated:
