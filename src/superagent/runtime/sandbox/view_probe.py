@@ -51,13 +51,12 @@ async def find_mounting(views: Views, candidates: Sequence[Mounting], attempt: A
 async def _try(views: Views, mounting: Mounting, attempt: Attempt, uid: int, gid: int) -> str:
     # named as the probe's own folders are, so that one of a process that was killed is swept with those
     with tempfile.TemporaryDirectory(prefix=f"superagent-probe-{os.getpid()}-{started(os.getpid())}-") as name:
-        Path(name).chmod(0o755)
         lower = Path(name) / "lower"  # what is swept must be our own
         lower.mkdir()
         (lower / "gone").write_text("x")
-        for path in (lower, lower / "gone"):
+        for path in (lower.parent, lower, lower / "gone"):
             path.chmod(0o755)
-            if os.geteuid() == 0:
+            if os.geteuid() == 0 and path is not lower.parent:
                 os.chown(path, uid, gid)
 
         def make() -> Use:
