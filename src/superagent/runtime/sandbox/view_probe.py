@@ -56,7 +56,7 @@ async def _try(views: Views, mounting: Mounting, attempt: Attempt, uid: int, gid
         (lower / "gone").write_text("x")
         for path in (lower.parent, lower, lower / "gone"):
             path.chmod(0o755)
-            if os.geteuid() == 0 and path is not lower.parent:
+            if os.geteuid() == 0 and path != lower.parent:
                 os.chown(path, uid, gid)
 
         def make() -> Use:
