@@ -59,7 +59,7 @@ class Store(Protocol):
 
 
 class Entry(Output):
-    """One change that is kept; `state` is undoable, unknown (its call never ended) or undone."""
+    """One change that is kept; `state` is undoable, unknown (its call did not end, or failed) or undone."""
 
     invocation: str
     operation: str
