@@ -123,6 +123,8 @@ async def test_asking_again_keeps_the_approvals_that_were_given(here: Installati
     grants = [{"effect": "ask", "operations": ["files.*"], "require": {"approvals": 2}}]
     by = await agent(here, grants=grants)
     first = await ask(here, by, file)
+    await owner_does(here, "access.users.create", id="bob", roles=["admin"])
+    await owner_does(here, "access.users.confirm", id="bob")
     held = await here.kernel.hands.work.approve("default", first.invocation, "bob")
     assert held.approved_by == ("bob",)
     again = await ask(here, by, file)
