@@ -247,7 +247,9 @@ async def open_installation(
             Registry([], language=language), hands, bus, streams_per_key=limits.streams, jobs_per_key=limits.jobs
         )
         anchor = Path(loaded.settings.audit.anchor) if loaded.settings.audit.anchor else None
-        trail = Trail(stores.index, state / "audit", keys, LOG_NAME, anchor, audit_log.sign)
+        trail = Trail(
+            stores.index, state / "audit", keys, LOG_NAME, anchor, audit_log.sign, lambda: audit_log.anchor_trouble
+        )
 
         def undoer(name: str, version: int) -> Callable[..., Awaitable[Any]] | None:
             found: Operation | None = kernel.registry.find(name)

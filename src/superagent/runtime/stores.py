@@ -193,7 +193,8 @@ async def _database(loaded: Loaded, state: Path) -> Database:
 
 
 def _audit_log(loaded: Loaded, state: Path, keys: FileKeys, clock: SystemClock, worker: str) -> AuditLog:
-    anchor = anchor_file(Path(loaded.settings.audit.anchor)) if loaded.settings.audit.anchor else None
+    named, notes = loaded.settings.audit.anchor, state / "audit" / "checkpoints"
+    anchor = anchor_file(Path(named), notes) if named else None
     limits = AuditLimits(stuck_s=loaded.settings.audit.stuck_after_s)
     return AuditLog(
         state / "audit",
