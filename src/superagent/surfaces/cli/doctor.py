@@ -76,6 +76,7 @@ def _all(session: Session) -> Iterator[Finding]:
     yield disk(data)
     yield clock(data / "state", time.time())
     yield holding(data / "state")
+    yield place(data, time.time())
     yield from extras()
     yield from _installation(session)
 
@@ -170,6 +171,19 @@ def holding(place: Path) -> Finding:
     except Problem as problem:
         return Finding("lock", "wrong" if place.exists() else "ok", problem.detail, problem.hint or "")
     return Finding("lock", "ok", f"held by {found}" if found and found.alive else "nobody holds the folder")
+
+
+def place(data: Path, now: float) -> Finding:
+    """Look whether the installation is where it was set up, or a copy of one that is elsewhere."""
+    from superagent.runtime.home import Home
+
+    original = Home(data).look(now).original
+    if not original:
+        return Finding("place", "ok", "no copy of an installation elsewhere")
+    text = (
+        f"a copy of {original}: what was kept there is not taken back here, and two that serve run each schedule twice"
+    )
+    return Finding("place", "note", text, "where it takes the original's place: superagent undo adopt")
 
 
 def extras() -> Iterator[Finding]:
