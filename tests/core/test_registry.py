@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -104,9 +104,9 @@ def test_a_name_that_is_mistyped_again_and_again_is_compared_once(
     compared: list[str] = []
     match = difflib.get_close_matches
 
-    def counted(typed: str, *given: Any, **more: Any) -> list[str]:
+    def counted(typed: str, names: Sequence[str], n: int, cutoff: float) -> list[str]:
         compared.append(typed)
-        return match(typed, *given, **more)
+        return match(typed, names, n, cutoff)
 
     monkeypatch.setattr(difflib, "get_close_matches", counted)
     read, fetch = operation("notes.read"), operation("web.fetch")

@@ -140,7 +140,7 @@ async def test_what_a_dead_process_left_approved_is_not_set_off_by_who_was_demot
     await owner_does(here, "access.users.confirm", id="bob")
     await here.kernel.hands.work.approve("default", first.invocation, "bob")
     await owner_does(here, "access.users.set_roles", id="bob", roles=["viewer"])
-    (decided,) = await here.kernel.hands.work.decided()
+    (decided,) = await here.work.decided()
 
     assert not await here.kernel.approvals.set_off(decided)
 

@@ -145,17 +145,16 @@ async def test_an_agent_without_a_grant_reads_no_audit(house: House, agent: Call
 
 async def test_an_older_backup_that_is_started_leaves_the_anchor_alone_and_says_so(tmp_path: Path) -> None:
     data, backup, anchor = tmp_path / "data", tmp_path / "backup", tmp_path / "anchor"
-    settings = {"audit__anchor": str(anchor)}
-    async with house_in(data, **settings) as house:
+    async with house_in(data, audit__anchor=str(anchor)) as house:
         assert (await house.owner.done("audit.verify"))["unanchored"] == ""
     shutil.copytree(data, backup)
-    async with house_in(data, **settings) as house:
+    async with house_in(data, audit__anchor=str(anchor)) as house:
         await house.owner.done("access.whoami")
     shutil.rmtree(data)
     shutil.copytree(backup, data)
     seen = anchor.read_text()
 
-    async with house_in(data, **settings) as house:
+    async with house_in(data, audit__anchor=str(anchor)) as house:
         await house.owner.done("access.whoami")
         found = await house.owner.done("audit.verify")
     assert anchor.read_text() == seen
@@ -163,6 +162,6 @@ async def test_an_older_backup_that_is_started_leaves_the_anchor_alone_and_says_
     assert "older backup" in found["unanchored"]
 
     anchor.rename(tmp_path / "seen")
-    async with house_in(data, **settings) as house:
+    async with house_in(data, audit__anchor=str(anchor)) as house:
         found = await house.owner.done("audit.verify")
     assert (found["ok"], found["unanchored"]) == (True, "")
