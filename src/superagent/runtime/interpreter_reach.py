@@ -75,6 +75,7 @@ class InterpreterReach(SessionReach):
         assert isinstance(interpreter, Interpreter)
         async with self.sessions.used(session):
             if snippet.session:
+                interpreter.expect()  # it wakes up while the call is judged
                 await self.judged(session)
             loop = asyncio.get_running_loop()
             begun, id = loop.time(), secrets.token_hex(8)

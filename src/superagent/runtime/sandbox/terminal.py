@@ -133,12 +133,15 @@ class Terminal:
         With `settle` a prompt only counts if the shell has nothing more to do: where several lines were typed.
         """
         loop = asyncio.get_running_loop()
+
+        def shown() -> bool:
+            return self.end > since and self._ends_with_prompt()
+
         with self._looking():
             while await self._beyond(after, until):
                 # the report comes before the prompt itself, which is the last thing that is printed
-                await self._until(
-                    lambda: self.end > since and self._tail(len(_PROMPT)) == _PROMPT, min(until, loop.time() + PROMPT_S)
-                )
+                if not shown():
+                    await self._until(shown, min(until, loop.time() + PROMPT_S))
                 if not settle:
                     return True
                 after = self.prompts
@@ -192,9 +195,10 @@ class Terminal:
             self._reading = True
             asyncio.get_running_loop().add_reader(self._outside, self._read)
 
-    def _tail(self, size: int) -> bytes:
-        """Give the last bytes that were said, shown or not."""
-        return bytes(self._data[-size:] + self._clean.held)[-size:]
+    def _ends_with_prompt(self) -> bool:
+        """Tell whether a prompt is the last that was said, shown or not."""
+        held = self._clean.held
+        return (self._data[-len(_PROMPT) :] + held if held else self._data).endswith(_PROMPT)
 
     def _rest(self) -> None:
         if self._reading:
