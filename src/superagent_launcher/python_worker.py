@@ -35,7 +35,7 @@ TOO_LARGE = "the value takes too much to be shown; it is in `_`"
 UNSHOWN = "(the exception cannot be shown)"
 _LARGE = 2**63
 _CHUNK = 65_536
-_INTERRUPT = (_signal.SIGINT,)
+_INTERRUPT: "tuple[int]" = (_signal.SIGINT,)
 _PLAIN = frozenset({bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset})
 # `json.dumps` makes such a thing at each call; other Pythons than the usual one have none
 _make: Any = getattr(json.encoder, "c_make_encoder", None)
@@ -74,8 +74,7 @@ def send(sock: socket.socket, name: str, value: str, error: str) -> None:
     """Send an answer whole: to whom, in letters and digits, and two texts in JSON."""
     data = f'{{"id":"{name}","value":{value},"error":{error}}}'.encode("utf-8", "replace")
     if len(data) > MOST_ANSWER:
-        shown = {"type": "ValueError", "message": TOO_LARGE, "traceback": [], "text": TOO_LARGE}
-        return send(sock, name, "null", text_of(shown))
+        return send(sock, name, "null", text_of(_told("ValueError", TOO_LARGE)))
     sock.sendall(len(data).to_bytes(4, "big") + data)
 
 
@@ -177,7 +176,11 @@ def error_of(bad: BaseException) -> "dict[str, object]":
     try:
         return _shown(bad)
     except BaseException:
-        return {"type": "Exception", "message": UNSHOWN, "traceback": [], "text": UNSHOWN}
+        return _told("Exception", UNSHOWN)
+
+
+def _told(kind: str, message: str) -> "dict[str, object]":
+    return {"type": kind, "message": message, "traceback": [], "text": message}
 
 
 def _shown(bad: BaseException) -> "dict[str, object]":
@@ -218,6 +221,7 @@ def main(arguments: "list[str]") -> None:
     given = socket.socket(fileno=int(arguments[0]))
     sock = given.dup()  # not inheritable, and out of the way of what snippets open
     given.close()
+    os.register_at_fork(after_in_child=sock.close)  # what a snippet forks is not the session, and never answers for it
     sys.argv, sys.path[0] = [""], ""
     space: dict[str, object] = {"__name__": "__main__", "__builtins__": builtins, "__doc__": None}
     count, held = 0, bytearray()
@@ -245,6 +249,8 @@ def main(arguments: "list[str]") -> None:
                 stream.flush()
             except BaseException:  # noqa: S110 - a snippet may have put anything there
                 pass
+        if sock.fileno() < 0:
+            os._exit(error != "null")
         send(sock, name, value, error)
         if leaves:
             return

@@ -21,7 +21,7 @@ from superagent.core.problems import Conflict, InvalidInput, Problem, SandboxUna
 from superagent.core.sessions import Evaluated, Snippet
 from superagent.runtime.sandbox.backend import Running
 from superagent.runtime.sandbox.command_network import hear
-from superagent.runtime.sandbox.interpreter import Answer, Error, Gone, Interpreter, Value
+from superagent.runtime.sandbox.interpreter import Answer, Error, Gone, Interpreter, Value, plain_of
 from superagent.runtime.sandbox.pipes import in_memory
 from superagent.runtime.sandbox.sessions import Session, why_ended
 from superagent.runtime.session_reach import PYTHON, Program, SessionReach, first_program, require_enough
@@ -138,8 +138,8 @@ class InterpreterReach(SessionReach):
     async def _shown(self, value: Value) -> dict[str, Any]:
         """Give a value as plain data; images become blobs of the caller."""
         shown: dict[str, Any] = {"repr": value.repr, "type": value.type, "mime": {}, "blobs": {}}
-        if value.json is not msgspec.UNSET:
-            shown["json"] = value.json
+        if (plain := plain_of(value.json)) is not msgspec.UNSET:
+            shown["json"] = plain
         for kind, text in value.mime.items():
             if kind.startswith("image/") and kind != "image/svg+xml":
                 with contextlib.suppress(binascii.Error):

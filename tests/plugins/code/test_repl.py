@@ -130,6 +130,14 @@ Shown()
     assert response.content == PNG
 
 
+async def test_what_is_too_deep_or_no_text_is_given_as_it_is_written(repl: Repl) -> None:
+    done = await repl.run("x = []\nfor _ in range(300): x = [x]\nx")
+    assert (done["value"]["repr"], done["value"]["json"]) == ("[" * 301 + "]" * 301, None)
+    done = await repl.run("['a\\udcff.txt']")
+    assert (done["value"]["repr"], done["value"]["json"]) == ("['a\\udcff.txt']", None)
+    assert (await repl.run("x[:] = [1, 2]; x\nx"))["value"]["json"] == [1, 2]
+
+
 async def test_a_promise_is_waited_for(agent: Caller) -> None:
     if not any(_there(one) for one in NODES):
         missing("`node` is not installed: apt install nodejs")

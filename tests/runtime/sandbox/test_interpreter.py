@@ -14,15 +14,16 @@ from collections.abc import AsyncGenerator
 from contextlib import ExitStack
 from typing import Any
 
+import msgspec
 import pytest
 
 from superagent.runtime.interpreter_reach import KERNELS, kernel_program
 from superagent.runtime.sandbox import interpreter
-from superagent.runtime.sandbox.interpreter import Gone, Interpreter
+from superagent.runtime.sandbox.interpreter import Gone, Interpreter, plain_of
 from tests.needs import missing, program
 
 PATIENCE_S = 20.0
-TWO = {"repr": "2", "type": "int", "mime": {}, "json": 2}
+TWO: dict[str, Any] = {"repr": "2", "type": "int", "mime": {}, "json": 2}
 
 
 @contextlib.asynccontextmanager
@@ -101,6 +102,19 @@ async def test_what_no_worker_would_say_ends_it(answer: bytes) -> None:
             await asyncio.wait_for(outside.evaluate("one", "1 + 1"), PATIENCE_S)
 
 
+@pytest.mark.parametrize("one", ["[{}]", '{{"a":{}}}'])
+def test_plain_data_is_passed_on_as_deep_and_as_large_as_answers_go(one: str) -> None:
+    text = "1"
+    for _ in range(interpreter.MOST_DEEP):
+        text = one.format(text)
+    assert plain_of(msgspec.Raw(text.encode())) == json.loads(text)
+    assert plain_of(msgspec.Raw(one.format(text).encode())) is msgspec.UNSET
+    assert plain_of(msgspec.Raw(b"[" + b"0," * interpreter.MOST_TEXT * 2 + b"0]")) is msgspec.UNSET
+    for data in (b"", b"1e999", b'"\\ud800"', b"[" * 100_000):
+        assert plain_of(msgspec.Raw(data)) is msgspec.UNSET
+    assert plain_of(msgspec.Raw(b"null")) is None
+
+
 async def test_answers_that_nobody_asked_for_end_it_and_those_that_came_too_late_do_not() -> None:
     async with played() as (outside, theirs):
         late = asyncio.ensure_future(outside.evaluate("one", "1"))
@@ -161,7 +175,7 @@ async def test_a_word_ahead_is_not_answered_and_the_snippet_is(kernel: str) -> N
             outside.expect()
             answer = await asyncio.wait_for(outside.evaluate(id, "1 + 1"), PATIENCE_S)
             assert answer.value is not None
-            assert (answer.id, answer.value.json) == (id, 2)
+            assert (answer.id, plain_of(answer.value.json)) == (id, 2)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +196,7 @@ async def test_whatever_a_snippet_gives_or_raises_its_session_goes_on(code: str)
         assert first.id == "one"
         second = await asyncio.wait_for(outside.evaluate("two", "1 + 1"), PATIENCE_S)
         assert second.value is not None
-        assert second.value.json == 2
+        assert plain_of(second.value.json) == 2
 
 
 @pytest.mark.parametrize(
@@ -197,10 +211,10 @@ async def test_so_it_is_in_node(code: str) -> None:
         first = await asyncio.wait_for(outside.evaluate("one", code), PATIENCE_S)
         if "😀" in code:
             assert first.value is not None
-            assert first.value.json == ["\\ud800", "\ufffdx", "😀"]
+            assert plain_of(first.value.json) == ["\\ud800", "\ufffdx", "😀"]
         second = await asyncio.wait_for(outside.evaluate("two", "1 + 1"), PATIENCE_S)
         assert second.value is not None
-        assert second.value.json == 2
+        assert plain_of(second.value.json) == 2
 
 
 async def test_halves_of_characters_are_shown_as_python_writes_them_and_are_no_json() -> None:
@@ -208,7 +222,29 @@ async def test_halves_of_characters_are_shown_as_python_writes_them_and_are_no_j
         answer = await asyncio.wait_for(outside.evaluate("one", "['\\udcff', 'ä😀']"), PATIENCE_S)
         assert answer.value is not None
         assert answer.value.repr == "['\\udcff', 'ä😀']"
-        assert answer.value.json is interpreter.msgspec.UNSET
+        assert plain_of(answer.value.json) is msgspec.UNSET
+
+
+async def test_what_a_snippet_forks_neither_answers_nor_goes_on_as_the_session() -> None:
+    async with worker() as (outside, pid):
+        answer = await asyncio.wait_for(outside.evaluate("one", "import os\nos.fork()"), PATIENCE_S)
+        assert answer.value is not None
+        child = plain_of(answer.value.json)
+        assert child > 0
+        for id in ("two", "three", "four"):
+            answer = await asyncio.wait_for(outside.evaluate(id, "os.getpid()"), PATIENCE_S)
+            assert answer.value is not None
+            assert plain_of(answer.value.json) == pid
+        answer = await asyncio.wait_for(outside.evaluate("five", f"os.waitpid({child}, 0)[1]"), PATIENCE_S)
+        assert answer.value is not None
+        assert plain_of(answer.value.json) == 0
+
+
+async def test_who_kills_the_interpreter_and_keeps_a_child_is_heard_to_be_gone() -> None:
+    async with worker() as (outside, _):
+        code = "import os, time\nif os.fork(): os.kill(os.getpid(), 9)\nelse: time.sleep(60)"
+        with pytest.raises(Gone):
+            await asyncio.wait_for(outside.evaluate("one", code), PATIENCE_S / 4)
 
 
 async def test_an_interrupt_that_came_too_late_reaches_no_later_snippet_nor_its_handler() -> None:
@@ -223,4 +259,4 @@ async def test_an_interrupt_that_came_too_late_reaches_no_later_snippet_nor_its_
         os.kill(pid, signal.SIGINT)
         answer = await asyncio.wait_for(outside.evaluate("two", "heard"), PATIENCE_S)
         assert answer.value is not None
-        assert answer.value.json == []
+        assert plain_of(answer.value.json) == []

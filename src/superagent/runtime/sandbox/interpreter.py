@@ -8,7 +8,8 @@ import os
 import select
 import socket
 import time
-from typing import Annotated, Any
+from collections.abc import Iterable
+from typing import Annotated, Any, cast
 
 import msgspec
 
@@ -26,6 +27,10 @@ MOST_TEXT = 65_536
 MOST_PIPED = 1024 * 1024
 """What a pipe holds at the very most, unless root made it larger (fs.pipe-max-size of Linux)."""
 
+MOST_PLAIN = 4 * MOST_TEXT
+MOST_DEEP = 200
+"""Lists in lists of plain data: what writes answers, and many who read them, go no deeper than 255."""
+
 CHUNK = 65_536
 MOST_AT_ONCE = 4 * CHUNK
 PAUSE_S = 0.02
@@ -40,7 +45,7 @@ class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     repr: _Text
     type: _Name
-    json: Any = msgspec.UNSET
+    json: msgspec.Raw = msgspec.Raw()
     mime: Annotated[dict[_Name, str], msgspec.Meta(max_length=MOST_KINDS)] = {}
 
 
@@ -71,6 +76,27 @@ class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _ANSWER = msgspec.json.Decoder(Answer)
+
+
+def plain_of(json: msgspec.Raw) -> Any:
+    """Give the plain data of a value; `msgspec.UNSET` for none, and for what is larger or deeper than is passed on."""
+    if not 0 < len(memoryview(json)) <= MOST_PLAIN:
+        return msgspec.UNSET
+    try:
+        found: list[Any] = [msgspec.json.decode(json)]
+    except (msgspec.MsgspecError, RecursionError):  # such as a number that is none here
+        return msgspec.UNSET
+    level = found
+    for _ in range(MOST_DEEP + 1):
+        level = [
+            inner
+            for one in level
+            if isinstance(one, list | dict)
+            for inner in cast("Iterable[Any]", one.values() if isinstance(one, dict) else one)
+        ]
+        if not level:
+            return found[0]
+    return msgspec.UNSET
 
 
 class Gone(Exception):
