@@ -35,7 +35,7 @@ TOO_LARGE = "the value takes too much to be shown; it is in `_`"
 UNSHOWN = "(the exception cannot be shown)"
 _LARGE = 2**63
 _CHUNK = 65_536
-_INTERRUPT: "tuple[int]" = (_signal.SIGINT,)
+_INTERRUPT = (cast("int", _signal.SIGINT),)
 _PLAIN = frozenset({bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset})
 # `json.dumps` makes such a thing at each call; other Pythons than the usual one have none
 _make: Any = getattr(json.encoder, "c_make_encoder", None)
