@@ -128,6 +128,8 @@ class InterpreterReach(SessionReach):
             if not asking.done():
                 asking.cancel()
                 await asyncio.wait([asking])
+            if not asking.cancelled():
+                asking.exception()  # looked at, so that it is not reported as lost: the session's end was its end, too
 
     async def _left(self, session: Session) -> None:
         with contextlib.suppress(TimeoutError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import os
 import time
 from collections.abc import AsyncGenerator
@@ -162,11 +163,15 @@ async def test_a_snippet_whose_time_is_up_is_interrupted_and_its_session_goes_on
     assert (await repl.run("x"))["value"]["json"] == 7
 
 
-async def test_a_snippet_that_will_not_be_interrupted_takes_its_session_along(repl: Repl) -> None:
+async def test_a_snippet_that_will_not_be_interrupted_takes_its_session_along(
+    repl: Repl, caplog: pytest.LogCaptureFixture
+) -> None:
     done = await repl.run("import signal; signal.signal(2, signal.SIG_IGN)\nwhile True: pass", timeout_s=0.2)
     assert (done["error"]["type"], done["ended"]) == ("Timeout", "timeout")
     response = await repl.caller.call("code.repl", {"session": repl.id, "code": "1"})
     assert "timeout" in problem_of(response, 409, "conflict")["detail"]
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 async def test_leaving_the_interpreter_ends_the_session(agent: Caller, kernel: str) -> None:
