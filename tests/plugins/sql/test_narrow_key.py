@@ -309,6 +309,19 @@ async def test_names_are_told_apart_as_sqlite_does(here: Ground, on_sqlite: Data
     assert (await here.do("query", "SELECT count(*) FROM ORDERS"))["tables"] == [on_sqlite.table("orders")]
 
 
+async def test_a_table_that_stands_behind_in_tells_nothing(here: Ground, on_sqlite: Database) -> None:
+    on_sqlite.run("CREATE TABLE lone (word TEXT)")
+    shut(here, on_sqlite, "secret", "lone")
+    said = set[str]()
+    for name in ("secret", "lone", "nosuch", "main.secret", '"secret"', "pragma_table_info('secret')"):
+        for text in (f"SELECT id IN {name} FROM orders", f"SELECT 1 WHERE ('x', 2) NOT IN {name}"):
+            refused = await here.refused("query", text)
+            said.add(f"{refused.slug}: {refused.detail}")
+    assert len(said) == 1, said  # whether it is there, and how many columns it has, is for those who may use it
+    assert (await here.refused("execute", "UPDATE orders SET who = 1 IN secret WHERE id = 1")).slug == "denied"
+    assert (await here.do("query", "SELECT id IN (SELECT id FROM orders) FROM orders WHERE id = 1"))["rows"] == [[1]]
+
+
 async def test_what_a_virtual_table_keeps_is_not_read_around_it(here: Ground, on_sqlite: Database) -> None:
     on_sqlite.run("CREATE VIRTUAL TABLE notes USING fts5(body)")
     on_sqlite.run("INSERT INTO notes VALUES ('sesame opens')")

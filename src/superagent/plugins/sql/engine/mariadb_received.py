@@ -55,7 +55,7 @@ class Bounded(pymysql.Connection):
         if made._sock is not None:
             with suppress(OSError):
                 self.crossed = counted(made._sock)
-        super()._force_close()
+        super()._force_close()  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue]
 
     def _read_bytes(self, num_bytes: int) -> Any:
         self.room -= num_bytes
