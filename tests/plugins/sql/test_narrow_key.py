@@ -141,6 +141,27 @@ async def test_types_and_operators_are_followed_to_tables_and_functions(here: Gr
     assert (await here.do("query", "SELECT 'ok'::public.mood"))["rows"] == [["ok"]]
 
 
+async def test_a_type_does_not_tell_which_tables_there_are(here: Ground, on_pg: Database) -> None:
+    on_pg.run("CREATE TYPE mood AS ENUM ('sad', 'ok')")
+    only = {"effect": "allow", "operations": ["sql.*"], "where": {"connections": [on_pg.table("orders")], **HOSTS}}
+    here.grant(only)
+    said = set[str]()
+    for name in ("secret", "nosuch", "_secret", '"Secret"'):
+        for text in (
+            f"SELECT NULL::public.{name}",
+            f"SELECT public.{name} FROM orders",
+            f"SELECT '{{}}'::public.{name}[]",
+        ):
+            refused = await here.refused("query", text)
+            said.add(f"{refused.slug}: {refused.detail}")
+    assert len(said) == 1, said
+    for text in (
+        "SELECT 'ok'::public.mood", "SELECT x.a FROM json_to_record('{\"a\": \"ok\"}') AS x(a text)",
+        "SELECT 'ok' FROM orders WHERE orders.id = 1", "SELECT z.who FROM (SELECT 'ok' AS who) z",
+    ):  # fmt: skip
+        assert (await here.do("query", text))["rows"] == [["ok"]], text
+
+
 @promise("3.7")
 async def test_parts_of_a_table_that_are_chosen_as_it_runs_are_judged_beforehand(here: Ground, on_pg: Database) -> None:
     for one in (

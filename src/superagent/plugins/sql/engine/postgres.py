@@ -105,7 +105,8 @@ class Postgres:
             told = told_of(*self._piped(typed(statement)))
             _require_uncalled(told["called"])
             meant |= told["relation"]
-            judge(meant)
+            # what is no type is judged like one: else the answer would tell which tables there are
+            judge(meant | told["nothing"])
         # the plan first: from then on the transaction holds all that it uses as it is
         explain = "EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) " + statement.text
         plan, answer = self._piped((explain, params), used(statement, meant))
