@@ -44,6 +44,7 @@ from superagent.core.problems import (
     Unavailable,
 )
 from superagent.core.questions import Ask, Question
+from superagent.core.reached import Link, Way
 from superagent.core.redaction import redact
 from superagent.core.redactor import Redactor
 from superagent.core.resources import (
@@ -79,13 +80,13 @@ __all__ = [
     "Changes", "Cidr", "Command", "Conflict", "Connected", "Connection", "ConnectionType", "Context", "Deadline",
     "Decision", "Declared", "Denied", "DestroyPath", "Document", "Effect", "EffectNote", "Effects", "Ended",
     "Evaluated", "Example", "Explained", "Face", "Facts", "Fault", "Fix", "FolderPath", "FoundFile", "Grant", "Host",
-    "HostRule", "Input", "Internal", "InvalidInput", "Isolation", "IsolationLevel", "Keeper", "Kept", "Limits",
+    "HostRule", "Input", "Internal", "InvalidInput", "Isolation", "IsolationLevel", "Keeper", "Kept", "Limits", "Link",
     "Locked", "Mark", "Media", "Message", "Messages", "NeedsApproval", "NeedsClient", "NeedsInput", "NotFound",
     "Nothing", "Opening", "Operation", "Outcome", "Output", "Over", "Overloaded", "Performed", "Picture", "Plugin",
     "Policy", "Preview", "Principal", "Problem", "Question", "Ran", "ReadPath", "ReadWritePath", "Redactor",
-    "Resource", "Risk", "Screen", "Secret", "SecretName", "SecretReach", "SecretText", "SecretUse", "Shown",
-    "Snippet", "Sound", "Status", "StepUpRequired", "Strict", "Supposed", "Text", "TooLarge", "Touches", "Traffic",
-    "Typing", "Unavailable", "Url", "When", "Where", "WritePath", "canonical_host", "canonical_path", "cedar_export",
+    "Resource", "Risk", "Screen", "Secret", "SecretName", "SecretReach", "SecretText", "SecretUse", "Shown", "Snippet",
+    "Sound", "Status", "StepUpRequired", "Strict", "Supposed", "Text", "TooLarge", "Touches", "Traffic", "Typing",
+    "Unavailable", "Url", "Way", "When", "Where", "WritePath", "canonical_host", "canonical_path", "cedar_export",
     "faults_of", "glob_of", "lines_of", "neutral_line", "place_of", "policy_text", "put_back", "redact", "replayed",
     "resource_named", "resource_of", "rights_of", "unified",
 ]  # fmt: skip

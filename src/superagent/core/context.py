@@ -50,6 +50,7 @@ class Context(Asking, Judging):
         "led",
         "notes",
         "operation",
+        "reached",
         "source",
         "state",
         "ticket",
@@ -62,6 +63,7 @@ class Context(Asking, Judging):
         self.notes: list[int] = []  # what it keeps itself of its changes: of those, its end says that they happened
         self.asks: Ticket | None = None  # a call within it that needs a person
         self.found: list[Resource] = []  # what it touches besides what the input names, and what needs a person
+        self.reached: list[Resource] = []  # hosts that it was let to, by ways that have no record of their own
         self.changed = False  # a call within it has done something
         self.isolation: Isolation | None = None  # how what the operation ran was contained
         self.cost: dict[str, float] | None = None
@@ -141,7 +143,8 @@ class Context(Asking, Judging):
             raise NotFound(f"`{operation}` is not installed any more", hint="install its plugin again, then undo")
         facts = replace(self._facts, risk=max(found.risk, self._facts.risk))
         other = Context(self.ticket, self._policy, self._hands, self._line)
-        other.effects, other.notes, other.found = self.effects, self.notes, self.found
+        other.effects, other.notes = self.effects, self.notes
+        other.found, other.reached = self.found, self.reached
         other._judged, other._known_facts = found, facts
         return other
 

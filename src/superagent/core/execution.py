@@ -112,6 +112,7 @@ class Execution:
                 None,
                 tag,
                 digest,
+                tuple(ctx.reached),
             )
         except Deferred:
             return Outcome(invocation.id, operation.name, Status.QUEUED, decision=ticket.decision)
@@ -341,6 +342,7 @@ def failed(ticket: Ticket, problem: Problem, seconds: float, ctx: Context | None
         cost=ctx.cost if ctx else None,
         source=ctx.source if ctx else "",
         asks=ctx.asks if ctx and isinstance(problem, NeedsApproval) else None,
+        reached=tuple(ctx.reached) if ctx else (),
     )
 
 

@@ -187,6 +187,7 @@ class Outcome(msgspec.Struct, frozen=True):
     asks: Ticket | None = None  # the call within it that needs a person, when nothing was changed before it
     tag: str = ""  # names the answer of a read that may be given again
     digest: str = ""  # SHA-256 (hex) of the output, where it is known already
+    reached: tuple[Resource, ...] = ()  # hosts that it was let to, for its record
 
     def result(self) -> Any:
         """Give the output as plain data. Raises the outcome's problem when there is one."""

@@ -45,9 +45,44 @@ class NetReach(Protocol):
         """Connect to a host by name for a block. Raises `Denied`, `NotFound`, `Unavailable`, `Deadline`."""
         ...
 
-    def vetted(self, host: str, port: int) -> AbstractAsyncContextManager[tuple[str, str]]:
-        """Let a driver connect by itself within a block: gives the one address it may use, and the file of CAs.
+    def way(self, host: str, port: int) -> AbstractAsyncContextManager[Way]:
+        """Judge the way to a host, for a library with sockets of its own, within a block; all else uses `dial`.
 
-        For libraries with sockets of their own; everything else uses `dial`. Raises as `dial`.
+        Raises `Denied`, `NotFound`.
         """
+        ...
+
+
+class Link(Protocol):
+    """A connection that a library opens by itself, to this address and to no other; recorded once, as it ends."""
+
+    @property
+    def address(self) -> str:
+        """Give the address that was vetted."""
+        ...
+
+    def keep(self) -> None:
+        """Let it outlive the block: whoever keeps it ends it."""
+        ...
+
+    def crossed(self, sent: int, received: int) -> None:
+        """Count bytes that crossed it."""
+        ...
+
+    def end(self) -> None:
+        """Record it, once."""
+        ...
+
+
+class Way(Protocol):
+    """A way that was judged; `ca_file` is the file of authorities to trust."""
+
+    ca_file: str
+
+    async def open(self) -> Link:
+        """Look the host up, vet its address, and permit a connection there. Raises `Denied`, `Unavailable`."""
+        ...
+
+    def again(self, link: Any) -> None:
+        """Use a connection to the same host that was kept."""
         ...

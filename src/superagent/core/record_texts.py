@@ -80,6 +80,7 @@ class RecordTexts:
             or operation.effect
             or (resources and not named)
             or outcome.effects
+            or outcome.reached
             or outcome.extra
             or seconds < 1e-6
             or call.reason

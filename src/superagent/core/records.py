@@ -33,13 +33,14 @@ class Recorder:
         own = principal.remote and self._sealed.get(principal)
         personal = own if own and not invocation.call.reason else self._personal(principal, invocation.call.reason)
         named: dict[str, Any] = {}  # what most records have not: fewer names are faster
-        if ticket.resources or (outcome is not None and outcome.effects):
+        if ticket.resources or (outcome is not None and (outcome.effects or outcome.reached)):
             # what is both read and changed was changed: the strongest effect comes last, and stays
             strongest = sorted(ticket.resources, key=lambda one: one.effect) if len(ticket.resources) > 1 else ()
             touched = {one.id: one.effect.name for one in ticket.resources}
             touched |= {one.id: one.effect.name for one in strongest}  # in the order in which they were named
             if outcome is not None:  # an undo learns only on the way what it touches
                 touched |= {one.resource: one.effect for one in outcome.effects if one.resource not in touched}
+                touched |= {one.id: one.effect.name for one in outcome.reached if one.id not in touched}
             named["resources"] = tuple(touched.items())
         if invocation.parent or invocation.batch:
             named["parent"] = invocation.parent or invocation.batch

@@ -31,10 +31,11 @@ TENANT_USER = 1_900_000_007
 
 
 class Ground:
-    """The world of one test; `db` is the connection that it speaks of."""
+    """The world of one test; `db` is the connection that it speaks of, `egress` what the network recorded."""
 
-    def __init__(self, world: SecretWorld) -> None:
+    def __init__(self, world: SecretWorld, egress: list[Any]) -> None:
         self.world = world
+        self.egress = egress
 
     @property
     def records(self) -> list[Any]:
@@ -113,7 +114,7 @@ async def ground(folder: Path) -> AsyncGenerator[Ground]:
             async with AsyncExitStack() as stack:
                 for lifespan in sql.lifespans:
                     await stack.enter_async_context(lifespan())
-                yield Ground(world)
+                yield Ground(world, records)
 
 
 def free_port() -> int:

@@ -141,6 +141,27 @@ async def test_types_and_operators_are_followed_to_tables_and_functions(here: Gr
     assert (await here.do("query", "SELECT 'ok'::public.mood"))["rows"] == [["ok"]]
 
 
+async def test_a_type_does_not_tell_which_tables_there_are(here: Ground, on_pg: Database) -> None:
+    on_pg.run("CREATE TYPE mood AS ENUM ('sad', 'ok')")
+    only = {"effect": "allow", "operations": ["sql.*"], "where": {"connections": [on_pg.table("orders")], **HOSTS}}
+    here.grant(only)
+    said = set[str]()
+    for name in ("secret", "nosuch", "_secret", '"Secret"'):
+        for text in (
+            f"SELECT NULL::public.{name}",
+            f"SELECT public.{name} FROM orders",
+            f"SELECT '{{}}'::public.{name}[]",
+        ):
+            refused = await here.refused("query", text)
+            said.add(f"{refused.slug}: {refused.detail}")
+    assert len(said) == 1, said
+    for text in (
+        "SELECT 'ok'::public.mood", "SELECT x.a FROM json_to_record('{\"a\": \"ok\"}') AS x(a text)",
+        "SELECT 'ok' FROM orders WHERE orders.id = 1", "SELECT z.who FROM (SELECT 'ok' AS who) z",
+    ):  # fmt: skip
+        assert (await here.do("query", text))["rows"] == [["ok"]], text
+
+
 @promise("3.7")
 async def test_parts_of_a_table_that_are_chosen_as_it_runs_are_judged_beforehand(here: Ground, on_pg: Database) -> None:
     for one in (
@@ -307,6 +328,19 @@ async def test_names_are_told_apart_as_sqlite_does(here: Ground, on_sqlite: Data
     assert (await here.refused("query", "SELECT * FROM Étât")).slug in ("conflict", "denied")
     assert (await here.do("query", "SELECT v FROM état"))["rows"] == [["état"]]
     assert (await here.do("query", "SELECT count(*) FROM ORDERS"))["tables"] == [on_sqlite.table("orders")]
+
+
+async def test_a_table_that_stands_behind_in_tells_nothing(here: Ground, on_sqlite: Database) -> None:
+    on_sqlite.run("CREATE TABLE lone (word TEXT)")
+    shut(here, on_sqlite, "secret", "lone")
+    said = set[str]()
+    for name in ("secret", "lone", "nosuch", "main.secret", '"secret"', "pragma_table_info('secret')"):
+        for text in (f"SELECT id IN {name} FROM orders", f"SELECT 1 WHERE ('x', 2) NOT IN {name}"):
+            refused = await here.refused("query", text)
+            said.add(f"{refused.slug}: {refused.detail}")
+    assert len(said) == 1, said  # whether it is there, and how many columns it has, is for those who may use it
+    assert (await here.refused("execute", "UPDATE orders SET who = 1 IN secret WHERE id = 1")).slug == "denied"
+    assert (await here.do("query", "SELECT id IN (SELECT id FROM orders) FROM orders WHERE id = 1"))["rows"] == [[1]]
 
 
 async def test_what_a_virtual_table_keeps_is_not_read_around_it(here: Ground, on_sqlite: Database) -> None:

@@ -332,3 +332,36 @@ async def test_it_rests_not_for_long_nor_longer_than_the_platform(
     await stopping.__aenter__()
     await stopping.__aexit__(None, None, None)
     until(lambda: not sessions(on), "the end of all of them")
+
+
+async def test_a_connection_is_recorded_once_with_its_bytes_and_each_call_says_where_it_went(
+    here: Ground, on: Server
+) -> None:
+    def crossed() -> list[Any]:
+        return [one for one in here.egress if one.operation == "egress.connection"]
+
+    place = f"host://-/127.0.0.1:{on.server.port}"
+    before = len(crossed())
+    calls = [await here.call("query", COUNT) for _ in range(3)]
+    told = [one for one in here.records if one.operation == "sql.query" and one.kind == "outcome"][-3:]
+    assert [one.invocation for one in told] == [one.invocation for one in calls]
+    assert all(place in dict(one.resources) for one in told), told
+    assert len(crossed()) == before  # it stands
+    # one who must not go there is refused, though what goes there is open: the host is judged by each call
+    here.grant(_allowed("10.0.0.1:*"))
+    assert (await here.refused("query", COUNT)).slug in ("denied", "not-found")
+    here.grant(_allowed("127.0.0.1:*"))
+    for one in sessions(on):
+        end(on, one)
+    until(lambda: not sessions(on), "the end of the session")
+    await here.do("query", COUNT)  # notices that the old one has ended
+    (ended,) = crossed()[before:]
+    assert (ended.invocation, ended.resources[0][0], ended.detail["calls"]) == (calls[0].invocation, place, 3)
+    assert ended.detail["sent"] > 200
+    assert ended.detail["received"] > 200
+    assert ended.bytes == ended.detail["sent"] + ended.detail["received"]
+    # what opens one for itself has it recorded as it ends
+    await here.do("execute", "UPDATE orders SET who = 'x' WHERE id = 1")
+    (_, own) = crossed()[before:]
+    assert "calls" not in own.detail
+    assert own.detail["received"] > 200

@@ -7,10 +7,12 @@ import ipaddress
 import ssl
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import unquote, urlsplit
 
+import msgspec
 from pydantic import Field, field_validator
 
 from superagent.sdk import (
@@ -27,6 +29,7 @@ from superagent.sdk import (
     Resource,
     TooLarge,
     Unavailable,
+    Way,
     canonical_path,
 )
 
@@ -82,13 +85,8 @@ async def opened(
     connected = await ctx.secret.connection(name)
     if connected.type not in TYPES:
         raise InvalidInput(f"`{name}` is no database", hint=f"sql works with connections of {', '.join(TYPES)}")
-    async with places(ctx, connected, most_s, effect) as place:
-        whose = Whose.of(ctx.tenant, connected, place) if kept and connected.type != "sqlite" else None
-        held = _pool.take(whose, place.timeout_s) if whose else None
-        if held is None:
-            # one with little time keeps its bounds for as long as it lives: nobody should inherit them
-            lasting = whose if place.timeout_s >= LASTING_S else None
-            held = Held(await told(ctx, ctx.thread(open_at, connected, place)), lasting)
+    async with towards(ctx, connected, most_s, effect) as (place, way):
+        held = await _taken(ctx, connected, place, way, kept=kept)
         own = (ctx.tenant, ctx.principal.id, name, ctx.invocation.id)
         _running.setdefault(own, []).append(held)
         well = False
@@ -99,11 +97,27 @@ async def opened(
             _running[own].remove(held)
             if not _running[own]:
                 del _running[own]
-            if well and whose and held.session.at_rest:
+            if well and held.whose and held.session.at_rest:
                 _pool.give(held, well=True)
             else:
                 await ctx.thread(lambda: _pool.give(held, well=well))
             _pool.sweep_later()
+
+
+async def _taken(ctx: Context, connected: Connected, place: Place, way: Way | None, *, kept: bool) -> Held:
+    """Take a session that rests for this, where it may be `kept`, or open one."""
+    if way is None:
+        return Held(await told(ctx, ctx.thread(open_at, connected, place)), None)
+    whose = Whose.of(ctx.tenant, connected, place) if kept else None
+    held = _pool.take(whose, place.timeout_s) if whose else None
+    if held is not None and held.link is not None:
+        way.again(held.link)
+        return held
+    link = await way.open()
+    session = await told(ctx, ctx.thread(open_at, connected, replace(place, address=link.address)))
+    # one with little time keeps its bounds for as long as it lives: nobody should inherit them
+    link.keep()
+    return Held(session, whose if place.timeout_s >= LASTING_S else None, link)
 
 
 def running(ctx: Context, name: str, invocation: str) -> list[Held]:
@@ -211,28 +225,37 @@ def database_of(name: str, effect: Effect) -> Resource:
 async def places(
     ctx: Context, connected: Connected, most_s: float = TIMEOUT_S, effect: Effect | None = None
 ) -> AsyncGenerator[Place]:
-    """Let the driver of a connection connect within a block: gives where, and the password. Raises as `vetted` does."""
+    """Let the driver of a connection connect within a block: gives where, and the password. Raises as `Way.open`."""
+    async with towards(ctx, connected, most_s, effect) as (place, way):
+        yield place if way is None else replace(place, address=(await way.open()).address)
+
+
+@asynccontextmanager
+async def towards(
+    ctx: Context, connected: Connected, most_s: float = TIMEOUT_S, effect: Effect | None = None
+) -> AsyncGenerator[tuple[Place, Way | None]]:
+    """Judge where a connection leads; gives that without an address, the password, and the way; None to a file."""
     timeout_s = most_s if ctx.remaining_s is None else max(0.05, min(most_s, ctx.remaining_s))
-    parts = urlsplit(connected.endpoint)
     if connected.type == "sqlite":
         path = canonical_path(connected.endpoint.partition("://")[2], "")
         wanted = ctx.operation.effect if effect is None else effect
         at = await ctx.thread(lambda: ctx.reach("files").at(path, effect=wanted))
         with at:
             at.found()  # a file that is not there is not made
-            yield Place(file=at.real, timeout_s=timeout_s)
+            yield Place(file=at.real, timeout_s=timeout_s), None
         return
-    options = ServerOptions.model_validate(connected.options)
+    options = _options(msgspec.json.encode(connected.options))
     host, _, port = connected.host.rpartition(":")
     local = host == "localhost" or _loopback(host)
     if options.tls == "off" and not local:
         raise Denied(f"`{connected.name}` would speak in clear over a network", hint="set `tls` to `verify`")
-    async with ctx.net.vetted(host, int(port)) as (address, ca_file):
+    async with ctx.net.way(host, int(port)) as way:
         password = (await ctx.secret.resolve(connected.name)).reveal() if connected.secret else ""
+        database = unquote(urlsplit(connected.endpoint).path.strip("/"))
         yield Place(
-            host.strip("[]"), address, int(port), unquote(parts.path.strip("/")), options.user, password,
-            options.tls == "verify", ca_file, timeout_s=timeout_s, ca=options.ca,
-        )  # fmt: skip
+            host.strip("[]"), "", int(port), database, options.user, password,
+            options.tls == "verify", way.ca_file, timeout_s=timeout_s, ca=options.ca,
+        ), way  # fmt: skip
 
 
 def open_at(connected: Connected, place: Place) -> Session:
@@ -242,7 +265,7 @@ def open_at(connected: Connected, place: Place) -> Session:
             from .engine.sqlite import Sqlite
 
             return Sqlite(place)
-        schema = ServerOptions.model_validate(connected.options).default_schema
+        schema = _options(msgspec.json.encode(connected.options)).default_schema
         if connected.type == "postgresql":
             from .engine.postgres import Postgres
 
@@ -252,6 +275,11 @@ def open_at(connected: Connected, place: Place) -> Session:
         return MariaDB(place, schema or place.database)
     except ImportError as missing:
         raise Unavailable(f"the library `{missing.name}` is not installed", hint="install the extra `sql`") from None
+
+
+@lru_cache(maxsize=1024)
+def _options(text: bytes) -> ServerOptions:
+    return ServerOptions.model_validate_json(text)
 
 
 @lru_cache(maxsize=1024)

@@ -1,8 +1,8 @@
 """Connections at rest: a read takes one that an earlier read of the same tenant over the same connection left behind.
 
-One is kept for exactly what it was opened with: the tenant, the connection as it stood, the address that was vetted,
-and the credential. Before it rests, the server has forgotten everything of its session; whatever was cancelled, failed
-or is in doubt is closed instead. Each call is judged, its address vetted and its secret resolved before it gets here.
+One is kept for exactly what it was opened with: the tenant, the connection as it stood, and the credential. Before it
+rests, the server has forgotten everything of its session; whatever was cancelled, failed or is in doubt is closed
+instead. Each call is judged and its secret resolved before it gets here; the address was vetted when it was opened.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
 from operator import attrgetter
 
-from superagent.sdk import Connected
+from superagent.sdk import Connected, Link
 
 from .engine.session import Place, Session
 
@@ -48,9 +48,10 @@ class Whose:
 class Held:
     """A session while one call has it: who stops it from beside stops this call, and never one that comes after."""
 
-    def __init__(self, session: Session, whose: Whose | None) -> None:
+    def __init__(self, session: Session, whose: Whose | None, link: Link | None = None) -> None:
         self.session = session
         self.whose = whose
+        self.link = link
         self.born = self.since = time.monotonic()
         self._lock = threading.Lock()
         self._ended = self._stopped = False
@@ -72,6 +73,13 @@ class Held:
         with self._lock:
             self._ended = True
             return not self._stopped
+
+    def close(self) -> None:
+        """End the session, and have its connection in the records."""
+        self.session.close()
+        if self.link is not None:
+            self.link.crossed(*self.session.crossed)
+            self.link.end()
 
 
 def rested(session: Session) -> bool:
@@ -114,7 +122,7 @@ class Pool:
             if time.monotonic() - held.born < AGE_S and held.session.renew(timeout_s):
                 held.begin()
                 return held
-            held.session.close()
+            held.close()
 
     def give(self, held: Held, *, well: bool) -> None:
         """Let one rest if its call ended well and the server forgets it, else close it; blocks, so in a thread."""
@@ -122,7 +130,7 @@ class Pool:
         if held.end() and well and whose is not None and self._open and rested(held.session):
             unwanted = self._left(held, (whose.tenant, whose.name))
         if unwanted is not None:
-            unwanted.session.close()
+            unwanted.close()
 
     def sweep_later(self) -> None:
         """Close what has rested too long, now and as long as anything rests; on the event loop."""
@@ -166,7 +174,7 @@ class Pool:
     @staticmethod
     def _close(some: list[Held]) -> None:
         for one in some:
-            one.session.close()
+            one.close()
 
     def _sweep(self) -> None:
         self._timer = None

@@ -64,14 +64,24 @@ class Guard:
             _active = tuple(one for one in _active if one is not self)
 
 
-@contextmanager
-def permitting(*places: Place) -> Generator[None]:
-    """Permit these connections and look-ups to the code in this block, and to nobody else."""
-    token = _permitted.set(_permitted.get() | frozenset(places))
-    try:
-        yield
-    finally:
-        _permitted.reset(token)
+def permitting(*places: Place) -> Permission:
+    """Permit these connections and look-ups to the code in a block, and to nobody else."""
+    return Permission(places)
+
+
+class Permission:
+    """What `permitting` gives; many calls take one, so it is no generator."""
+
+    __slots__ = ("_places", "_token")
+
+    def __init__(self, places: tuple[Place, ...]) -> None:
+        self._places = places
+
+    def __enter__(self) -> None:
+        self._token = _permitted.set(_permitted.get().union(self._places))
+
+    def __exit__(self, *_: object) -> None:
+        _permitted.reset(self._token)
 
 
 def check(host: Any, port: Any, what: str = "connect") -> None:

@@ -19,7 +19,7 @@ MAX_BYTES = 16 * 1024 * 1024
 MOST_S = 600.0
 MOST_HOPS = 10
 
-Judge = Callable[[Endpoint, str], None]
+Judge = Callable[[Endpoint, str], object]
 """Go on only if this endpoint may be asked with this method; raises the problem."""
 DialFor = Callable[[Endpoint, float], Awaitable[Wire]]
 

@@ -40,7 +40,10 @@ class Whose:
 
 @dataclass(frozen=True, slots=True)
 class Crossed:
-    """A connection that ended. Bytes are those on the outer connection, TLS included; `opened` says it was read."""
+    """A connection that ended. Bytes are those on the outer connection, TLS included; `opened` says it was read.
+
+    `calls` used it, one after the other; that of the record was the first.
+    """
 
     endpoint: Endpoint
     address: str
@@ -49,6 +52,7 @@ class Crossed:
     received: int
     seconds: float
     opened: bool = False
+    calls: int = 1
 
 
 class Journal:
@@ -71,6 +75,8 @@ class Journal:
         }
         if what.opened:
             detail["opened"] = True
+        if what.calls > 1:
+            detail["calls"] = what.calls
         self._note(
             self._record(
                 "event", CONNECTION, whose, str(what.endpoint), detail,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
+from typing import Any
 
 from superagent.core.audit import AuditRecord
 from superagent.core.context import Context
@@ -36,6 +37,7 @@ class Network:
             lambda call, place, what: journal.refused(Whose.of(call), place, f"{what} without `ctx.net`", "code")
         )
         self._ca_file = ca_file
+        self._trusted = lambda: self.trust
 
     @cached_property
     def trust(self) -> ssl.SSLContext:
@@ -46,10 +48,15 @@ class Network:
 
     def reach(self, ctx: Context) -> NetReach:
         """Give the capability `net` of one call."""
-        from superagent.runtime.net.dialer import Dialer
         from superagent.runtime.net.reach import CallNet
 
-        return CallNet(ctx, Dialer(self.resolve, self.public), lambda: self.trust, self.journal, self._ca_file)
+        return CallNet(ctx, self._dialer, self._trusted, self.journal, self._ca_file)
+
+    @cached_property
+    def _dialer(self) -> Any:
+        from superagent.runtime.net.dialer import Dialer
+
+        return Dialer(self.resolve, self.public)
 
 
 @contextmanager

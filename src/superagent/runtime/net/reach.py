@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import ssl
-import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 from superagent.core.context import Context
 from superagent.core.endpoints import Endpoint, NotPublic
 from superagent.core.problems import Problem
-from superagent.core.resources import Effect
+from superagent.core.resources import Effect, Resource
 from superagent.runtime.net.dialer import Dialer, problem_of
-from superagent.runtime.net.guard import permitting
 from superagent.runtime.net.http import Http
 from superagent.runtime.net.journal import By, Crossed, Journal, Whose
+from superagent.runtime.net.way import Way
 from superagent.runtime.net.wire import Wire
 
 _READS = {"GET", "HEAD", "OPTIONS"}
 
 
 class CallNet:
-    """The network of one call: `http` asks over HTTP, `dial` gives a bare connection."""
+    """The network of one call: `http` asks over HTTP, `dial` gives a bare connection, `way` lets a driver connect."""
 
-    __slots__ = ("_ca_file", "_ctx", "_dialer", "_journal", "_whose", "http")
+    __slots__ = ("_ca_file", "_ctx", "_dialer", "_http", "_journal", "_trust", "_whose")
 
     def __init__(
         self, ctx: Context, dialer: Dialer, trust: Callable[[], ssl.SSLContext], journal: Journal, ca_file: str = ""
@@ -33,7 +32,15 @@ class CallNet:
         self._dialer = dialer
         self._journal = journal
         self._whose = Whose.of(ctx.invocation)
-        self.http = Http(self._judge, self._dial_http, trust, lambda: ctx.remaining_s)
+        self._trust = trust
+        self._http: Http | None = None
+
+    @property
+    def http(self) -> Http:
+        """Give the HTTP client."""
+        if self._http is None:
+            self._http = Http(self._judge, self._dial_http, self._trust, lambda: self._ctx.remaining_s)
+        return self._http
 
     @asynccontextmanager
     async def dial(self, host: str, port: int, *, timeout_s: float = 15.0) -> AsyncGenerator[Wire]:
@@ -50,37 +57,32 @@ class CallNet:
             wire.end()
 
     @asynccontextmanager
-    async def vetted(self, host: str, port: int) -> AsyncGenerator[tuple[str, str]]:
-        """Give the address that a driver may connect to within the block, and the file of CAs that it is to trust.
+    async def way(self, host: str, port: int) -> AsyncGenerator[Way]:
+        """Judge the way to a host, and give it to a driver that connects by itself within the block.
 
-        The use is recorded at its end; what crosses a driver's own socket is not seen, so its bytes count as 0.
+        The record of the call names the host; each connection has its own. Raises `Denied`, `NotFound`.
         """
         endpoint = Endpoint.of_authority(f"{host}:{port}")
-        self._judge(endpoint, "CONNECT", "dial")
+        self._ctx.reached.append(self._judge(endpoint, "CONNECT", "dial"))
+        way = Way(endpoint, self._dialer, self._whose, self._journal, self._ca_file)
         try:
-            address = str((await self._dialer.addresses(endpoint))[0])
-        except NotPublic as fault:
-            self._journal.refused(self._whose, str(endpoint), f"its address is {fault.why}", "dial", fault.address)
-            raise problem_of(endpoint, fault) from None
-        began = time.monotonic()
-        try:
-            with permitting((address, port)):
-                yield address, self._ca_file
+            yield way
         finally:
-            used = Crossed(endpoint, address, "dial", 0, 0, time.monotonic() - began)
-            self._journal.crossed(self._whose, used)
+            way.end()
 
-    def _judge(self, endpoint: Endpoint, method: str, by: By = "http") -> None:
+    def _judge(self, endpoint: Endpoint, method: str, by: By = "http") -> Resource:
         here = endpoint.resource(Effect.READ).id
         named = [touch.effect for touch in self._ctx.operation.touched if touch.kind == "host"]
         named += [one.effect for one in self._ctx.ticket.resources if one.kind == "host" and one.id == here]
         # as the operation declared it; where it declared no host, what the method does
         effect = max(named, default=Effect.READ if method in _READS else Effect.CHANGE)
+        resource = endpoint.resource(effect)
         try:
-            self._ctx.require(endpoint.resource(effect))
+            self._ctx.require(resource)
         except Problem as problem:
             self._journal.refused(self._whose, str(endpoint), f"not granted ({problem.slug})", by)
             raise
+        return resource
 
     async def _dial_http(self, endpoint: Endpoint, timeout_s: float) -> Wire:
         return await self._dial(endpoint, timeout_s, "http")

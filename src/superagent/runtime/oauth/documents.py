@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from superagent.core.context import Context
 from superagent.core.endpoints import Endpoint
 from superagent.core.problems import InvalidInput, Malformed
+from superagent.core.resources import Effect, Resource
 from superagent.core.strict_json import parse_object
 from superagent.runtime.net.dialer import Dialer
 from superagent.runtime.net.journal import By
@@ -31,9 +32,10 @@ _PATH = re.compile(r"/[A-Za-z0-9._~!$&'()+,;=:@%/-]+")
 class _Asks(CallNet):
     """The network as the authorization server uses it: TLS only; no grant is needed, for nothing is sent along."""
 
-    def _judge(self, endpoint: Endpoint, method: str, by: By = "http") -> None:
+    def _judge(self, endpoint: Endpoint, method: str, by: By = "http") -> Resource:
         if method != "GET":
             raise InvalidInput("a client's document is only looked at")
+        return endpoint.resource(Effect.READ)
 
 
 class ClientDocuments:

@@ -201,6 +201,11 @@ class MariaDB:
         """End the connection at once: what the server has not sent yet is not waited for."""
         self._connection._force_close()
 
+    @property
+    def crossed(self) -> tuple[int, int]:
+        """Give what the connection counted until its end."""
+        return self._connection.crossed
+
     def _connected(self, timeout_s: float) -> Any:
         place = self._place
         trust = _trust(place) if place.tls else None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pymysql
 
 from .names import TooMuch
+from .session import counted
 
 ROOM = 64 * 1024 * 1024
 _RESET = 0x1F  # in the protocol since MySQL 5.7 and MariaDB 10.2
@@ -17,6 +19,7 @@ class Bounded(pymysql.Connection):
 
     room = ROOM
     abandoned = False  # with rows that nobody took
+    crossed = 0, 0  # bytes in all, sent and received, once it has ended
 
     def reset(self) -> bool:
         """Have the server forget the session (`COM_RESET_CONNECTION`); False where rows are left to be sent."""
@@ -46,6 +49,13 @@ class Bounded(pymysql.Connection):
         if result is not None:
             self.abandoned = self.abandoned or result.unbuffered_active
             result.unbuffered_active = False
+
+    def _force_close(self) -> None:
+        made: Any = self
+        if made._sock is not None:
+            with suppress(OSError):
+                self.crossed = counted(made._sock)
+        super()._force_close()  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue]
 
     def _read_bytes(self, num_bytes: int) -> Any:
         self.room -= num_bytes

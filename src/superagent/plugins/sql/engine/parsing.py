@@ -163,6 +163,9 @@ def _check(node: exp.Expr, tree: exp.Expr) -> None:
         raise Refused("a change within another statement is not taken", "make each change by a call of its own")
     if isinstance(node, exp.Dot) and isinstance(node.expression, exp.Func):
         raise Refused("a function named by its schema does not run here", "what it reads and changes cannot be known")
+    if isinstance(node, exp.In) and node.args.get("field") is not None:
+        # SQLite takes a table or a function there, which the parser knows for a column
+        raise Refused("`IN` takes a list or a query here", "write `IN (SELECT … FROM …)`")
     if isinstance(node, exp.Lock):
         raise Refused("a read takes no locks", "leave `FOR UPDATE` out")
 

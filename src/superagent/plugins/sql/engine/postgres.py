@@ -60,7 +60,8 @@ class Postgres:
         self._fetched = False
         self._trust = _in_memory(place.ca) if place.tls and place.ca else None
         trusted = place.ca_file or "system" if self._trust is None else f"/proc/self/fd/{self._trust}"
-        pinned = _PINNED | {"datestyle": "ISO,YMD"} | _times(place.timeout_s)
+        self._own = _times(place.timeout_s)
+        pinned = _PINNED | {"datestyle": "ISO,YMD"} | self._own
         with self._failing(), _told():
             self._connection = Bounded.connect(
                 host=place.host,
@@ -104,7 +105,8 @@ class Postgres:
             told = told_of(*self._piped(typed(statement)))
             _require_uncalled(told["called"])
             meant |= told["relation"]
-            judge(meant)
+            # what is no type is judged like one: else the answer would tell which tables there are
+            judge(meant | told["nothing"])
         # the plan first: from then on the transaction holds all that it uses as it is
         explain = "EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) " + statement.text
         plan, answer = self._piped((explain, params), used(statement, meant))
@@ -195,13 +197,19 @@ class Postgres:
 
     def renew(self, timeout_s: float) -> bool:
         """Take the times of another call; a server that has something to say to nobody has ended the session."""
-        self._late = _times(timeout_s)
+        late = _times(timeout_s)
+        self._late = {} if late == self._own else late
         return not self._connection.closed and quiet(self._connection.fileno())
 
     def close(self) -> None:
         """End the connection."""
         self._connection.close()
         self._distrust()
+
+    @property
+    def crossed(self) -> tuple[int, int]:
+        """Give what the connection counted until its end."""
+        return self._connection.crossed
 
     @contextmanager
     def _discreet(self) -> Generator[None]:
@@ -234,6 +242,7 @@ class Postgres:
         commands.append(("DECLARE rows NO SCROLL CURSOR FOR " + written(statement).text, params))
         if skip:
             commands.append((f"MOVE FORWARD {int(skip)} IN rows", None))
+        self._connection.mark()
         return self._piped(*commands, _next(count))[-1]
 
     def _taken(self, first: Result, most: int) -> Iterator[Any]:
@@ -245,6 +254,7 @@ class Postgres:
             if len(rows) < count or most <= 0:
                 return
             count = min(most, max(1, min(500, ROOM // 4 // (1 + self._connection.came // len(rows)))))
+            self._connection.mark()
             rows = self._piped(_next(count))[0].rows
 
     def _harmless(self, bad: set[str]) -> None:

@@ -49,7 +49,10 @@ _TYPES = """WITH RECURSIVE kind(oid) AS (SELECT t.oid
       JOIN pg_catalog.pg_proc p ON p.oid = d.refobjid WHERE p.pronamespace <> 'pg_catalog'::regnamespace
     UNION SELECT 'called', p.proname::text, '' FROM kind
       JOIN pg_catalog.pg_cast x ON kind.oid IN (x.castsource, x.casttarget)
-      JOIN pg_catalog.pg_proc p ON p.oid = x.castfunc WHERE p.prolang NOT IN (12, 13)"""
+      JOIN pg_catalog.pg_proc p ON p.oid = x.castfunc WHERE p.prolang NOT IN (12, 13)
+    UNION SELECT 'nothing', asked.schema, asked.name FROM unnest(%s::text[], %s::text[]) asked(schema, name)
+      JOIN pg_catalog.pg_namespace n ON n.nspname = asked.schema
+      LEFT JOIN pg_catalog.pg_type t ON t.typnamespace = n.oid AND t.typname = asked.name WHERE t.oid IS NULL"""
 _HEIRS = """WITH RECURSIVE heir(oid) AS (SELECT c.oid FROM unnest(%s::text[], %s::text[]) asked(schema, name)
       JOIN pg_catalog.pg_namespace n ON n.nspname = asked.schema
       JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = asked.name
@@ -65,7 +68,7 @@ def used(statement: Statement, named: frozenset[Named]) -> Command:
 
 def typed(statement: Statement) -> Command:
     """Ask for what may be types of a statement: the tables whose rows they are, and what they call."""
-    return _TYPES, _asked(statement.types)
+    return _TYPES, _asked(statement.types) * 2
 
 
 def heirs(named: frozenset[Named]) -> Command:
@@ -74,8 +77,8 @@ def heirs(named: frozenset[Named]) -> Command:
 
 
 def told_of(answer: Result) -> dict[str, set[Named]]:
-    """Read an answer: `relation`, `called` and `volatile`, the latter two by their `schema`."""
-    told: dict[str, set[Named]] = {"relation": set(), "called": set(), "volatile": set()}
+    """Read an answer: `relation`, `called` and `volatile`, the latter two by their `schema`; `nothing` is not there."""
+    told: dict[str, set[Named]] = {"relation": set(), "called": set(), "volatile": set(), "nothing": set()}
     for kind, one, other in answer.rows:
         told[kind].add(Named(one, other))
     return told

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import socket
-import struct
 from collections.abc import Generator
 from contextlib import suppress
 from typing import Any
@@ -15,18 +14,28 @@ from typing import Any
 import psycopg
 
 from .names import TooMuch
+from .session import counted
 
 ROOM = 64 * 1024 * 1024
-_COUNT = struct.Struct("Q")
-_RECEIVED = 128  # where `tcpi_bytes_received` lies in `struct tcp_info` of Linux
 
 
 class Bounded(psycopg.Connection[Any]):
     """Raises `TooMuch` instead of taking more than 64 MiB by one command; the connection is closed then."""
 
-    came = 0  # bytes by the last command
-    _all = 0  # that came until then
-    _beside: socket.socket | None = None  # a handle of our own to the driver's socket
+    crossed = 0, 0  # bytes in all, sent and received, once it has ended
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self._beside = socket.socket(fileno=os.dup(self.fileno()))  # a handle of our own to the driver's socket
+
+    @property
+    def came(self) -> int:
+        """Give the bytes that came since the last `mark`."""
+        return counted(self._beside)[1] - self._marked
+
+    def mark(self) -> None:
+        """Count what comes from here on."""
+        self._marked = counted(self._beside)[1] if self._beside.fileno() >= 0 else 0
 
     def wait(self, gen: Any, *args: Any, **named: Any) -> Any:
         """Wait for a command, and count what comes."""
@@ -39,26 +48,21 @@ class Bounded(psycopg.Connection[Any]):
 
     def close(self) -> None:
         """End the connection."""
-        if self._beside is not None:
+        if self._beside.fileno() >= 0:
+            self.crossed = counted(self._beside)
             self._beside.close()
         super().close()
 
     def _counted(self, gen: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
-        before, sent = self._all, None
-        waited = False
+        sent, waits, before = None, 0, 0
         while True:
             try:
                 wanted = gen.send(sent)
             except StopIteration as done:
-                self._all = before if self.closed else self._received()
-                self.came = self._all - before
                 return done.value
-            if waited and self._received() - before > ROOM:
+            waits += 1
+            if waits == 2:  # most answers come at once: only of those that do not, the rest is counted
+                before = counted(self._beside)[1]
+            elif waits > 2 and counted(self._beside)[1] - before > ROOM:
                 raise TooMuch("the server answers with more than can be taken at once", "ask for fewer rows or columns")
-            sent, waited = (yield wanted), True
-
-    def _received(self) -> int:
-        if self._beside is None:
-            self._beside = socket.socket(fileno=os.dup(self.fileno()))
-        told = self._beside.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RECEIVED + 8)
-        return int(_COUNT.unpack_from(told, _RECEIVED)[0])
+            sent = yield wanted

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import select
+import socket
+import struct
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -12,6 +14,8 @@ from .values import Cell, shown, size_of
 
 Params = Mapping[str, str | int | float | bool | None]
 Row = list[Cell]
+_BOTH = struct.Struct("QQ")
+_COUNTS = 120  # where `tcpi_bytes_acked` lies in `struct tcp_info` of Linux, and then `tcpi_bytes_received`
 Judge = Callable[[frozenset[Named]], object]
 
 
@@ -170,6 +174,17 @@ class Session(Protocol):
     def close(self) -> None:
         """End the session; what was not committed is gone."""
         ...
+
+    @property
+    def crossed(self) -> tuple[int, int]:
+        """Give the bytes that were sent and that came, as the system counted them, once it has ended."""
+        ...
+
+
+def counted(handle: socket.socket) -> tuple[int, int]:
+    """Give the bytes of a TCP connection that were sent and taken by the other side, and those that came."""
+    told = handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _COUNTS + _BOTH.size)
+    return _BOTH.unpack_from(told, _COUNTS)
 
 
 def quiet(handle: int) -> bool:

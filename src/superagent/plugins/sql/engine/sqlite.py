@@ -33,6 +33,7 @@ class Sqlite:
     """A session with a file."""
 
     dialect = "sqlite"
+    crossed = 0, 0  # nothing leaves the machine
 
     def __init__(self, place: Place, data: bytes | None = None) -> None:
         """Open a file, or a copy of one that is held in memory."""
