@@ -19,6 +19,7 @@ from superagent.core.policy import Decision, Facts
 from superagent.core.principal import Principal
 from superagent.core.problems import InvalidInput, Problem
 from superagent.core.resources import Resource
+from superagent.core.rules import Origin
 from superagent.core.taint import provenance
 
 _canonical = msgspec.json.Encoder(order="deterministic").encode
@@ -256,3 +257,17 @@ class Outcome(msgspec.Struct, frozen=True):
                 )
             )
         return msgspec.json.encode(self.document())
+
+
+class Performed(msgspec.Struct, frozen=True):
+    """A call ended: what observers hear."""
+
+    ticket: Ticket
+    outcome: Outcome
+
+
+def origin_of(principal: Principal, channel: str) -> Origin:
+    """Give where a call comes from, as policy sees it."""
+    if channel == "workflow":
+        return "workflow"
+    return "human" if principal.kind == "human" else "agent"

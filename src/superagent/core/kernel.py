@@ -179,6 +179,9 @@ class Kernel:
 
         `retry_of` is the job that it repeats.
         """
+        outcome = await self.pipeline.plain.perform(invocation)
+        if outcome is not None:
+            return outcome
         try:
             ticket, call = self.pipeline.permit(invocation), invocation.call
             if call.key:

@@ -107,8 +107,9 @@ class AuditLog:
         with self._lock:
             if self._refuses():
                 raise AuditUnavailable(f"the audit log takes no records: {self.trouble or 'its buffer is full'}")
-            self._batch.bodies.append(text)
-            self._batch.bytes += len(text)
+            batch = self._batch
+            batch.bodies.append(text)
+            batch.bytes += len(text)
         if not self._awake:
             self._awake = True
             self._wake.set()
