@@ -228,8 +228,8 @@ class Outcome(msgspec.Struct, frozen=True):
         """Give the outcome object as plain data."""
         return msgspec.json.decode(self.encode())
 
-    def encode(self) -> bytes:
-        """Give the outcome object as JSON text."""
+    def encode(self, begin: bytes = b"{") -> bytes:
+        """Give the outcome object as JSON text; `begin` may say more before it."""
         if self.decision is not None and not (
             self.effects
             or self.undo
@@ -243,7 +243,8 @@ class Outcome(msgspec.Struct, frozen=True):
             # what most reads look like, joined from parts that are JSON already; a test compares it with the long way
             return b"".join(
                 (
-                    b'{"invocation":"',
+                    begin,
+                    b'"invocation":"',
                     self.invocation.encode(),
                     b'","operation":"',
                     self.operation.encode(),
@@ -256,7 +257,7 @@ class Outcome(msgspec.Struct, frozen=True):
                     b',"provenance":{"trust":"trusted","source":"platform"},"seconds":%.6f}' % self.seconds,
                 )
             )
-        return msgspec.json.encode(self.document())
+        return begin + msgspec.json.encode(self.document())[1:]
 
 
 class Performed(msgspec.Struct, frozen=True):
