@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 import msgspec
@@ -9,17 +10,17 @@ import pytest
 
 from superagent.core.audit import AuditRecord
 from superagent.core.context import Context
-from superagent.core.grants import Grant
+from superagent.core.grants import Grant, When
 from superagent.core.invocation import Call, Invocation, Outcome, Performed, Status
 from superagent.core.limits import Rate
 from superagent.core.operation import Output, written
 from superagent.core.plugin import Plugin
 from superagent.core.principal import Principal
 from superagent.core.problems import Conflict
-from superagent.core.resources import Effect, Risk
+from superagent.core.resources import Effect, ReadPath, Risk
 from superagent.testing import World, agent, person
 
-ADA, BOT = person(), agent()
+ADA, BOT = person(workspace="/home/ada"), agent(of=person(workspace="/home/ada"), workspace="/home/ada")
 GRANTS = [
     Grant(id="all", effect="allow", subject="*", operations=["short.*"]),
     Grant(id="no", effect="deny", subject="agent:builder", operations=["short.closed"]),
@@ -31,6 +32,7 @@ class Said(Output):
     count: int = 0
 
 
+STATES = {"/home/ada/a": 1, "/home/ada/b": 1, "/elsewhere": 1}
 SAME = written(Said(text="same"))
 
 
@@ -55,6 +57,16 @@ def short() -> Plugin:
     async def closed(ctx: Context) -> Said:
         """Say it to people."""
         return Said(text=ctx.principal.id)
+
+    @made.operation(risk=Risk.LOW)
+    async def kept(ctx: Context, path: ReadPath, count: int | None = 0) -> Said:
+        """Say what stands at a path."""
+        ctx.state = STATES.get(path)
+        return Said(text=f"{path} {STATES.get(path)}", count=count or 0)
+
+    @kept.validator
+    def _(ctx: Context, path: str, **_: Any) -> Hashable | None:
+        return STATES.get(path)
 
     @made.operation(risk=Risk.LOW, effect=Effect.READ)
     async def long(ctx: Context) -> Said:
@@ -200,3 +212,63 @@ async def test_a_read_that_cannot_be_recorded_is_not_answered(both: Both) -> Non
     assert outcome.problem is not None
     assert outcome.problem.slug == "audit-unavailable"
     assert not outcome.output
+
+
+@pytest.mark.parametrize("by", [ADA, BOT])
+async def test_a_read_is_given_again_by_both_ways_alike_until_it_has_changed(by: Principal) -> None:
+    both = Both()
+    for _ in range(4):
+        await both.run("short.kept", {"path": "a"}, by)
+    assert both.went_short == 3
+    STATES["/home/ada/a"] += 1
+    changed = await both.run("short.kept", {"path": "a"}, by)
+    assert changed.result()["text"].endswith(f" {STATES['/home/ada/a']}")
+    assert both.went_short == 3
+    await both.run("short.kept", {"path": "a"}, by)
+    await both.run("short.kept", {"path": "/home/ada/b/../a"}, by)  # another spelling is another input
+    assert both.went_short == 4
+
+
+@pytest.mark.parametrize(
+    ("input", "is_short"),
+    [
+        ({"path": "b", "count": 1}, True),
+        ({"path": "b", "count": None}, False),
+        ({"path": "b", "count": float("nan")}, False),
+        ({"path": "/elsewhere"}, False),  # its record is on the disk before it is answered
+        ({"path": "none"}, False),
+    ],
+)
+async def test_what_is_not_sure_is_read_the_whole_way(input: dict[str, Any], is_short: bool) -> None:
+    both = Both()
+    for _ in range(3):
+        await both.run("short.kept", input, BOT)
+    assert both.went_short == (2 if is_short else 0)
+
+
+async def test_a_read_is_given_again_to_nobody_else_and_not_under_another_policy() -> None:
+    both = Both()
+    for by in (ADA, BOT, ADA, BOT):
+        await both.run("short.kept", {"path": "a"}, by)
+    assert both.went_short == 2
+    for world in both.worlds:
+        world.policies.change([*GRANTS, Grant(id="b", effect="deny", subject="*", operations=["short.kept"])])
+    assert (await both.run("short.kept", {"path": "a"}, BOT)).problem is not None
+    for world in both.worlds:
+        world.policies.change(GRANTS)
+        world.identity.ended.add(BOT.id)
+    assert (await both.run("short.kept", {"path": "a"}, BOT)).problem is not None
+    assert both.went_short == 2
+
+
+async def test_a_read_under_a_grant_that_looks_at_the_time_is_judged_each_time() -> None:
+    both = Both()
+    until = Grant(id="t", effect="allow", subject="*", operations=["short.*"], when=When(until=1_700_000_100))
+    for world in both.worlds:
+        world.policies.change([until])
+    for _ in range(3):
+        assert (await both.run("short.kept", {"path": "a"}, BOT)).problem is None
+    for world in both.worlds:
+        world.clock.advance(200)
+    assert (await both.run("short.kept", {"path": "a"}, BOT)).problem is not None
+    assert both.went_short == 0

@@ -63,11 +63,11 @@ class Pipeline:
         self._recorder = Recorder(hands.audit.personal)
         self._followed = followed
         self._execution = Execution(hands, slots, streams, self, self._recorder, followed)
-        self.plain = Plain(self, hands, bus, self._execution, self._recorder)
         refusals = Refusals(hands, self._recorder)
         self.refuse, self.refuse_stranger = refusals.refuse, refusals.stranger
         self.record_floods = refusals.record_floods
         self._tainting = Tainting(hands, self._recorder)
+        self.plain = Plain(self, hands, bus, self._execution, self._recorder, self._tainting)
         self.redeem: Callable[[Ticket], Awaitable[Ticket | None]] = nothing_approved  # the approval desk's
 
     @property
@@ -311,6 +311,8 @@ class Pipeline:
             await self._hands.idempotency.forget(ticket)
         elif ticket.remembered:
             await self._hands.idempotency.finish(ticket, outcome)
+        if outcome.tag:
+            self.plain.learn(ticket)
         if invocation.principal.key in self._budgeted:
             cost = {"bytes": float(len(outcome.output)), **(outcome.cost or {})}
             self._hands.identity.budgets.charge(invocation.principal, cost)

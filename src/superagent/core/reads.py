@@ -39,6 +39,10 @@ class Reads:
         self._bytes = 0
         self._kept: OrderedDict[Hashable, tuple[Hashable, float, Answer]] = OrderedDict()
 
+    def keeps(self, ticket: Ticket) -> bool:
+        """Tell whether there is an answer to such a call, whether or not it still holds."""
+        return _key(ticket) in self._kept
+
     def again(self, ctx: Context, ticket: Ticket, now: float) -> Answer | None:
         """Give an earlier answer that still holds; None when it must be read. `now` is on the monotonic clock."""
         if present.get() is not None:  # what holds secrets searches each answer for its own

@@ -134,9 +134,11 @@ class RecordTexts:
             return None
         return parts.text(at, invocation, ticket.input_digest, outcome)
 
-    def of(self, principal: Principal, operation: Operation, channel: str) -> Parts | None:
-        """Give the parts for calls that touch nothing; None before one was written the long way."""
-        return self._parts.get((principal, operation, channel, ()))
+    def of(
+        self, principal: Principal, operation: Operation, channel: str, resources: tuple[Resource, ...] = ()
+    ) -> Parts | None:
+        """Give the parts for calls that touch this; None before one was written the long way."""
+        return self._parts.get((principal, operation, channel, resources))
 
     def _learn(self, ticket: Ticket, record: AuditRecord) -> None:
         """Make the parts out of a record that was made the long way."""
