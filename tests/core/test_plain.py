@@ -94,8 +94,8 @@ class Both:
         async def never(invocation: Invocation) -> None:
             return None
 
-        self.short.kernel.pipeline.plain.perform = counted  # pyright: ignore[reportAttributeAccessIssue]
-        self.whole.kernel.pipeline.plain.perform = never  # pyright: ignore[reportAttributeAccessIssue]
+        self.short.kernel.pipeline.plain.perform = counted
+        self.whole.kernel.pipeline.plain.perform = never
         for at, world in enumerate(self.worlds):
             world.kernel.bus.subscribe(lambda event, at=at: self._hear(at, event))
 

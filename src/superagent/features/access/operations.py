@@ -78,7 +78,10 @@ def plugin(room: Room) -> Plugin:
     access = Plugin("access")
     budgeted = room.budgets.of_key
     known = lru_cache(1024)(_who)  # a principal never changes, so neither does the answer
-    told = lru_cache(1024)(lambda principal: written(known(principal)))
+
+    @lru_cache(1024)
+    def told(principal: Principal) -> Who:
+        return written(known(principal))
 
     @access.operation(risk=Risk.LOW, effect=Effect.READ, inline=True)
     async def whoami(ctx: Context) -> Who:
