@@ -32,6 +32,7 @@ class Said(Output):
     count: int = 0
 
 
+LOOKED: list[str] = []
 STATES = {"/home/ada/a": 1, "/home/ada/b": 1, "/elsewhere": 1}
 SAME = written(Said(text="same"))
 
@@ -66,6 +67,7 @@ def short() -> Plugin:
 
     @kept.validator
     def _(ctx: Context, path: str, **_: Any) -> Hashable | None:
+        LOOKED.append(path)
         return STATES.get(path)
 
     @made.operation(risk=Risk.LOW, effect=Effect.READ)
@@ -272,3 +274,22 @@ async def test_a_read_under_a_grant_that_looks_at_the_time_is_judged_each_time()
         world.clock.advance(200)
     assert (await both.run("short.kept", {"path": "a"}, BOT)).problem is not None
     assert both.went_short == 0
+
+
+async def test_calls_that_came_together_share_a_look_and_later_ones_do_not() -> None:
+    both = Both()
+    reads = [world.kernel.pipeline.reads for world in both.worlds]
+    await both.run("short.kept", {"path": "b"}, BOT)
+    LOOKED.clear()
+    for one in reads:
+        one.begin_together()
+    for by in (BOT, BOT, BOT):
+        await both.run("short.kept", {"path": "b"}, by)
+    assert LOOKED == ["/home/ada/b"] * 2  # one in each world
+    for one in reads:
+        one.end_together()
+    STATES["/home/ada/b"] += 1
+    changed = await both.run("short.kept", {"path": "b"}, BOT)
+    assert changed.result()["text"].endswith(f" {STATES['/home/ada/b']}")
+    await both.run("short.kept", {"path": "b"}, BOT)
+    assert len(LOOKED) == 6

@@ -37,6 +37,7 @@ from superagent.core.problems import (
     StepUpRequired,
     TooLarge,
 )
+from superagent.core.reads import Reads
 from superagent.core.records import Recorder
 from superagent.core.refusals import Refusals
 from superagent.core.registry import Registry
@@ -69,6 +70,11 @@ class Pipeline:
         self._tainting = Tainting(hands, self._recorder)
         self.plain = Plain(self, hands, bus, self._execution, self._recorder, self._tainting)
         self.redeem: Callable[[Ticket], Awaitable[Ticket | None]] = nothing_approved  # the approval desk's
+
+    @property
+    def reads(self) -> Reads:
+        """Give the answers that may be given again."""
+        return self._execution.reads
 
     @property
     def recorder(self) -> Recorder:
