@@ -60,7 +60,7 @@ class Execution:
 
         `whole` says that its output is for the platform itself: however long it is, no handle is made of it.
         """
-        return (self._guarded if ticket.operation.holds_secrets else self._plain)(ticket, policy, whole)
+        return (self._guarded if ticket.operation.holds_secrets else self.plain)(ticket, policy, whole)
 
     def again(self, ticket: Ticket, policy: Policy) -> Outcome | None:
         """Give what a read was answered before, as long as that holds; None when it has to be run."""
@@ -85,13 +85,14 @@ class Execution:
             for argument, _ in ticket.operation.secrets:
                 if ticket.values[argument] is not None:
                     redactor.add(argument, ticket.values[argument])
-            return await self._plain(ticket, policy, whole)
+            return await self.plain(ticket, policy, whole)
         except Problem as problem:
             return failed(ticket, problem, 0.0)
         finally:
             present.reset(token)
 
-    async def _plain(self, ticket: Ticket, policy: Policy, whole: bool) -> Outcome:
+    async def plain(self, ticket: Ticket, policy: Policy, whole: bool = False) -> Outcome:
+        """Run what holds no secrets; as `run`."""
         invocation, operation, hands = ticket.invocation, ticket.operation, self._hands
         started = hands.clock.monotonic()
         ctx = Context(ticket, policy, hands, self._line)

@@ -115,7 +115,7 @@ class Plain:
         except Problem as problem:
             return Outcome(invocation.id, operation.name, Status.FAILED, problem=problem)
         if outcome is None:
-            outcome = await self._execution.run(ticket, standing.policy)
+            outcome = await self._execution.plain(ticket, standing.policy)
         elif operation.untrusted != "never":
             outcome = await self._tainting.after(ticket, outcome)
         now = hands.clock.now()
