@@ -107,9 +107,8 @@ class AuditLog:
         with self._lock:
             if self._refuses():
                 raise AuditUnavailable(f"the audit log takes no records: {self.trouble or 'its buffer is full'}")
-            batch = self._batch
-            batch.bodies.append(text)
-            batch.bytes += len(text)
+            self._batch.bodies.append(text)
+            self._batch.bytes += len(text)
         if not self._awake:
             self._awake = True
             self._wake.set()
