@@ -12,13 +12,12 @@ from superagent.core.endpoints import HostRule
 from superagent.core.explaining import DEPENDS, Explained, Supposed, replayed
 from superagent.core.faces import Face
 from superagent.core.grants import ISOLATION, Cidr, Grant, Host, IsolationLevel, Strict, When, Where
-from superagent.core.invocation import Call, EffectNote, Outcome, Status
+from superagent.core.invocation import Call, EffectNote, Outcome, Performed, Status
 from superagent.core.line_diff import lines_of, unified
 from superagent.core.media import Document, Media, Message, Messages, Picture, Sound, Text
 from superagent.core.neutral import neutral_line
 from superagent.core.operation import Declared, Example, Input, Nothing, Operation, Output, Preview, faults_of
 from superagent.core.patterns import glob_of
-from superagent.core.pipeline import Performed
 from superagent.core.plugin import Plugin
 from superagent.core.policy import Decision, Policy
 from superagent.core.ports import Keeper, Kept

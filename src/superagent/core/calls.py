@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -29,6 +29,10 @@ class _Call(msgspec.Struct, forbid_unknown_fields=True):
 
 def call_from(value: Any, path: str) -> Call:
     """Make a call of its JSON object. Raises `InvalidInput` with the path of what is wrong."""
+    if type(value) is dict and len(fields := cast("dict[str, Any]", value)) == 2:  # most calls say no more
+        name, given = fields.get("operation"), fields.get("input")
+        if type(name) is str and type(given) is dict:
+            return Call(name, cast("dict[str, Any]", given))
     try:
         said = msgspec.convert(value, _Call, strict=True)
     except msgspec.ValidationError as bad:

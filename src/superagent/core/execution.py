@@ -47,7 +47,7 @@ class Execution:
         self._streams = streams
         self._line = line
         self._recorder = recorder
-        self._reads = Reads(hands.veil)
+        self.reads = Reads(hands.veil)
         self._followed = followed
 
     def context(self, ticket: Ticket) -> Context:
@@ -60,7 +60,21 @@ class Execution:
 
         `whole` says that its output is for the platform itself: however long it is, no handle is made of it.
         """
-        return (self._guarded if ticket.operation.holds_secrets else self._plain)(ticket, policy, whole)
+        return (self._guarded if ticket.operation.holds_secrets else self.plain)(ticket, policy, whole)
+
+    def again(self, ticket: Ticket, policy: Policy) -> Outcome | None:
+        """Give what a read was answered before, as long as that holds; None when it has to be run."""
+        hands = self._hands
+        started = hands.clock.monotonic()
+        answer = self.reads.again(Context(ticket, policy, hands, self._line), ticket, started)
+        if answer is None:
+            return None
+        data, tag, digest = answer
+        took = hands.clock.monotonic() - started
+        return Outcome(
+            ticket.invocation.id, ticket.operation.name, DONE, data,
+            decision=ticket.decision, seconds=took, tag=tag, digest=digest,
+        )  # fmt: skip
 
     async def _guarded(self, ticket: Ticket, policy: Policy, whole: bool) -> Outcome:
         """Run what holds secrets: all that it gives, tells and logs goes through one redactor."""
@@ -71,13 +85,14 @@ class Execution:
             for argument, _ in ticket.operation.secrets:
                 if ticket.values[argument] is not None:
                     redactor.add(argument, ticket.values[argument])
-            return await self._plain(ticket, policy, whole)
+            return await self.plain(ticket, policy, whole)
         except Problem as problem:
             return failed(ticket, problem, 0.0)
         finally:
             present.reset(token)
 
-    async def _plain(self, ticket: Ticket, policy: Policy, whole: bool) -> Outcome:
+    async def plain(self, ticket: Ticket, policy: Policy, whole: bool = False) -> Outcome:
+        """Run what holds no secrets; as `run`."""
         invocation, operation, hands = ticket.invocation, ticket.operation, self._hands
         started = hands.clock.monotonic()
         ctx = Context(ticket, policy, hands, self._line)
@@ -143,12 +158,12 @@ class Execution:
         """Give an output and its names; a read that was given before is given again for as long as that holds."""
         operation = ticket.operation
         tagged = operation.validator is not None and not ticket.invocation.call.dry_run
-        if tagged and (again := self._reads.again(ctx, ticket, started)) is not None:
+        if tagged and (again := self.reads.again(ctx, ticket, started)) is not None:
             return again
         data = _written(operation, await self._counted(ctx, ticket))
         if not (operation.inline or operation.shows_keys):  # what takes under 20 µs has read no text of anybody's
             data = self._told(ticket, data)
-        return self._reads.take(ctx, ticket, data, started) if tagged else (data, "", "")
+        return self.reads.take(ctx, ticket, data, started) if tagged else (data, "", "")
 
     async def _counted(self, ctx: Context, ticket: Ticket) -> Any:
         """Run what takes a while: it holds a slot, has a deadline, and what it reaches is told in its name."""

@@ -9,10 +9,9 @@ from typing import Any
 import msgspec
 
 from superagent.core.grants import Grant
-from superagent.core.invocation import Call, Invocation
+from superagent.core.invocation import Call, Invocation, origin_of
 from superagent.core.kernel import Kernel
 from superagent.core.operation import Operation
-from superagent.core.pipeline import origin_of
 from superagent.core.policy import Decision, Policy, Verdict
 from superagent.core.principal import Principal
 from superagent.core.problems import Problem
@@ -103,7 +102,7 @@ class Explainer:
         return Explained("deny", None, problem, tuple(grants.values()), hops, (), None, policy.version)
 
     def _origin(self, principal: Principal) -> Any:
-        return origin_of(Invocation("", Call("", {}), principal, "http", 0.0))
+        return origin_of(principal, "http")
 
 
 def replayed(

@@ -19,6 +19,7 @@ from superagent.core.policy import Decision, Facts
 from superagent.core.principal import Principal
 from superagent.core.problems import InvalidInput, Problem
 from superagent.core.resources import Resource
+from superagent.core.rules import Origin
 from superagent.core.taint import provenance
 
 _canonical = msgspec.json.Encoder(order="deterministic").encode
@@ -228,8 +229,8 @@ class Outcome(msgspec.Struct, frozen=True):
         """Give the outcome object as plain data."""
         return msgspec.json.decode(self.encode())
 
-    def encode(self) -> bytes:
-        """Give the outcome object as JSON text."""
+    def encode(self, begin: bytes = b"{") -> bytes:
+        """Give the outcome object as JSON text; `begin` may say more before it."""
         if self.decision is not None and not (
             self.effects
             or self.undo
@@ -243,7 +244,8 @@ class Outcome(msgspec.Struct, frozen=True):
             # what most reads look like, joined from parts that are JSON already; a test compares it with the long way
             return b"".join(
                 (
-                    b'{"invocation":"',
+                    begin,
+                    b'"invocation":"',
                     self.invocation.encode(),
                     b'","operation":"',
                     self.operation.encode(),
@@ -256,4 +258,18 @@ class Outcome(msgspec.Struct, frozen=True):
                     b',"provenance":{"trust":"trusted","source":"platform"},"seconds":%.6f}' % self.seconds,
                 )
             )
-        return msgspec.json.encode(self.document())
+        return begin + msgspec.json.encode(self.document())[1:]
+
+
+class Performed(msgspec.Struct, frozen=True):
+    """A call ended: what observers hear."""
+
+    ticket: Ticket
+    outcome: Outcome
+
+
+def origin_of(principal: Principal, channel: str) -> Origin:
+    """Give where a call comes from, as policy sees it."""
+    if channel == "workflow":
+        return "workflow"
+    return "human" if principal.kind == "human" else "agent"

@@ -179,6 +179,11 @@ class Kernel:
 
         `retry_of` is the job that it repeats.
         """
+        outcome = await self.pipeline.plain.perform(invocation)
+        if outcome is not None:
+            return outcome
+        if asyncio.current_task() is None:  # a door took the first step in a callback: what may wait is a task's
+            await asyncio.sleep(0)
         try:
             ticket, call = self.pipeline.permit(invocation), invocation.call
             if call.key:

@@ -6,8 +6,9 @@ import inspect
 import typing
 from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal, TypeVar, cast, get_args
 
+import msgspec
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from superagent.core.faces import PLAIN, Face
@@ -29,6 +30,20 @@ class Output(BaseModel):
     """What an operation gives back; its fields are the output schema."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Answer = TypeVar("Answer", bound=Output)
+
+
+class Written(msgspec.Struct, frozen=True, gc=False):
+    """An answer as JSON text already."""
+
+    text: bytes
+
+
+def written(output: Answer) -> Answer:
+    """Write an answer once that is given again and again, and never changes."""
+    return cast("Answer", Written(output.__pydantic_serializer__.to_json(output, by_alias=True)))
 
 
 class Input(Strict):
@@ -245,7 +260,7 @@ class Operation:
 
     def dump(self, output: Any) -> bytes:
         """Give an output as JSON text."""
-        return output.__pydantic_serializer__.to_json(output, by_alias=True)
+        return output.text if type(output) is Written else output.__pydantic_serializer__.to_json(output, by_alias=True)
 
 
 def compile_operation(declared: Declared) -> Operation:

@@ -11,16 +11,16 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
 from superagent.core.context import Context
 from superagent.core.events import Bus
 from superagent.core.execution import Execution, Tell, begins_anew, dead, failed
 from superagent.core.grants import ISOLATION
-from superagent.core.invocation import Call, Invocation, Outcome, Ticket, digest_of_call
+from superagent.core.invocation import Call, Invocation, Outcome, Performed, Ticket, digest_of_call, origin_of
 from superagent.core.limits import Slots
 from superagent.core.operation import Operation
+from superagent.core.plain import Plain
 from superagent.core.policy import Decision, Facts, Policy
 from superagent.core.ports import Hands
 from superagent.core.principal import Principal
@@ -37,11 +37,11 @@ from superagent.core.problems import (
     StepUpRequired,
     TooLarge,
 )
+from superagent.core.reads import Reads
 from superagent.core.records import Recorder
 from superagent.core.refusals import Refusals
 from superagent.core.registry import Registry
 from superagent.core.resources import Resource, Risk
-from superagent.core.rules import Origin
 from superagent.core.tainting import Tainting, nothing_approved
 from superagent.core.veil import hidden, marked_digest
 from superagent.core.ways_out import no_operation, refusal
@@ -49,13 +49,6 @@ from superagent.core.ways_out import no_operation, refusal
 DEEPEST = 16
 """Calls within calls: an operation that makes itself would do so for ever."""
 _BEYOND = frozenset({"net", "connect", "run"})
-
-
-class Performed(msgspec.Struct, frozen=True):
-    """A call ended: what observers hear."""
-
-    ticket: Ticket
-    outcome: Outcome
 
 
 class Pipeline:
@@ -75,7 +68,13 @@ class Pipeline:
         self.refuse, self.refuse_stranger = refusals.refuse, refusals.stranger
         self.record_floods = refusals.record_floods
         self._tainting = Tainting(hands, self._recorder)
+        self.plain = Plain(self, hands, bus, self._execution, self._recorder, self._tainting)
         self.redeem: Callable[[Ticket], Awaitable[Ticket | None]] = nothing_approved  # the approval desk's
+
+    @property
+    def reads(self) -> Reads:
+        """Give the answers that may be given again."""
+        return self._execution.reads
 
     @property
     def recorder(self) -> Recorder:
@@ -104,7 +103,7 @@ class Pipeline:
             policy = self._hands.policies.of(principal.tenant)
             if operation is None:
                 raise no_operation(self.registry, policy, principal, call.operation)
-            origin = origin_of(invocation)
+            origin = origin_of(principal, invocation.channel)
             decision = None if invocation.tainted else policy.settled(principal, operation, origin)
             if decision is None and not policy.may_try(principal, operation):
                 # the same words as for a name that does not exist: no oracle
@@ -176,7 +175,15 @@ class Pipeline:
         level = self._hands.runs_at() if "run" in operation.reaches else ISOLATION["vm"]
         tainted = bool(invocation.tainted)
         return Facts(
-            origin_of(invocation), risk, now, principal.remote, age, level, invocation.approvals, tainted, values
+            origin_of(principal, invocation.channel),
+            risk,
+            now,
+            principal.remote,
+            age,
+            level,
+            invocation.approvals,
+            tainted,
+            values,
         )
 
     def stop(
@@ -310,6 +317,8 @@ class Pipeline:
             await self._hands.idempotency.forget(ticket)
         elif ticket.remembered:
             await self._hands.idempotency.finish(ticket, outcome)
+        if outcome.tag:
+            self.plain.learn(ticket)
         if invocation.principal.key in self._budgeted:
             cost = {"bytes": float(len(outcome.output)), **(outcome.cost or {})}
             self._hands.identity.budgets.charge(invocation.principal, cost)
@@ -388,10 +397,3 @@ def found_by(outcome: Outcome, invocation: Invocation) -> Invocation | None:
     """Give a call that did nothing yet with what it came upon named, which a person must approve; else None."""
     asks = outcome.asks.invocation if outcome.asks is not None else None
     return asks if asks is not None and asks.id == invocation.id and not invocation.found else None
-
-
-def origin_of(invocation: Invocation) -> Origin:
-    """Give where a call comes from, as policy sees it."""
-    if invocation.channel == "workflow":
-        return "workflow"
-    return "human" if invocation.principal.kind == "human" else "agent"

@@ -166,6 +166,13 @@ class Policy:
             self._settled[key] = known
         return known
 
+    def lasts(
+        self, decision: Decision, principal: Principal, operation: Operation, resources: tuple[Resource, ...],
+        facts: Facts,
+    ) -> bool:  # fmt: skip
+        """Tell whether a decision holds for every such call: no grant behind it looks at time, address or input."""
+        return self._decided.get(_alike(principal, operation, resources, facts)) is decision
+
     def may(self, principal: Principal, operation: Operation, resource: Resource, facts: Facts) -> bool:
         """Tell whether one more resource is allowed as things stand: filters lists, searches and recursive work."""
         return bool(self._worlds_for(principal, operation, resource, facts) & AS_IS)
@@ -228,10 +235,9 @@ class Policy:
         self, principal: Principal, operation: Operation, resources: tuple[Resource, ...], facts: Facts
     ) -> Decision:
         """Judge a call, or give what was said to the same one; only where no grant looks at time, address or input."""
-        age = facts.second_factor_age_s
-        if age:  # it is another one each time
+        if facts.second_factor_age_s:  # it is another one each time
             return self._judge(principal, operation, resources, facts)
-        key = (principal, operation, resources, facts.origin, facts.risk, facts.isolation, facts.approvals, age)
+        key = _alike(principal, operation, resources, facts)
         return self._decided.get(key) or self._judge(principal, operation, resources, facts, key)
 
     def _judge(
@@ -293,6 +299,13 @@ class Policy:
         if steers and verdict == "ask" and not facts.guarded:
             return _made(verdict, grants, approvals, by, self.version, False, "", STEERS)
         return _made(verdict, grants, approvals, by, self.version, facts.guarded, asks)
+
+
+def _alike(
+    principal: Principal, operation: Operation, resources: tuple[Resource, ...], facts: Facts
+) -> tuple[object, ...]:
+    age = facts.second_factor_age_s
+    return principal, operation, resources, facts.origin, facts.risk, facts.isolation, facts.approvals, age
 
 
 def verdict_of(worlds: int) -> tuple[Verdict, int]:

@@ -38,6 +38,22 @@ class Reads:
         self._most_bytes = most_bytes
         self._bytes = 0
         self._kept: OrderedDict[Hashable, tuple[Hashable, float, Answer]] = OrderedDict()
+        self._looks: dict[Hashable, Hashable] | None = None
+
+    def begin_together(self) -> None:
+        """Let calls that have all come by now, and are answered before anything else happens, share one look each.
+
+        Each look is made after all of them came, so none is told what was true only before it asked.
+        """
+        self._looks = {}
+
+    def end_together(self) -> None:
+        """Look for each call anew."""
+        self._looks = None
+
+    def keeps(self, ticket: Ticket) -> bool:
+        """Tell whether there is an answer to such a call, whether or not it still holds."""
+        return _key(ticket) in self._kept
 
     def again(self, ctx: Context, ticket: Ticket, now: float) -> Answer | None:
         """Give an earlier answer that still holds; None when it must be read. `now` is on the monotonic clock."""
@@ -48,9 +64,8 @@ class Reads:
         if found is None:
             return None
         state, read_at, answer = found
-        assert ticket.operation.validator is not None
         try:
-            holds = now - read_at <= LONGEST_S and ticket.operation.validator(ctx, **ticket.values) == state
+            holds = now - read_at <= LONGEST_S and self._look(ctx, ticket, key) == state
         except Problem:  # the operation says it in its own words
             holds = False
         if not holds:
@@ -58,6 +73,17 @@ class Reads:
             return None
         self._kept.move_to_end(key)
         return answer
+
+    def _look(self, ctx: Context, ticket: Ticket, key: Hashable) -> Hashable:
+        """Ask for the present state of what a call reads, or give what was seen for another that came with it."""
+        assert ticket.operation.validator is not None
+        looks = self._looks
+        if looks is not None and key in looks:
+            return looks[key]
+        seen = ticket.operation.validator(ctx, **ticket.values)
+        if looks is not None:
+            looks[key] = seen
+        return seen
 
     def take(self, ctx: Context, ticket: Ticket, data: bytes, read_at: float) -> Answer:
         """Give a fresh answer its names, and keep it if the operation told in which state it was read.

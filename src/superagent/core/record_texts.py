@@ -7,20 +7,21 @@ ones' values go. A test compares both ways.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 
 import msgspec
 from msgspec.structs import replace
 
 from superagent.core.audit import AuditRecord, encode
-from superagent.core.invocation import DONE, Outcome, Ticket
+from superagent.core.invocation import DONE, Invocation, Outcome, Ticket
 from superagent.core.operation import Operation
 from superagent.core.policy import Decision
 from superagent.core.principal import Principal
 from superagent.core.resources import Resource
 
 MOST_KEPT = 4096
+LONGEST_KEPT = 16 * 1024
 _AT, _SECONDS, _BYTES = -7.125, -8.125, -9
 _MARKED = {
     "at": _AT,
@@ -44,20 +45,62 @@ _MARKS = (
 _number = msgspec.json.Encoder().encode
 
 
+def spent(seconds: float) -> float:
+    """Give how long a call took in whole microseconds: one at the least, and none for what was not done."""
+    return (int(seconds * 1e6) or 1) / 1e6 if seconds else 0.0
+
+
+def is_plain(outcome: Outcome) -> bool:
+    """Tell whether there is nothing to record of what came of a call but its output."""
+    return bool(
+        outcome.status is DONE
+        and outcome.output
+        and outcome.seconds
+        and not (outcome.effects or outcome.reached or outcome.extra or outcome.isolation)
+    )
+
+
 class Parts:
-    """The text of one sort of record around the values that differ, and what the output that came last adds to it."""
+    """The text of one sort of record around the values that differ.
 
-    __slots__ = ("decision", "digest", "length", "output", "text")
+    What differs rarely (what was asked, what was answered) is joined to what stands around it when it does.
+    """
 
-    def __init__(self, decision: Decision, text: bytes) -> None:
+    __slots__ = ("_asked", "_begin", "_between", "_end", "_middle", "_named", "_output", "_texts", "decision")
+
+    def __init__(self, decision: Decision, texts: Sequence[bytes]) -> None:
         self.decision = decision
-        self.text = text  # with `%b` for each value
-        self.output = self.digest = self.length = b""
+        self._begin, self._between, *self._texts = texts  # before, between and behind the six values
+        self._asked = self._named = ""
+        self._output, self._middle, self._end = b"", b"", b""
 
-    def look_at(self, output: bytes) -> None:
-        """Take the digest of another output."""
-        self.output, self.length = output, b"%d" % len(output)
-        self.digest = sha256(output).hexdigest().encode()
+    def text(self, at: float, invocation: Invocation, asked: str, outcome: Outcome) -> bytes:
+        """Give the record of a call; `asked` is the digest of its input."""
+        named, id, batch = outcome.digest, invocation.id, invocation.batch
+        # reads mostly give what they gave before, and comparing is cheaper than hashing
+        if asked != self._asked or (named != self._named if named else outcome.output != self._output):
+            self._look_at(asked, outcome)
+        return b"".join(
+            (
+                self._begin,
+                _number(at),
+                self._between,
+                (f'{id}","parent":"{batch}' if batch else id).encode(),
+                self._middle,
+                _number(spent(outcome.seconds)),
+                self._end,
+            )
+        )
+
+    def _look_at(self, asked: str, outcome: Outcome) -> None:
+        """Take in another input, or another output."""
+        named, output = outcome.digest, outcome.output
+        self._asked, self._named = asked, named
+        self._output = b"" if named or len(output) > LONGEST_KEPT else output
+        before, between, behind, timed, end = self._texts
+        digest = named or sha256(output).hexdigest()
+        self._middle = b"".join((before, asked.encode(), between, digest.encode(), behind))
+        self._end = b"%b%d%b" % (timed, len(output), end)
 
 
 class RecordTexts:
@@ -73,16 +116,11 @@ class RecordTexts:
         None when it says more than most, and the first time: then its parts are made.
         """
         invocation, operation, resources = ticket.invocation, ticket.operation, ticket.resources
-        call, output, named, seconds = invocation.call, outcome.output, outcome.digest, outcome.seconds
+        call = invocation.call
         if (
-            outcome.status is not DONE
-            or not output
+            not is_plain(outcome)
             or operation.effect
-            or (resources and not named)
-            or outcome.effects
-            or outcome.reached
-            or outcome.extra
-            or seconds < 1e-6
+            or (resources and not outcome.digest)
             or call.reason
             or call.session
             or call.isolation
@@ -94,32 +132,24 @@ class RecordTexts:
         if parts is None or parts.decision is not ticket.decision:
             self._learn(ticket, self._long_way(ticket, at, outcome))
             return None
-        if named:  # known already, and too long to be kept here as well
-            digest, length = named.encode(), b"%d" % len(output)
-        else:
-            if output != parts.output:  # reads mostly give what they gave before, and comparing is cheaper than hashing
-                parts.look_at(output)
-            digest, length = parts.digest, parts.length
-        id, batch = invocation.id, invocation.batch
-        return parts.text % (
-            _number(at),
-            (f'{id}","parent":"{batch}' if batch else id).encode(),
-            ticket.input_digest.encode(),
-            digest,
-            _number(int(seconds * 1e6) / 1e6),
-            length,
-        )
+        return parts.text(at, invocation, ticket.input_digest, outcome)
+
+    def of(
+        self, principal: Principal, operation: Operation, channel: str, resources: tuple[Resource, ...] = ()
+    ) -> Parts | None:
+        """Give the parts for calls that touch this; None before one was written the long way."""
+        return self._parts.get((principal, operation, channel, resources))
 
     def _learn(self, ticket: Ticket, record: AuditRecord) -> None:
         """Make the parts out of a record that was made the long way."""
-        rest, parts = encode(replace(record, **_MARKED)), list[bytes]()
+        rest, texts = encode(replace(record, **_MARKED)), list[bytes]()
         for mark, name in _MARKS:
             before, found, rest = rest.partition(mark)
             if not found:
                 return
-            parts += (before.replace(b"%", b"%%"), name, b"%b")
+            texts.append(before + name)
         invocation = ticket.invocation
         if len(self._parts) >= MOST_KEPT:
             self._parts.clear()
         key = (invocation.principal, ticket.operation, invocation.channel, ticket.resources)
-        self._parts[key] = Parts(ticket.decision, b"".join((*parts, rest.replace(b"%", b"%%"))))
+        self._parts[key] = Parts(ticket.decision, [*texts, rest])

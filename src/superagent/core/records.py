@@ -11,7 +11,7 @@ from superagent.core.invocation import Invocation, Outcome, Ticket
 from superagent.core.policy import Decision
 from superagent.core.principal import Facts, Principal
 from superagent.core.problems import Problem
-from superagent.core.record_texts import RecordTexts
+from superagent.core.record_texts import RecordTexts, spent
 from superagent.core.redaction import redact_text
 from superagent.core.resources import Resource
 
@@ -51,7 +51,7 @@ class Recorder:
         output, digest, status, seconds = b"", "", "", 0.0
         if outcome is not None:
             digest = outcome.digest or (sha256(outcome.output).hexdigest() if outcome.output else "")
-            output, status, seconds = outcome.output, outcome.status, int(outcome.seconds * 1e6) / 1e6
+            output, status, seconds = outcome.output, outcome.status, spent(outcome.seconds)
             if outcome.problem:
                 named["problem"], named["changed"] = outcome.problem.slug, outcome.problem.changed
             if outcome.isolation:

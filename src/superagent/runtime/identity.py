@@ -171,14 +171,14 @@ class SqlIdentity:
 
         It is read when the identity epoch moved.
         """
-        epoch, now = self._epoch.read(), self._now()
         known = self._alive.get(principal)  # by itself: another with the same key may have had other roles
-        if known is None or known[0] != epoch:
+        if known is None or known[0] != self._epoch.read():
+            epoch, now = self._epoch.read(), self._now()
             until = self._database.read_instance_now(lambda tx: self._until(tx, principal, now))
             if len(self._alive) >= MOST_CACHED:
                 self._alive.clear()
             known = self._alive[principal] = (epoch, until)
-        return now < known[1]
+        return known[1] == FOR_EVER or self._now() < known[1]
 
     async def renewed(self, principal: Principal) -> Principal:
         """Give a chain with the roles and groups of now, for a call that was admitted a while ago."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Protocol
 
+from superagent.core.operation import written
 from superagent.features.access import agents, groups, keys, people, tenants
 from superagent.features.access.shapes import Spending, Who
 from superagent.sdk import Context, Effect, Plugin, Principal, Risk
@@ -78,12 +79,16 @@ def plugin(room: Room) -> Plugin:
     budgeted = room.budgets.of_key
     known = lru_cache(1024)(_who)  # a principal never changes, so neither does the answer
 
+    @lru_cache(1024)
+    def told(principal: Principal) -> Who:
+        return written(known(principal))
+
     @access.operation(risk=Risk.LOW, effect=Effect.READ, inline=True)
     async def whoami(ctx: Context) -> Who:
         """Say who acts, in which tenant, with which roles, on whose behalf, and what is left of its budgets."""
         principal = ctx.principal
         if principal.key not in budgeted:
-            return known(principal)
+            return told(principal)
         lines = [Spending(**line) for line in room.budgets.shown(principal)]
         return known(principal).model_copy(update={"budgets": lines})
 

@@ -131,9 +131,9 @@ class Door:
             raise
 
     def is_short(self, scope: Scope) -> bool:
-        """Tell whether a POST asks for an operation that never waits once its caller is known."""
+        """Tell whether a POST asks for an operation that never waits once its caller is known, or often need not."""
         operation = self.kernel.registry.find(scope["path"][len(OPERATIONS) :])
-        return operation is not None and operation.inline
+        return operation is not None and (operation.inline or operation.validator is not None)
 
     async def answer(self, scope: Scope, receive: Receive) -> Reply:
         """Give the reply to a request below `/v1/`; whatever breaks is in it."""

@@ -157,14 +157,19 @@ class Lane(Protocol):
         """Answer what has come by now."""
         due = cls._due[:]
         cls._due.clear()
-        for lane, turn in due:
-            if not turn.due:
-                continue
-            try:
-                lane._answer(turn)
-            except Exception as fault:  # the door answers everything; whatever this is, it is this connection's alone
-                lane.transport.close()
-                lane.loop.call_exception_handler({"message": "a request was not answered", "exception": fault})
+        reads = cls.door.kernel.pipeline.reads
+        reads.begin_together()
+        try:
+            for lane, turn in due:
+                if not turn.due:
+                    continue
+                try:
+                    lane._answer(turn)
+                except Exception as fault:  # the door answers everything; this is one connection's alone
+                    lane.transport.close()
+                    lane.loop.call_exception_handler({"message": "a request was not answered", "exception": fault})
+        finally:
+            reads.end_together()
 
     def _answer(self, turn: _Turn) -> None:
         """Take the first step of an answer here and now; short operations have no other."""
