@@ -38,6 +38,7 @@ from superagent.surfaces.http.reply import (
     shared_with,
 )
 from superagent.surfaces.http.request import (
+    OPERATIONS,
     App,
     Headers,
     Receive,
@@ -49,8 +50,6 @@ from superagent.surfaces.http.request import (
     refuse_doubled,
     trace_of,
 )
-
-OPERATIONS = "/v1/operations/"
 
 
 class Door:
@@ -131,9 +130,9 @@ class Door:
             self.kernel.hands.fault(self.kernel.hands.clock.new_id(), bug)
             raise
 
-    def is_short(self, scope: Scope) -> bool:
-        """Tell whether a POST asks for an operation that never waits once its caller is known."""
-        operation = self.kernel.registry.find(scope["path"][len(OPERATIONS) :])
+    def is_short(self, name: str) -> bool:
+        """Tell whether an operation never waits once its caller is known."""
+        operation = self.kernel.registry.find(name)
         return operation is not None and operation.inline
 
     async def answer(self, scope: Scope, receive: Receive) -> Reply:
@@ -190,8 +189,7 @@ class Door:
                 await self.gate.require_set_up()
             principal = self.gate.known_by(plain.token, plain.remote)
             principal = principal or await self.gate.identify(plain.scope, plain.headers)
-            call = Call(plain.scope["path"][len(OPERATIONS) :], parse_object(body))
-            outcome = await self.kernel.run(call, principal, "http")
+            outcome = await self.kernel.run(Call(plain.name, parse_object(body)), principal, "http")
             return self.reply(outcome, principal)
         except Problem as problem:
             return self._refused(plain.scope, principal, problem)

@@ -1,9 +1,9 @@
 """Plain heads: what a connection said before, as the parser read it; the same bytes say the same again.
 
 The parser alone says what a request is. It is asked once for each head, apart from the connection and with nothing
-before it: only when it finds one head in these bytes, whole with the last of them, may they be known again. Kept is what
-follows from the bytes alone, on the connection that sent them and for as long as that lasts; who calls, and what they
-may, is found out at each request.
+before it: only when it finds one head in these bytes, whole with the last of them, may they be known again. Kept is
+what follows from the bytes alone, on the connection that sent them and for as long as that lasts; who calls, and what
+they may, is found out at each request.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from superagent.core.problems import Unauthenticated
 from superagent.surfaces.http.followed import LINES
-from superagent.surfaces.http.request import Headers, Scope, token_of
+from superagent.surfaces.http.request import OPERATIONS, Headers, Scope, token_of
 
 MOST_BYTES = 2048
 MOST_KEPT = 8
@@ -28,11 +28,12 @@ _PLAIN = frozenset(
 
 
 class Plain:
-    """A head that says which operation is asked for, by whom, and how long the body is; nothing is below 0 bytes long."""
+    """A head that says which operation is asked for, by whom, and how long the body is; `length` -1 fits no request."""
 
-    __slots__ = ("headers", "length", "remote", "scope", "token")
+    __slots__ = ("headers", "length", "name", "remote", "scope", "token")
 
-    def __init__(self, scope: Scope, headers: Headers, length: int, token: bytes, remote: str) -> None:
+    def __init__(self, name: str, scope: Scope, headers: Headers, length: int, token: bytes, remote: str) -> None:
+        self.name = name
         self.scope = scope
         self.headers = headers
         self.length = length
@@ -40,25 +41,25 @@ class Plain:
         self.remote = remote
 
 
-_NOT_PLAIN = Plain({}, {}, -1, b"", "")
+_NOT_PLAIN = Plain("", {}, {}, -1, b"", "")
 
 
 class Heads:
     """The plain heads of one connection. What is not said twice in a row costs no second reading.
 
-    `path_of` gives the path in the address of an operation, `remote` who is at the other end, of scope and headers.
+    `name_of` gives the operation in an address, `remote` who is at the other end, of scope and headers.
     """
 
-    __slots__ = ("_client", "_last", "_most_body", "_path_of", "_remote", "known")
+    __slots__ = ("_client", "_last", "_most_body", "_name_of", "_remote", "known")
 
     def __init__(
         self,
-        path_of: Callable[[bytes], str],
+        name_of: Callable[[bytes], str],
         remote: Callable[[Scope, Headers], str],
         client: Any,
         most_body_bytes: int,
     ) -> None:
-        self._path_of = path_of
+        self._name_of = name_of
         self._remote = remote
         self._client = client
         self._most_body = most_body_bytes
@@ -76,7 +77,7 @@ class Heads:
 
     def _read(self, raw: bytes) -> Plain | None:
         seen = _Reader()
-        if not seen.reads(raw) or not (path := self._path_of(seen.url)):
+        if not seen.reads(raw) or not (name := self._name_of(seen.url)):
             return None
         headers = dict(seen.headers)
         length = headers.get(b"content-length", b"0")
@@ -91,13 +92,13 @@ class Heads:
             return None
         scope: Scope = {
             "method": "POST",
-            "path": path,
+            "path": OPERATIONS + name,
             "query_string": b"",
             "headers": seen.headers,
             "client": self._client,
         }
         try:
-            return Plain(scope, headers, int(length), token_of(headers), self._remote(scope, headers))
+            return Plain(name, scope, headers, int(length), token_of(headers), self._remote(scope, headers))
         except Unauthenticated:
             return None
 

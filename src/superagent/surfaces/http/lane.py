@@ -1,7 +1,7 @@
 """The fast lane: a POST of one operation that has arrived whole is answered without ASGI in between.
 
 Requests that came in one turn of the event loop are answered together, after all of them were read: between two system
-calls the same work costs half as much again. A head that the connection has said before is not parsed again (`heads.py`).
+calls the same work costs half as much again. A head that the connection said before is not parsed again (`heads.py`).
 
 It changes only the way from the parser to the door and back: what the door decides and records is the same, and a test
 compares the two. Whatever is not plain (a body still on its way, an `Origin` where pages of other sites may call, a
@@ -19,12 +19,12 @@ from typing import Any, cast
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from superagent.core.reading import AT_ONCE_BYTES
-from superagent.surfaces.http.door import OPERATIONS, Door
+from superagent.surfaces.http.door import Door
 from superagent.surfaces.http.followed import LINES
 from superagent.surfaces.http.heads import END, Heads, Plain
 from superagent.surfaces.http.protocol import Protocol
 from superagent.surfaces.http.reply import PLAIN, Reply
-from superagent.surfaces.http.request import STEERS, Message, Scope
+from superagent.surfaces.http.request import OPERATIONS, STEERS, Message, Scope
 
 _PREFIX = OPERATIONS.encode()
 _PLAIN = b"".join([b"%b: %b\r\n" % pair for pair in PLAIN])
@@ -59,17 +59,22 @@ class Lane(Protocol):
     # of the class, for uvicorn makes one protocol a connection: see `lane_to`
     door: Door
     _due: list[tuple[Lane, _Turn]]
-    _paths: dict[bytes, str]
+    _names: dict[bytes, str]
     _dated: tuple[object, bytes] = (None, b"")  # what every answer of this second begins with
     _unusual = _UNUSUAL
     _turn: _Turn | None = None
-    _heads: Heads
+    heads: Heads
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Begin, with no head known."""
         super().connection_made(transport)
         most = min(self.door.max_body_bytes, AT_ONCE_BYTES)
-        self._heads = Heads(self._path_of, self.door.gate.remote, self.client, most)
+        self.heads = Heads(self._name_of, self.door.gate.remote, self.client, most)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End; the keys in what was said go with the connection."""
+        self.heads.known.clear()
+        super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
         """Begin; what only the usual way needs is made there."""
@@ -84,9 +89,9 @@ class Lane(Protocol):
         if isinstance(earlier, _Turn) and earlier.due:  # this client sends the next before it has the answer
             self._answer(earlier)
         parser = self.parser
-        path = self._paths.get(self.url) or self._path_of(self.url)
+        name = self._names.get(self.url) or self._name_of(self.url)
         if (
-            path
+            name
             and (earlier is None or earlier.response_complete)
             and not self.flow.write_paused
             and parser.get_method() == b"POST"
@@ -96,26 +101,26 @@ class Lane(Protocol):
             self._head_is_here()
             scope: Scope = {
                 "method": "POST",
-                "path": path,
+                "path": OPERATIONS + name,
                 "query_string": b"",
                 "headers": self.headers,
                 "client": self.client,
             }
             keep_alive = parser.get_http_version() != "1.0" and parser.should_keep_alive()
-            short = STEERS.isdisjoint(headers) and self.door.is_short(scope)
+            short = STEERS.isdisjoint(headers) and self.door.is_short(name)
             self._turn = _Turn(scope, keep_alive, short)
         else:
             self._take_the_usual_way()
 
     @classmethod
-    def _path_of(cls, url: bytes) -> str:
-        """Give the path in an address that begins as that of an operation and is written plainly, else nothing."""
+    def _name_of(cls, url: bytes) -> str:
+        """Give the name in an address that begins as that of an operation and is written plainly, else nothing."""
         if not url.startswith(_PREFIX) or not url.isascii() or not _MARKED.isdisjoint(url):
             return ""
-        path = url.decode("ascii")
-        if cls.door.kernel.registry.find(path[len(OPERATIONS) :]) is not None:
-            cls._paths[url] = path  # what is no operation is not kept: of that there is no end
-        return path
+        name = url[len(_PREFIX) :].decode("ascii")
+        if cls.door.kernel.registry.find(name) is not None:
+            cls._names[url] = name  # what is no operation is not kept: of that there is no end
+        return name
 
     def _take_the_usual_way(self) -> None:
         url, headers, expects = self.url, self.headers, self.expect_100_continue
@@ -152,13 +157,13 @@ class Lane(Protocol):
         """
         end = data.find(END) + len(END)
         raw = data[:end]
-        plain = self._heads.known.get(raw)
+        plain = self.heads.known.get(raw)
         if plain is None:
-            self._heads.learn(raw)
+            self.heads.learn(raw)
             return False
         if len(data) - end != plain.length or not self.cycle.response_complete or self.flow.write_paused:
             return False
-        turn = _Turn(plain.scope, True, self.door.is_short(plain.scope), plain)
+        turn = _Turn(plain.scope, True, self.door.is_short(plain.name), plain)
         turn.body = data[end:]
         self._take(turn)
         return True
@@ -255,7 +260,7 @@ def lane_to(door: Door) -> type[Lane]:
     """Give the protocol whose requests go to this door."""
     # where no other site's page may call, what a browser says of its page changes nothing about the answer
     unusual = _UNUSUAL if door.shares else _UNUSUAL - {b"origin"}
-    return type("Lane", (Lane,), {"door": door, "_due": [], "_paths": {}, "_unusual": unusual})
+    return type("Lane", (Lane,), {"door": door, "_due": [], "_names": {}, "_unusual": unusual})
 
 
 class _whole:  # noqa: N801 - it stands where a function stands
