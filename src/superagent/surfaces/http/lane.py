@@ -245,8 +245,8 @@ class Lane(Protocol):
             default = self.server_state.default_headers
             always = b"".join([b"%b: %b\r\n" % pair for pair in default])
             type(self)._dated = default, always
-        (name, value), *rest = reply.headers
-        said = _PLAIN if tuple(rest) == PLAIN else b"".join([b"%b: %b\r\n" % pair for pair in rest])
+        (name, value), rest = reply.headers[0], reply.headers[1:]
+        said = _PLAIN if rest == PLAIN else b"".join([b"%b: %b\r\n" % pair for pair in rest])
         end = b"\r\n" if turn.keep_alive else b"connection: close\r\n\r\n"
         text = b"%b%b%b: %b\r\n%bcontent-length: %d\r\n%b%b"
         body = reply.body
