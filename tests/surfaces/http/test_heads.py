@@ -33,7 +33,7 @@ class Echo:
     plain = 0
 
     def __init__(self) -> None:
-        found = SimpleNamespace(find=lambda name: name if name in NAMES else None)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType, reportUnknownVariableType]
+        found = SimpleNamespace(find=lambda name: name if name in NAMES else None)  # pyright: ignore[reportUnknownLambdaType]
         self.kernel = SimpleNamespace(registry=found)
         self.gate = SimpleNamespace(remote=remote)
         self.asked: list[tuple[object, ...]] = []

@@ -25,7 +25,7 @@ class Cycle(RequestResponseCycle):
     expected_content_length = 0
     _head = b""  # as long as it waits for a body of known length
 
-    def __init__(  # pyright: ignore[reportMissingSuperCall] - it would set what stands above
+    def __init__(
         self,
         scope: Any,
         transport: asyncio.Transport,
