@@ -11,7 +11,7 @@ ARGS    ?=
 export PYTHONDONTWRITEBYTECODE :=
 
 .DELETE_ON_ERROR:
-.PHONY: help run test lint check attack soak bench console film filters frameworks docs proof lock clean
+.PHONY: help run test lint check slow attack soak bench console film filters frameworks docs proof lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,8 +19,14 @@ help: ## show this list
 run: $(VENV)/run.stamp ## set up, then serve on http://127.0.0.1:8750
 	@exec $(BIN)/superagent up $(ARGS)
 
-test: $(VENV)/dev.stamp ## set up, then every test that can run here; coverage must hold
-	@$(PY) -m pytest --numprocesses 2 --cov --cov-report term $(ARGS)
+# what is long: each has its own target, and CI runs a share of it after the everyday tests
+EVERYDAY := not slow and not soak and not attack and not bench
+
+test: $(VENV)/dev.stamp ## set up, then every everyday test that can run here; coverage must hold
+	@$(PY) -m pytest --numprocesses 2 -m "$(EVERYDAY)" --cov --cov-report term $(ARGS)
+
+slow: $(VENV)/dev.stamp ## the tests that take longer than about three seconds
+	@$(PY) -m pytest --numprocesses 2 -m "slow and not soak and not attack and not bench" $(ARGS)
 
 lint: $(VENV)/dev.stamp ## format, lint, types and import contracts
 	@$(BIN)/ruff format --check .
@@ -29,7 +35,7 @@ lint: $(VENV)/dev.stamp ## format, lint, types and import contracts
 	@$(BIN)/lint-imports --no-logo
 
 check: lint ## the same, and the fast tests
-	@$(PY) -m pytest --quiet --numprocesses 2 -m "not slow and not soak and not attack and not bench" $(ARGS)
+	@$(PY) -m pytest --quiet --numprocesses 2 -m "$(EVERYDAY)" $(ARGS)
 
 attack: $(VENV)/dev.stamp ## long adversarial tests
 	@$(PY) -m pytest -m attack --timeout 3600 $(ARGS)

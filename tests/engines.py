@@ -50,7 +50,9 @@ def engine(name: str) -> Generator[str]:
         command, variables = _COMMANDS[name](folder, path)
         log = folder / "log"
         with open(log, "wb") as out:
-            process = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=variables)
+            process = subprocess.Popen(
+                command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=variables, cwd=folder
+            )
         try:
             until(lambda: _answers(path) or process.poll() is not None, f"the start of {name}", START_S)
             if process.poll() is not None:
