@@ -31,6 +31,11 @@ COMMAND = "/bin/true"
 FIRST_USER = 1_900_000_000
 OUTPUT_BYTES = 1_000_000
 PATIENCE_S = 20.0
+MARKER = "marker"
+JUDGED_S = 0.0005
+"""So long an operation judges its call, about, from the word that a snippet comes to the snippet."""
+
+PROMPT = f"aid={MARKER}\x07$ ".encode()
 _PROFILE = PROFILES["workspace-write"]
 LASTING = replace(_PROFILE, limits=replace(_PROFILE.limits, wall_s=3600.0))
 """For sessions, which are open as long as it takes to measure them."""
@@ -87,9 +92,31 @@ class World:
     @asynccontextmanager
     async def session(self, shell: str) -> AsyncGenerator[Terminal]:
         """Open a shell at a terminal while the body runs."""
+        async with self.shell(shell) as outside:
+            terminal = Terminal(outside, MARKER, OUTPUT_BYTES)
+            await terminal.prompted(0, 0, asyncio.get_running_loop().time() + PATIENCE_S, settle=False)
+            try:
+                yield terminal
+            finally:
+                terminal.close()
+
+    @asynccontextmanager
+    async def bare(self, shell: str) -> AsyncGenerator[int]:
+        """Open a shell at a terminal while the body runs; gives the terminal's controlling side, with nobody at it."""
+        async with self.shell(shell) as outside:
+            os.set_blocking(outside, True)
+            until_prompt(outside)
+            try:
+                yield outside
+            finally:
+                os.close(outside)
+
+    @asynccontextmanager
+    async def shell(self, shell: str) -> AsyncGenerator[int]:
+        """Run a shell as sessions do; gives its terminal's controlling side, which is the body's to close."""
         with ExitStack() as stack:
             ours, theirs = (stack.enter_context(one) for one in socket.socketpair())
-            program = shell_program(Opening(shell), set_up(shell, "marker"), theirs.fileno(), stack)
+            program = shell_program(Opening(shell), set_up(shell, MARKER), theirs.fileno(), stack)
             stdin, stdout, stderr = program.streams
             running = await self.backends["native"].start(
                 Start(
@@ -98,13 +125,11 @@ class World:
                 )
             )  # fmt: skip
             theirs.close()
-            terminal = Terminal(await handed_out(ours, running), "marker", OUTPUT_BYTES)
-        await terminal.prompted(0, 0, asyncio.get_running_loop().time() + PATIENCE_S, settle=False)
+            outside = await handed_out(ours, running)
         try:
-            yield terminal
+            yield outside
         finally:
             await running.kill()
-            terminal.close()
 
     @asynccontextmanager
     async def interpreter(self) -> AsyncGenerator[Interpreter]:
@@ -145,6 +170,32 @@ async def typed(terminal: Terminal) -> float:
     if not await terminal.prompted(prompts, since, until, settle=False) or terminal.exit_code:
         raise RuntimeError(f"`{COMMAND}` in a session ended with {terminal.exit_code}")
     return time.perf_counter() - begun
+
+
+def until_prompt(outside: int) -> bytes:
+    """Read until a shell prompts, and give what it said. Raises `OSError`."""
+    said = b""
+    while PROMPT not in said:
+        said += os.read(outside, 65_536)
+    return said
+
+
+def typed_bare(outside: int) -> float:
+    """Run the command in a shell with nothing of ours between; gives the seconds. Raises `RuntimeError`."""
+    begun = time.perf_counter()
+    os.write(outside, f"{COMMAND}\n".encode())
+    said = until_prompt(outside)
+    seconds = time.perf_counter() - begun
+    if b"133;D;0;" not in said:
+        raise RuntimeError(f"`{COMMAND}` in a bare session said {said!r}")
+    return seconds
+
+
+async def forewarned(interpreter: Interpreter) -> float:
+    """Run a snippet as an operation does, which says that it comes before it is judged; gives the seconds after."""
+    interpreter.expect()
+    await asyncio.sleep(JUDGED_S)
+    return await evaluated(interpreter)
 
 
 def plain() -> float:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench.contained import World, evaluated, piped, plain, typed, world
+from bench.contained import World, evaluated, forewarned, piped, plain, typed, typed_bare, world
 from bench.figures import median, percentile
 from bench.plan import Plan
 from bench.rows import Row
@@ -28,7 +28,7 @@ CALLS_A_ROUND = 150
 PLAIN = {"plain": plain, "piped": piped}
 """What stands beside: the bare spawn, and that with pipes as a contained command has them."""
 
-BARE = ("session", "session_bash", "snippet")
+BARE = ("session", "session_bare", "session_bash", "snippet", "snippet_forewarned")
 """Ways that give a command no pipes of its own."""
 
 PAUSE_S = 0.1
@@ -83,8 +83,18 @@ def one_shot(times: Times) -> list[Row]:
             "sandbox.landlock", over(times, "landlock"), at_most=4, source=SOURCE, note="held by Landlock, no namespace"
         ),
         Row("sandbox.session", over(times, "session"), at_most=1, source=SOURCE, note="typed into `sh` that is open"),
+        Row(
+            "sandbox.session_bare",
+            over(times, "session_bare"),
+            note="the same line at the same kind of terminal in the same sandbox, without the platform",
+        ),
         Row("sandbox.session_bash", over(times, "session_bash"), note="typed into bash, which edits lines"),
         Row("sandbox.snippet", over(times, "snippet"), at_most=0.25, source=SOURCE, note="`1 + 1` in a Python session"),
+        Row(
+            "sandbox.snippet_forewarned",
+            over(times, "snippet_forewarned"),
+            note="as `code.repl` does it: the session hears that a snippet comes before the call is judged",
+        ),
         *(
             Row(f"sandbox.{name}_p90", over_p90(times, name), note="what nine of ten keep, over the median beside it")
             for name in ("pooled", "landlock", "session", "snippet")
@@ -112,16 +122,23 @@ async def measured(plan: Plan, folder: Path) -> tuple[Times, Times, Times]:
     async with (
         world(folder) as opened,
         opened.session("sh") as sh,
+        opened.bare("sh") as bare,
         opened.session("bash") as bash,
         opened.interpreter() as python,
     ):
+
+        async def without_us() -> float:
+            return typed_bare(bare)
+
         ways: dict[str, Way] = {
             "native": lambda: opened.run("native"),
             "pooled": opened.from_pool,
             "landlock": lambda: opened.run("landlock"),
             "session": lambda: typed(sh),
+            "session_bare": without_us,
             "session_bash": lambda: typed(bash),
             "snippet": lambda: evaluated(python),
+            "snippet_forewarned": lambda: forewarned(python),
         }
         await opened.run("pooled")  # from now on one is made ahead
         for way in ways.values():

@@ -7,9 +7,9 @@ cp -a "$BACKUP" "$RESTORED"
 superagent doctor --data "$RESTORED"
 superagent audit verify --data "$RESTORED"
 
-# what can still be taken back; take back the newest, as it would have been in the old place
+# what can still be taken back; a copy takes it back where it was only if you say so: in the places of the original
 superagent undo list --data "$RESTORED"
 newest=$(superagent undo list --data "$RESTORED" --json |
   python3 -c 'import json, sys; print(json.load(sys.stdin)["output"]["entries"][0]["invocation"])')
 superagent undo "$newest" --data "$RESTORED" --dry-run
-superagent undo "$newest" --data "$RESTORED"
+superagent undo "$newest" --data "$RESTORED" --of-original

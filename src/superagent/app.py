@@ -247,7 +247,9 @@ async def open_installation(
             Registry([], language=language), hands, bus, streams_per_key=limits.streams, jobs_per_key=limits.jobs
         )
         anchor = Path(loaded.settings.audit.anchor) if loaded.settings.audit.anchor else None
-        trail = Trail(stores.index, state / "audit", keys, LOG_NAME, anchor, audit_log.sign)
+        trail = Trail(
+            stores.index, state / "audit", keys, LOG_NAME, anchor, audit_log.sign, lambda: audit_log.anchor_trouble
+        )
 
         def undoer(name: str, version: int) -> Callable[..., Awaitable[Any]] | None:
             found: Operation | None = kernel.registry.find(name)
@@ -286,7 +288,7 @@ async def open_installation(
             settings.plugin(SettingsFile(loaded, hands.thread, state)),
             enrolling.plugin(ways.enrolment, ways.sessions, ways.desk),
             pages.mounted(sign_in.plugin(ways.desk, ways.enrolment, ways.provider), ways.provider.name),
-            undo.plugin(undo_store, undoer),
+            undo.plugin(undo_store, undoer, stores.home),
         )
         extra = (*await third.load(built_in), *extra)
         install(kernel, built_in, extra)
@@ -298,7 +300,8 @@ async def open_installation(
         stack.push_async_callback(stores.index.close)
         await stores.index.start()
         note = kernel.pipeline.recorder.event
-        audit_log.note(note("platform.start", clock.now(), detail={"worker": worker}))
+        began = {"worker": worker, "copy_of": stores.home.copied()[0]}
+        audit_log.note(note("platform.start", clock.now(), detail={name: one for name, one in began.items() if one}))
         left = stores.leftovers()
         await left.sweep()  # before anybody looks: of a write that a crash cut off nothing is to be seen
         for held in await work.at_start():

@@ -138,11 +138,12 @@ class NoBudgets:
 
 
 class KnownPeople:
-    """Identity by a table of tokens; `ended` holds ids that may act no more."""
+    """Identity by a table of tokens; `ended` holds ids that may act no more, `met` people by their ids."""
 
     def __init__(self, tokens: dict[str, Principal] | None = None, rate: Rate | None = None) -> None:
         self.tokens = tokens or {}
         self.ended: set[str] = set()
+        self.met: dict[str, Principal] = {}
         self.budgets = NoBudgets()
         self._rate = rate
 
@@ -162,8 +163,9 @@ class KnownPeople:
         return self.ended.isdisjoint(principal.ids)
 
     async def renewed(self, principal: Principal) -> Principal:
-        """Give the very same chain: nobody's roles change here."""
-        return principal
+        """Give the very same chain, for nobody's roles change here; of a bare name who was met under it."""
+        named = principal.kind == "human" and not principal.roles
+        return self.met.get(principal.id, principal) if named else principal
 
     def rate_of(self, principal: Principal) -> Rate | None:
         """Give the one rate, for agents only."""
@@ -220,7 +222,10 @@ class World:
         self, operation: str, input: dict[str, Any] | None = None, *, by: Principal | None = None, **call: Any
     ) -> Outcome:
         """Take a call through the line, as a person unless somebody else is named."""
-        return await self.kernel.run(Call(operation, input or {}, **call), by or person(), "test")
+        who = by or person()
+        if who.kind == "human":
+            self.identity.met[who.id] = who
+        return await self.kernel.run(Call(operation, input or {}, **call), who, "test")
 
 
 __all__ = ["AuditSpy", "FakeClock", "World", "agent", "allow_all", "person"]

@@ -11,6 +11,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import resource
 import stat
 import struct
 from collections.abc import Iterable
@@ -96,8 +97,9 @@ class Ruleset:
             raise OSError(errno.EOPNOTSUPP, "landlock: the kernel does not enforce it")
         self._files, self._network, scopes = handled(version)
         made = _ruleset(version, self._files, self._network, scopes)
-        try:  # out of the way of the numbers under which a command sees its descriptors
-            self._descriptor = fcntl.fcntl(made, fcntl.F_DUPFD_CLOEXEC, _ABOVE)
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 1
+        try:  # out of the way of the numbers under which a command sees its descriptors, as far as there are any
+            self._descriptor = fcntl.fcntl(made, fcntl.F_DUPFD_CLOEXEC, min(_ABOVE, most) if most >= 0 else _ABOVE)
         finally:
             os.close(made)
 

@@ -29,7 +29,7 @@ socket.on("data", (data) => {
     const at = text.indexOf("\0");
     const asked = { id: text.slice(0, at), code: text.slice(at + 1) };
     waiting = waiting.subarray(4 + size);
-    turn = turn.then(() => answer(asked));
+    if (size > 0) turn = turn.then(() => answer(asked)); // else one is about to come
   }
 });
 socket.on("end", () => process.exit(0));
@@ -44,9 +44,9 @@ async function answer(asked) {
       said.value = valueOf(found);
     }
   } catch (bad) {
-    said.error = errorOf(bad);
+    said.error = shownError(bad);
   }
-  const data = Buffer.from(JSON.stringify(said));
+  const data = Buffer.from(wellFormed(JSON.stringify(said)));
   const size = Buffer.alloc(4);
   size.writeUInt32BE(data.length);
   // what was printed is handed over first
@@ -100,6 +100,21 @@ function typeOf(found) {
   } catch {
     return typeof found;
   }
+}
+
+// What is thrown is a snippet's own, and may fail at being shown.
+function shownError(bad) {
+  try {
+    return errorOf(bad);
+  } catch {
+    const text = "(the exception cannot be shown)";
+    return { type: "Exception", message: text, traceback: [], text };
+  }
+}
+
+// Halves of characters, which alone are written as escapes, are no text for others.
+function wellFormed(json) {
+  return json.replace(/\\(?:\\|ud[89a-f][0-9a-f]{2})/g, (one) => (one.length === 2 ? one : "\ufffd"));
 }
 
 function errorOf(bad) {

@@ -6,8 +6,8 @@ It runs inside, by the sandbox's own Python (3.8 or newer) and nothing but the s
 
 Over the Unix socket DESCRIPTOR come messages, each a length of four bytes, a name, NUL and the code. Each is answered
 by a length and JSON, `{"id", "value", "error"}`: the name, what the last expression was (`repr`, `type`, `json` where
-it is plain data, `mime` for what it can show itself as), or which exception ended it. SIGINT ends the snippet and not
-the session.
+it is plain data, `mime` for what it can show itself as), or which exception ended it. A message of no length says that
+one is about to come, and is not answered. SIGINT ends the snippet and not the session.
 """
 
 # the names of `signal` are made anew at each call; those beneath it are plain numbers
@@ -29,13 +29,17 @@ from typing import Any, cast
 MOST_TEXT = 65_536
 MOST_SHOWN = 8 * 1024 * 1024
 MOST_FRAMES = 50
+MOST_KINDS = 32
+MOST_ANSWER = 16 * 1024 * 1024
+TOO_LARGE = "the value takes too much to be shown; it is in `_`"
+UNSHOWN = "(the exception cannot be shown)"
 _LARGE = 2**63
 _CHUNK = 65_536
+_INTERRUPT = (cast("int", _signal.SIGINT),)
 _PLAIN = frozenset({bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset})
-_quoted = json.encoder.encode_basestring_ascii
 # `json.dumps` makes such a thing at each call; other Pythons than the usual one have none
 _make: Any = getattr(json.encoder, "c_make_encoder", None)
-_chunks: Any = _make and _make(None, None, json.encoder.encode_basestring_ascii, None, ":", ",", False, False, False)
+_chunks: Any = _make and _make(None, None, json.encoder.encode_basestring, None, ":", ",", False, False, False)
 SHOWS = {
     "image/png": "_repr_png_", "image/jpeg": "_repr_jpeg_", "image/svg+xml": "_repr_svg_", "text/html": "_repr_html_",
     "text/markdown": "_repr_markdown_", "text/latex": "_repr_latex_", "application/json": "_repr_json_",
@@ -46,35 +50,44 @@ def receive(sock: socket.socket, held: bytearray) -> "tuple[str, str]":
     """Wait for a message; `held` is what came beyond the last one. Raises `EOFError` when none will come."""
     while True:
         try:
-            size = int.from_bytes(held[:4], "big")
-            if len(held) >= 4 + size > 4:
-                name, _, code = held[4 : 4 + size].decode().partition("\0")
-                del held[: 4 + size]
-                return name, code
+            if len(held) >= 4:
+                size = int.from_bytes(held[:4], "big")
+                if len(held) >= 4 + size:
+                    name, _, code = held[4 : 4 + size].decode().partition("\0")
+                    del held[: 4 + size]
+                    if size:
+                        return name, code
+                    _expression("1 + 1", "")  # what was not used for a moment takes twenty times as long
+                    continue
             more = sock.recv(_CHUNK)
             if not more:
                 raise EOFError
+            if not held and len(more) == 4 + int.from_bytes(more[:4], "big") > 4:  # mostly it comes whole and alone
+                name, _, code = more[4:].decode().partition("\0")
+                return name, code
             held += more
         except KeyboardInterrupt:
             continue  # it was meant for a snippet that had just ended
 
 
 def send(sock: socket.socket, name: str, value: str, error: str) -> None:
-    """Send an answer whole: to whom, and two texts in JSON."""
-    data = f'{{"id":{_quoted(name)},"value":{value},"error":{error}}}'.encode()
+    """Send an answer whole: to whom, in letters and digits, and two texts in JSON."""
+    data = f'{{"id":"{name}","value":{value},"error":{error}}}'.encode("utf-8", "replace")
+    if len(data) > MOST_ANSWER:
+        return send(sock, name, "null", text_of(_told("ValueError", TOO_LARGE)))
     sock.sendall(len(data).to_bytes(4, "big") + data)
 
 
 def text_of(message: "dict[str, object]") -> str:
-    """Give a message as JSON, which is ASCII."""
-    return "".join(_chunks(message, 0)) if _chunks else json.dumps(message)
+    """Give a message as JSON; halves of characters in it are replaced when it is sent."""
+    return "".join(_chunks(message, 0)) if _chunks else json.dumps(message, ensure_ascii=False)
 
 
 def hold_interrupts() -> None:
     """Let no interrupt come from now on; one that is on its way is dropped."""
     while True:
         try:
-            _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGINT,))
+            _signal.pthread_sigmask(_signal.SIG_BLOCK, _INTERRUPT)
             return
         except KeyboardInterrupt:
             continue
@@ -82,9 +95,13 @@ def hold_interrupts() -> None:
 
 def let_interrupts_in() -> None:
     """Let interrupts come, but none that was meant for what has ended."""
-    while _signal.SIGINT in _signal.sigpending():
-        _signal.sigwait((_signal.SIGINT,))
-    _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (_signal.SIGINT,))
+    if _signal.getsignal(_signal.SIGINT) is not _signal.default_int_handler:  # a snippet's own is not to hear of it
+        while _signal.SIGINT in _signal.sigpending():
+            _signal.sigwait(_INTERRUPT)
+    try:
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, _INTERRUPT)
+    except KeyboardInterrupt:
+        return
 
 
 def run(code: str, name: str, space: "dict[str, object]") -> object:
@@ -121,8 +138,8 @@ def value_of(found: object) -> str:
         return f'{{"repr":"{found}","type":"int","mime":{{}},"json":{found}}}'
     shown: dict[str, object] = {"repr": _text(found), "type": type(found).__name__[:200], "mime": {}}
     with contextlib.suppress(Exception):
-        plain = json.dumps(found, allow_nan=False)
-        if len(plain) <= MOST_TEXT:
+        plain = json.dumps(found, allow_nan=False, ensure_ascii=False)
+        if len(plain.encode()) <= MOST_TEXT:  # which halves of characters have no bytes for
             shown["json"] = json.loads(plain)
     if type(found) not in _PLAIN:
         shown["mime"] = mime_of(found)
@@ -140,7 +157,7 @@ def mime_of(found: Any) -> "dict[str, str]":
         with contextlib.suppress(Exception):
             seen[kind] = seen.get(kind) or _only(getattr(found, method)())
     texts: dict[str, str] = {}
-    for kind, one in seen.items():
+    for kind, one in list(seen.items())[:MOST_KINDS]:
         with contextlib.suppress(Exception):
             text = base64.b64encode(one).decode() if isinstance(one, bytes) else one
             text = text if isinstance(text, str) else json.dumps(text, allow_nan=False)
@@ -155,13 +172,25 @@ def _only(given: Any) -> Any:
 
 
 def error_of(bad: BaseException) -> "dict[str, object]":
-    """Say which exception ended a snippet, and where, without this program's own frames."""
+    """Say which exception ended a snippet, and where; one that fails at being shown is none that ends the session."""
+    try:
+        return _shown(bad)
+    except BaseException:
+        return _told("Exception", UNSHOWN)
+
+
+def _told(kind: str, message: str) -> "dict[str, object]":
+    return {"type": kind, "message": message, "traceback": [], "text": message}
+
+
+def _shown(bad: BaseException) -> "dict[str, object]":
+    """Show an exception without this program's own frames; what of it is a snippet's own may raise anything."""
     own = os.path.abspath(__file__)
     frames = [one for one in traceback.extract_tb(bad.__traceback__) if os.path.abspath(one.filename) != own]
     try:
         message = str(bad)
     except Exception:
-        message = "(the exception cannot be shown)"
+        message = UNSHOWN
     parts = traceback.format_list(frames) if frames else []
     words = traceback.format_exception_only(type(bad), bad)
     return {
@@ -192,6 +221,7 @@ def main(arguments: "list[str]") -> None:
     given = socket.socket(fileno=int(arguments[0]))
     sock = given.dup()  # not inheritable, and out of the way of what snippets open
     given.close()
+    os.register_at_fork(after_in_child=sock.close)  # what a snippet forks is not the session, and never answers for it
     sys.argv, sys.path[0] = [""], ""
     space: dict[str, object] = {"__name__": "__main__", "__builtins__": builtins, "__doc__": None}
     count, held = 0, bytearray()
@@ -217,8 +247,10 @@ def main(arguments: "list[str]") -> None:
         for stream in (sys.stdout, sys.stderr):
             try:  # noqa: SIM105 - somebody waits
                 stream.flush()
-            except Exception:  # noqa: S110
+            except BaseException:  # noqa: S110 - a snippet may have put anything there
                 pass
+        if sock.fileno() < 0:
+            os._exit(error != "null")
         send(sock, name, value, error)
         if leaves:
             return

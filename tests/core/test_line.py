@@ -168,6 +168,23 @@ async def test_an_agent_over_its_rate_waits_and_the_flood_is_not_listed_in_full(
     assert here.audit.records[-1].count == 18
 
 
+async def test_names_that_mean_nothing_cost_their_rate_and_are_not_listed_in_full_either() -> None:
+    here = world({"a": ""}, rate=Rate(1.0, 2))
+    builder = agent()
+    outcomes = [await here.run(f"notes.raed{at}", {}, by=builder) for at in range(40)]
+    assert [one.problem.slug for one in outcomes if one.problem] == ["not-found"] * 2 + ["rate-limited"] * 38
+    assert sum(one.kind == "refused" for one in here.audit.records) == 2 + 20
+    here.clock.advance(11)
+    here.kernel.pipeline.record_floods()
+    assert here.audit.records[-1].count == 18
+
+
+async def test_what_one_may_not_see_costs_its_rate_too() -> None:
+    here = world({"a": ""}, grants=[allow("notes.list")], rate=Rate(1.0, 2))
+    outcomes = [await here.run("notes.read", {"name": "a"}, by=agent()) for _ in range(3)]
+    assert [one.problem.slug for one in outcomes if one.problem] == ["not-found", "not-found", "rate-limited"]
+
+
 async def test_a_person_has_no_rate() -> None:
     here = world({"a": ""}, rate=Rate(1.0, 1))
     assert all([(await here.run("notes.read", {"name": "a"})).problem is None for _ in range(5)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -94,6 +96,24 @@ def test_a_mistyped_name_is_answered_with_close_ones_among_the_visible(registry:
         assert registry.close_to(typed, [read, fetch]) == [read]
     assert registry.close_to("notes.raed", [fetch]) == []
     assert registry.close_to("notes.read" * 1000, [read]) == []
+
+
+def test_a_name_that_is_mistyped_again_and_again_is_compared_once(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[str] = []
+    match = difflib.get_close_matches
+
+    def counted(typed: str, names: Sequence[str], n: int, cutoff: float) -> list[str]:
+        compared.append(typed)
+        return match(typed, names, n, cutoff)
+
+    monkeypatch.setattr(difflib, "get_close_matches", counted)
+    read, fetch = operation("notes.read"), operation("web.fetch")
+    for _ in range(100):
+        assert registry.close_to("notes.reaad", [read, fetch]) == [read]
+    assert compared == ["notes.reaad"]
+    assert registry.close_to("notes.reaad", [fetch]) == []  # of others only what they may see
 
 
 def test_searching_weighs_names_above_summaries_and_rare_words_above_common_ones(registry: Registry) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from superagent.core.grants import Grant
 from superagent.core.invocation import Outcome, Status
 from superagent.features.undo import operations as undo
-from superagent.sdk import Conflict, Context, Effect, Nothing, Plugin, Resource, Risk, Touches, put_back
+from superagent.sdk import Conflict, Context, Effect, Kept, Nothing, Plugin, Resource, Risk, Touches, put_back
 from superagent.testing import World, agent, person
 from tests.core.notes import notes_plugin
 
@@ -166,6 +166,43 @@ async def test_a_compensating_undo_runs_the_operations_own_function() -> None:
     assert plan["steps"][0]["does"] == "take back `notes.register`"
     assert (await take_back(here, done.invocation)).problem is None
     assert notes == {}
+
+
+async def listed(here: World) -> list[tuple[str, str]]:
+    found = (await here.run("undo.list")).result()["entries"]
+    return [(one["operation"], one["state"]) for one in reversed(found)]
+
+
+async def test_what_an_operation_kept_itself_reads_undoable_once_its_call_ended_well() -> None:
+    here = world({})
+    done = await here.run("notes.register", {"name": "x"})
+    assert await listed(here) == [("notes.register", "undoable")]
+    taken = await take_back(here, done.invocation)
+    assert taken.problem is None
+    assert await listed(here) == [("notes.register", "undone"), ("undo.apply", "undoable")]
+
+
+async def test_what_an_operation_kept_itself_reads_unknown_until_its_call_ends_and_when_it_fails() -> None:
+    plugin, meanwhile = Plugin("long"), list[list[tuple[str, str]]]()
+
+    async def back(ctx: Context, kept: Kept) -> None:
+        """Take nothing back."""
+
+    @plugin.operation(risk=Risk.MEDIUM, effect=Effect.CHANGE, undo=back, compensate=True)
+    async def go(ctx: Context, fails: bool) -> Nothing:
+        """Keep a note, be looked at, and end."""
+        await ctx.keep(Resource("name", "-", "x", Effect.CHANGE), {})
+        meanwhile.append(await listed(here))
+        if fails:
+            raise Conflict("it broke half way")
+        return Nothing()
+
+    here = world({})
+    here.kernel.registry = type(here.kernel.registry)([*here.kernel.registry, *plugin.compile()])
+    await here.run("long.go", {"fails": True})
+    await here.run("long.go", {"fails": False})
+    assert meanwhile == [[("long.go", "unknown")], [("long.go", "unknown")] * 2]
+    assert await listed(here) == [("long.go", "unknown"), ("long.go", "undoable")]
 
 
 async def test_the_children_of_a_call_are_taken_back_with_it() -> None:

@@ -61,6 +61,7 @@ def test_a_backup_of_a_working_installation_is_whole_elsewhere_and_takes_back_an
     shown = shell("restore.sh", data, server.url, HOME=str(tmp_path))
     assert "\nok           yes\n" in shown
     assert "none was touched" in shown
+    assert f"a copy of {data}" in shown
     assert len(list(project.glob("[0-9]*.md"))) == files - 1  # the newest of the backup was taken back
 
     restored = tmp_path / "superagent-restored"
@@ -71,6 +72,7 @@ def test_a_backup_of_a_working_installation_is_whole_elsewhere_and_takes_back_an
         with again.client(key) as agent:
             assert agent.post("/v1/operations/access.whoami", json={}).json()["output"]["id"] == "builder"
         assert [one["name"] for one in again.call("secrets.list")["secrets"]] == ["token"]
+        again.call("undo.adopt")  # it stays here, in the place of the one that was lost
         again.call("undo.apply", ids=[old])
         assert plan.read_text() == "first\n"
         assert (project / "later.md").exists()  # after the backup: the restored one knows nothing of it

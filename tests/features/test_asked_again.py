@@ -123,11 +123,29 @@ async def test_asking_again_keeps_the_approvals_that_were_given(here: Installati
     grants = [{"effect": "ask", "operations": ["files.*"], "require": {"approvals": 2}}]
     by = await agent(here, grants=grants)
     first = await ask(here, by, file)
+    await owner_does(here, "access.users.create", id="bob", roles=["admin"])
+    await owner_does(here, "access.users.confirm", id="bob")
     held = await here.kernel.hands.work.approve("default", first.invocation, "bob")
     assert held.approved_by == ("bob",)
     again = await ask(here, by, file)
     assert again.invocation == first.invocation
     assert (await waiting(here))[0]["approved_by"] == ["bob"]
+
+
+async def test_what_a_dead_process_left_approved_is_not_set_off_by_who_was_demoted_since(
+    here: Installation, file: Path
+) -> None:
+    first = await ask(here, await agent(here), file)
+    await owner_does(here, "access.users.create", id="bob", roles=["admin"])
+    await owner_does(here, "access.users.confirm", id="bob")
+    await here.kernel.hands.work.approve("default", first.invocation, "bob")
+    await owner_does(here, "access.users.set_roles", id="bob", roles=["viewer"])
+    (decided,) = await here.work.decided()
+
+    assert not await here.kernel.approvals.set_off(decided)
+
+    assert [(one["id"], one["approved_by"]) for one in await waiting(here)] == [(first.invocation, [])]
+    assert file.read_text() == "old\n"
 
 
 async def test_an_atomic_batch_leaves_a_request_alone_that_waits_already(here: Installation, file: Path) -> None:

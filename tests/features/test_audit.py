@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -140,3 +141,27 @@ async def test_an_agent_without_a_grant_reads_no_audit(house: House, agent: Call
         response = await agent.call(operation)
         problem_of(response, 404, "not-found")
         assert (await house.refusal(response))["operation"] == operation
+
+
+async def test_an_older_backup_that_is_started_leaves_the_anchor_alone_and_says_so(tmp_path: Path) -> None:
+    data, backup, anchor = tmp_path / "data", tmp_path / "backup", tmp_path / "anchor"
+    async with house_in(data, audit__anchor=str(anchor)) as house:
+        assert (await house.owner.done("audit.verify"))["unanchored"] == ""
+    shutil.copytree(data, backup)
+    async with house_in(data, audit__anchor=str(anchor)) as house:
+        await house.owner.done("access.whoami")
+    shutil.rmtree(data)
+    shutil.copytree(backup, data)
+    seen = anchor.read_text()
+
+    async with house_in(data, audit__anchor=str(anchor)) as house:
+        await house.owner.done("access.whoami")
+        found = await house.owner.done("audit.verify")
+    assert anchor.read_text() == seen
+    assert {one["kind"] for one in found["faults"]} == {"anchor"}
+    assert "older backup" in found["unanchored"]
+
+    anchor.rename(tmp_path / "seen")
+    async with house_in(data, audit__anchor=str(anchor)) as house:
+        found = await house.owner.done("audit.verify")
+    assert (found["ok"], found["unanchored"]) == (True, "")

@@ -97,3 +97,59 @@ async def test_what_was_approved_ahead_by_who_was_suspended_since_is_asked_anew(
 
     assert response.status_code == 202, response.text
     assert [one["status"] for one in await house.records(invocation=response.headers["x-invocation-id"])] == ["waiting"]
+
+
+async def roles(house: House, id: str, *given: str) -> None:
+    await house.owner.done("access.users.set_roles", {"id": id, "roles": list(given)})
+
+
+async def test_the_word_of_who_may_decide_no_more_counts_no_more(house: House, tmp_path: Path) -> None:
+    bea, cleo = await person(house, "admin"), await person(house, "admin")
+    for one in (bea, cleo):
+        await house.owner.done("access.users.confirm", {"id": one.name})
+    two = {"effect": "ask", "operations": ["files.write"], "require": {"approvals": 2}}
+    agent, path = await house.agent(grants=[two]), tmp_path / "two"
+    id = (await agent.call("files.write", {"path": str(path), "content": "x"})).headers["x-invocation-id"]
+    wanted = {"id": id, "decision": "approve"}
+    await bea.done("approvals.decide", wanted)
+    await roles(house, bea.name, "developer")
+
+    second = await cleo.done("approvals.decide", wanted)
+
+    assert (second["state"], second["approvals"]) == ("waiting", 1)
+    assert (await house.owner.done("approvals.show", {"id": id}))["approved_by"] == [cleo.name]
+    assert not path.exists()
+    await roles(house, bea.name, "admin")  # what was said counts again with the rights it was said with
+    assert (await house.owner.done("approvals.show", {"id": id}))["approved_by"] == [bea.name, cleo.name]
+
+
+async def test_what_was_approved_ahead_by_who_may_decide_no_more_is_asked_anew(house: House) -> None:
+    bea = await person(house, "admin")
+    await house.owner.done("access.users.confirm", {"id": bea.name})
+    agent = await house.agent()
+    call: dict[str, Any] = {"operation": "files.read", "input": {"path": "/etc/hosts"}}
+    asked = await agent.done("approvals.request", {**call, "reason": "soon"})
+    await bea.done("approvals.decide", {"id": asked["id"], "decision": "approve"})
+    await roles(house, bea.name, "developer")
+    approved = (await house.owner.done("approvals.list", {"state": "approved", "limit": 200}))["waiting"]
+    assert asked["id"] not in [one["id"] for one in approved]
+
+    response = await agent.call(call["operation"], call["input"])
+
+    assert response.status_code == 202, response.text
+    assert [one["status"] for one in await house.records(invocation=response.headers["x-invocation-id"])] == ["waiting"]
+
+
+async def test_a_right_is_not_given_on_the_word_of_who_could_not_give_it_any_more(house: House) -> None:
+    bea = await person(house, "admin")
+    await house.owner.done("access.users.confirm", {"id": bea.name})
+    agent = await house.agent()
+    rights = {"operations": ["files.read"], "minutes": 5, "reason": "to look", "resources": ["/etc/hosts"]}
+    call: dict[str, Any] = {"operation": "grants.request", "input": rights}
+    asked = await agent.done("approvals.request", {**call, "reason": "soon"})
+    await bea.done("approvals.decide", {"id": asked["id"], "decision": "approve"})
+    await roles(house, bea.name, "operator")  # who decides about calls, and gives nobody a right
+
+    response = await agent.call(call["operation"], call["input"])
+
+    assert response.status_code == 202, response.text

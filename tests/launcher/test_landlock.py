@@ -228,6 +228,19 @@ for path in ("/etc", os.getcwd()):
     assert alone(code).split() == ["refused", "True"]
 
 
+@pytest.mark.parametrize("most", [16, 256, 257])
+def test_whoever_may_open_few_files_is_confined_all_the_same(most: int) -> None:
+    needs_landlock(1)
+    code = f"""
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, ({most}, {most}))
+landlock.confine([], [])
+try: os.listdir("/")
+except PermissionError: print("refused")
+"""
+    assert alone(code) == "refused"
+
+
 def test_what_is_claimed_grows_with_the_version_and_never_says_more_than_it_can() -> None:
     rank = {"none": 0, "partial": 1, "enforced": 2}
     for own_user in (False, True):

@@ -6,6 +6,7 @@ import base64
 import errno
 import hashlib
 import os
+import shutil
 import tempfile
 import threading
 from pathlib import Path
@@ -160,12 +161,59 @@ def test_an_old_note_put_in_again_does_not_take_a_writer_back(tmp_path: Path) ->
     assert [parse_checkpoint(note).number for note in notes(tmp_path / "c")] == [1, 2, 1, 3]
 
 
+def anchored(folder: Path) -> Checkpoints:
+    return Checkpoints(folder / "c", SIGNER, anchor_file(folder / "anchor", folder / "c"))
+
+
 def test_the_anchor_file_always_holds_one_whole_note(tmp_path: Path) -> None:
-    log = Checkpoints(tmp_path / "c", SIGNER, anchor_file(tmp_path / "anchor"))
+    log = anchored(tmp_path)
     for size in range(1, 4):
         log.write([head("a", size)], 1.0)
         assert (tmp_path / "anchor").read_text() == notes(tmp_path / "c")[-1]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["anchor", "c"]
+
+
+def test_an_older_backup_does_not_cover_what_the_anchor_has_seen(tmp_path: Path) -> None:
+    log, backup = anchored(tmp_path), tmp_path / "backup"
+    log.write([head("a", 1)], 1.0)
+    shutil.copytree(tmp_path / "c", backup)
+    for size in (2, 3):
+        log.write([head("a", size)], 1.0)
+    seen = (tmp_path / "anchor").read_text()
+    shutil.rmtree(tmp_path / "c")
+    shutil.copytree(backup, tmp_path / "c")
+
+    restored = anchored(tmp_path)
+    for size in range(2, 6):  # fewer than the anchor has seen, as many, and more
+        restored.write([head("a", size + 10)], 2.0)
+        assert (tmp_path / "anchor").read_text() == seen
+        assert "saw checkpoint 3" in restored.anchor_error
+    (tmp_path / "anchor").rename(tmp_path / "seen")
+    restored.write([head("a", 20)], 3.0)
+    assert (restored.anchor_error, (tmp_path / "anchor").read_text()) == ("", notes(tmp_path / "c")[-1])
+
+
+def test_the_anchor_goes_on_after_it_was_out_of_reach_and_beside_other_processes(tmp_path: Path) -> None:
+    one, other, away = anchored(tmp_path), anchored(tmp_path), Checkpoints(tmp_path / "c", SIGNER)
+    one.write([head("a", 1)], 1.0)
+    away.write([head("b", 1)], 1.0)
+    away.write([head("b", 2)], 1.0)
+    other.write([head("c", 1)], 1.0)
+    assert (other.anchor_error, (tmp_path / "anchor").read_text()) == ("", notes(tmp_path / "c")[-1])
+    newest = (tmp_path / "anchor").read_text()
+    anchor_file(tmp_path / "anchor", tmp_path / "c")(notes(tmp_path / "c")[0])  # of a process that was slower
+    assert (tmp_path / "anchor").read_text() == newest
+
+
+def test_what_is_no_checkpoint_is_not_replaced_by_one(tmp_path: Path) -> None:
+    (tmp_path / "anchor").write_bytes(b"somebody's notes\xff\n")
+    log = anchored(tmp_path)
+    log.write([head("a", 1)], 1.0)
+    assert "no checkpoint" in log.anchor_error
+    assert (tmp_path / "anchor").read_bytes() == b"somebody's notes\xff\n"
+    (tmp_path / "anchor").write_bytes(b"")
+    log.write([head("a", 2)], 1.0)
+    assert log.anchor_error == ""
 
 
 def _tree(leaves: list[bytes]) -> bytes:

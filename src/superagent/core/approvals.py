@@ -60,7 +60,7 @@ class ApprovalDesk:
         self._tell = tell
         self._looks = Looks(pipeline)
         self._approvers = Approvers(pipeline, hands)
-        self._redeeming = Redeeming(pipeline, hands, self._looks)
+        self._redeeming = Redeeming(pipeline, hands, self._looks, self._approvers.counted)
         pipeline.redeem = self._redeeming.redeem
 
     async def hold(self, ticket: Ticket, *, ahead: bool = False, inside: Ticket | None = None) -> Outcome:
@@ -233,7 +233,7 @@ class ApprovalDesk:
                 ctx.tenant, Outcome(id, held.invocation.call.operation, Status.FAILED, problem=refused)
             )
             return dataclasses.replace(held, state=Status.CANCELLED)
-        held = await self._hands.work.approve(ctx.tenant, id, ctx.principal.id)
+        held = await self.counted(await self._hands.work.approve(ctx.tenant, id, ctx.principal.id))
         if len(held.approved_by) < held.approvals_needed or held.ahead:
             return held
         if not await self.set_off(held):
@@ -250,10 +250,17 @@ class ApprovalDesk:
         if held is None:
             raise NotFound(f"no call `{id[:100]}` waits for approval")
         await self._approvers.check(ctx.principal, held)
-        return held
+        return await self.counted(held)
+
+    async def counted(self, held: Held) -> Held:
+        """Give a waiting call with the approvals that still count."""
+        return await self._approvers.counted(held)
 
     async def set_off(self, held: Held) -> bool:
         """Perform what enough people have approved; False when somebody else did, or it waits no more."""
+        held = await self.counted(held)
+        if len(held.approved_by) < held.approvals_needed:
+            return False
         if not await self._hands.work.move(held.tenant, held.id, [Status.WAITING], Status.RUNNING):
             return False
         self._later(self._perform(held))

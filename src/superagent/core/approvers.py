@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 from typing import Any
 
@@ -18,6 +19,7 @@ from superagent.core.seals import Signatures, Signed
 STANDS_FOR = {"grants.request": "grants.create"}
 """What is asked for is what another operation does: whoever approves it for others must be somebody who may do that."""
 
+DECIDES = "approvals.decide"
 CONFIRM = "an owner says with `access.users.confirm` that an account is a person of its own"
 
 
@@ -52,6 +54,24 @@ class Approvers:
             raise Denied(
                 f"this one is decided by {' or '.join(held.by)}", hint="it waits until one of them has decided"
             )
+
+    async def counted(self, held: Held) -> Held:
+        """Give a waiting call with the approvals of those alone who might give them now.
+
+        The first who approved stays, as when they are given.
+        """
+        counted: tuple[str, ...] = ()
+        decides, policy = self._pipeline.find(DECIDES), self._hands.policies.of(held.tenant)
+        for id in held.approved_by:
+            # what they proved is on record with their decision: what is looked at are roles, groups and whose hands
+            proved = Principal(id, "human", held.tenant, second_factor_at=self._hands.clock.now())
+            person = await self._hands.identity.renewed(proved)
+            if decides is not None and not policy.may_try(person, decides):
+                continue
+            with contextlib.suppress(Denied):
+                await self.check(person, dataclasses.replace(held, approved_by=counted))
+                counted += (id,)
+        return held if counted == held.approved_by else dataclasses.replace(held, approved_by=counted)
 
     async def challenge(self, person: Principal, held: Held, approve: bool, origin: str) -> dict[str, Any]:
         """Give what a browser needs to sign a decision. Raises `Unavailable` where nothing checks signatures."""

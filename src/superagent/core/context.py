@@ -48,6 +48,7 @@ class Context(Asking, Judging):
         "found",
         "isolation",
         "led",
+        "notes",
         "operation",
         "source",
         "state",
@@ -58,6 +59,7 @@ class Context(Asking, Judging):
         self.ticket = ticket
         self.operation: Operation = ticket.operation
         self.effects: list[EffectNote] = []
+        self.notes: list[int] = []  # what it keeps itself of its changes: of those, its end says that they happened
         self.asks: Ticket | None = None  # a call within it that needs a person
         self.found: list[Resource] = []  # what it touches besides what the input names, and what needs a person
         self.changed = False  # a call within it has done something
@@ -139,7 +141,8 @@ class Context(Asking, Judging):
             raise NotFound(f"`{operation}` is not installed any more", hint="install its plugin again, then undo")
         facts = replace(self._facts, risk=max(found.risk, self._facts.risk))
         other = Context(self.ticket, self._policy, self._hands, self._line)
-        other.effects, other.found, other._judged, other._known_facts = self.effects, self.found, found, facts
+        other.effects, other.notes, other.found = self.effects, self.notes, self.found
+        other._judged, other._known_facts = found, facts
         return other
 
     # ---- changing
@@ -180,6 +183,7 @@ class Context(Asking, Judging):
             raise Internal("a preview must change nothing")
         data = self._with_rights(data)
         entry = await self._hands.undo.add(self._kept(resource, data, None, len(msgspec.json.encode(data))))
+        self.notes.append(entry)
         change = Change(resource, entry, None)
         self.effects.append(EffectNote(resource.id, resource.effect.name, None, None))
         return change

@@ -86,6 +86,8 @@ class Execution:
                 data, tag, digest = _written(operation, await operation.run(ctx, **ticket.values)), "", ""
             else:
                 data, tag, digest = await self._answered(ctx, ticket, started)
+            if ctx.notes:
+                await to_its_end(self._ended(ctx))
             asked = invocation.call.max_bytes
             # nobody may ask for more at once than the platform would give by itself: a batch holds every answer
             most = INLINE_BYTES if asked is None else min(asked, INLINE_BYTES)
@@ -248,6 +250,17 @@ class Execution:
     async def _kept_apart(self, ctx: Context, data: bytes) -> str:
         """Store an output that is too long to be sent, and give its handle."""
         return await self._hands.blobs.put(ctx.principal, _once(data), what="result")
+
+    async def _ended(self, ctx: Context) -> None:
+        """Note that what an operation kept itself of its changes happened: it ended well.
+
+        Only its end says so: of a call that was killed in between, or failed, nobody knows.
+        """
+        try:
+            for entry in ctx.notes:
+                await self._hands.undo.close(ctx.tenant, ctx.invocation.id, entry, None)
+        except Exception as bug:  # the change is made, and can be taken back: it reads as unknown
+            self._hands.fault(ctx.invocation.id, loggable(bug))
 
     async def _after_fault(self, ctx: Context, fault: Problem) -> Problem:
         """Say honestly what a failed call left behind; what is all or nothing is put back first, and verified."""

@@ -29,6 +29,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 VISIT = "visit"
 CSRF_HEADER = b"x-csrf-token"
 CSRF_FIELD = "csrf"
+SAFE = ((b"x-content-type-options", b"nosniff"), (b"x-frame-options", b"DENY"))
+"""What every response of a mount says: it is what it says it is, and is shown in no other page's frame."""
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _FORM = b"application/x-www-form-urlencoded"
 
@@ -207,8 +209,8 @@ def forged() -> Denied:
 
 
 async def answer(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-    """Send a whole response."""
-    headers = [*headers, (b"content-length", b"%d" % len(body))]
+    """Send a whole response, `SAFE` included."""
+    headers = [*SAFE, *headers, (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

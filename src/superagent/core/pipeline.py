@@ -1,6 +1,6 @@
 """The line: every operation from every door is admitted here and performed here, in this fixed order.
 
-admit    1 find the operation   2 may this principal try it?   3 rate   4 parse
+admit    1 rate   2 find the operation   3 may this principal try it?   4 parse
          5 judge the resources of this very input   6 idempotency key seen?
 perform  7 redeem, then write the intent down   8 do it   9 write down what came of it
 """
@@ -71,7 +71,7 @@ class Pipeline:
         self._recorder = Recorder(hands.audit.personal)
         self._followed = followed
         self._execution = Execution(hands, slots, streams, self, self._recorder, followed)
-        refusals = Refusals(hands, self._recorder)
+        refusals = Refusals(hands, self._recorder, self.find)
         self.refuse, self.refuse_stranger = refusals.refuse, refusals.stranger
         self.record_floods = refusals.record_floods
         self._tainting = Tainting(hands, self._recorder)
@@ -98,6 +98,8 @@ class Pipeline:
         input_digest, judged, resources = "", None, ()
         try:
             principal = invocation.principal
+            if not (invocation.parent or invocation.resumed):  # first: what is not there costs as much as what is
+                self.throttle(principal)
             operation = self.registry.find(call.operation)
             policy = self._hands.policies.of(principal.tenant)
             if operation is None:
@@ -107,8 +109,6 @@ class Pipeline:
             if decision is None and not policy.may_try(principal, operation):
                 # the same words as for a name that does not exist: no oracle
                 raise no_operation(self.registry, policy, principal, call.operation)
-            if not (invocation.parent or invocation.resumed):
-                self.throttle(principal)
             if operation.secrets:  # what does not parse has no digest: its secret may stand under a wrong name
                 values = operation.parse(call.input)
                 invocation = hidden(invocation, operation)

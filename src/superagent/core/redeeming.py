@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from msgspec.structs import replace
 
 from superagent.core.invocation import Covers, Invocation, Outcome, Status, Ticket
@@ -16,10 +18,13 @@ CHANGED = "what was approved is no longer what would happen"
 class Redeeming:
     """Find what people approved of a call that needs them, and judge it by that."""
 
-    def __init__(self, pipeline: Pipeline, hands: Hands, looks: Looks) -> None:
+    def __init__(
+        self, pipeline: Pipeline, hands: Hands, looks: Looks, counted: Callable[[Held], Awaitable[Held]]
+    ) -> None:
         self._pipeline = pipeline
         self._hands = hands
         self._looks = looks
+        self._counted = counted  # with the approvals that still count
 
     async def redeem(self, ticket: Ticket) -> Ticket | None:
         """Give the ticket of a call that was approved already, None when nobody has decided about it.
@@ -68,14 +73,15 @@ class Redeeming:
         """Use an approval that was asked for ahead of this very call."""
         invocation = ticket.invocation
         principal = invocation.principal
-        asked = [
+        alike = [
             one
             for one in await self._hands.work.ahead(principal.tenant, principal.id)
             if one.invocation.call.operation == ticket.operation.name
             and one.invocation.principal.ids == principal.ids
             and one.input_digest == ticket.input_digest
-            and len(one.approved_by) >= one.approvals_needed
         ]
+        counted = [await self._counted(one) for one in alike]
+        asked = [one for one in counted if len(one.approved_by) >= one.approvals_needed]
         if not asked:
             return None
         look = await self._looks.at(ticket, self._hands.clock.monotonic())

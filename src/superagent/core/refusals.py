@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from msgspec.structs import replace
 
 from superagent.core.invocation import Invocation
+from superagent.core.operation import Operation
 from superagent.core.policy import Decision
 from superagent.core.ports import Hands
 from superagent.core.principal import Facts
@@ -12,12 +15,16 @@ from superagent.core.problems import BudgetExceeded, Problem, RateLimited, Unaut
 from superagent.core.records import Flood, Recorder
 from superagent.core.resources import Resource
 
+UNKNOWN = "?"
+"""What a flood of refused names that mean nothing is counted under."""
+
 
 class Refusals:
     """Write down what was refused."""
 
-    def __init__(self, hands: Hands, recorder: Recorder) -> None:
+    def __init__(self, hands: Hands, recorder: Recorder, find: Callable[[str], Operation | None]) -> None:
         self._hands = hands
+        self._find = find
         self._recorder = recorder
         self._flood = Flood()
 
@@ -36,7 +43,9 @@ class Refusals:
         # a flood of refusals must not become a flood of records
         if unknown or isinstance(problem, RateLimited | BudgetExceeded):
             source = principal.remote if unknown else principal.id
-            first, _ = self._flood.admit((source, invocation.call.operation, problem.slug), now)
+            # names that mean nothing count together: else each new one would begin a count of its own
+            name = invocation.call.operation if self._find(invocation.call.operation) is not None else UNKNOWN
+            first, _ = self._flood.admit((source, name, problem.slug), now)
             if not first:
                 return
         self._hands.audit.note(self._recorder.refused(invocation, now, problem, input_digest, decision, resources))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from superagent.core.operation import Operation
 from superagent.core.policy import Policy
@@ -99,8 +99,13 @@ class Registry:
             return []
         names = {one.name: one for one in among}
         plain = name.lower().replace("_", ".") if "." not in name else name.lower()  # models write dots as `_`
-        return [names[one] for one in difflib.get_close_matches(plain, names, n=3, cutoff=0.6)]
+        return [names[one] for one in _most_like(plain, tuple(names))]
 
     def search(self, words: str, among: Iterable[Operation], limit: int = 20) -> list[Operation]:
         """Give the operations that fit the words best."""
         return self._index.search(words, among, limit)
+
+
+@lru_cache(maxsize=256)  # a client that has a name wrong says it again and again, and comparing takes a millisecond
+def _most_like(typed: str, names: tuple[str, ...]) -> list[str]:
+    return difflib.get_close_matches(typed, names, n=3, cutoff=0.6)

@@ -21,6 +21,7 @@ from superagent.runtime.signed_notes import Signer
 
 Anchor = Callable[[str], None]
 
+_MOVE = "move that file to a safe place, and the next checkpoint begins a new one"
 _FILE_BYTES = 1024 * 1024  # what a starting process reads at most
 
 
@@ -209,15 +210,46 @@ class Checkpoints:
             yield
 
 
-def anchor_file(path: Path) -> Anchor:
-    """Give an anchor that keeps the newest checkpoint in a file, best on another disk or host; replaced whole."""
+def anchor_file(path: Path, directory: Path) -> Anchor:
+    """Give an anchor that keeps the newest checkpoint of a folder in a file, best on another disk or host.
+
+    It is replaced whole, and only by what continues it: an older backup that is started must not cover what the anchor
+    has seen since, which is the one proof of what was lost. Then it raises `OSError`.
+    """
 
     def keep(note: str) -> None:
+        try:
+            present = path.read_text("utf-8", "replace")
+        except FileNotFoundError:
+            present = ""
+        if present.strip() and not _continues(note, present, directory):
+            return
         spare = path.with_name(f".{path.name}.{os.getpid()}")
         spare.write_text(note, "utf-8")
         spare.replace(path)
 
     return keep
+
+
+def _continues(note: str, present: str, directory: Path) -> bool:
+    """Tell whether a note continues the present one, False where another process has put a newer one.
+
+    Raises `OSError` where the present one is none of this log's.
+    """
+    try:
+        seen = parse_checkpoint(present)
+    except ValueError:
+        raise OSError(f"what the anchor holds is no checkpoint, and it is left alone; {_MOVE}") from None
+    said = parse_checkpoint(note)
+    if said.prev == note_hash(present):
+        return True
+    named = [path for path in note_files(directory) if path.stem <= f"{seen.number:012d}"]
+    if not any(one.strip() == present.strip() for path in named[-1:] for _, one in read_notes(path)):
+        raise OSError(
+            f"the anchor saw checkpoint {seen.number} of {seen.size} lines, which this log does not hold: it was set"
+            f" back, as by starting an older backup. The anchor is left as it is: it proves what was lost; {_MOVE}"
+        )
+    return seen.number < said.number
 
 
 def _b64(data: bytes) -> str:

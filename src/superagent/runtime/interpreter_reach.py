@@ -21,7 +21,7 @@ from superagent.core.problems import Conflict, InvalidInput, Problem, SandboxUna
 from superagent.core.sessions import Evaluated, Snippet
 from superagent.runtime.sandbox.backend import Running
 from superagent.runtime.sandbox.command_network import hear
-from superagent.runtime.sandbox.interpreter import Answer, Error, Gone, Interpreter, Value
+from superagent.runtime.sandbox.interpreter import Answer, Error, Gone, Interpreter, Value, plain_of
 from superagent.runtime.sandbox.pipes import in_memory
 from superagent.runtime.sandbox.sessions import Session, why_ended
 from superagent.runtime.session_reach import PYTHON, Program, SessionReach, first_program, require_enough
@@ -75,6 +75,7 @@ class InterpreterReach(SessionReach):
         assert isinstance(interpreter, Interpreter)
         async with self.sessions.used(session):
             if snippet.session:
+                interpreter.expect()  # it wakes up while the call is judged
                 await self.judged(session)
             loop = asyncio.get_running_loop()
             begun, id = loop.time(), secrets.token_hex(8)
@@ -127,6 +128,8 @@ class InterpreterReach(SessionReach):
             if not asking.done():
                 asking.cancel()
                 await asyncio.wait([asking])
+            if not asking.cancelled():
+                asking.exception()  # looked at, so that it is not reported as lost: the session's end was its end, too
 
     async def _left(self, session: Session) -> None:
         with contextlib.suppress(TimeoutError):
@@ -137,8 +140,8 @@ class InterpreterReach(SessionReach):
     async def _shown(self, value: Value) -> dict[str, Any]:
         """Give a value as plain data; images become blobs of the caller."""
         shown: dict[str, Any] = {"repr": value.repr, "type": value.type, "mime": {}, "blobs": {}}
-        if value.json is not msgspec.UNSET:
-            shown["json"] = value.json
+        if (plain := plain_of(value.json)) is not msgspec.UNSET:
+            shown["json"] = plain
         for kind, text in value.mime.items():
             if kind.startswith("image/") and kind != "image/svg+xml":
                 with contextlib.suppress(binascii.Error):

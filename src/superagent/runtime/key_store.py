@@ -15,7 +15,7 @@ from superagent.core.bounds import Bounds
 from superagent.core.context import Context
 from superagent.core.grants import Grant
 from superagent.core.principal import Principal
-from superagent.core.problems import Denied, InvalidInput, NotFound
+from superagent.core.problems import Denied, InvalidInput, NotFound, StepUpRequired
 from superagent.core.resources import canonical_path
 from superagent.data.database import Database
 from superagent.data.transaction import Transaction
@@ -29,6 +29,7 @@ from superagent.runtime.names import check_name, require_roles, require_unused
 from superagent.runtime.people import require_rank, roles_of
 from superagent.runtime.policies import SqlPolicies
 from superagent.runtime.shared_map import Epoch
+from superagent.runtime.sign_in.factors import has_second
 
 SHOWN = (
     "id", "principal", "kind", "role", "created_by", "created_at", "expires_at", "revoked_at", "last_used_at", "hint",
@@ -125,7 +126,7 @@ class SqlKeys:
         found: list[Row[Any]] = []
 
         def write(tx: Transaction) -> None:
-            one = _require_may_make(tx, ctx.principal, agent, asked.grants)
+            one = _require_may_make(tx, ctx.principal, agent, asked.grants, now)
             row = asked.row(now) | {
                 "kind": one.kind, "principal": agent, "role": one.role, "workspace": one.workspace,
                 "created_by": ctx.principal.id, "label": asked.name,
@@ -141,7 +142,7 @@ class SqlKeys:
     async def require_may_make(self, who: Principal, agent: str | None, grants: Sequence[Grant]) -> None:
         """Go on only if somebody may make a key for an agent that is there. Raises `Denied`, `NotFound`."""
         if agent is not None:
-            await self._database.read(who.tenant, lambda tx: _require_may_make(tx, who, agent, grants))
+            await self._database.read(who.tenant, lambda tx: _require_may_make(tx, who, agent, grants, self._now()))
 
     async def require_may_revoke(self, who: Principal, id: str) -> None:
         """Go on only if somebody may end a key that is there. Raises `Denied`."""
@@ -160,7 +161,7 @@ class SqlKeys:
             row = tx.first(KEYS, KEYS.c.id == id, KEYS.c.revoked_at.is_(None))
             if row is None:
                 raise _no_key(id)
-            _require_may_rotate(tx, row, who.id)
+            _require_may_rotate(tx, row, who, self._now())
 
         await self._database.read(who.tenant, look)
 
@@ -203,7 +204,7 @@ class SqlKeys:
             old = tx.first(KEYS, KEYS.c.id == id, KEYS.c.revoked_at.is_(None))
             if old is None or (old.expires_at is not None and old.expires_at <= now):
                 raise _no_key(id)
-            _require_may_rotate(tx, old, ctx.principal.id)
+            _require_may_rotate(tx, old, ctx.principal, now)
             row = {name: getattr(old, name) for name in _COPIED}
             self._insert(tx, token, row, [])
             for one in tx.select(GRANTS, GRANTS.c.revoked_at.is_(None), GRANTS.c.body.contains(_subject(id))):
@@ -273,10 +274,14 @@ class SqlKeys:
             raise _no_key(id)
         return _shown(row)
 
-    async def reprieve(self, tenant: str, id: str, expires_at: float | None, new: str) -> None:
-        """Take a rotation back: the successor ends, and the old key is good for as long as it was."""
-        await self.revoke(tenant, new, "its rotation was taken back")
-        await self._database.write(tenant, lambda tx: tx.update(KEYS, KEYS.c.id == id, expires_at=expires_at))
+    async def reprieve(self, who: Principal, id: str, expires_at: float | None, new: str) -> None:
+        """Take a rotation back: the successor ends, and the old key is good for as long as it was.
+
+        Raises as `require_may_rotate` does.
+        """
+        await self.require_may_rotate(who, id)
+        await self.revoke(who.tenant, new, "its rotation was taken back")
+        await self._database.write(who.tenant, lambda tx: tx.update(KEYS, KEYS.c.id == id, expires_at=expires_at))
         self._epoch.bump()
 
     async def listed(self, tenant: str) -> list[dict[str, Any]]:
@@ -310,12 +315,14 @@ def _owner(tx: Transaction, agent: str) -> str:
     return require_agent(tx, agent).owner
 
 
-def _require_may_make(tx: Transaction, who: Principal, agent: str, grants: Sequence[Grant]) -> Row[Any]:
+def _require_may_make(tx: Transaction, who: Principal, agent: str, grants: Sequence[Grant], now: float) -> Row[Any]:
     one = require_agent(tx, agent)
     if one.owner != who.id:
         raise Denied(f"`{agent}` acts for `{one.owner}`: only that person makes keys for it")
     if one.kind == "service" and widens(grants, ()):  # nobody's rights cap those of a service
         require_may_give(tx, who, [f"service:{agent}"])
+    if one.kind == "service":
+        _require_proved(tx, who, now)
     return one
 
 
@@ -324,10 +331,22 @@ def _require_may_revoke(tx: Transaction, who: Principal, key: Row[Any]) -> None:
         require_rank(roles_held(tx, key.principal), frozenset(roles_of(who)), key.principal)
 
 
-def _require_may_rotate(tx: Transaction, key: Row[Any], caller: str) -> None:
-    _require_own(tx, key, caller)
+def _require_may_rotate(tx: Transaction, key: Row[Any], who: Principal, now: float) -> None:
+    _require_own(tx, key, who.id)
+    if key.kind != "agent":
+        _require_proved(tx, who, now)
     if key.label == OWNER_KEY:
         raise Denied("the key of the first start is replaced in its file", hint="`access.keys.revoke` makes a new file")
+
+
+def _require_proved(tx: Transaction, who: Principal, now: float) -> None:
+    """Go on only with a fresh second factor, if the person has one. Raises `StepUpRequired`.
+
+    The keys of people and services go on when the key that asked for them is ended: whoever has stolen one must not
+    come by another.
+    """
+    if has_second(tx, who.tenant, who.id) and not who.fresh(now):
+        raise StepUpRequired("to be given a key that outlives the present one needs a fresh second factor")
 
 
 def _require_own(tx: Transaction, key: Row[Any], caller: str) -> None:

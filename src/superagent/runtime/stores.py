@@ -28,6 +28,7 @@ from superagent.runtime.connections import SqlConnections
 from superagent.runtime.epoch_feed import EpochFeed
 from superagent.runtime.first_start import bootstrap
 from superagent.runtime.holdings import Holdings
+from superagent.runtime.home import Home
 from superagent.runtime.idempotency import SqlIdempotency
 from superagent.runtime.identity import SqlIdentity
 from superagent.runtime.keys import FileKeys
@@ -97,6 +98,7 @@ class Stores:
     died: float
     first_start: bool
     identity_epoch: Epoch
+    home: Home
 
     async def room_to_keep(self, tenant: str, chain: Sequence[str]) -> int:
         """Give the bytes that may still be kept for undo: by the measure of undo, and of all that is left behind."""
@@ -112,6 +114,8 @@ async def open_stores(loaded: Loaded, places: Places, worker: str, stack: AsyncE
     state = places.state
     keys = FileKeys(state / "keys")
     clock = SystemClock()
+    home = Home(places.data)
+    home.enter(clock.now())
     shared = SharedMap(state / "shared.map")
     stack.callback(shared.close)
     database = await _database(loaded, state)
@@ -156,7 +160,7 @@ async def open_stores(loaded: Loaded, places: Places, worker: str, stack: AsyncE
     return Stores(
         keys, clock, shared, database, audit_log, index, policies, identity, access, presence, undo_store,
         blobs, work, idempotency, secret_store, connection_store, taints, locks, views, holdings, died,
-        first_start, identity_epoch,
+        first_start, identity_epoch, home,
     )  # fmt: skip
 
 
@@ -193,7 +197,8 @@ async def _database(loaded: Loaded, state: Path) -> Database:
 
 
 def _audit_log(loaded: Loaded, state: Path, keys: FileKeys, clock: SystemClock, worker: str) -> AuditLog:
-    anchor = anchor_file(Path(loaded.settings.audit.anchor)) if loaded.settings.audit.anchor else None
+    named, notes = loaded.settings.audit.anchor, state / "audit" / "checkpoints"
+    anchor = anchor_file(Path(named), notes) if named else None
     limits = AuditLimits(stuck_s=loaded.settings.audit.stuck_after_s)
     return AuditLog(
         state / "audit",

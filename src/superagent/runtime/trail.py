@@ -22,7 +22,11 @@ _CURSOR = "audit-cursor"
 
 
 class Trail:
-    """Search, verify and export. `sign` returns when this process's records so far stand under a checkpoint."""
+    """Search, verify and export.
+
+    `sign` returns when this process's records so far stand under a checkpoint; `unanchored` says why that did not reach
+    the anchor, empty when it did.
+    """
 
     def __init__(
         self,
@@ -32,9 +36,11 @@ class Trail:
         name: str,
         anchor: Path | None,
         sign: Callable[[], Awaitable[None]],
+        unanchored: Callable[[], str],
     ) -> None:
         self._index = index
         self._sign = sign
+        self._unanchored = unanchored
         self._directory = directory
         self._keys = keys
         self._name = name
@@ -74,6 +80,7 @@ class Trail:
                 "checkpoints": report.checkpoints,
                 "chains": report.chains,
                 "faults": [asdict(fault) for fault in report.faults],
+                "unanchored": self._unanchored(),
             }
 
         found = await asyncio.to_thread(check)
@@ -81,7 +88,7 @@ class Trail:
             return found
         kinds = sorted({fault["kind"] for fault in found["faults"]})
         own = {"records": await self._index.count(tenant), "faults": [{"kind": kind} for kind in kinds]}
-        return found | own | {"checkpoints": None, "chains": None}
+        return found | own | {"checkpoints": None, "chains": None, "unanchored": ""}
 
     async def export(self, tenant: str, **filters: Any) -> tuple[AsyncIterator[bytes], int]:
         """Give matching records as JSON lines, newest first, and how many there are."""

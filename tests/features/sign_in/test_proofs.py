@@ -12,6 +12,7 @@ from pyotp.totp import TOTP
 
 from superagent.core.principal import Credential, Facts, Secret
 from superagent.core.problems import Unauthenticated
+from tests.features.access import people as access
 from tests.features.sign_in import people
 from tests.features.sign_in.browser import Web
 from tests.features.sign_in.test_ways_in import events
@@ -45,6 +46,44 @@ async def enrolled(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[E
 async def proof_of(enrolled: Enrolled, code: str = "") -> str:
     made = await enrolled.house.owner.done("signin.prove", {"code": code or enrolled.code()})
     return made["proof"]
+
+
+async def test_a_key_alone_comes_by_no_other_that_outlives_it(enrolled: Enrolled) -> None:
+    house = enrolled.house
+    service = await house.owner.done("access.agents.create", {"id": "nightly", "kind": "service", "role": "viewer"})
+    proved = house.caller("proved", await proof_of(enrolled))
+    first = await proved.done("access.keys.create", {"name": "first", "agent": service["id"]})
+    agents = await house.owner.done("access.keys.create", {"name": "builder"})  # the key's own rights cap that one
+
+    for operation, input in (
+        ("access.keys.rotate", {"id": first["id"]}),
+        ("access.keys.create", {"name": "second", "agent": service["id"]}),
+    ):
+        refused = await house.owner.call(operation, input)
+        problem_of(refused, 428, "step-up-required")
+        record = (await house.records(invocation=refused.headers["x-invocation-id"]))[0]
+        assert (record["who"], record["status"], record["problem"]) == ("owner", "failed", "step-up-required")
+
+    await house.owner.done("access.keys.rotate", {"id": agents["id"]})
+    rotated = await proved.call("access.keys.rotate", {"id": first["id"]})
+    assert rotated.status_code == 200, rotated.text
+    back = {"ids": [rotated.headers["x-invocation-id"]]}
+    problem_of(await house.owner.call("undo.apply", back), 428, "step-up-required")  # it would prolong the old one
+    await proved.done("undo.apply", back)
+
+
+async def test_a_persons_own_key_is_rotated_by_who_shows_the_factor_or_has_none(enrolled: Enrolled) -> None:
+    house = enrolled.house
+    bea = await access.person(house, "admin", by=house.caller("proved", await proof_of(enrolled)))
+    id = (await bea.done("access.whoami"))["key"]
+    rotated = await bea.done("access.keys.rotate", {"id": id})
+    bea = house.caller(bea.name, rotated["key"])
+    web = Web(house)
+    await web.by_link(bea.name)
+    await web.enrol_totp()
+
+    problem_of(await bea.call("access.keys.rotate", {"id": rotated["id"]}), 428, "step-up-required")
+    await web.done("access.keys.rotate", {"id": rotated["id"]})
 
 
 @promise("1.2c")

@@ -144,7 +144,7 @@ async def test_what_is_of_little_risk_and_every_denial_needs_no_signature(tmp_pa
 @promise("11.12b")
 async def test_the_page_shows_what_waits_and_takes_the_signature(tmp_path: Path) -> None:
     async with house_in(tmp_path / "data") as house:
-        agent, file = await house.agent(), tmp_path / "<b>file"
+        agent, file = await house.agent(), tmp_path / "<b>file\u200cend"
         file.write_text("x")
         web, device = await _owner(house)
         id = await _waits(agent, file)
@@ -155,7 +155,7 @@ async def test_the_page_shows_what_waits_and_takes_the_signature(tmp_path: Path)
         page = await web.get(f"/sign-in/approvals?id={id}")
         assert 'data-step="approvals/passkey"' in page.text
         assert f'data-id="{id}" data-decision="approve"' in page.text
-        assert "&lt;b&gt;file" in page.text
+        assert r"&lt;b&gt;file\u200cend" in page.text
         assert "<b>file" not in page.text
         plain = await web.submit("/sign-in/approvals", decision="approve")
         assert plain.status_code == 403

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import os
 import time
 from collections.abc import AsyncGenerator
@@ -130,6 +131,14 @@ Shown()
     assert response.content == PNG
 
 
+async def test_what_is_too_deep_or_no_text_is_given_as_it_is_written(repl: Repl) -> None:
+    done = await repl.run("x = []\nfor _ in range(300): x = [x]\nx")
+    assert (done["value"]["repr"], done["value"]["json"]) == ("[" * 301 + "]" * 301, None)
+    done = await repl.run("['a\\udcff.txt']")
+    assert (done["value"]["repr"], done["value"]["json"]) == ("['a\\udcff.txt']", None)
+    assert (await repl.run("x[:] = [1, 2]; x\nx"))["value"]["json"] == [1, 2]
+
+
 async def test_a_promise_is_waited_for(agent: Caller) -> None:
     if not any(_there(one) for one in NODES):
         missing("`node` is not installed: apt install nodejs")
@@ -154,11 +163,15 @@ async def test_a_snippet_whose_time_is_up_is_interrupted_and_its_session_goes_on
     assert (await repl.run("x"))["value"]["json"] == 7
 
 
-async def test_a_snippet_that_will_not_be_interrupted_takes_its_session_along(repl: Repl) -> None:
+async def test_a_snippet_that_will_not_be_interrupted_takes_its_session_along(
+    repl: Repl, caplog: pytest.LogCaptureFixture
+) -> None:
     done = await repl.run("import signal; signal.signal(2, signal.SIG_IGN)\nwhile True: pass", timeout_s=0.2)
     assert (done["error"]["type"], done["ended"]) == ("Timeout", "timeout")
     response = await repl.caller.call("code.repl", {"session": repl.id, "code": "1"})
     assert "timeout" in problem_of(response, 409, "conflict")["detail"]
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 async def test_leaving_the_interpreter_ends_the_session(agent: Caller, kernel: str) -> None:

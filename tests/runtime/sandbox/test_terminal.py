@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
@@ -79,6 +80,23 @@ async def test_a_text_is_found_in_pieces_and_only_within_a_line(inside: Inside) 
     await inside.print(b".b")
     assert await watching
     assert not await inside.terminal.matched("a*b", inside.terminal.end, asyncio.get_running_loop().time())
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [("a.c", False), ("(b", True), ("ä*ß", True), ("c\nd", False), ("d*", True), ("\\x64", False), ("*", True)],
+)
+async def test_a_text_is_taken_as_it_is_written(inside: Inside, pattern: str, found: bool) -> None:
+    await inside.print("abc(b\nd ä ß".encode())
+    assert await inside.terminal.matched(pattern, 0, asyncio.get_running_loop().time()) is found
+
+
+@pytest.mark.parametrize("line", [b"\n", b"a\n", b"a" * 1000 + b"\n"])
+async def test_looking_for_a_text_does_not_keep_others_waiting(inside: Inside, line: bytes) -> None:
+    await inside.print(line * (terminal.MOST_HELD // len(line)))
+    begun = time.process_time()
+    assert not await inside.terminal.matched("a*" * 499 + "x", 0, asyncio.get_running_loop().time())
+    assert time.process_time() - begun < 0.25  # comparing line by line took 1.4 s
 
 
 async def test_a_prompt_is_a_report_with_the_marker_and_the_text_that_follows(inside: Inside) -> None:

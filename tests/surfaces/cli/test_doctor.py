@@ -150,14 +150,26 @@ def test_libraries_of_extras_that_are_missing_are_named(monkeypatch: pytest.Monk
 
 
 AUDITS: list[tuple[Answer, str, str]] = [
-    (Answer(200, {"status": "done", "output": {"ok": True, "records": 3, "checkpoints": 1}}), "ok", "3 records"),
     (
-        Answer(200, {"status": "done", "output": {"ok": False, "faults": [{"seq": 2}]}}),
+        Answer(200, {"status": "done", "output": {"ok": True, "records": 3, "checkpoints": 1}}),
+        "ok",
+        "3 records",
+    ),
+    (
+        Answer(200, {"status": "done", "output": {"ok": False, "faults": [{"kind": "line-changed", "seq": 2}]}}),
         "wrong",
-        "1 faults; the first: {'seq': 2}",
+        "1 faults; the first: {'kind': 'line-changed', 'seq': 2}",
     ),
     (Answer(403, {"detail": "you may not", "hint": "ask"}), "wrong", "you may not"),
 ]
+
+
+def test_an_anchor_that_does_not_fit_comes_with_its_cure() -> None:
+    fault, told = {"kind": "anchor", "seq": 7}, "the anchor saw checkpoint 9"
+    output = {"ok": False, "faults": [fault], "unanchored": told}
+    log, anchor = doctor.audit(Answer(200, {"status": "done", "output": output}))
+    assert (log.standing, anchor.standing, anchor.detail) == ("wrong", "wrong", told)
+    assert "move it to a safe place" in log.cure
 
 
 @pytest.mark.parametrize(("answer", "standing", "detail"), AUDITS)

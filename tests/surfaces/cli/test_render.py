@@ -293,3 +293,12 @@ def test_a_request_without_a_preview_says_so_in_a_line() -> None:
 
 def test_a_long_text_is_never_cut() -> None:
     assert cell("content", "x" * 5000) == "x" * 5000
+
+
+def test_who_decides_sees_every_character_and_who_reads_a_text_reads_it() -> None:
+    text = "می\u200cخواهم\nthe rest\n"
+    read = {**OUTCOME, "operation": "files.read", "output": {"content": text}}
+    asked = {**OUTCOME, "operation": "approvals.show", "output": {"preview": {"said": text}}}
+    changed = {**OUTCOME, "output": {"diff": f"--- a\n+++ a\n+{text}"}}
+    assert "می\u200cخواهم" in shown(read)
+    assert [r"می\u200cخواهم" in shown(one) for one in (read, asked, changed)] == [False, True, True]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from superagent.surfaces.http.door import Door
 from tests.surfaces.http.probe import probe
 
 PATIENCE_S = 20.0
+TLS = ssl.create_default_context()  # reading its authorities takes 20 ms, and each client would
 _names = itertools.count(1)
 
 
@@ -75,7 +77,7 @@ class House:
     def caller(self, name: str, key: str, workspace: str = "") -> Caller:
         """Give somebody who calls with a key."""
         client = httpx.AsyncClient(
-            base_url=self.address, headers={"Authorization": f"Bearer {key}"}, timeout=PATIENCE_S, verify=False
+            base_url=self.address, headers={"Authorization": f"Bearer {key}"}, timeout=PATIENCE_S, verify=TLS
         )
         self.clients.append(client)
         return Caller(name, key, client, Path(workspace))
@@ -116,7 +118,7 @@ async def house_in(
         installation.authorization.site.served_at(address)
         installation.network.guard.declare("127.0.0.1", 0)  # the clients of the tests are in this process as well
         serving = asyncio.create_task(answer(door, listening, stop))
-        stranger = httpx.AsyncClient(base_url=address, timeout=PATIENCE_S, verify=False)
+        stranger = httpx.AsyncClient(base_url=address, timeout=PATIENCE_S, verify=TLS)
         key = installation.places.owner_key.read_text().strip()
         owner = Caller("owner", key, stranger, Path())
         house = House(installation, door, address, owner, stranger, [stranger])

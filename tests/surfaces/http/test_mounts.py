@@ -46,6 +46,19 @@ async def test_a_public_mount_calls_as_a_stranger_when_nobody_is_known(house: Ho
     assert response.json()["output"]["tenant"] == "-"
 
 
+async def test_every_response_of_a_mount_is_what_it_says_and_in_nobodys_frame(house: House) -> None:
+    for path in (
+        "/try/who",
+        "/plugins/authorized",
+        "/oauth/authorize",
+        "/sign-in",
+        "/ui",
+        "/.well-known/agent-card.json",
+    ):
+        headers = (await house.stranger.get(path)).headers
+        assert (headers["x-content-type-options"], headers["x-frame-options"]) == ("nosniff", "DENY"), path
+
+
 async def test_a_mount_calls_as_whoever_shows_a_key(house: House) -> None:
     for path in ("/try", "/closed"):
         assert (await house.owner.get(path)).json()["output"]["id"] == "owner"

@@ -64,7 +64,7 @@ class Keys(Protocol):
         """Give a key a successor; the old one is good for a while yet."""
         ...
 
-    def reprieve(self, tenant: str, id: str, expires_at: float | None, new: str) -> Awaitable[None]:
+    def reprieve(self, who: Principal, id: str, expires_at: float | None, new: str) -> Awaitable[None]:
         """Take a rotation back."""
         ...
 
@@ -181,7 +181,7 @@ def _add_making(access: Plugin, keys: Keys) -> None:
 
 def _add_rotating(access: Plugin, keys: Keys) -> None:
     async def back(ctx: Context, kept: Kept) -> None:
-        await keys.reprieve(ctx.tenant, kept.data["id"], kept.data["expires_at"], kept.data["new"])
+        await keys.reprieve(ctx.principal, kept.data["id"], kept.data["expires_at"], kept.data["new"])
 
     @access.operation(
         name="access.keys.rotate", risk=Risk.HIGH, effect=Effect.CHANGE, undo=back, compensate=True, shows_keys=True

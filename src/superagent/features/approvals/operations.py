@@ -31,6 +31,10 @@ class Desk(Protocol):
         """Give what a browser needs so that a passkey signs a decision."""
         ...
 
+    def counted(self, held: Any) -> Awaitable[Any]:
+        """Give a waiting ticket with the approvals that still count."""
+        ...
+
     def ahead(self, ctx: Context, call: Call) -> Awaitable[Outcome]:
         """Ask for an approval of a call before it is made."""
         ...
@@ -129,12 +133,9 @@ def plugin(desk: Desk, store: Waiting) -> Plugin:
         after, more = cursor or "", True
         while more and len(mine) <= page:
             held = await store.waiting(ctx.tenant, AT_ONCE, after)
-            mine += [
-                one
-                for one in held
-                if (decides or ctx.principal.mark in one.invocation.principal.marks)
-                and (len(one.approved_by) >= one.approvals_needed) is (state == "approved")
-            ]
+            seen = [one for one in held if decides or ctx.principal.mark in one.invocation.principal.marks]
+            counted = [await desk.counted(one) for one in seen]
+            mine += [one for one in counted if (len(one.approved_by) >= one.approvals_needed) is (state == "approved")]
             more = len(held) == AT_ONCE
             after = held[-1].id if more else ""
         # the cursor is one of the caller's own: others' calls are not told by it either
@@ -155,7 +156,7 @@ def plugin(desk: Desk, store: Waiting) -> Plugin:
             raise NotFound(
                 f"no call `{id[:100]}` waits for approval", hint="`jobs.status` shows what became of one of yours"
             )
-        return _request(held, shown=decides)
+        return _request(await desk.counted(held), shown=decides)
 
     @approvals.operation(
         risk=Risk.HIGH,

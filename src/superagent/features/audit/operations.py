@@ -50,6 +50,7 @@ class Records(Output):
 class Verified(Output):
     """What verification found: `ok` when nothing was changed, removed, reordered or cut.
 
+    `unanchored` says why the newest checkpoint did not reach the anchor (`audit.anchor`), empty when it did.
     The whole installation is checked. Whoever may not read what belongs to no tenant (`audit.installation`) is told
     the verdict, the kinds of faults and the number of its tenant's own records.
     """
@@ -59,6 +60,7 @@ class Verified(Output):
     checkpoints: int | None
     chains: int | None
     faults: list[dict[str, Any]]
+    unanchored: str = ""
 
 
 class Exported(Output):

@@ -17,7 +17,6 @@ from superagent.sdk import Plugin
 _JSON = [
     (b"content-type", b"application/json"),
     (b"cache-control", b"no-store"),
-    (b"x-content-type-options", b"nosniff"),
 ]
 _KNOWN = "/.well-known"
 SIGN_IN = "/sign-in"

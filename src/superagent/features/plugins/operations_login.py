@@ -28,7 +28,6 @@ _HEADERS = [
     (b"cache-control", b"no-store"),
     (b"referrer-policy", b"no-referrer"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-    (b"x-content-type-options", b"nosniff"),
 ]
 
 Answer = Annotated[str, Field(max_length=8192, description="the address at which the browser ended, after the link")]

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from superagent.core.mounts import Visit
-from superagent.core.neutral import neutral
+from superagent.core.neutral import laid_open
 from superagent.core.problems import Problem
 from superagent.features.sign_in.html import Page, deciding, form, hidden, text, trouble
 from superagent.features.sign_in.own_pages import own, when
@@ -18,8 +18,8 @@ SHOWN_IN_LIST = 3
 
 
 def shown(text: str) -> str:
-    """Give text of others for a page on which people decide: never markup, and nothing in it turns the rest around."""
-    return escape(neutral(text))
+    """Give text of others for a page on which people decide: never markup, and nothing in it is unseen."""
+    return escape(laid_open(text))
 
 
 @own

@@ -19,8 +19,6 @@ SAFE: list[Header] = [
     (b"content-security-policy", POLICY.encode()),
     # with `no-referrer` browsers would not say from which origin a form comes
     (b"referrer-policy", b"same-origin"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
     (b"cross-origin-opener-policy", b"same-origin"),
 ]
 

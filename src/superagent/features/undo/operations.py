@@ -24,6 +24,8 @@ from superagent.sdk import (
     rights_of,
 )
 
+from .copies import Home, add_adopting, elsewhere, require_here
+
 CHANGED_SINCE = "somebody changed it since"
 MADE_ANEW = "an undo of it cannot be undone: make the call again"
 ONCE_APPROVED = "put back what stood there, once a person approves"
@@ -59,7 +61,7 @@ class Store(Protocol):
 
 
 class Entry(Output):
-    """One change that is kept; `state` is undoable, unknown (its call never ended) or undone."""
+    """One change that is kept; `state` is undoable, unknown (its call did not end, or failed) or undone."""
 
     invocation: str
     operation: str
@@ -102,9 +104,11 @@ class Undone(Output):
     resources: list[str]
 
 
-def plugin(store: Store, undoer: Undoer) -> Plugin:
-    """Make the plugin over the undo store; `undoer` gives an operation's own undo function."""
+def plugin(store: Store, undoer: Undoer, home: Home | None = None) -> Plugin:
+    """Make the plugin over the undo store; `undoer` gives an operation's own undo function, `home` knows of copies."""
     undo = Plugin("undo", reaches=("files", "processes", "net", "secret"))
+    if home is not None:
+        add_adopting(undo, home)
 
     @undo.operation(
         name="undo.list", risk=Risk.LOW, effect=Effect.READ, reaches=("files", "processes"), returns_untrusted="never"
@@ -126,13 +130,21 @@ def plugin(store: Store, undoer: Undoer) -> Plugin:
     @undo.operation(
         risk=Risk.MEDIUM, effect=Effect.CHANGE, undo=put_back, atomic=True, timeout_s=600.0, returns_untrusted="never"
     )
-    async def apply(ctx: Context, ids: list[str] | None = None, session: str = "", since: float = 0.0) -> Undone:
+    async def apply(
+        ctx: Context,
+        ids: list[str] | None = None,
+        session: str = "",
+        since: float = 0.0,
+        of_original: bool = False,
+    ) -> Undone:
         """Take back invocations, a whole session or everything since a time, newest first.
 
         All of it or nothing: refuses where somebody changed a resource since. In a session or since a time, what was
-        taken back already stays so.
+        taken back already stays so. In a restored copy, what was kept before means the original's places: that is taken
+        back only where a person says `of_original`.
         """
         entries = await chosen(ctx, ids, session, since)
+        require_here(ctx, home, entries, of_original=of_original)
         steps = await plan_of(ctx, entries)
         conflicts = [step for step in steps if step.conflict]
         if conflicts:
@@ -146,14 +158,22 @@ def plugin(store: Store, undoer: Undoer) -> Plugin:
         )
 
     @apply.preview
-    async def _(ctx: Context, ids: list[str] | None = None, session: str = "", since: float = 0.0) -> Preview:
+    async def _(
+        ctx: Context,
+        ids: list[str] | None = None,
+        session: str = "",
+        since: float = 0.0,
+        of_original: bool = False,
+    ) -> Preview:
         entries = await chosen(ctx, ids, session, since)
         steps = await plan_of(ctx, entries)
+        foreign = "" if of_original else elsewhere(home, entries)
         return Preview(
             summary=f"would take back {len(steps)} change(s)",
             changes=list(dict.fromkeys(step.resource for step in steps)),
             diff="".join(step.diff for step in steps),
-            conflicts=[f"{step.resource}: {step.conflict}" for step in steps if step.conflict],
+            conflicts=[foreign] * bool(foreign)
+            + [f"{step.resource}: {step.conflict}" for step in steps if step.conflict],
         )
 
     async def chosen(ctx: Context, ids: list[str] | None, session: str, since: float) -> list[Kept]:

@@ -74,7 +74,7 @@ async def _held(grants: Grants, key: Key, login: Login) -> Granted | None:
 
 async def _asked(ctx: Context, url: str) -> Challenge:
     """Ask a server without showing anything, to hear what it wants."""
-    body = messages.request(0, "server/discover", meta_of(NEWEST))
+    body = messages.write(0, "server/discover", meta_of(NEWEST))
     headers = [
         ("Content-Type", "application/json"), ("Accept", "application/json, text/event-stream"),
         ("MCP-Protocol-Version", NEWEST), ("Mcp-Method", "server/discover"),

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from superagent.core.carried import Answer
 from superagent.core.problems import Deadline, NeedsInput, Problem
 from superagent.runtime.mcp_client import messages
 from superagent.runtime.mcp_client.challenged import challenge_of
-from superagent.runtime.mcp_client.messages import Broken, Document, Elicited, Expired, Headers
+from superagent.runtime.mcp_client.messages import Broken, Document, Elicited, Expired, Request
 from superagent.runtime.mcp_client.mirrored import header_value
 from superagent.runtime.mcp_client.opened_by import Opens
 from superagent.runtime.mcp_client.stdio import meta_of
@@ -66,26 +66,19 @@ class Streamable:
         """Say which revision both sides speak from now on."""
         self._spoken.revision, self._spoken.stateless = revision, stateless
 
-    async def ask(
-        self,
-        method: str,
-        params: Document,
-        timeout_s: float,
-        mirrored: Headers = (),
-        elicited: Elicited | None = None,
-    ) -> Document:
+    async def ask(self, request: Request) -> Document:
         """Send a request and give its result. Raises `Refused`, `Broken`, `TimeoutError`, problems of the network."""
         spoken = self._spoken
         spoken.numbers += 1
         number = spoken.numbers
-        forms = None if spoken.stateless else elicited
+        forms = None if spoken.stateless else request.elicited
         spoken.open += forms is not None
-        work = self._asked(number, method, params, timeout_s, mirrored, forms)
+        work = self._asked(number, replace(request, elicited=forms))
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(request.timeout_s):
                 if forms is None or not spoken.session or not spoken.aside:
                     return await work
-                return await self._hearing(work, forms, timeout_s)
+                return await self._hearing(work, forms, request.timeout_s)
         except Deadline:
             raise TimeoutError from None
         except NeedsInput:  # a stream that is left alone goes on there (MCP 2025-11-25, transports)
@@ -97,39 +90,31 @@ class Streamable:
 
     async def tell(self, method: str, params: Document) -> None:
         """Send a notification; what the server says to it is of no interest."""
-        await self._say(messages.request(None, method, params))
+        await self._say(messages.write(None, method, params))
 
     # ---- inside
 
-    async def _asked(
-        self,
-        number: int,
-        method: str,
-        params: Document,
-        timeout_s: float,
-        mirrored: Headers,
-        elicited: Elicited | None,
-    ) -> Document:
+    async def _asked(self, number: int, request: Request) -> Document:
         spoken = self._spoken
         extra = meta_of(spoken.revision) if spoken.stateless else {}
-        body = messages.request(number, method, {**params, **extra})
+        body = messages.write(number, request.method, {**request.params, **extra})
         events = Events()
-        async with self._posted(body, method, params, timeout_s, mirrored) as stream:
+        async with self._posted(body, request) as stream:
             answer = stream.answer
             if answer.status == 404 and spoken.session:
                 spoken.session = ""
                 raise Expired("it has ended the session")
-            if method == "initialize" and answer.status == 200:
+            if request.method == "initialize" and answer.status == 200:
                 self._remember(answer.header("mcp-session-id"))
             kind = _kind(answer)
             if kind == "text/event-stream" and answer.status == 200:
-                message = await self._among(events, stream.chunks, number, elicited)
+                message = await self._among(events, stream.chunks, number, request.elicited)
                 data = b""
             else:
                 message = None
                 data = b"".join([chunk async for chunk in stream.chunks])
         if kind == "text/event-stream" and answer.status == 200:
-            return messages.result_of(message or await self._taken_up(events, number, timeout_s, elicited))
+            return messages.result_of(message or await self._taken_up(events, number, request))
         if kind != "application/json":
             raise Broken(f"it answered {answer.status} with no message")
         message = messages.read(data)
@@ -154,20 +139,18 @@ class Streamable:
         return headers
 
     @asynccontextmanager
-    async def _posted(
-        self, body: bytes, method: str, params: Document, timeout_s: float, mirrored: Headers = ()
-    ) -> AsyncGenerator[Any]:
+    async def _posted(self, body: bytes, request: Request) -> AsyncGenerator[Any]:
         """Post a message, again where there is something better to show than what was refused. Raises `Unavailable`."""
         own = [("Content-Type", "application/json"), ("Accept", "application/json, text/event-stream")]
-        if self._spoken.stateless and method:
-            own.append(("Mcp-Method", method))
-            if "name" in params:
-                own.append(("Mcp-Name", header_value(str(params["name"]))))
-            own += mirrored
+        if self._spoken.stateless and request.method:
+            own.append(("Mcp-Method", request.method))
+            if "name" in request.params:
+                own.append(("Mcp-Name", header_value(str(request.params["name"]))))
+            own += request.mirrored
         while True:
             async with self._http.stream(
                 "POST", self._url, headers=[*own, *await self._of_session()], content=body, follow=0,
-                max_bytes=messages.MOST_BYTES, timeout_s=timeout_s,
+                max_bytes=messages.MOST_BYTES, timeout_s=request.timeout_s,
             ) as stream:  # fmt: skip
                 if not _closed(stream.answer):
                     yield stream
@@ -177,12 +160,12 @@ class Streamable:
 
     async def _say(self, body: bytes) -> None:
         try:
-            async with self._posted(body, "", {}, _SAY_S):
+            async with self._posted(body, Request("", {}, _SAY_S)):
                 return
         except Deadline:
             return
 
-    async def _taken_up(self, events: Events, number: int, timeout_s: float, elicited: Elicited | None) -> Document:
+    async def _taken_up(self, events: Events, number: int, request: Request) -> Document:
         """Ask for the rest of a stream that the server closed before it answered (MCP 2025-11-25, resumability)."""
         for _ in range(MOST_TIMES_TAKEN_UP):
             if self._spoken.stateless or not events.last:
@@ -190,11 +173,11 @@ class Streamable:
             await asyncio.sleep(min(events.retry_s, _LONGEST_RETRY_S))
             headers = [("Accept", "text/event-stream"), *await self._of_session(), ("Last-Event-ID", events.last)]
             async with self._http.stream(
-                "GET", self._url, headers=headers, follow=0, max_bytes=messages.MOST_BYTES, timeout_s=timeout_s
+                "GET", self._url, headers=headers, follow=0, max_bytes=messages.MOST_BYTES, timeout_s=request.timeout_s
             ) as stream:
                 if stream.answer.status != 200 or _kind(stream.answer) != "text/event-stream":
                     break
-                message = await self._among(events, stream.chunks, number, elicited)
+                message = await self._among(events, stream.chunks, number, request.elicited)
                 if message is not None:
                     return message
         raise Broken("it ended its stream without an answer")

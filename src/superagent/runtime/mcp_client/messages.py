@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import msgspec
@@ -40,6 +41,20 @@ class Expired(Broken):
     """The server has ended the session, so it has not done what was asked."""
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked of a server, and for how long it is waited.
+
+    `mirrored` says in headers, where there are some, what it holds; `elicited` answers what the server asks meanwhile.
+    """
+
+    method: str
+    params: Document
+    timeout_s: float
+    mirrored: Headers = ()
+    elicited: Elicited | None = None
+
+
 class Wire(Protocol):
     """A way to one server for one caller; `newest_first` says which revision is tried first."""
 
@@ -54,18 +69,11 @@ class Wire(Protocol):
         """Take note that the tools are looked at now."""
         ...
 
-    async def ask(
-        self,
-        method: str,
-        params: Document,
-        timeout_s: float,
-        mirrored: Headers = (),
-        elicited: Elicited | None = None,
-    ) -> Document:
-        """Send a request and give its result; `mirrored` says in headers, where there are some, what it holds.
+    async def ask(self, request: Request) -> Document:
+        """Send a request and give its result.
 
-        `elicited` answers what the server asks meanwhile. Raises `Refused`, `Broken`, `TimeoutError`, problems of the
-        network, and what `elicited` raises, which ends the request.
+        Raises `Refused`, `Broken`, `TimeoutError`, problems of the network, and what `elicited` raises, which ends the
+        request.
         """
         ...
 
@@ -78,7 +86,7 @@ class Wire(Protocol):
         ...
 
 
-def request(number: int | None, method: str, params: Document) -> bytes:
+def write(number: int | None, method: str, params: Document) -> bytes:
     """Write a request, or with no number a notification."""
     message: Document = {"jsonrpc": "2.0", "method": method, "params": params}
     return msgspec.json.encode(message if number is None else {**message, "id": number})

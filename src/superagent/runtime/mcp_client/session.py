@@ -13,7 +13,7 @@ from pydantic_core import PydanticSerializationError
 from superagent.core.problems import Unavailable
 from superagent.runtime.hosted.call import shown
 from superagent.runtime.mcp_client.asked import CAPABILITIES, MOST_ROUNDS, Answering
-from superagent.runtime.mcp_client.messages import Broken, Document, Elicited, Headers, Refused, Wire
+from superagent.runtime.mcp_client.messages import Broken, Document, Elicited, Headers, Refused, Request, Wire
 from superagent.runtime.mcp_client.stdio import CLIENT
 
 NEWEST = "2026-07-28"
@@ -73,7 +73,7 @@ async def tools(wire: Wire) -> list[Offered]:
     size = 0
     for _ in range(MOST_PAGES):
         wire.looked()
-        said = await wire.ask("tools/list", params, LIST_S)
+        said = await wire.ask(Request("tools/list", params, LIST_S))
         listed = said.get("tools")
         if not isinstance(listed, list):
             raise Broken("it answered with something that is no list of tools")
@@ -106,11 +106,11 @@ async def call(
 ) -> Result:
     """Call a tool, with the answers to what it asks. Raises as `Wire.ask`, `answering` and `elicited` do."""
     params: Document = {"name": name, "arguments": arguments}
-    said = await wire.ask("tools/call", params, timeout_s, mirrored, elicited)
+    said = await wire.ask(Request("tools/call", params, timeout_s, mirrored, elicited))
     for _ in range(MOST_ROUNDS):
         if said.get("resultType", "complete") != "input_required":
             break
-        said = await wire.ask("tools/call", params | await answering(said), timeout_s, mirrored)
+        said = await wire.ask(Request("tools/call", params | await answering(said), timeout_s, mirrored))
     if said.get("resultType", "complete") != "complete":
         raise Unavailable("the tool asks for further input, which nobody gives it", changed="unknown")
     content = said.get("content", [])
@@ -135,11 +135,11 @@ async def _discovered(wire: Wire) -> str:
     """Begin in the revision without sessions."""
     wire.speak(NEWEST, stateless=True)
     try:
-        said = await wire.ask("server/discover", {}, OPEN_S)
+        said = await wire.ask(Request("server/discover", {}, OPEN_S))
     except Refused as refused:
         if refused.code != UNSUPPORTED:
             raise
-        said = await wire.ask("server/discover", {}, OPEN_S)  # it may have meant what was said before
+        said = await wire.ask(Request("server/discover", {}, OPEN_S))  # it may have meant what was said before
     spoken = said.get("supportedVersions")
     if not isinstance(spoken, list) or NEWEST not in spoken:
         raise Broken(_FOREIGN)
@@ -150,7 +150,7 @@ async def _initialized(wire: Wire) -> str:
     """Begin by the handshake of the revisions that have one."""
     wire.speak("", stateless=False)
     asked = {"protocolVersion": WITH_SESSIONS[0], "capabilities": CAPABILITIES, "clientInfo": CLIENT}
-    said = await wire.ask("initialize", asked, OPEN_S)
+    said = await wire.ask(Request("initialize", asked, OPEN_S))
     revision = said.get("protocolVersion")
     if revision not in WITH_SESSIONS:
         raise Broken(_FOREIGN)

@@ -14,7 +14,7 @@ from superagent.core.problems import Problem
 from superagent.runtime.hosted.process import drained
 from superagent.runtime.mcp_client import messages
 from superagent.runtime.mcp_client.asked import CAPABILITIES
-from superagent.runtime.mcp_client.messages import ELICIT, Broken, Document, Elicited, Headers
+from superagent.runtime.mcp_client.messages import ELICIT, Broken, Document, Request
 from superagent.runtime.sandbox.backend import Running
 
 GONE_S = 10.0
@@ -76,31 +76,24 @@ class Stdio:
         """Say which revision both sides speak from now on."""
         self._meta = meta_of(revision) if stateless else {}
 
-    async def ask(
-        self,
-        method: str,
-        params: Document,
-        timeout_s: float,
-        mirrored: Headers = (),
-        elicited: Elicited | None = None,
-    ) -> Document:
-        """Send a request and give its result; one that takes longer than `timeout_s` seconds ends the process.
+    async def ask(self, request: Request) -> Document:
+        """Send a request and give its result; one that takes longer than it may ends the process.
 
         Raises `Refused`, `Broken`, `TimeoutError`.
         """
         self._numbers += 1
         number = self._numbers
         said: asyncio.Queue[_Said] = asyncio.Queue()
-        self._asked[number] = said, elicited is not None and not self._meta
+        self._asked[number] = said, request.elicited is not None and not self._meta
         try:
-            async with asyncio.timeout(timeout_s):
-                self._send(messages.request(number, method, {**params, **self._meta}))
+            async with asyncio.timeout(request.timeout_s):
+                self._send(messages.write(number, request.method, {**request.params, **self._meta}))
                 await self._writer.drain()
                 while True:
                     message, alone = await _next(said)
                     if "method" not in message:
                         return messages.result_of(message)
-                    await messages.serve(message, elicited, self._answer, alone=alone)
+                    await messages.serve(message, request.elicited, self._answer, alone=alone)
         except TimeoutError:
             self.close("it did not answer in time")
             raise
@@ -108,14 +101,14 @@ class Stdio:
             raise Broken(self.why or "it ended") from None
         except (asyncio.CancelledError, Problem):  # the caller left, or what the server asks has to be answered first
             with contextlib.suppress(Broken):
-                self._send(messages.request(None, "notifications/cancelled", {"requestId": number}))
+                self._send(messages.write(None, "notifications/cancelled", {"requestId": number}))
             raise
         finally:
             self._asked.pop(number, None)
 
     async def tell(self, method: str, params: Document) -> None:
         """Send a notification."""
-        self._send(messages.request(None, method, params))
+        self._send(messages.write(None, method, params))
 
     def close(self, why: str) -> None:
         """End it; whoever waits for an answer gets `Broken`."""

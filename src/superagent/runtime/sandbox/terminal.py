@@ -12,6 +12,9 @@ import struct
 import termios
 import time
 from collections.abc import Callable, Generator
+from typing import Any
+
+import re2
 
 from superagent.core.principal import Secret
 from superagent.core.redactor import Redactor
@@ -27,6 +30,10 @@ PAUSE_S = 0.02
 SETTLE_S = 0.02
 PROMPT_S = 0.05
 _PROMPT = b"$ "
+_engine: Any = re2  # in time that grows with the output alone, whatever is waited for and whatever is said
+_of_lines: Any = _engine.Options()
+_of_lines.encoding = _of_lines.Encoding.LATIN1
+_of_lines.never_nl = True
 _RC = """exec 8<&-
 PS1='$ ' PS2='> '
 unset HISTFILE ENV
@@ -133,12 +140,15 @@ class Terminal:
         With `settle` a prompt only counts if the shell has nothing more to do: where several lines were typed.
         """
         loop = asyncio.get_running_loop()
+
+        def shown() -> bool:
+            return self.end > since and self._ends_with_prompt()
+
         with self._looking():
             while await self._beyond(after, until):
                 # the report comes before the prompt itself, which is the last thing that is printed
-                await self._until(
-                    lambda: self.end > since and self._tail(len(_PROMPT)) == _PROMPT, min(until, loop.time() + PROMPT_S)
-                )
+                if not shown():
+                    await self._until(shown, min(until, loop.time() + PROMPT_S))
                 if not settle:
                     return True
                 after = self.prompts
@@ -155,13 +165,13 @@ class Terminal:
 
     async def matched(self, pattern: str, since: int, until: float) -> bool:
         """Wait for a text in the output from an offset on; False when it does not come in time, or never will."""
-        parts = [one.encode() for one in pattern.split("*")]
+        wanted = _engine.compile(b"[^\n]*".join(_engine.escape(one.encode()) for one in pattern.split("*")), _of_lines)
         looked = since
 
         def holds() -> bool:
             nonlocal looked  # only from the line on that was not whole at the last look
             at = max(0, looked - self._start)
-            found = any(_in_order(line, parts) for line in (self._data[at:] + self._clean.held).split(b"\n"))
+            found = wanted.search(bytes(self._data[at:]) + self._clean.held) is not None
             looked = self._start + max(at, self._data.rfind(b"\n", at) + 1)
             return found
 
@@ -192,9 +202,10 @@ class Terminal:
             self._reading = True
             asyncio.get_running_loop().add_reader(self._outside, self._read)
 
-    def _tail(self, size: int) -> bytes:
-        """Give the last bytes that were said, shown or not."""
-        return bytes(self._data[-size:] + self._clean.held)[-size:]
+    def _ends_with_prompt(self) -> bool:
+        """Tell whether a prompt is the last that was said, shown or not."""
+        held = self._clean.held
+        return (self._data[-len(_PROMPT) :] + held if held else self._data).endswith(_PROMPT)
 
     def _rest(self) -> None:
         if self._reading:
@@ -305,16 +316,6 @@ class Terminal:
 def _set(ready: asyncio.Future[bool], value: bool) -> None:
     if not ready.done():
         ready.set_result(value)
-
-
-def _in_order(line: bytes | bytearray, parts: list[bytes]) -> bool:
-    at = 0
-    for one in parts:
-        at = line.find(one, at)
-        if at < 0:
-            return False
-        at += len(one)
-    return True
 
 
 def _half(data: bytes) -> int:

@@ -189,7 +189,7 @@ def _note(which: Sequence[Where], counter: int, now: float, tx: Transaction) -> 
     return tx.update(FACTORS, *which, counter=counter, used_at=now)
 
 
-def has_second(tx: InstanceTransaction, tenant: str, person: str) -> bool:
+def has_second(tx: Transaction | InstanceTransaction, tenant: str, person: str) -> bool:
     """Tell whether a person has a second factor."""
     own = (FACTORS.c.tenant == tenant, FACTORS.c.person == person, FACTORS.c.kind.in_(SECOND))
     return bool(tx.count(FACTORS, *own))

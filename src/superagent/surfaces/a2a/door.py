@@ -26,7 +26,6 @@ _SENDS = frozenset({"SendMessage", "SendStreamingMessage", "message/send", "mess
 _PARSE_ERROR = -32700
 _JSON = (b"content-type", b"application/json")
 _CACHED = (b"cache-control", b"public, max-age=300")
-_SAFE = (b"x-content-type-options", b"nosniff")
 _MOST_CARDS = 16
 
 
@@ -93,7 +92,7 @@ class A2aDoor:
             if visit.path not in ("", "/"):
                 raise
             told = json.dumps(_parse_error(problem)).encode()
-            await answer(send, 200, told, [_JSON, _SAFE])
+            await answer(send, 200, told, [_JSON])
             return
         if not (asked.get("method") in _SENDS or visit.path.endswith(("message:send", "message:stream"))):
             self._kernel.beside(visit.principal)  # a message is charged as the call that it becomes
@@ -175,7 +174,7 @@ def _require_origin(visit: Visit) -> None:
 async def _document(visit: Visit, send: Send, body: bytes) -> None:
     """Send what changes seldom, or that it has not changed (RFC 9110, 13.1.2)."""
     tag = f'"{sha256(body).hexdigest()[:32]}"'.encode()
-    headers = [_JSON, _SAFE, _CACHED, (b"etag", tag)]
+    headers = [_JSON, _CACHED, (b"etag", tag)]
     same = tag in [one.strip().removeprefix(b"W/") for one in visit.headers.get(b"if-none-match", b"").split(b",")]
     await answer(send, 304 if same else 200, b"" if same else body, headers)
 

@@ -26,6 +26,10 @@ LOW_BYTES = 1024**3
 FULL_BYTES = 64 * 1024**2
 VERIFY_S = 60.0
 AHEAD_S = 5.0
+SET_BACK = (
+    "an older backup was started, or somebody cut the record: the file in `audit.anchor` proves what was lost; once you"
+    " know which, move it to a safe place, and the next checkpoint begins a new one"
+)
 _MARKS: dict[Standing, tuple[str, str]] = {"ok": ("✓", "green"), "note": ("!", "yellow"), "wrong": ("✗", "bold red")}
 
 
@@ -72,6 +76,7 @@ def _all(session: Session) -> Iterator[Finding]:
     yield disk(data)
     yield clock(data / "state", time.time())
     yield holding(data / "state")
+    yield place(data, time.time())
     yield from extras()
     yield from _installation(session)
 
@@ -168,6 +173,19 @@ def holding(place: Path) -> Finding:
     return Finding("lock", "ok", f"held by {found}" if found and found.alive else "nobody holds the folder")
 
 
+def place(data: Path, now: float) -> Finding:
+    """Look whether the installation is where it was set up, or a copy of one that is elsewhere."""
+    from superagent.runtime.home import Home
+
+    original = Home(data).look(now).original
+    if not original:
+        return Finding("place", "ok", "no copy of an installation elsewhere")
+    text = (
+        f"a copy of {original}: what was kept there is not taken back here, and two that serve run each schedule twice"
+    )
+    return Finding("place", "note", text, "where it takes the original's place: superagent undo adopt")
+
+
 def extras() -> Iterator[Finding]:
     """Look at the libraries that are only needed for some capabilities."""
     missing: dict[str, list[str]] = {}
@@ -213,13 +231,15 @@ def audit(answer: Answer) -> list[Finding]:
         raise Refused(answer)
     found: dict[str, Any] = answer.document["output"]
     if found["ok"]:
-        return [
-            Finding("audit", "ok", f"{found['records']} records, {found['checkpoints']} checkpoints, none was touched")
-        ]
-    count = len(found["faults"])
-    return [
-        Finding("audit", "wrong", f"{count} faults; the first: {found['faults'][0]}", "see `superagent audit verify`")
-    ]
+        count = f"{found['records']} records, {found['checkpoints']} checkpoints, none was touched"
+        told = [Finding("audit", "ok", count)]
+    else:
+        faults: list[dict[str, Any]] = found["faults"]
+        cure = SET_BACK if {one["kind"] for one in faults} == {"anchor"} else "see `superagent audit verify`"
+        told = [Finding("audit", "wrong", f"{len(faults)} faults; the first: {faults[0]}", cure)]
+    if found.get("unanchored"):
+        told.append(Finding("audit anchor", "wrong", str(found["unanchored"]), "see the setting `audit.anchor`"))
+    return told
 
 
 def _capabilities(found: dict[str, Any]) -> list[Finding]:

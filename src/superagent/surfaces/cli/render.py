@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any, cast
 
-from superagent.core.neutral import neutral, neutral_line
+from superagent.core.neutral import laid_open, neutral, neutral_line
 from superagent.surfaces.cli.tables import BLANK, cell, show_table
 from superagent.surfaces.cli.target import Answer, Event
 from superagent.surfaces.cli.terminal import Screen
@@ -52,8 +52,11 @@ def show_event(screen: Screen, event: Event) -> None:
         _print(screen, (f"{event.kind}  ", "cyan"), *parts)
 
 
-def show_output(screen: Screen, output: Mapping[str, Any]) -> None:
-    """Show what an operation gave back: short values in lines, lists as tables, long texts and diffs as they are."""
+def show_output(screen: Screen, output: Mapping[str, Any], *, decides: bool = False) -> None:
+    """Show what an operation gave back: short values in lines, lists as tables, long texts and diffs as they are.
+
+    `decides`: a person decides by it, so nothing in a text stays unseen.
+    """
     output = {name: value for name, value in output.items() if name != "cursor" or value}  # none: that was all
     short = {name: value for name, value in output.items() if not _is_long(name, value)}
     width = max((len(name) for name in short), default=0)
@@ -63,10 +66,10 @@ def show_output(screen: Screen, output: Mapping[str, Any]) -> None:
         if not _is_long(name, value):
             continue
         if isinstance(value, str):
-            _text(screen, name, value)
+            _text(screen, name, value, decides=decides)
         elif isinstance(value, dict):
             _print(screen, (f"{neutral_line(name)}:", "dim"))
-            show_output(screen, cast("dict[str, Any]", value))
+            show_output(screen, cast("dict[str, Any]", value), decides=decides)
         else:
             show_table(screen, name, cast("list[dict[str, Any]]", value))
 
@@ -84,7 +87,7 @@ def _outcome(screen: Screen, document: Mapping[str, Any]) -> None:
     head = f"  {neutral_line(str(document['operation']))}{seconds}"
     _print(screen, (neutral_line(status), f"bold {_COLOURS.get(status, 'red')}"), head, (f"  {id}", "dim"))
     if document.get("output"):
-        show_output(screen, document["output"])
+        show_output(screen, document["output"], decides=str(document["operation"]).startswith("approvals."))
     touched = dict.fromkeys((str(one["effect"]), str(one["resource"])) for one in document.get("effects", ()))
     for effect, resource in touched:  # an undo changes the same one several times
         _print(screen, (f"{neutral_line(effect):<8}", "yellow"), neutral_line(resource))
@@ -147,12 +150,12 @@ def _is_long(name: str, value: Any) -> bool:
     return bool(found) and all(isinstance(one, dict) for one in found)
 
 
-def _text(screen: Screen, name: str, text: str) -> None:
+def _text(screen: Screen, name: str, text: str, *, decides: bool) -> None:
     if not text:
         return
     _print(screen, (f"{neutral_line(name)}:", "dim"))
     is_diff = name in ("diff", "patch") or text.startswith("--- ")
-    lines = neutral(text).removesuffix("\n").split("\n")
+    lines = (laid_open if decides or is_diff else neutral)(text).removesuffix("\n").split("\n")
     for line in lines:
         style = next((style for mark, style in _DIFF if line.startswith(mark)), "") if is_diff else ""
         _print(screen, (line, style))

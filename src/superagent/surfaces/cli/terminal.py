@@ -10,15 +10,15 @@ from functools import cached_property
 from types import TracebackType
 from typing import Any, Protocol, Self, TextIO
 
-from superagent.core.neutral import ACTS, neutral, neutral_line
+from superagent.core.neutral import HIDDEN, neutral, neutral_line
 
 QUIET_S = 1.0
 STEP_S = 0.5
 
 
 def json_text(document: Any) -> str:
-    """Give a document as JSON on one line, with everything escaped that acts on a terminal."""
-    return ACTS.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(document, ensure_ascii=False))
+    """Give a document as JSON on one line, with everything escaped that acts on a terminal or is not seen."""
+    return HIDDEN.sub(lambda found: json.dumps(found[0])[1:-1], json.dumps(document, ensure_ascii=False))
 
 
 class _Prints(Protocol):

@@ -26,8 +26,6 @@ _MISSING = b"""<!doctype html><html lang="en"><meta charset="utf-8"><title>Super
 The API, the command line and <a href="/sign-in">sign-in</a> work without it.</p></html>"""
 _SAFE = [
     (b"referrer-policy", b"same-origin"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
