@@ -14,8 +14,11 @@ import pytest
 
 from superagent.asgi import answer
 from superagent.runtime.net.listening import listen
+from superagent.surfaces.http.door import Door
+from superagent.surfaces.http.heads import Plain
 from superagent.surfaces.http.lane import Lane
 from superagent.surfaces.http.protocol import Protocol
+from superagent.surfaces.http.reply import Reply
 from tests.promise import promise
 from tests.surfaces.http.house import PATIENCE_S, Caller, House
 from tests.surfaces.http.raw import chunk, head, wire
@@ -118,6 +121,27 @@ async def test_a_thousand_requests_are_answered_and_recorded_alike_by_lane_and_d
     assert {line.split(b" ")[1] for line in seen} >= {b"200", b"400", b"401", b"404", b"422", b"500", b"202"}
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+async def test_requests_that_come_again_and_again_are_answered_and_recorded_alike(house: House) -> None:
+    """Each six times on one connection: from the fourth on, the heads of plain ones are known."""
+    draw, agent = random.Random(SEED + 1), await house.agent()
+    (agent.workspace / "same.txt").write_text("same")
+    async with door_of(house) as port:
+        for number in range(MANY // 10):
+            request = drawn(draw, agent, house.owner, MANY + number)
+            by_lane = await said_on_one_connection(house.port, [request] * 6)
+            by_door = await said_on_one_connection(port, [request.replace(b"-Key: k", b"-Key: d")] * 6)
+            assert [OWN.sub("", one.decode()) for one in by_lane] == [OWN.sub("", one.decode()) for one in by_door]
+            for one, other in zip(by_lane, by_door, strict=True):
+                assert await recorded(house, one) == await recorded(house, other), request
+
+
+async def recorded(house: House, said: bytes) -> list[dict[str, Any]]:
+    id = re.findall(rb'"(?:invocation|instance)":"([^"]*)"', said)
+    return await record_of(house, {b"x-invocation-id": id[0].rpartition(b"/")[2]}) if id else []
+
+
 async def said_on_one_connection(port: int, pieces: list[bytes]) -> list[bytes]:
     """Send pieces one after the other on one connection, each when the last is answered; gives all that came."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**26)
@@ -136,13 +160,23 @@ async def said_on_one_connection(port: int, pieces: list[bytes]) -> list[bytes]:
     return came
 
 
-async def test_requests_that_follow_each_other_on_a_connection_are_read_by_both_ways_alike(house: House) -> None:
+async def test_requests_that_follow_each_other_on_a_connection_are_read_by_both_ways_alike(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def one(name: str, body: bytes, *headers: str, key: str = house.owner.key) -> bytes:
         return head("POST", f"/v1/operations/{name}", key, f"Content-Length: {len(body)}", *headers) + body
 
     who, large = one("access.whoami", b"{}"), one("probe.large", b'{"size": 10}')
     top = who[:-2]
+    other = one("access.whoami", b"{}", key=(await house.agent()).key)
     scripts = [
+        [who, other, who, other, who, who, other, other, other, who, other],  # nobody answers for the key before
+        [large] * 5 + [large.replace(b"10}", b"11}"), large],
+        [one("access.whoami", b"{}", key="sak_nobody")] * 6 + [who],
+        [one("no.such", b"{}")] * 6,
+        [one("probe.broken", b"{}")] * 6,
+        [one("files.list", b'{"path":"."}')] * 6,
+        [one("files.list", b'{"path":"/nowhere"}')] * 6,
         [who, who, who],
         [who, who, top + b"[]", top + b"{]", top + b"\xff\xff", who],
         [large, large, large.replace(b"10}", b"11}"), large, who, large],
@@ -169,18 +203,37 @@ async def test_requests_that_follow_each_other_on_a_connection_are_read_by_both_
                 script
             )
             assert len(by_lane) >= 2
+        known: list[bytes] = []
+        plainly = Door.answer_plain
+
+        async def told(self: Door, plain: Plain, body: bytes) -> Reply:
+            known.append(body)
+            return await plainly(self, plain, body)
+
+        monkeypatch.setattr(Door, "answer_plain", told)
+        for script in scripts:
+            # what came before may be known; what comes then is the same script in all its turns
+            again = [who] * 5 + script * 2
+            by_lane = await said_on_one_connection(house.port, again)
+            by_door = await said_on_one_connection(port, again)
+            assert [OWN.sub("", one.decode()) for one in by_lane] == [OWN.sub("", one.decode()) for one in by_door], (
+                script
+            )
+        assert len(known) > 2 * len(scripts)
 
 
 async def test_a_key_that_ended_between_two_requests_of_a_connection_is_refused(house: House) -> None:
+    """Though its head is known by then: what is known of a head is not who calls."""
     agent = await house.agent()
     request = head("POST", "/v1/operations/access.whoami", agent.key, "Content-Length: 2") + b"{}"
     made = (await agent.done("access.whoami"))["key"]
     async with wire(house) as it:
-        for _ in range(3):
+        for _ in range(6):
             await it.send(request)
             assert await it.until(b"\r\n") == b"HTTP/1.1 200 OK\r\n"
             await it.until(b'"seconds":')
             await it.until(b"}")
+        assert [lane for lane in connections() if request[:-2] in lane.heads.known]
         await house.owner.done("access.keys.revoke", {"id": made})
         await it.send(request)
         assert await it.until(b"\r\n") == b"HTTP/1.1 401 Unauthorized\r\n"

@@ -25,6 +25,7 @@ from superagent.surfaces.http.events import OPEN, EventStreams, until_gone
 from superagent.surfaces.http.feed import Feed
 from superagent.surfaces.http.followed import LINES, followed
 from superagent.surfaces.http.gate import Gate
+from superagent.surfaces.http.heads import Plain
 from superagent.surfaces.http.mounted import Mounted
 from superagent.surfaces.http.reply import (
     Reply,
@@ -37,6 +38,7 @@ from superagent.surfaces.http.reply import (
     shared_with,
 )
 from superagent.surfaces.http.request import (
+    OPERATIONS,
     App,
     Headers,
     Receive,
@@ -48,8 +50,6 @@ from superagent.surfaces.http.request import (
     refuse_doubled,
     trace_of,
 )
-
-OPERATIONS = "/v1/operations/"
 
 
 class Door:
@@ -130,9 +130,9 @@ class Door:
             self.kernel.hands.fault(self.kernel.hands.clock.new_id(), bug)
             raise
 
-    def is_short(self, scope: Scope) -> bool:
-        """Tell whether a POST asks for an operation that never waits once its caller is known, or often need not."""
-        operation = self.kernel.registry.find(scope["path"][len(OPERATIONS) :])
+    def is_short(self, name: str) -> bool:
+        """Tell whether an operation never waits once its caller is known, or often need not."""
+        operation = self.kernel.registry.find(name)
         return operation is not None and (operation.inline or operation.validator is not None)
 
     async def answer(self, scope: Scope, receive: Receive) -> Reply:
@@ -179,9 +179,27 @@ class Door:
         except Problem as problem:
             return self._refused(scope, principal, problem)
         except Exception as bug:
-            id = self.kernel.hands.clock.new_id()
-            self.kernel.hands.fault(id, bug)
-            return of_problem(Internal("something broke inside the platform", changed="unknown"), id)
+            return self._broken(bug)
+
+    async def answer_plain(self, plain: Plain, body: bytes) -> Reply:
+        """Give the reply to a call whose head is plain and whose body is here: `answer` without what cannot be."""
+        principal: Principal | None = None
+        try:
+            if self.gate.closed:
+                await self.gate.require_set_up()
+            principal = self.gate.known_by(plain.token, plain.remote)
+            principal = principal or await self.gate.identify(plain.scope, plain.headers)
+            outcome = await self.kernel.run(Call(plain.name, parse_object(body)), principal, "http")
+            return self.reply(outcome, principal)
+        except Problem as problem:
+            return self._refused(plain.scope, principal, problem)
+        except Exception as bug:
+            return self._broken(bug)
+
+    def _broken(self, bug: Exception) -> Reply:
+        id = self.kernel.hands.clock.new_id()
+        self.kernel.hands.fault(id, bug)
+        return of_problem(Internal("something broke inside the platform", changed="unknown"), id)
 
     def _streams(self, name: str) -> bool:
         found = self.kernel.find(name)

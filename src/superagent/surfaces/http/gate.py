@@ -53,6 +53,10 @@ class Gate:
         except Unauthenticated:
             return None
 
+    def known_by(self, key: bytes, remote: str) -> Principal | None:
+        """Give who calls by a key, as `known` does."""
+        return self._known(key, remote, "http")
+
     async def identify(self, scope: Scope, headers: Headers, session: bytes = b"", channel: str = "http") -> Principal:
         """Give who calls through a door. Raises `Unauthenticated`, and has recorded it then."""
         remote = self.remote(scope, headers)

@@ -1,7 +1,7 @@
 """The fast lane: a POST of one operation that has arrived whole is answered without ASGI in between.
 
 Requests that came in one turn of the event loop are answered together, after all of them were read: between two system
-calls the same work costs half as much again.
+calls the same work costs half as much again. A head that the connection said before is not parsed again (`heads.py`).
 
 It changes only the way from the parser to the door and back: what the door decides and records is the same, and a test
 compares the two. Whatever is not plain (a body still on its way, an `Origin` where pages of other sites may call, a
@@ -18,11 +18,13 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from superagent.surfaces.http.door import OPERATIONS, Door
+from superagent.core.reading import AT_ONCE_BYTES
+from superagent.surfaces.http.door import Door
 from superagent.surfaces.http.followed import LINES
+from superagent.surfaces.http.heads import END, Heads, Plain
 from superagent.surfaces.http.protocol import Protocol
 from superagent.surfaces.http.reply import PLAIN, Reply
-from superagent.surfaces.http.request import STEERS, Message, Scope
+from superagent.surfaces.http.request import OPERATIONS, STEERS, Message, Scope
 
 _PREFIX = OPERATIONS.encode()
 _PLAIN = b"".join([b"%b: %b\r\n" % pair for pair in PLAIN])
@@ -30,26 +32,25 @@ _MARKED = frozenset(b"%?#")
 _UNUSUAL = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"origin", b"prefer"})
 
 
-class _Turn:
-    """One request in the lane, as far as uvicorn's protocol looks at the request under way."""
-
-    __slots__ = ("body", "disconnected", "due", "keep_alive", "message_event", "response_complete", "scope", "short")
-
-    def __init__(self, scope: Scope, keep_alive: bool, short: bool) -> None:
-        self.scope = scope
-        self.keep_alive = keep_alive
-        self.short = short
-        self.body = b""
-        self.response_complete = self.disconnected = self.due = False
-        self.message_event = _NOBODY_WAITS
-
-
 class _Nobody:
     def set(self) -> None:
         """Wake nobody: the body is here before anybody asks for it."""
 
 
-_NOBODY_WAITS = _Nobody()
+class _Turn:
+    """One request in the lane, as far as uvicorn's protocol looks at the request under way."""
+
+    __slots__ = ("body", "disconnected", "due", "keep_alive", "plain", "response_complete", "scope", "short")
+
+    message_event = _Nobody()
+
+    def __init__(self, scope: Scope, keep_alive: bool, short: bool, plain: Plain | None = None) -> None:
+        self.scope = scope
+        self.keep_alive = keep_alive
+        self.short = short
+        self.plain = plain
+        self.body = b""
+        self.response_complete = self.disconnected = self.due = False
 
 
 class Lane(Protocol):
@@ -58,10 +59,22 @@ class Lane(Protocol):
     # of the class, for uvicorn makes one protocol a connection: see `lane_to`
     door: Door
     _due: list[tuple[Lane, _Turn]]
-    _paths: dict[bytes, str]
+    _names: dict[bytes, str]
     _dated: tuple[object, bytes] = (None, b"")  # what every answer of this second begins with
     _unusual = _UNUSUAL
     _turn: _Turn | None = None
+    heads: Heads
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Begin, with no head known."""
+        super().connection_made(transport)
+        most = min(self.door.max_body_bytes, AT_ONCE_BYTES)
+        self.heads = Heads(self._name_of, self.door.gate.remote, self.client, most)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End; the keys in what was said go with the connection."""
+        self.heads.known.clear()
+        super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
         """Begin; what only the usual way needs is made there."""
@@ -76,9 +89,9 @@ class Lane(Protocol):
         if isinstance(earlier, _Turn) and earlier.due:  # this client sends the next before it has the answer
             self._answer(earlier)
         parser = self.parser
-        path = self._paths.get(self.url) or self._path_of(self.url)
+        name = self._names.get(self.url) or self._name_of(self.url)
         if (
-            path
+            name
             and (earlier is None or earlier.response_complete)
             and not self.flow.write_paused
             and parser.get_method() == b"POST"
@@ -88,26 +101,26 @@ class Lane(Protocol):
             self._head_is_here()
             scope: Scope = {
                 "method": "POST",
-                "path": path,
+                "path": OPERATIONS + name,
                 "query_string": b"",
                 "headers": self.headers,
                 "client": self.client,
             }
             keep_alive = parser.get_http_version() != "1.0" and parser.should_keep_alive()
-            short = STEERS.isdisjoint(headers) and self.door.is_short(scope)
+            short = STEERS.isdisjoint(headers) and self.door.is_short(name)
             self._turn = _Turn(scope, keep_alive, short)
         else:
             self._take_the_usual_way()
 
     @classmethod
-    def _path_of(cls, url: bytes) -> str:
-        """Give the path in an address that begins as that of an operation and is written plainly, else nothing."""
+    def _name_of(cls, url: bytes) -> str:
+        """Give the name in an address that begins as that of an operation and is written plainly, else nothing."""
         if not url.startswith(_PREFIX) or not url.isascii() or not _MARKED.isdisjoint(url):
             return ""
-        path = url.decode("ascii")
-        if cls.door.kernel.registry.find(path[len(OPERATIONS) :]) is not None:
-            cls._paths[url] = path  # what is no operation is not kept: of that there is no end
-        return path
+        name = url[len(_PREFIX) :].decode("ascii")
+        if cls.door.kernel.registry.find(name) is not None:
+            cls._names[url] = name  # what is no operation is not kept: of that there is no end
+        return name
 
     def _take_the_usual_way(self) -> None:
         url, headers, expects = self.url, self.headers, self.expect_100_continue
@@ -126,6 +139,8 @@ class Lane(Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; a request that is not here whole goes the usual way, which waits for the rest."""
+        if not (self._in_head or self._in_body) and self._said_before(data):
+            return
         super().data_received(data)
         turn = self._turn
         if turn is not None:
@@ -135,6 +150,24 @@ class Lane(Protocol):
                 if turn.body:
                     super().on_body(turn.body)
 
+    def _said_before(self, data: bytes) -> bool:
+        """Take one request that is here whole, and nothing beside it, if its head is known; tells whether it did.
+
+        What comes now begins a request: the parser is between two, and stays there, for it sees nothing of this one.
+        """
+        end = data.find(END) + len(END)
+        raw = data[:end]
+        plain = self.heads.known.get(raw)
+        if plain is None:
+            self.heads.learn(raw)
+            return False
+        if len(data) - end != plain.length or not self.cycle.response_complete or self.flow.write_paused:
+            return False
+        turn = _Turn(plain.scope, True, self.door.is_short(plain.name), plain)
+        turn.body = data[end:]
+        self._take(turn)
+        return True
+
     def on_message_complete(self) -> None:
         """Answer."""
         turn = self._turn
@@ -143,9 +176,13 @@ class Lane(Protocol):
             return
         self._body_is_here()
         self._turn = None
+        self._take(turn)
+
+    def _take(self, turn: _Turn) -> None:
+        """Answer a request that is here whole, at the end of this turn of the loop if it is short."""
         self.cycle = turn  # pyright: ignore[reportAttributeAccessIssue] - it has what the protocol looks at
         if not turn.short:
-            self._later(turn, self.door.answer(turn.scope, _whole(turn.body)), None)
+            self._later(turn, self._answer_of(turn), None)
             return
         if not self._due:
             self.loop.call_soon(self._answer_due)
@@ -174,7 +211,7 @@ class Lane(Protocol):
     def _answer(self, turn: _Turn) -> None:
         """Take the first step of an answer here and now; short operations have no other."""
         turn.due = False
-        answer = self.door.answer(turn.scope, _whole(turn.body))
+        answer = self._answer_of(turn)
         context = copy_context()
         try:
             waits_for = context.run(answer.send, None)
@@ -182,6 +219,11 @@ class Lane(Protocol):
             self._respond(turn, done.value)
         else:
             self._later(turn, _going_on(answer, waits_for), context)
+
+    def _answer_of(self, turn: _Turn) -> Coroutine[Any, Any, Reply]:
+        if turn.plain is not None:
+            return self.door.answer_plain(turn.plain, turn.body)
+        return self.door.answer(turn.scope, _whole(turn.body))
 
     def _later(self, turn: _Turn, answer: Coroutine[Any, Any, Reply], context: Context | None) -> None:
         """Let a task go on with what has to wait."""
@@ -208,8 +250,8 @@ class Lane(Protocol):
             default = self.server_state.default_headers
             always = b"".join([b"%b: %b\r\n" % pair for pair in default])
             type(self)._dated = default, always
-        (name, value), *rest = reply.headers
-        said = _PLAIN if tuple(rest) == PLAIN else b"".join([b"%b: %b\r\n" % pair for pair in rest])
+        (name, value), rest = reply.headers[0], reply.headers[1:]
+        said = _PLAIN if rest == PLAIN else b"".join([b"%b: %b\r\n" % pair for pair in rest])
         end = b"\r\n" if turn.keep_alive else b"connection: close\r\n\r\n"
         text = b"%b%b%b: %b\r\n%bcontent-length: %d\r\n%b%b"
         body = reply.body
@@ -223,7 +265,7 @@ def lane_to(door: Door) -> type[Lane]:
     """Give the protocol whose requests go to this door."""
     # where no other site's page may call, what a browser says of its page changes nothing about the answer
     unusual = _UNUSUAL if door.shares else _UNUSUAL - {b"origin"}
-    return type("Lane", (Lane,), {"door": door, "_due": [], "_paths": {}, "_unusual": unusual})
+    return type("Lane", (Lane,), {"door": door, "_due": [], "_names": {}, "_unusual": unusual})
 
 
 class _whole:  # noqa: N801 - it stands where a function stands

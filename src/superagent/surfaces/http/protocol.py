@@ -10,12 +10,16 @@ import asyncio
 import resource
 from contextlib import suppress
 from typing import cast
+from urllib.parse import unquote
 
 import msgspec
-from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, parse_url
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from superagent.core.problems import Malformed
+from superagent.surfaces.http.cycle import Cycle
+from superagent.surfaces.http.request import Scope
 
 MOST_HEAD_BYTES = 64 * 1024
 PATIENCE_S = 20.0
@@ -110,7 +114,32 @@ class Protocol(HttpToolsProtocol):
             self._again = b"\r\n".join([*lines, b"", b""])
             return
         self._head_is_here()
-        super().on_headers_complete()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Send a request on its way through ASGI, or behind those before it: as uvicorn, without what is off here."""
+        parser, scope = self.parser, cast("Scope", self.scope)
+        version, address = parser.get_http_version(), parse_url(self.url)
+        path = address.path.decode("ascii")
+        scope["method"], scope["http_version"] = parser.get_method().decode("ascii"), version
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["raw_path"], scope["query_string"] = address.path, address.query or b""
+        earlier = cast("RequestResponseCycle | None", self.cycle)
+        self.cycle = Cycle(
+            scope,
+            self.transport,
+            self.flow,
+            self.server_state.default_headers,
+            self.expect_100_continue,
+            version != "1.0" and parser.should_keep_alive(),
+            self.on_response_complete,
+        )
+        app = cast("ASGI3Application", self.app)  # pyright: ignore[reportUnknownMemberType]
+        if earlier is None or earlier.response_complete:
+            self._start_asgi_task(self.cycle, app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, app))
 
     def on_message_complete(self) -> None:
         """Note that the body is there."""

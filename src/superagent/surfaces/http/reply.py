@@ -21,8 +21,7 @@ _ACCEPTED = frozenset({Status.WAITING, Status.QUEUED, Status.RUNNING})
 _encode = msgspec.json.Encoder().encode
 _TAGS = re.compile(rb'"([\x21\x23-\x7e\x80-\xff]*)"')  # RFC 9110, 8.8.3; a weak one equals its strong one here
 SAFE: list[Header] = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
-_JSON: list[Header] = [(b"content-type", b"application/json"), *SAFE]
-PLAIN: tuple[Header, ...] = tuple(_JSON)
+PLAIN: list[Header] = [(b"content-type", b"application/json"), *SAFE]
 """What the answer to most calls says beside the call's id."""
 NDJSON: list[Header] = [(b"content-type", b"application/x-ndjson"), *SAFE]
 _PROBLEM: list[Header] = [(b"content-type", b"application/problem+json"), *SAFE]
@@ -50,7 +49,7 @@ def of_outcome(outcome: Outcome) -> Reply:
     """Give the reply to one call."""
     if outcome.problem is not None:
         return of_problem(outcome.problem, outcome.invocation)
-    headers = [(b"x-invocation-id", outcome.invocation.encode()), *_JSON]
+    headers = [(b"x-invocation-id", outcome.invocation.encode()), *PLAIN]
     if outcome.tag:
         headers.append((b"etag", b'"%b"' % outcome.tag.encode()))
     if outcome.status not in _ACCEPTED:
@@ -120,7 +119,7 @@ def of_data(data: Any, status: int = 200) -> Reply:
 
 def of_text(text: bytes, status: int = 200) -> Reply:
     """Give what is JSON already."""
-    return Reply(status, text, _JSON[:])
+    return Reply(status, text, PLAIN[:])
 
 
 async def send_reply(send: Send, reply: Reply) -> None:

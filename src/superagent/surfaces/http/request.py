@@ -18,6 +18,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = dict[bytes, bytes]
 
+OPERATIONS = "/v1/operations/"
 LONGEST_WAIT_S = 60.0
 STEERS = frozenset(
     b"idempotency-key x-dry-run superagent-deadline superagent-reason superagent-max-bytes superagent-isolation"
