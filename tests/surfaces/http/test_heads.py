@@ -38,6 +38,12 @@ class Echo:
         self.gate = SimpleNamespace(remote=remote)
         self.asked: list[tuple[object, ...]] = []
 
+    def begin_together(self) -> None:
+        pass
+
+    def end_together(self) -> None:
+        pass
+
     def is_short(self, name: str) -> bool:
         return name == NAMES[0]
 

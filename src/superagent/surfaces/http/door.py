@@ -130,6 +130,14 @@ class Door:
             self.kernel.hands.fault(self.kernel.hands.clock.new_id(), bug)
             raise
 
+    def begin_together(self) -> None:
+        """Begin to answer requests that have all come by now: what they read again is looked at once for all."""
+        self.kernel.pipeline.reads.begin_together()
+
+    def end_together(self) -> None:
+        """End that: what comes from here on is looked at anew."""
+        self.kernel.pipeline.reads.end_together()
+
     def is_short(self, name: str) -> bool:
         """Tell whether an operation never waits once its caller is known, or often need not."""
         operation = self.kernel.registry.find(name)

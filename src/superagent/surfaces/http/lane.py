@@ -194,8 +194,7 @@ class Lane(Protocol):
         """Answer what has come by now."""
         due = cls._due[:]
         cls._due.clear()
-        reads = cls.door.kernel.pipeline.reads
-        reads.begin_together()
+        cls.door.begin_together()
         try:
             for lane, turn in due:
                 if not turn.due:
@@ -206,7 +205,7 @@ class Lane(Protocol):
                     lane.transport.close()
                     lane.loop.call_exception_handler({"message": "a request was not answered", "exception": fault})
         finally:
-            reads.end_together()
+            cls.door.end_together()
 
     def _answer(self, turn: _Turn) -> None:
         """Take the first step of an answer here and now; short operations have no other."""
