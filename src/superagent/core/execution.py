@@ -157,13 +157,22 @@ class Execution:
     async def _answered(self, ctx: Context, ticket: Ticket, started: float) -> Answer:
         """Give an output and its names; a read that was given before is given again for as long as that holds."""
         operation = ticket.operation
-        tagged = operation.validator is not None and not ticket.invocation.call.dry_run
-        if tagged and (again := self.reads.again(ctx, ticket, started)) is not None:
+        if operation.validator is None or ticket.invocation.call.dry_run:
+            return await self._afresh(ctx, ticket), "", ""
+        again = self.reads.again(ctx, ticket, started)
+        if again is None and await self.reads.other_read(ticket):
+            again = self.reads.again(ctx, ticket, started)
+        if again is not None:
             return again
+        with self.reads.reading(ticket):
+            return self.reads.take(ctx, ticket, await self._afresh(ctx, ticket), started)
+
+    async def _afresh(self, ctx: Context, ticket: Ticket) -> bytes:
+        operation = ticket.operation
         data = _written(operation, await self._counted(ctx, ticket))
-        if not (operation.inline or operation.shows_keys):  # what takes under 20 µs has read no text of anybody's
-            data = self._told(ticket, data)
-        return self.reads.take(ctx, ticket, data, started) if tagged else (data, "", "")
+        if operation.inline or operation.shows_keys:  # what takes under 20 µs has read no text of anybody's
+            return data
+        return self._told(ticket, data)
 
     async def _counted(self, ctx: Context, ticket: Ticket) -> Any:
         """Run what takes a while: it holds a slot, has a deadline, and what it reaches is told in its name."""

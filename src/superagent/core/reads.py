@@ -7,9 +7,11 @@ What says that nothing has changed is the operation's validator, asked at each c
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Generator, Hashable
+from contextlib import contextmanager
 from typing import Any
 
 from superagent.core.context import Context
@@ -24,6 +26,7 @@ LONGEST_S = 5.0
 """How long an answer is given again at most, seconds."""
 MOST_BYTES = 16 * 1024 * 1024
 LONGEST = 256 * 1024
+_WAIT_S = 0.1
 _AROUND = 1024  # what an answer takes beside its own text
 
 Answer = tuple[bytes, str, str]
@@ -39,6 +42,7 @@ class Reads:
         self._bytes = 0
         self._kept: OrderedDict[Hashable, tuple[Hashable, float, Answer]] = OrderedDict()
         self._looks: dict[Hashable, Hashable] | None = None
+        self._under_way: dict[Hashable, asyncio.Future[None]] = {}
 
     def begin_together(self) -> None:
         """Let calls that have all come by now, and are answered before anything else happens, share one look each.
@@ -65,14 +69,38 @@ class Reads:
             return None
         state, read_at, answer = found
         try:
-            holds = now - read_at <= LONGEST_S and self._look(ctx, ticket, key) == state
+            if now - read_at > LONGEST_S or self._look(ctx, ticket, key) != state:
+                return None
         except Problem:  # the operation says it in its own words
-            holds = False
-        if not holds:
             self._forget(key)
             return None
         self._kept.move_to_end(key)
         return answer
+
+    async def other_read(self, ticket: Ticket) -> bool:
+        """Wait a little while somebody reads the same anew, if that can be given again; tells whether somebody did.
+
+        Whoever waited looks at the state again, so it is not told what was true only before it asked. Without this all
+        who ask for an answer that has just ended would read at once.
+        """
+        key = _key(ticket)
+        under_way = self._under_way.get(key)
+        if under_way is None or key not in self._kept:
+            return False
+        await asyncio.wait([under_way], timeout=_WAIT_S)
+        return True
+
+    @contextmanager
+    def reading(self, ticket: Ticket) -> Generator[None]:
+        """Let others who ask for the same wait until the block ends; if two read it, for the first of them."""
+        key, ends = _key(ticket), asyncio.get_running_loop().create_future()
+        first = self._under_way.setdefault(key, ends) is ends
+        try:
+            yield
+        finally:
+            if first:
+                del self._under_way[key]
+                ends.set_result(None)
 
     def _look(self, ctx: Context, ticket: Ticket, key: Hashable) -> Hashable:
         """Ask for the present state of what a call reads, or give what was seen for another that came with it."""

@@ -74,6 +74,32 @@ async def test_what_did_not_change_is_read_once_and_recorded_each_time(ground: G
     assert len({one.invocation for one in records}) == 5
 
 
+async def test_when_an_answer_ends_one_of_many_reads_anew_and_the_others_wait_for_it(ground: Ground) -> None:
+    name = fresh()
+    later(ground).write(name, "one")
+    await ground.do("read", path=name)
+    later(ground).write(name, "other")
+
+    answers = await asyncio.gather(*(ground.do("read", path=name) for _ in range(20)))
+
+    assert {one["content"] for one in answers} == {"other"}
+    assert reads_of(name) == 2
+    assert len([one for one in ground.world.audit.records if one.operation == "files.read"]) == 21
+
+
+async def test_who_waited_for_one_that_failed_reads_itself(ground: Ground) -> None:
+    name = fresh()
+    later(ground).write(name, "one")
+    await ground.do("read", path=name)
+    (ground.top / name).unlink()
+
+    problems = await asyncio.gather(*(ground.refused("read", path=name) for _ in range(3)))
+    ground.write(name, "two")
+
+    assert {one.status for one in problems} == {404}
+    assert (await ground.do("read", path=name))["content"] == "two"
+
+
 async def test_another_part_of_it_is_another_answer(ground: Ground) -> None:
     name = fresh()
     later(ground).write(name, "one\ntwo\n")
