@@ -18,4 +18,7 @@ find "$DATA/state/audit" -mindepth 1 -maxdepth 1 ! -name checkpoints -exec cp -a
 # 3. the rest: keys, what is kept for undo, stored results, and all beside `state`; not what each start makes anew
 find "$DATA/state" -mindepth 1 -maxdepth 1 ! -name 'superagent.db*' ! -name audit ! -name sandbox ! -name '*lock*' \
   ! -name shared.map ! -name presence -exec cp -a -t "$BACKUP/state" {} +
-find "$DATA" -mindepth 1 -maxdepth 1 ! -name state -exec cp -a -t "$BACKUP" {} +
+# what runs at this moment comes and goes in `views`: a file that went is no fault
+LC_ALL=C find "$DATA" -mindepth 1 -maxdepth 1 ! -name state -exec cp -a -t "$BACKUP" {} + 2>"$BACKUP/errors" ||
+  [ -z "$(grep -v 'No such file or directory' "$BACKUP/errors" | tee /dev/stderr)" ]
+rm "$BACKUP/errors"
