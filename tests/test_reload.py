@@ -208,7 +208,6 @@ def test_settings_that_cannot_be_read_reload_nothing(tmp_path: Path) -> None:
         assert done(server, "access.whoami")["id"] == "owner"
 
 
-@pytest.mark.slow
 def test_one_process_is_not_reloaded_and_goes_on(tmp_path: Path) -> None:
     with serving(tmp_path / "data") as server:
         server.process.send_signal(RELOAD)
@@ -217,7 +216,6 @@ def test_one_process_is_not_reloaded_and_goes_on(tmp_path: Path) -> None:
         assert server.process.poll() is None
 
 
-@pytest.mark.slow
 def test_a_stop_during_a_reload_stops_old_and_new(tmp_path: Path) -> None:
     with serving(tmp_path / "data", "--workers", "2") as server:
         before = workers_of(server)

@@ -351,7 +351,6 @@ def test_a_message_about_no_run_ends_the_launcher() -> None:
         assert one.gone() == 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("who", WHO)
 def test_when_the_server_goes_everything_goes(who: str) -> None:
     with launcher(who) as one:
@@ -380,7 +379,6 @@ def test_a_launcher_that_is_told_to_stop_stops_everything(number: int) -> None:
         assert not groups_named(name)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("who", WHO)
 def test_when_the_launcher_is_killed_its_sandboxes_die_and_the_next_one_tidies_up(who: str) -> None:
     with launcher(who) as one:
@@ -398,7 +396,6 @@ def test_when_the_launcher_is_killed_its_sandboxes_die_and_the_next_one_tidies_u
         assert not [one for one in Path("/proc").glob("[0-9]*/cmdline") if f"654321.{OWN}".encode() in read(one)]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("who", WHO)
 def test_a_launcher_killed_while_it_starts_things_leaves_nothing_behind(who: str) -> None:
     names: list[str] = []
@@ -418,7 +415,6 @@ def test_a_launcher_killed_while_it_starts_things_leaves_nothing_behind(who: str
         assert not [one for one in Path("/proc").glob("[0-9]*/cmdline") if f"543210.{OWN}".encode() in read(one)]
 
 
-@pytest.mark.slow
 def test_spare_children_end_with_the_launcher_and_are_made_anew_when_killed() -> None:
     with launcher() as one:
         one.hear("hello")

@@ -61,7 +61,6 @@ def test_it_runs_the_command_with_its_folder_variables_and_descriptors(tmp_path:
     assert {one for one in lines[2:] if int(one) < 64} == {"0", "1", "2", "3", "7"}  # 3 is the folder that `ls` reads
 
 
-@pytest.mark.slow
 def test_it_says_how_the_command_ended_and_what_it_used() -> None:
     for script, code in [("exit 7", 7), ("kill -9 $$", 137), ("kill -2 $$", 130), ("kill -13 $$", 141)]:
         assert asked("sh", "-c", script)[1][1].startswith(f"R{code} "), script
@@ -71,7 +70,6 @@ def test_it_says_how_the_command_ended_and_what_it_used() -> None:
     assert 100 < memory_kib < 1_000_000
 
 
-@pytest.mark.slow
 def test_what_cannot_be_executed_is_said_and_nothing_is_done(tmp_path: Path) -> None:
     (tmp_path / "closed").touch()
     for said, words in [

@@ -58,7 +58,6 @@ async def goes_on(house: House, name: str) -> None:
 
 
 @promise("11.8")
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "why"),
     [
@@ -189,7 +188,6 @@ async def test_it_cannot_call_itself_harmless(house: House, tmp_path: Path) -> N
 
 
 @promise("11.8")
-@pytest.mark.slow
 @pytest.mark.parametrize(("how", "announced"), [("rug", True), ("rug", False), ("claims", False), ("gone", True)])
 async def test_a_tool_that_becomes_another_is_disabled_until_a_person_looks(
     house: House, tmp_path: Path, how: str, announced: bool
@@ -253,7 +251,6 @@ async def test_one_that_keeps_failing_is_left_alone_longer_each_time(
     await goes_on(house, name)  # somebody else does not wait for it
 
 
-@pytest.mark.slow
 async def test_the_core_keeps_serving_while_many_calls_hang(house: House, hostile: tuple[str, Path]) -> None:
     name, _ = hostile
     hanging = [asyncio.ensure_future(house.owner.call(f"{name}.act", {"how": "tight"})) for _ in range(5)]

@@ -74,7 +74,6 @@ async def test_inputs_are_checked_here_and_the_server_is_not_asked(house: House,
     assert (await house.refusal(wrong))["operation"] == f"{name}.note_down"
 
 
-@pytest.mark.slow
 async def test_what_a_tool_says_is_untrusted_and_its_errors_are_its_own(house: House, tmp_path: Path) -> None:
     name, _ = await connected(house, tmp_path, "ordinary.py")
     await assigned(house, name)
@@ -93,7 +92,6 @@ async def test_what_a_tool_says_is_untrusted_and_its_errors_are_its_own(house: H
     assert (await agent.call("files.delete", {"path": "x.txt"})).status_code == 202
 
 
-@pytest.mark.slow
 async def test_nobodys_process_serves_anybody_else(house: House, tmp_path: Path) -> None:
     name, _ = await connected(house, tmp_path, "ordinary.py")
     await assigned(house, name)
@@ -158,7 +156,6 @@ async def test_only_people_connect_assign_and_remove(house: House, tmp_path: Pat
     assert {one["name"] for one in (await house.owner.done("plugins.list"))["plugins"]} >= {name}
 
 
-@pytest.mark.slow
 async def test_connecting_and_removing_are_taken_back(house: House, tmp_path: Path) -> None:
     name, place = await connected(house, tmp_path, "ordinary.py")
     await assigned(house, name)
@@ -218,7 +215,6 @@ async def test_the_platforms_own_folders_are_nobodys_server(house: House, tmp_pa
         assert refused.status_code in (403, 404), refused.text
 
 
-@pytest.mark.slow
 async def test_servers_outlive_a_restart(tmp_path: Path) -> None:
     async with house_of_servers(tmp_path / "data") as first:
         name, _ = await connected(first, tmp_path, "ordinary.py")

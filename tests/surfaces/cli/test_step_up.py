@@ -41,7 +41,6 @@ def seated(house: House, key: Path, code: str, *line: str) -> tuple[int, str]:
 
 
 @promise("1.2c")
-@pytest.mark.slow
 @pytest.mark.timeout(240)
 async def test_at_a_terminal_a_critical_call_asks_for_the_second_factor_and_then_runs(tmp_path: Path) -> None:
     async with house_in(tmp_path / "data") as house:

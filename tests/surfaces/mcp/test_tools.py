@@ -66,7 +66,6 @@ async def test_a_key_that_was_made_for_little_lists_that_little(house: House, re
     assert [names & own for names in shown] == [{"files_read", "files_list"}, {"files_list"}, set()]
 
 
-@pytest.mark.slow
 async def test_every_tool_has_a_title_schemas_and_what_its_effect_means(house: House, agent: Caller) -> None:
     async with connected(house, house.owner, NEW, "?toolsets=all") as client:
         tools, cursor = list[Tool](), None

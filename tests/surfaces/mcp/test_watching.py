@@ -94,7 +94,6 @@ async def test_a_listener_hears_of_its_own_and_of_nothing_that_is_somebody_elses
 
 
 @promise("10.5a")
-@pytest.mark.slow
 async def test_a_session_of_the_older_revision_hears_too_until_its_key_ends(house: House) -> None:
     made = await house.owner.done("access.keys.create", {"name": "watcher", "grants": GRANTS})
     watcher = house.caller("watcher", made["key"])
