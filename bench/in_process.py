@@ -19,6 +19,7 @@ TURN = 64
 # long enough for all that a call leaves to the background: its record is on the disk within 50 ms, and in the index
 # within the two seconds between two looks of it
 SETTLE_S = 2.6
+REST_S = 0.2  # between loops, which make records faster than a disk takes them for long
 REST_CALLS = 20_000
 
 
@@ -130,6 +131,7 @@ async def compare(targets: Mapping[str, Target], calls: int, repeats: int, draw:
         draw.shuffle(order)
         for name in order:
             found[name].loops.append(await loop_of(targets[name], calls))
+            await asyncio.sleep(REST_S)
     for rest in range(max(target.rests for target in targets.values())):
         for name, target in targets.items():
             if rest < target.rests:
