@@ -66,14 +66,14 @@ class Execution:
         """Give what a read was answered before, as long as that holds; None when it has to be run."""
         hands = self._hands
         started = hands.clock.monotonic()
-        answer = self.reads.again(Context(ticket, policy, hands, self._line), ticket, started)
+        answer = self.reads.again(ticket, started, lambda: Context(ticket, policy, hands, self._line))
         if answer is None:
             return None
         data, tag, digest = answer
         took = hands.clock.monotonic() - started
         return Outcome(
-            ticket.invocation.id, ticket.operation.name, DONE, data,
-            decision=ticket.decision, seconds=took, tag=tag, digest=digest,
+            ticket.invocation.id, ticket.operation.name, DONE, data, None, (), None,
+            ticket.decision, "", took, {}, None, None, "", None, tag, digest,
         )  # fmt: skip
 
     async def _guarded(self, ticket: Ticket, policy: Policy, whole: bool) -> Outcome:
@@ -159,9 +159,9 @@ class Execution:
         operation = ticket.operation
         if operation.validator is None or ticket.invocation.call.dry_run:
             return await self._afresh(ctx, ticket), "", ""
-        again = self.reads.again(ctx, ticket, started)
+        again = self.reads.again(ticket, started, lambda: ctx)
         if again is None and await self.reads.other_read(ticket):
-            again = self.reads.again(ctx, ticket, started)
+            again = self.reads.again(ticket, started, lambda: ctx)
         if again is not None:
             return again
         with self.reads.reading(ticket):

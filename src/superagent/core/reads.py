@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Generator, Hashable
+from collections.abc import Callable, Generator, Hashable
 from contextlib import contextmanager
 from typing import Any
 
@@ -59,8 +59,11 @@ class Reads:
         """Tell whether there is an answer to such a call, whether or not it still holds."""
         return _key(ticket) in self._kept
 
-    def again(self, ctx: Context, ticket: Ticket, now: float) -> Answer | None:
-        """Give an earlier answer that still holds; None when it must be read. `now` is on the monotonic clock."""
+    def again(self, ticket: Ticket, now: float, context: Callable[[], Context]) -> Answer | None:
+        """Give an earlier answer that still holds; None when it must be read. `now` is on the monotonic clock.
+
+        A context is asked for only where somebody has to look.
+        """
         if present.get() is not None:  # what holds secrets searches each answer for its own
             return None
         key = _key(ticket)
@@ -69,7 +72,7 @@ class Reads:
             return None
         state, read_at, answer = found
         try:
-            if now - read_at > LONGEST_S or self._look(ctx, ticket, key) != state:
+            if now - read_at > LONGEST_S or self._look(ticket, key, context) != state:
                 return None
         except Problem:  # the operation says it in its own words
             self._forget(key)
@@ -102,13 +105,13 @@ class Reads:
                 del self._under_way[key]
                 ends.set_result(None)
 
-    def _look(self, ctx: Context, ticket: Ticket, key: Hashable) -> Hashable:
+    def _look(self, ticket: Ticket, key: Hashable, context: Callable[[], Context]) -> Hashable:
         """Ask for the present state of what a call reads, or give what was seen for another that came with it."""
         assert ticket.operation.validator is not None
         looks = self._looks
         if looks is not None and key in looks:
             return looks[key]
-        seen = ticket.operation.validator(ctx, **ticket.values)
+        seen = ticket.operation.validator(context(), **ticket.values)
         if looks is not None:
             looks[key] = seen
         return seen
