@@ -31,6 +31,7 @@ _AROUND = 1024  # what an answer takes beside its own text
 
 Answer = tuple[bytes, str, str]
 """The output as JSON text, its tag, and its SHA-256 (hex)."""
+_ENDED: Answer = b"", "", ""  # stands, without a state, for one that held no more: there may be another soon
 
 
 class Reads:
@@ -40,7 +41,7 @@ class Reads:
         self._veil = veil
         self._most_bytes = most_bytes
         self._bytes = 0
-        self._kept: OrderedDict[Hashable, tuple[Hashable, float, Answer]] = OrderedDict()
+        self._kept: OrderedDict[Hashable, tuple[Hashable | None, float, Answer]] = OrderedDict()
         self._looks: dict[Hashable, Hashable] | None = None
         self._under_way: dict[Hashable, asyncio.Future[None]] = {}
 
@@ -57,7 +58,8 @@ class Reads:
 
     def keeps(self, ticket: Ticket) -> bool:
         """Tell whether there is an answer to such a call, whether or not it still holds."""
-        return _key(ticket) in self._kept
+        found = self._kept.get(_key(ticket))
+        return found is not None and found[0] is not None
 
     def again(self, ticket: Ticket, now: float, context: Callable[[], Context]) -> Answer | None:
         """Give an earlier answer that still holds; None when it must be read. `now` is on the monotonic clock.
@@ -71,11 +73,15 @@ class Reads:
         if found is None:
             return None
         state, read_at, answer = found
+        if state is None:
+            return None
         try:
-            if now - read_at > LONGEST_S or self._look(ticket, key, context) != state:
-                return None
+            holds = now - read_at <= LONGEST_S and self._look(ticket, key, context) == state
         except Problem:  # the operation says it in its own words
+            holds = False
+        if not holds:
             self._forget(key)
+            self._keep(key, None, read_at, _ENDED)
             return None
         self._kept.move_to_end(key)
         return answer
@@ -128,11 +134,14 @@ class Reads:
         if ctx.state is not None and len(data) <= LONGEST and not told and PREFIX not in data:
             key = _key(ticket)
             self._forget(key)
-            self._kept[key] = ctx.state, read_at, answer
-            self._bytes += len(data) + _AROUND
+            self._keep(key, ctx.state, read_at, answer)
             while self._bytes > self._most_bytes or self._oldest() < read_at - LONGEST_S:
                 self._forget(next(iter(self._kept)))
         return answer
+
+    def _keep(self, key: Hashable, state: Hashable | None, read_at: float, answer: Answer) -> None:
+        self._kept[key] = state, read_at, answer
+        self._bytes += len(answer[0]) + _AROUND
 
     def _forget(self, key: Hashable) -> None:
         found = self._kept.pop(key, None)
