@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from superagent.core.problems import Unavailable
 from superagent.runtime.home import Home
 
 
@@ -63,9 +64,12 @@ def test_looking_notes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("said", [b"", b"{", b"[1]", b'{"path": 1}'])
-def test_what_cannot_be_read_is_written_anew(tmp_path: Path, said: bytes) -> None:
+def test_what_cannot_be_read_is_not_taken_for_the_installation_itself(tmp_path: Path, said: bytes) -> None:
     data = folder(tmp_path / "data")
     (data / "state" / "home").write_bytes(said)
+    with pytest.raises(Unavailable, match="nobody knows whether this folder is a copy"):
+        opened(data, 1.0)
+    assert (data / "state" / "home").read_bytes() == said
+    (data / "state" / "home").unlink()
     assert opened(data, 1.0) == ("", 0.0)
     assert (data / "state" / "home").stat().st_mode & 0o777 == 0o600
-    assert b'"path"' in (data / "state" / "home").read_bytes()

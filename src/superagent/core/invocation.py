@@ -18,7 +18,7 @@ from superagent.core.operation import Operation, Values
 from superagent.core.policy import Decision, Facts
 from superagent.core.principal import Principal
 from superagent.core.problems import InvalidInput, Problem
-from superagent.core.resources import Resource
+from superagent.core.resources import Resource, beneath
 from superagent.core.rules import Origin
 from superagent.core.taint import provenance
 
@@ -148,7 +148,7 @@ class Ticket(msgspec.Struct, frozen=True):
         if not self.resources:
             return False
         own = self.invocation.principal.workspace
-        return any(not (own and r.kind == "path" and r.path.startswith(own)) for r in self.resources)
+        return any(not (own and r.kind == "path" and beneath(r.path, own)) for r in self.resources)
 
 
 class EffectNote(msgspec.Struct, frozen=True, gc=False):

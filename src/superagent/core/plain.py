@@ -116,7 +116,7 @@ class Plain:
             return Outcome(invocation.id, operation.name, Status.FAILED, problem=problem)
         if outcome is None:
             outcome = await self._execution.plain(ticket, standing.policy)
-        elif operation.untrusted != "never":
+        if outcome.source or operation.untrusted != "never":
             outcome = await self._tainting.after(ticket, outcome)
         now = hands.clock.now()
         try:

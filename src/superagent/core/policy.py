@@ -235,7 +235,7 @@ class Policy:
         self, principal: Principal, operation: Operation, resources: tuple[Resource, ...], facts: Facts
     ) -> Decision:
         """Judge a call, or give what was said to the same one; only where no grant looks at time, address or input."""
-        if facts.second_factor_age_s:  # it is another one each time
+        if facts.second_factor_age_s is not None and not principal.trusted_local:  # it is another one each time
             return self._judge(principal, operation, resources, facts)
         key = _alike(principal, operation, resources, facts)
         return self._decided.get(key) or self._judge(principal, operation, resources, facts, key)

@@ -74,8 +74,13 @@ class Home:
     def _read(self) -> Place | None:
         try:
             return msgspec.json.decode(self._file.read_bytes(), type=Place)
-        except (FileNotFoundError, msgspec.MsgspecError):
+        except FileNotFoundError:
             return None  # of an installation from before, which is where it always was
+        except msgspec.MsgspecError:
+            raise Unavailable(
+                f"`{self._file}` cannot be read, so nobody knows whether this folder is a copy",
+                hint="take it from a backup; remove it only where this is the installation itself and no copy of it",
+            ) from None
 
     def _write(self, place: Place) -> None:
         spare = self._file.with_name(f".{NAME}.{os.getpid()}")

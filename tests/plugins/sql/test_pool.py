@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 from contextlib import suppress
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -365,3 +367,25 @@ async def test_a_connection_is_recorded_once_with_its_bytes_and_each_call_says_w
     (_, own) = crossed()[before:]
     assert "calls" not in own.detail
     assert own.detail["received"] > 200
+
+
+def test_who_lets_go_of_a_session_does_not_wait_for_a_server_that_is_asked_to_stop_it() -> None:
+    begun, answers = threading.Event(), threading.Event()
+
+    def cancel() -> None:
+        begun.set()
+        assert answers.wait(30)
+        raise Failed("the server went")
+
+    held = pool.Held(cast("Session", SimpleNamespace(cancel=cancel)), None)
+    stopping = threading.Thread(target=held.cancel)
+    stopping.start()
+    assert begun.wait(30)
+
+    assert not held.end()  # what was stopped never rests
+
+    assert stopping.is_alive()
+    answers.set()
+    stopping.join(30)
+    assert not stopping.is_alive()
+    held.cancel()  # nothing any more

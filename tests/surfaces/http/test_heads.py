@@ -222,6 +222,14 @@ def test_each_request_is_answered_alike_behind_one_whose_head_is_known(request_:
     assert echo.plain >= 2
 
 
+@pytest.mark.parametrize("piece", [b"\r\n", b"\n", b"P", b"PO", b"xy", b"\r\n\r"], ids=range(6))
+def test_a_piece_that_holds_no_head_is_none_however_often_it_is_said(piece: bytes) -> None:
+    alone = [(WHO, 8)] + [(piece, 8)] * 4
+    within = [(WHO, 8)] + [(WHO[: len(piece)], 8), (WHO[len(piece) :], 8)] * 5
+    for pieces in (alone, within):
+        assert told(pieces, knows=True)[1] == told(pieces, knows=False)[1]
+
+
 @pytest.mark.parametrize(
     ("before", "behind"),
     [

@@ -59,9 +59,15 @@ class Held:
     def cancel(self) -> None:
         """Stop what the server does for it; nothing once the call has let go of it."""
         with self._lock:
+            if self._ended:
+                return
+            self._stopped = True
+        # without the lock, for this asks the server, and `end` must not wait for that: what was stopped never rests
+        try:
+            self.session.cancel()
+        except Exception:
             if not self._ended:
-                self._stopped = True
-                self.session.cancel()
+                raise
 
     def begin(self) -> None:
         """Be of another call."""

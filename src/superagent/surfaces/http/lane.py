@@ -155,7 +155,10 @@ class Lane(Protocol):
 
         What comes now begins a request: the parser is between two, and stays there, for it sees nothing of this one.
         """
-        end = data.find(END) + len(END)
+        at = data.find(END)
+        if at < 0:
+            return False
+        end = at + len(END)
         raw = data[:end]
         plain = self.heads.known.get(raw)
         if plain is None:
