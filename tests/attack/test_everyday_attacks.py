@@ -12,7 +12,6 @@ from tests.attack.catalogue import CASES, EVERYDAY
 from tests.attack.trial import attempt, runner_for, show
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("case", EVERYDAY, ids=[case.id for case in EVERYDAY])
 async def test_the_attack_works_uncontained_and_is_held_contained(case: Case) -> None:
     runner = runner_for("backed-root" if os.geteuid() == 0 else "backed-ordinary")
