@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,10 +151,7 @@ async def open_installation(
         keys, clock, database, audit_log = stores.keys, stores.clock, stores.database, stores.audit
         undo_store, blobs, work, secret_store = stores.undo, stores.blobs, stores.work, stores.secrets
         connection_store, limits = stores.connections, loaded.settings.limits
-        workers = min(32, 4 + 4 * (os.cpu_count() or 1))
-        pool = ThreadPoolExecutor(workers, "operation")
-        stack.callback(pool.shutdown, wait=False)
-        threads = Threads(pool, workers)
+        threads = Threads(min(32, 4 + 4 * (os.cpu_count() or 1)))
         stack.callback(threads.close)
         protected = Protected.of([*places.own(), *places.inner()], {str(places.workspaces): 2})
         roots = Roots()

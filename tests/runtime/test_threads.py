@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -40,8 +41,7 @@ async def test_one_caller_never_has_all_threads() -> None:
         go_on.wait(20)
         return "long"
 
-    with ThreadPoolExecutor(WORKERS) as pool:
-        threads = Threads(pool, WORKERS)
+    with closing(Threads(WORKERS)) as threads:
         greedy = [await begin(threads, "greedy", long) for _ in range(20)]
         try:
             other = await begin(threads, "other", lambda: "short")
@@ -57,8 +57,7 @@ async def test_one_caller_never_has_all_threads() -> None:
 
 async def test_who_gives_up_or_is_sent_away_while_waiting_has_done_nothing() -> None:
     go_on, done = threading.Event(), list[str]()
-    with ThreadPoolExecutor(WORKERS) as pool:
-        threads = Threads(pool, WORKERS)
+    with closing(Threads(WORKERS)) as threads:
         busy = [await begin(threads, "greedy", lambda: go_on.wait(20)) for _ in range(2)]
         try:
             cancelled = await begin(threads, "greedy", lambda: done.append("cancelled"))
@@ -73,3 +72,59 @@ async def test_who_gives_up_or_is_sent_away_while_waiting_has_done_nothing() -> 
             go_on.set()
         assert await asyncio.gather(*busy) == [True, True]
         assert done == []
+
+
+async def test_a_cancelled_caller_waits_for_the_end_of_what_it_began() -> None:
+    go_on, begun, done = threading.Event(), threading.Event(), list[str]()
+
+    def long() -> None:
+        begun.set()
+        go_on.wait(20)
+        done.append("long")
+        raise OSError("nobody hears this")
+
+    with closing(Threads(WORKERS)) as threads:
+        task = await begin(threads, "somebody", long)
+        await asyncio.to_thread(begun.wait, 20)
+        for _ in range(3):  # however often it is told
+            task.cancel()
+            await asyncio.sleep(0)
+            assert not task.done()
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 20)
+    assert done == ["long"]
+
+
+async def test_what_a_function_gives_raises_and_sees_is_its_callers() -> None:
+    said: ContextVar[str] = ContextVar("said")
+    said.set("here")
+
+    def broken() -> None:
+        raise FileNotFoundError("gone")
+
+    with closing(Threads(WORKERS)) as threads:
+        assert await threads.run(said.get) == "here"
+        assert await threads.run(pow, 2, 5) == 32
+        with pytest.raises(FileNotFoundError, match="gone"):
+            await threads.run(broken)
+    with pytest.raises(Overloaded):
+        await threads.run(said.get)
+
+
+async def test_threads_begin_when_they_are_needed_and_end_when_it_is_closed() -> None:
+    def ours() -> list[threading.Thread]:
+        return [one for one in threading.enumerate() if one.name.startswith("operation_") and one not in before]
+
+    before = threading.enumerate()
+    with closing(Threads(WORKERS)) as threads:
+        assert ours() == []
+        for _ in range(10):
+            await threads.run(lambda: None)
+        assert len(ours()) == 1
+        await asyncio.gather(*(threads.run(time.sleep, 0.05) for _ in range(10)))
+        running = ours()
+        assert len(running) == WORKERS
+    for one in running:
+        await asyncio.to_thread(one.join, 20)
+    assert ours() == []

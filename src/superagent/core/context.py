@@ -41,6 +41,7 @@ class Context(Asking, Judging):
         "_known_facts",
         "_line",
         "_policy",
+        "_told",
         "asks",
         "changed",
         "cost",
@@ -77,6 +78,7 @@ class Context(Asking, Judging):
         self._line = line
         self._judged = ticket.operation
         self._caps: dict[str, Any] = {}
+        self._told: dict[Resource, bool] = {}
 
     @property
     def invocation(self) -> Invocation:

@@ -18,6 +18,7 @@ from superagent.core.steering import steers
 from superagent.core.taint import OUT
 
 MOST_FOUND = 100
+_MOST_TOLD = 64
 
 
 class Line(Protocol):
@@ -58,6 +59,7 @@ class Judging:
     _known_facts: Facts | None
     _line: Line
     _policy: Policy
+    _told: dict[Resource, bool]
 
     @property
     def _who(self) -> Principal:
@@ -93,7 +95,14 @@ class Judging:
             facts = replace(facts, approvals=0)  # people approved what was named, not where a link in it leads
         if self.ticket.invocation.marked and resource.effect and resource.kind in OUT:
             facts = replace(facts, guarded=True)  # what a call sends to without having named it counts as well
-        return policy.may(self._who, self._judged, resource, facts)
+        if facts is not self._known_facts or policy is not self._policy:
+            return policy.may(self._who, self._judged, resource, facts)
+        told = self._told.get(resource)  # one place is looked at again and again on the way to a change
+        if told is None:
+            if len(self._told) >= _MOST_TOLD:
+                self._told.clear()
+            told = self._told[resource] = policy.may(self._who, self._judged, resource, facts)
+        return told
 
     def names(self, resource: Resource) -> bool:
         """Tell whether the input named a resource, what it lies in, a part of it, or a connection that leads to it."""

@@ -95,7 +95,8 @@ class Holdings:
     async def _lefts(self, tenant: str, chain: Sequence[str]) -> tuple[int, int]:
         acting = chain[0] if len(chain) > 1 else ""
         in_all, mine = await self._stored(tenant, acting)
-        all_views, my_views = await asyncio.to_thread(self._views.held, tenant, acting)
+        held = self._views.held_now(tenant, acting)
+        all_views, my_views = held or await asyncio.to_thread(self._views.held, tenant, acting)
         left = self._quota - in_all - all_views
         return left, (self._share - mine - my_views if acting else left)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
-from concurrent.futures import Executor
-from contextvars import copy_context
-from functools import partial
+from contextlib import suppress
+from contextvars import Context, copy_context
+from queue import SimpleQueue
 from typing import Any
 
 from superagent.core.current import CALL
@@ -14,16 +15,52 @@ from superagent.core.problems import Overloaded
 from superagent.core.turns import Turns
 
 
+class _Job:
+    """One function on its way through a thread; `waiter` is who waits for its end."""
+
+    __slots__ = ("args", "context", "ended", "fault", "function", "result", "waiter")
+
+    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], waiter: asyncio.Future[Any]) -> None:
+        # the context goes along: what is permitted, recorded and logged there is still this call's
+        self.context: Context = copy_context()
+        self.function = function
+        self.args = args
+        self.waiter = waiter
+        self.result: Any = None
+        self.fault: BaseException | None = None
+        self.ended = False
+
+    def run(self) -> None:
+        """Run it, in a thread."""
+        try:
+            self.result = self.context.run(self.function, *self.args)
+        except BaseException as fault:
+            self.fault = fault
+
+    def end(self) -> None:
+        """Tell who waits, on the event loop."""
+        self.ended = True
+        if self.waiter.done():  # it was cancelled this very moment
+            return
+        if self.fault is None:
+            self.waiter.set_result(self.result)
+        else:
+            self.waiter.set_exception(self.fault)
+
+
 class Threads:
-    """Run blocking functions in a pool of so many threads, the callers one after the other.
+    """Run blocking functions in so many threads, the callers one after the other; they begin when they are needed.
 
     One caller gets two of three threads at most: however much it asks for, the next one waits for a thread and not for
-    the end of a queue.
+    the end of a queue. Executors of the standard library would do, at three times the time for each function.
     """
 
-    def __init__(self, pool: Executor, workers: int) -> None:
-        self._pool = pool
+    def __init__(self, workers: int) -> None:
         self._turns = Turns(max(1, workers * 2 // 3), workers)
+        self._jobs: SimpleQueue[tuple[asyncio.AbstractEventLoop, _Job] | None] = SimpleQueue()
+        self._most = workers
+        self._begun = self._busy = 0
+        self._closed = False
 
     async def run(self, function: Callable[..., Any], /, *args: Any) -> Any:
         """Run a function and give its result.
@@ -33,31 +70,54 @@ class Threads:
         """
         call = CALL.get()
         if call is None:  # the platform's own work
-            return await self._run(function, *args)
+            return await self._run(function, args)
         holder = f"{call.principal.tenant}/{call.principal.id}"
         if not await self._turns.take(holder):
-            raise Overloaded("the platform is stopping")
+            raise _stopping()
         try:
-            return await self._run(function, *args)
+            return await self._run(function, args)
         finally:
             self._turns.give(holder)
 
     def close(self) -> None:
-        """Send those away who wait."""
+        """Send those away who wait, and let the threads end after what they do."""
+        self._closed = True
         self._turns.close()
+        for _ in range(self._begun):
+            self._jobs.put(None)
 
-    async def _run(self, function: Callable[..., Any], /, *args: Any) -> Any:
-        # the context goes along: what is permitted, recorded and logged there is still this call's
-        work = partial(copy_context().run, function, *args)
-        future = asyncio.get_running_loop().run_in_executor(self._pool, work)
+    async def _run(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        if self._closed:
+            raise _stopping()
+        loop = asyncio.get_running_loop()
+        job = _Job(function, args, loop.create_future())
+        self._busy += 1
+        if self._begun < min(self._busy, self._most):
+            threading.Thread(target=self._serve, name=f"operation_{self._begun}").start()
+            self._begun += 1
+        self._jobs.put((loop, job))
         try:
-            return await asyncio.shield(future)
+            return await job.waiter
         except asyncio.CancelledError:
-            while not future.done():
-                try:
-                    await asyncio.wait([future])
-                except asyncio.CancelledError:
-                    continue
-            if not future.cancelled():
-                future.exception()  # looked at, so that it is not reported as lost
+            if not job.ended:
+                job.waiter = loop.create_future()  # the first one was cancelled with who waited for it
+            while not job.ended:
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([job.waiter])
+            if not job.waiter.cancelled():
+                job.waiter.exception()  # looked at, so that it is not reported as lost
             raise
+        finally:
+            self._busy -= 1
+
+    def _serve(self) -> None:
+        while (given := self._jobs.get()) is not None:
+            loop, job = given
+            job.run()
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(job.end)
+            del given, job  # what was given and found is not kept until the next one comes
+
+
+def _stopping() -> Overloaded:
+    return Overloaded("the platform is stopping")

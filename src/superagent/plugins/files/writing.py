@@ -33,6 +33,7 @@ from .line import Mode, Place, Sha256, files, reach, require_readable, ticker, t
 from .reading import file_bytes
 
 MOST_EDITED = 32 * 1024 * 1024
+_SHORT = 16 * 1024  # characters that are encoded faster than a thread is woken
 
 
 class Written(Output):
@@ -323,7 +324,7 @@ async def _data(ctx: Context, content: str | None, encoding: str, blob: str | No
         with told(ctx, "content"):
             return texts.named(encoding).encode(text)
 
-    return await ctx.thread(encoded, content)
+    return encoded(content) if len(content) <= _SHORT else await ctx.thread(encoded, content)
 
 
 def _edited(ctx: Context, at: Place, old: str, new: str, count: int, expected_hash: str | None) -> _Edit:

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -20,6 +21,7 @@ from superagent.runtime.sandbox.view_origin import Mark, Marks, Origin, Stamp, T
 
 _NEW = ".lock-"
 _STALE_S = 3600.0
+_TICK_NS = 100_000_000  # filesystems keep times in steps of up to 10 ms
 T = TypeVar("T")
 _ID = re.compile(r"[0-9a-f]{32}")
 
@@ -52,6 +54,26 @@ class Records:
 
     def __init__(self, folder: Path) -> None:
         self._folder = private_folder(folder)
+        self._all: tuple[int, tuple[Record, ...]] = 0, ()  # when the folder had changed last, and what it held then
+
+    def known(self) -> tuple[Record, ...] | None:
+        """Give all records if they have been read since the folder changed; this does not block for long."""
+        changed, records = self._all
+        return records if changed and changed == os.stat(self._folder).st_mtime_ns else None
+
+    def all(self) -> tuple[Record, ...]:
+        """Give all records: every one that is written, replaced or removed changes the time of the folder."""
+        known = self.known()
+        if known is not None:
+            return known
+        changed = os.stat(self._folder).st_mtime_ns
+        settled = time.time_ns() - changed > _TICK_NS  # else what comes next might not be seen by that time
+        found: list[Record] = []
+        for id in self.ids():
+            with contextlib.suppress(NotFound):
+                found.append(self.read(id))
+        self._all = changed if settled else 0, tuple(found)
+        return self._all[1]
 
     def ids(self) -> list[str]:
         """Give the views of which something is noted."""

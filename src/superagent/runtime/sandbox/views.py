@@ -12,7 +12,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -248,21 +248,15 @@ class Views:
 
     def held(self, tenant: str, account: str = "") -> tuple[int, int]:
         """Give the bytes that the views of a tenant hold, and how many of them those that an agent or its own made."""
-        in_all = theirs = 0
-        for record in self._of(tenant):
-            in_all += record.bytes
-            theirs += record.bytes if account in record.chain else 0
-        return in_all, theirs
+        return _sums(self.records.all(), tenant, account)
 
-    def _of(self, tenant: str) -> Iterator[Record]:
-        for id in self.records.ids():
-            with contextlib.suppress(NotFound):
-                record = self.records.read(id)
-                if record.tenant == tenant:
-                    yield record
+    def held_now(self, tenant: str, account: str = "") -> tuple[int, int] | None:
+        """Give the same without reading anything; None when something would have to be read."""
+        known = self.records.known()
+        return None if known is None else _sums(known, tenant, account)
 
     def _require_room(self, tenant: str, principal: str) -> None:
-        held = sum(record.chain[0] == principal for record in self._of(tenant))
+        held = sum(one.tenant == tenant and one.chain[0] == principal for one in self.records.all())
         if held >= MOST_PER_PRINCIPAL:
             raise TooLarge(
                 f"`{principal}` holds {held} views already",
@@ -307,6 +301,11 @@ class Views:
             finally:
                 os.close(fd)
         self.records.forget(id)
+
+
+def _sums(records: Sequence[Record], tenant: str, account: str) -> tuple[int, int]:
+    theirs = [record for record in records if record.tenant == tenant]
+    return sum(one.bytes for one in theirs), sum(one.bytes for one in theirs if account in one.chain)
 
 
 def _owner(info: os.stat_result) -> tuple[int, int]:
