@@ -78,11 +78,19 @@ class MemoryUndo:
 
     async def add(self, kept: Kept) -> int:
         """Keep an entry. Raises `TooLarge` while `full`."""
-        if self.full:
-            raise TooLarge("the undo store is full")
-        number = next(self._numbers)
-        self.entries[number] = replace(kept, id=number)
-        return number
+        return self.within(kept)(None)
+
+    def within(self, kept: Kept) -> Callable[[Any], int]:
+        """Give what keeps an entry, whatever the transaction; otherwise as `add`."""
+
+        def add(tx: Any) -> int:
+            if self.full:
+                raise TooLarge("the undo store is full")
+            number = next(self._numbers)
+            self.entries[number] = replace(kept, id=number)
+            return number
+
+        return add
 
     async def close(
         self, tenant: str, invocation: str, entry: int, after: str | None, data: dict[str, Any] | None = None

@@ -3,7 +3,7 @@
 from superagent.core import policy_text
 from superagent.core.carried import Answer, FoundFile
 from superagent.core.cedar import export as cedar_export
-from superagent.core.changes import Change, resource_named, resource_of, rights_of
+from superagent.core.changes import Change, Keep, resource_named, resource_of, rights_of, unkept
 from superagent.core.commands import SCRIPT, Captured, Command, Effects, Ended, Ran, Traffic
 from superagent.core.connections import Connected, ConnectionType, SecretReach, SecretUse, Shown, place_of
 from superagent.core.containment import PROFILES, Isolation, Limits
@@ -79,13 +79,13 @@ __all__ = [
     "Changes", "Cidr", "Command", "Conflict", "Connected", "Connection", "ConnectionType", "Context", "Deadline",
     "Decision", "Declared", "Denied", "DestroyPath", "Document", "Effect", "EffectNote", "Effects", "Ended",
     "Evaluated", "Example", "Explained", "Face", "Facts", "Fault", "Fix", "FolderPath", "FoundFile", "Grant", "Host",
-    "HostRule", "Input", "Internal", "InvalidInput", "Isolation", "IsolationLevel", "Keeper", "Kept", "Limits", "Link",
-    "Locked", "Mark", "Media", "Message", "Messages", "NeedsApproval", "NeedsClient", "NeedsInput", "NotFound",
+    "HostRule", "Input", "Internal", "InvalidInput", "Isolation", "IsolationLevel", "Keep", "Keeper", "Kept", "Limits",
+    "Link", "Locked", "Mark", "Media", "Message", "Messages", "NeedsApproval", "NeedsClient", "NeedsInput", "NotFound",
     "Nothing", "Opening", "Operation", "Outcome", "Output", "Over", "Overloaded", "Performed", "Picture", "Plugin",
     "Policy", "Preview", "Principal", "Problem", "Question", "Ran", "ReadPath", "ReadWritePath", "Redactor",
     "Resource", "Risk", "Screen", "Secret", "SecretName", "SecretReach", "SecretText", "SecretUse", "Shown", "Snippet",
     "Sound", "Status", "StepUpRequired", "Strict", "Supposed", "Text", "TooLarge", "Touches", "Traffic", "Typing",
     "Unavailable", "Url", "Way", "When", "Where", "WritePath", "canonical_host", "canonical_path", "cedar_export",
     "faults_of", "glob_of", "lines_of", "neutral_line", "place_of", "policy_text", "put_back", "redact", "replayed",
-    "resource_named", "resource_of", "rights_of", "unified",
+    "resource_named", "resource_of", "rights_of", "unified", "unkept",
 ]  # fmt: skip

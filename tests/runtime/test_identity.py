@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from superagent.core.changes import unkept
 from superagent.core.grants import Grant
 from superagent.core.limits import Rate
 from superagent.core.principal import Credential, Facts, Principal, Secret
@@ -66,7 +67,7 @@ class Here:
 
     async def make(self, name: str = "builder", **fields: Any) -> dict[str, Any]:
         ctx: Any = SimpleNamespace(principal=await self.owner(), tenant="default", now=self.clock.now())
-        return await self.keys.create(ctx, Asked(name, **fields))
+        return await self.keys.create(ctx, Asked(name, **fields), unkept)
 
 
 @pytest.fixture
@@ -207,7 +208,7 @@ async def test_names_are_taken_once_and_well_formed(here: Here) -> None:
 async def test_only_a_person_makes_keys(here: Here) -> None:
     ctx: Any = SimpleNamespace(principal=Principal("s", "service", "default"), tenant="default", now=0.0)
     with pytest.raises(InvalidInput):
-        await here.keys.create(ctx, Asked("x"))
+        await here.keys.create(ctx, Asked("x"), unkept)
 
 
 async def test_keys_are_listed_with_their_last_use(here: Here) -> None:

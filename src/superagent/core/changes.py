@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from superagent.core.ports import Kept
 from superagent.core.resources import Effect, Resource
@@ -12,6 +13,14 @@ RIGHTS = "judged_as"
 """Where kept data names the operation by whose grants the change was judged, when that is not the one that made it."""
 FOLDER = "folder"
 """Where kept data says that what was changed was known to be a folder."""
+
+
+Keep = Callable[[Any, str, dict[str, Any]], None]
+"""Takes a transaction, the name of what is changed in it, and what taking that back needs."""
+
+
+def unkept(tx: Any, name: str, data: dict[str, Any]) -> None:
+    """Keep nothing, for changes that no call makes or that are kept otherwise."""
 
 
 class Change:

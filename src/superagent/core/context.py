@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from superagent.core.asking import Asking
-from superagent.core.changes import FOLDER, RIGHTS, Change, resource_of, to_its_end
+from superagent.core.changes import FOLDER, RIGHTS, Change, Keep, resource_of, to_its_end
 from superagent.core.connections import SecretReach
 from superagent.core.containment import Isolation
 from superagent.core.invocation import EffectNote, Invocation, Ticket
@@ -188,10 +188,36 @@ class Context(Asking, Judging):
             raise Internal("a preview must change nothing")
         data = self._with_rights(data)
         entry = await self._hands.undo.add(self._kept(resource, data, None, len(msgspec.json.encode(data))))
-        self.notes.append(entry)
-        change = Change(resource, entry, None)
-        self.effects.append(EffectNote(resource.id, resource.effect.name, None, None))
-        return change
+        self._changed([(resource, entry)])
+        return Change(resource, entry, None)
+
+    @asynccontextmanager
+    async def keeping(self, kind: str, effect: Effect = Effect.CHANGE) -> AsyncGenerator[Keep]:
+        """Keep the same note in the very transaction that makes the change: both are there, or neither.
+
+        The body hands what it is given to whoever writes to the platform's own database.
+        """
+        if self.invocation.call.dry_run:
+            raise Internal("a preview must change nothing")
+        kept: list[tuple[Resource, int]] = []
+
+        def keep(tx: Any, name: str, data: dict[str, Any]) -> None:
+            resource, data = Resource(kind, "-", name, effect), self._with_rights(data)
+            entry = self._hands.undo.within(self._kept(resource, data, None, len(msgspec.json.encode(data))))(tx)
+            kept.append((resource, entry))
+
+        try:
+            yield keep
+        except BaseException:
+            if kept:  # what failed may have come after the change
+                there = await self._hands.undo.of(self.tenant, ids=[self.invocation.id])
+                self._changed([one for one in kept if any(other.id == one[1] for other in there)])
+            raise
+        self._changed(kept)
+
+    def _changed(self, kept: list[tuple[Resource, int]]) -> None:
+        self.notes += [entry for _, entry in kept]
+        self.effects += [EffectNote(resource.id, resource.effect.name, None, None) for resource, _ in kept]
 
     async def put_back(self, kept: Kept) -> None:
         """Make a resource again what it was; the undo of every operation whose changes were kept by `changing`."""

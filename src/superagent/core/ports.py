@@ -153,6 +153,10 @@ class UndoStore(Protocol):
         """Keep an entry durably and give its id. Raises `TooLarge` over quota: nothing was changed yet."""
         ...
 
+    def within(self, kept: Kept) -> Callable[[Any], int]:
+        """Give what keeps an entry as a part of the transaction it is called with; otherwise as `add`."""
+        ...
+
     async def close(
         self, tenant: str, invocation: str, entry: int, after: str | None, data: dict[str, Any] | None = None
     ) -> None:

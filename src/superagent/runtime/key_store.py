@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from superagent.core.bounds import Bounds
+from superagent.core.changes import Keep
 from superagent.core.context import Context
 from superagent.core.grants import Grant
 from superagent.core.principal import Principal
@@ -92,7 +93,7 @@ class SqlKeys:
         """Put together what a key is to be."""
         return Asked(name, **what)
 
-    async def create(self, ctx: Context, asked: Asked) -> dict[str, Any]:
+    async def create(self, ctx: Context, asked: Asked, keep: Keep) -> dict[str, Any]:
         """Make a key for a new agent on behalf of the caller; it can do what both may do. Raises `Conflict`."""
         check_name(asked.name)
         human = ctx.principal.human
@@ -102,6 +103,7 @@ class SqlKeys:
         own = str(self._workspaces / ctx.tenant / asked.name) if chosen else ""  # grants alone say where a key may go
         place = canonical_path(asked.workspace, "") if asked.workspace else own
         by, now, token = frozenset(human.roles), self._now(), mint()
+        id = public_half(token).id
         row = asked.row(now) | {"principal": asked.name, "role": chosen, "workspace": place, "created_by": human.id}
 
         def write(tx: Transaction) -> None:
@@ -112,6 +114,7 @@ class SqlKeys:
                 state="active", budget="", created_at=now,
             )  # fmt: skip
             self._insert(tx, token, row, asked.grants)
+            keep(tx, id, {"id": id})
 
         await self._database.write(ctx.tenant, write)
         if asked.grants:
@@ -120,9 +123,10 @@ class SqlKeys:
             await asyncio.to_thread(Path(place).mkdir, 0o700, True, True)
         return _made(token, asked.name, place, asked.until(now))
 
-    async def create_more(self, ctx: Context, agent: str, asked: Asked) -> dict[str, Any]:
+    async def create_more(self, ctx: Context, agent: str, asked: Asked, keep: Keep) -> dict[str, Any]:
         """Make one more key for an agent or a service of the caller's. Raises `NotFound`, `Denied` for another's."""
         now, token = self._now(), mint()
+        id = public_half(token).id
         found: list[Row[Any]] = []
 
         def write(tx: Transaction) -> None:
@@ -132,6 +136,7 @@ class SqlKeys:
                 "created_by": ctx.principal.id, "label": asked.name,
             }  # fmt: skip
             self._insert(tx, token, row, asked.grants)
+            keep(tx, id, {"id": id})
             found.append(one)
 
         await self._database.write(ctx.tenant, write)
@@ -165,14 +170,14 @@ class SqlKeys:
 
         await self._database.read(who.tenant, look)
 
-    async def delegate(self, ctx: Context, asked: Asked) -> dict[str, Any]:
+    async def delegate(self, ctx: Context, asked: Asked, keep: Keep) -> dict[str, Any]:
         """Make a sub-agent of the calling agent, with a key: it can do what the whole chain may, within its bounds.
 
         Raises `Denied` for a chain that is as long as it may be, and for a key that nobody here has made.
         """
         check_name(asked.name)
         caller, now, token = ctx.principal, self._now(), mint()
-        id = f"{caller.id}/{asked.name}"
+        id, key = f"{caller.id}/{asked.name}", public_half(token).id
         if len(caller.ids) >= MOST_HOPS or len(id) > 64:
             raise Denied(f"a chain has at most {MOST_HOPS} members, the person included", hint="do this part yourself")
         if not caller.key.startswith("key_") or "." in caller.key:
@@ -190,11 +195,12 @@ class SqlKeys:
                 role=None, workspace=caller.workspace, state="active", budget="", created_at=now,
             )  # fmt: skip
             self._insert(tx, token, row, [])
+            keep(tx, key, {"id": key})
 
         await self._database.write(ctx.tenant, write)
         return _made(token, id, caller.workspace, asked.until(now))
 
-    async def rotate(self, ctx: Context, id: str, overlap_s: float) -> dict[str, Any]:
+    async def rotate(self, ctx: Context, id: str, overlap_s: float, keep: Keep) -> dict[str, Any]:
         """Give a key a successor with the same rights; the old one is good for a while yet. Raises `NotFound`."""
         now, token = self._now(), mint()
         new = public_half(token).id
@@ -214,6 +220,7 @@ class SqlKeys:
             tx.update(KEYS, KEYS.c.above == id, above=new)
             until = min(now + overlap_s, old.expires_at or now + overlap_s)
             tx.update(KEYS, KEYS.c.id == id, expires_at=until)
+            keep(tx, new, {"id": id, "new": new, "expires_at": old.expires_at})
             found.append(old)
 
         await self._database.write(ctx.tenant, write)

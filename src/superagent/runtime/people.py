@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from superagent.core.changes import Keep
 from superagent.core.context import Context
 from superagent.core.principal import Principal
 from superagent.core.problems import Conflict, Denied, NotFound
@@ -98,22 +99,22 @@ class SqlPeople:
         """Give a person these roles and no others."""
         await self._write(ctx, id, lambda row: {"state": row.state, "roles": roles})
 
-    async def confirm(self, ctx: Context, id: str) -> list[State]:
-        """Say that a person of their own is behind an account; gives whose hands were on it.
+    async def confirm(self, ctx: Context, id: str, keep: Keep) -> None:
+        """Say that a person of their own is behind an account, and keep whose hands were on it.
 
         Raises `Denied` for anybody but an owner, and for whoever the account could be; `Conflict` where it is known.
         """
         caller = ctx.principal
 
-        def write(tx: Transaction) -> list[State]:
+        def write(tx: Transaction) -> None:
             _require_may_confirm(tx, caller, id)
             found = hands_on(tx, id)
             if not found:
                 raise Conflict(f"`{id}` counts as a person of their own already")
             set_hands(tx, id, [])
-            return found
+            keep(tx, id, {"id": id, "hands": found})
 
-        return await self._database.write(ctx.tenant, write)
+        await self._database.write(ctx.tenant, write)
 
     async def require_may_set(self, who: Principal, id: str, roles: list[str]) -> None:
         """Go on only if somebody may give a person these roles. Raises `Denied`, `NotFound`."""

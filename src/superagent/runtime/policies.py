@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from superagent.core.audit import AuditRecord
+from superagent.core.changes import Keep, unkept
 from superagent.core.grants import Grant
 from superagent.core.policy import Policy
 from superagent.core.principal import ANONYMOUS, Principal
@@ -213,18 +214,19 @@ class SqlPolicies:
         if subjects:
             await self._database.read(giver.tenant, lambda tx: require_may_give(tx, giver, subjects))
 
-    async def create(self, tenant: str, grant: Grant, by: str) -> Grant:
+    async def create(self, tenant: str, grant: Grant, by: str, keep: Keep = unkept) -> Grant:
         """Keep a grant under a fresh id; in force here at once, in other workers within a second."""
         made = grant.model_copy(update={"id": f"grant_{self._new_id()}"})
-        await self.restore(tenant, made, by)
+        await self.restore(tenant, made, by, keep)
         return made
 
-    async def restore(self, tenant: str, grant: Grant, by: str) -> None:
+    async def restore(self, tenant: str, grant: Grant, by: str, keep: Keep = unkept) -> None:
         """Put a grant in force under the id it has."""
 
         def write(tx: Transaction) -> None:
             self.add(tx, grant, by)
             self.settle(tx, by, f"grants {grant.id}")
+            keep(tx, grant.id, {"id": grant.id})
 
         await self._database.write(tenant, write)
         await self.changed()
@@ -234,7 +236,7 @@ class SqlPolicies:
         if not tx.update(GRANTS, GRANTS.c.id == grant.id, revoked_at=None):
             tx.insert(GRANTS, id=grant.id, body=body_of(grant), created_by=by, created_at=self._now())
 
-    async def revoke(self, tenant: str, id: str, by: str = PLATFORM) -> Grant:
+    async def revoke(self, tenant: str, id: str, by: str = PLATFORM, keep: Keep = unkept) -> Grant:
         """End a grant now. Raises `NotFound`; `InvalidInput` for a built-in one."""
         if id.startswith("role:"):
             raise InvalidInput("a grant of a built-in role cannot be revoked", hint="give the principal another role")
@@ -243,6 +245,8 @@ class SqlPolicies:
         def write(tx: Transaction) -> int:
             ended = tx.update(GRANTS, GRANTS.c.id == id, GRANTS.c.revoked_at.is_(None), revoked_at=self._now())
             self.settle(tx, by, f"ends {id}")
+            if ended and found is not None:
+                keep(tx, id, {"grant": found.model_dump(exclude_defaults=True)})
             return ended
 
         if found is None or not await self._database.write(tenant, write):

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row
 
+from superagent.core.changes import Keep, unkept
 from superagent.core.grants import Grant
 from superagent.core.policy_text import digest_of
 from superagent.core.problems import Conflict, NotFound, TooLarge
@@ -160,8 +161,9 @@ class PolicyBook:
     # ---- proposals
 
     async def propose(
-        self, tenant: str, chain: tuple[str, ...], added: Sequence[Grant], removed: Sequence[str], reason: str
-    ) -> Proposal:
+        self, tenant: str, chain: tuple[str, ...], added: Sequence[Grant], removed: Sequence[str], reason: str,
+        keep: Keep = unkept,
+    ) -> Proposal:  # fmt: skip
         """Keep a suggestion for people to look at. Raises `TooLarge` when very many of its author's wait."""
         made = Proposal(
             f"proposal_{self._new_id()}", chain[0], chain, self._now(), reason, tuple(added), tuple(removed), "waiting"
@@ -183,6 +185,7 @@ class PolicyBook:
                     raise TooLarge(f"{MOST_TO_KEEP} proposals wait already", hint="let people decide some first")
                 tx.delete(PROPOSALS, PROPOSALS.c.id == oldest.id)
             tx.insert(PROPOSALS, **row)
+            keep(tx, made.id, {"id": made.id})
 
         await self._database.write(tenant, write)
         return made

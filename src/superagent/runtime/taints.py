@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable
 from hashlib import sha256
 from pathlib import Path
 
+import msgspec
 from sqlalchemy import Column, Double, Index, Row, String, Text
 
+from superagent.core.changes import Keep, unkept
 from superagent.core.resources import beneath
 from superagent.core.taint import Mark
 from superagent.data.areas import Area
@@ -81,12 +83,14 @@ class SqlTaints:
         self._epoch.bump()
         return new
 
-    async def clear(self, tenant: str, subject: str) -> Mark | None:
+    async def clear(self, tenant: str, subject: str, keep: Keep = unkept) -> Mark | None:
         """Take a mark away, everywhere at once; gives what it said."""
 
         def write(tx: Transaction) -> Mark | None:
             found = _get(tx, subject)
             tx.delete(MARKS, MARKS.c.id == _id(subject))
+            if found is not None:
+                keep(tx, subject, msgspec.structs.asdict(found))
             return found
 
         gone = await self._database.write(tenant, write)

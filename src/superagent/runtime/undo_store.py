@@ -145,6 +145,16 @@ class SqlUndo:
 
     async def add(self, kept: Kept) -> int:
         """Keep an entry durably and give its id. Raises `TooLarge` over quota or share: nothing was changed yet."""
+        entry, used, mine = await self._database.write(kept.tenant, self._adding(kept))
+        self._remember(kept.tenant, _account(kept) if len(kept.chain) > 1 else "", used, mine)
+        return entry
+
+    def within(self, kept: Kept) -> Callable[[Transaction], int]:
+        """Give what keeps an entry as a part of the transaction it is called with; otherwise as `add`."""
+        add = self._adding(kept)
+        return lambda tx: add(tx)[0]
+
+    def _adding(self, kept: Kept) -> Callable[[Transaction], tuple[int, int, int]]:
         data = self._seal(kept.tenant, kept.invocation, kept.data)
         chain = kept.chain or (kept.principal,)
 
@@ -175,9 +185,7 @@ class SqlUndo:
             tx.insert_many(CALLERS, led_to)
             return entry, used, mine
 
-        entry, used, mine = await self._database.write(kept.tenant, add)
-        self._remember(kept.tenant, _account(kept) if len(chain) > 1 else "", used, mine)
-        return entry
+        return add
 
     async def close(
         self, tenant: str, invocation: str, entry: int, after: str | None, data: dict[str, Any] | None = None

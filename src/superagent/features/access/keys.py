@@ -13,12 +13,12 @@ from superagent.sdk import (
     Effect,
     Grant,
     InvalidInput,
+    Keep,
     Kept,
     Nothing,
     Plugin,
     Preview,
     Principal,
-    Resource,
     Risk,
     TooLarge,
 )
@@ -36,11 +36,11 @@ class Keys(Protocol):
         """Put together what a key is to be: role, grants, expires_s, workspace, only, limits."""
         ...
 
-    def create(self, ctx: Context, asked: Any) -> Awaitable[dict[str, Any]]:
+    def create(self, ctx: Context, asked: Any, keep: Keep) -> Awaitable[dict[str, Any]]:
         """Make a key for a new agent: id, key (shown once), agent, workspace, expires_at."""
         ...
 
-    def create_more(self, ctx: Context, agent: str, asked: Any) -> Awaitable[dict[str, Any]]:
+    def create_more(self, ctx: Context, agent: str, asked: Any, keep: Keep) -> Awaitable[dict[str, Any]]:
         """Make one more key for an agent or a service of the caller's."""
         ...
 
@@ -56,11 +56,11 @@ class Keys(Protocol):
         """Go on only if somebody may be given a key's successor. Raises `Denied`, `NotFound`."""
         ...
 
-    def delegate(self, ctx: Context, asked: Any) -> Awaitable[dict[str, Any]]:
+    def delegate(self, ctx: Context, asked: Any, keep: Keep) -> Awaitable[dict[str, Any]]:
         """Make a sub-agent of the caller, with a key."""
         ...
 
-    def rotate(self, ctx: Context, id: str, overlap_s: float) -> Awaitable[dict[str, Any]]:
+    def rotate(self, ctx: Context, id: str, overlap_s: float, keep: Keep) -> Awaitable[dict[str, Any]]:
         """Give a key a successor; the old one is good for a while yet."""
         ...
 
@@ -151,8 +151,8 @@ def _add_making(access: Plugin, keys: Keys) -> None:
             name, role=role, grants=grants or [], expires_s=expires_s, workspace=workspace, only=only or [],
             limits=limits.model_dump(mode="json", exclude_defaults=True) if limits else {},
         )  # fmt: skip
-        made = await (keys.create(ctx, asked) if agent is None else keys.create_more(ctx, agent, asked))
-        await ctx.keep(Resource("key", "-", made["id"], Effect.CHANGE), {"id": made["id"]})
+        async with ctx.keeping("key") as keep:
+            made = await (keys.create(ctx, asked, keep) if agent is None else keys.create_more(ctx, agent, asked, keep))
         return Made(**made)
 
     @create.refuses
@@ -188,10 +188,8 @@ def _add_rotating(access: Plugin, keys: Keys) -> None:
     )
     async def rotate(ctx: Context, id: str, overlap_s: Annotated[int, Field(ge=0, le=30 * 86_400)] = 3600) -> Rotated:
         """Give a key of yours a successor with the same rights and limits; the old one is good for `overlap_s` yet."""
-        before = await keys.find(ctx.tenant, id)
-        made = await keys.rotate(ctx, id, overlap_s)
-        kept = {"id": id, "new": made["id"], "expires_at": before["expires_at"]}
-        await ctx.keep(Resource("key", "-", made["id"], Effect.CHANGE), kept)
+        async with ctx.keeping("key") as keep:
+            made = await keys.rotate(ctx, id, overlap_s, keep)
         return Rotated(**made)
 
     @rotate.refuses
@@ -227,8 +225,8 @@ def _add_lending(access: Plugin, keys: Keys) -> None:
         """
         _check(only or [], expires_s)
         limits = {"budget": budget.model_dump(exclude_none=True)} if budget else {}
-        made = await keys.delegate(ctx, keys.asked(name, only=only or [], expires_s=expires_s, limits=limits))
-        await ctx.keep(Resource("key", "-", made["id"], Effect.CHANGE), {"id": made["id"]})
+        async with ctx.keeping("key") as keep:
+            made = await keys.delegate(ctx, keys.asked(name, only=only or [], expires_s=expires_s, limits=limits), keep)
         return Made(**made)
 
     @delegate.preview

@@ -20,7 +20,7 @@ from superagent.features.access.shapes import (
     UserName,
     risk_of,
 )
-from superagent.sdk import Context, Effect, Kept, Plugin, Preview, Principal, Resource, Risk, put_back
+from superagent.sdk import Context, Effect, Keep, Kept, Plugin, Preview, Principal, Resource, Risk, put_back
 
 Reason = Annotated[str, Field(max_length=500)]
 
@@ -44,8 +44,8 @@ class Store(Protocol):
         """Suspend, resume or remove a person."""
         ...
 
-    def confirm(self, ctx: Context, id: str) -> Awaitable[list[dict[str, Any]]]:
-        """Say that a person of their own is behind an account; gives whose hands were on it."""
+    def confirm(self, ctx: Context, id: str, keep: Keep) -> Awaitable[None]:
+        """Say that a person of their own is behind an account, and keep whose hands were on it."""
         ...
 
     def unconfirm(self, tenant: str, id: str, hands: list[dict[str, Any]]) -> Awaitable[None]:
@@ -153,8 +153,8 @@ def add_to(access: Plugin, people: Store) -> None:
 
         Until then the two approve nothing for each other, and count as one where two people must approve.
         """
-        hands = await people.confirm(ctx, id)
-        await ctx.keep(Resource("user", "-", id, Effect.CHANGE), {"id": id, "hands": hands})
+        async with ctx.keeping("user") as keep:
+            await people.confirm(ctx, id, keep)
         return Id(id=id)
 
     @confirm.refuses

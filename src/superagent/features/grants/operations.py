@@ -12,17 +12,18 @@ from superagent.sdk import (
     Effect,
     Grant,
     InvalidInput,
+    Keep,
     Kept,
     Output,
     Plugin,
     Preview,
     Principal,
-    Resource,
     Risk,
     StepUpRequired,
     When,
     Where,
     faults_of,
+    unkept,
 )
 
 
@@ -39,11 +40,11 @@ class Store(Protocol):
         """Go on only if the giver gains nothing by a change. Raises `Denied`."""
         ...
 
-    def create(self, tenant: str, grant: Grant, by: str) -> Awaitable[Grant]:
+    def create(self, tenant: str, grant: Grant, by: str, keep: Keep) -> Awaitable[Grant]:
         """Keep a grant under a fresh id; in force everywhere within a second."""
         ...
 
-    def revoke(self, tenant: str, id: str, by: str) -> Awaitable[Grant]:
+    def revoke(self, tenant: str, id: str, by: str, keep: Keep) -> Awaitable[Grant]:
         """End a grant now. Raises `NotFound`."""
         ...
 
@@ -90,16 +91,16 @@ def plugin(store: Store) -> Plugin:
     def in_force(ctx: Context, id: str) -> Grant | None:
         return next((one for one in store.listed(ctx.tenant) if one.id == id), None)
 
-    async def end(ctx: Context, id: str) -> Grant:
+    async def end(ctx: Context, id: str, keep: Keep) -> Grant:
         """End a grant; what ends a `deny` widens rights, whichever way it comes."""
         found = in_force(ctx, id)
         if found is not None and found.effect == "deny":
             _require_fresh(ctx, "ending a grant that forbids something")
             await store.require_may_change(ctx.principal, (), [found])
-        return await store.revoke(ctx.tenant, id, ctx.principal.id)
+        return await store.revoke(ctx.tenant, id, ctx.principal.id, keep)
 
     async def unmake(ctx: Context, kept: Kept) -> None:
-        await end(ctx, kept.data["id"])
+        await end(ctx, kept.data["id"], unkept)
 
     @grants.operation(risk=Risk.HIGH, effect=Effect.CHANGE, undo=unmake, compensate=True)
     async def create(ctx: Context, grant: Grant) -> Granted:
@@ -108,8 +109,8 @@ def plugin(store: Store) -> Plugin:
         Only people may; what allows something needs a fresh second factor, a `deny` does not.
         """
         _check(grant)
-        made = await store.create(ctx.tenant, grant, ctx.principal.id)
-        await ctx.keep(Resource("grant", "-", made.id, Effect.CHANGE), {"id": made.id})
+        async with ctx.keeping("grant") as keep:
+            made = await store.create(ctx.tenant, grant, ctx.principal.id, keep)
         return shown(made)
 
     @create.refuses
@@ -135,8 +136,8 @@ def plugin(store: Store) -> Plugin:
         asked = _asked(ctx, operations, minutes, resources)
         if not ctx.invocation.approvals:  # whoever may grant need not ask, and gives nothing to themselves
             await store.require_may_change(ctx.principal, [asked])
-        made = await store.create(ctx.tenant, asked, ctx.principal.id)
-        await ctx.keep(Resource("grant", "-", made.id, Effect.CHANGE), {"id": made.id})
+        async with ctx.keeping("grant") as keep:
+            made = await store.create(ctx.tenant, asked, ctx.principal.id, keep)
         return shown(made)
 
     @request.preview
@@ -163,8 +164,8 @@ def plugin(store: Store) -> Plugin:
 
         To end a `deny` widens rights, so that needs a fresh second factor.
         """
-        gone = await end(ctx, id)
-        await ctx.keep(Resource("grant", "-", id, Effect.DESTROY), {"grant": gone.model_dump(exclude_defaults=True)})
+        async with ctx.keeping("grant", Effect.DESTROY) as keep:
+            gone = await end(ctx, id, keep)
         return shown(gone)
 
     @revoke.preview

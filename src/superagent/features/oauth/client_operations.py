@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from superagent.runtime.oauth.authorization import Authorization
-from superagent.sdk import Context, Effect, Grant, InvalidInput, Kept, Nothing, Output, Plugin, Preview, Resource, Risk
+from superagent.sdk import Context, Effect, Grant, InvalidInput, Kept, Nothing, Output, Plugin, Preview, Risk
 
 Kind = Literal["service", "application"]
 Scopes = Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=50)]
@@ -114,13 +114,13 @@ def _clients(access: Plugin, service: Authorization) -> None:
     ) -> Made:
         """Register a client: a service that acts by itself, or an application that people let act for them."""
         _check(kind, redirect_uris, public, device, role, grants)
-        if kind == "service":
-            made = await service.clients.create_service(ctx, name, scopes or [], role, grants or [])
-        else:
-            made = await service.clients.create_application(
-                ctx, name, scopes or ["*"], redirect_uris or [], public, device
-            )
-        await ctx.keep(Resource("client", "-", made["id"], Effect.CHANGE), {"id": made["id"]})
+        async with ctx.keeping("client") as keep:
+            if kind == "service":
+                made = await service.clients.create_service(ctx, name, scopes or [], role, grants or [], keep)
+            else:
+                made = await service.clients.create_application(
+                    ctx, name, scopes or ["*"], redirect_uris or [], public, device, keep
+                )
         return Made(**made)
 
     @create.preview

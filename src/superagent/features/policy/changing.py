@@ -176,8 +176,8 @@ async def keep_proposal(ctx: Context, book: Book, change: Change, reason: str) -
             f"the grants of this proposal have {size} characters, more than {most}", hint="propose less at once"
         )
     ids = [one.id for one in change.removed]
-    made = await book.propose(ctx.tenant, ctx.principal.ids, change.added, ids, reason)
-    await ctx.keep(Resource("proposal", "-", made.id, Effect.CHANGE), {"id": made.id})
+    async with ctx.keeping("proposal") as keep:
+        made = await book.propose(ctx.tenant, ctx.principal.ids, change.added, ids, reason, keep)
     every, known = decides(ctx), by_id(change.base)
     return await ctx.thread(lambda: proposed(made, change.base, known, decides=every))
 

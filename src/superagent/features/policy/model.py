@@ -7,7 +7,7 @@ from typing import Annotated, Any, Protocol
 
 from pydantic import Field
 
-from superagent.sdk import Explained, Grant, Operation, Output, Policy, Principal, Supposed
+from superagent.sdk import Explained, Grant, Keep, Operation, Output, Policy, Principal, Supposed
 
 MOST = 200
 Limit = Annotated[int, Field(ge=1, le=MOST)]
@@ -77,8 +77,9 @@ class Book(Protocol):
         ...
 
     def propose(
-        self, tenant: str, chain: tuple[str, ...], added: Sequence[Grant], removed: Sequence[str], reason: str
-    ) -> Awaitable[Any]:
+        self, tenant: str, chain: tuple[str, ...], added: Sequence[Grant], removed: Sequence[str], reason: str,
+        keep: Keep,
+    ) -> Awaitable[Any]:  # fmt: skip
         """Keep a suggestion."""
         ...
 

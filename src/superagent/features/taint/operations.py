@@ -7,7 +7,7 @@ from typing import Annotated, Protocol
 
 from pydantic import Field
 
-from superagent.sdk import Context, Denied, Effect, Kept, Mark, NotFound, Output, Plugin, Preview, Resource, Risk
+from superagent.sdk import Context, Denied, Effect, Keep, Kept, Mark, NotFound, Output, Plugin, Preview, Risk
 
 Subject = Annotated[
     str, Field(min_length=3, max_length=4200, description="as `access.taint.list` shows it: `caller:builder`")
@@ -25,7 +25,7 @@ class Store(Protocol):
         """Mark those that are clean."""
         ...
 
-    def clear(self, tenant: str, subject: str) -> Awaitable[Mark | None]:
+    def clear(self, tenant: str, subject: str, keep: Keep) -> Awaitable[Mark | None]:
         """Take a mark away; gives what it said."""
         ...
 
@@ -80,12 +80,11 @@ def plugin(store: Store) -> Plugin:
         """Say, as a person, that somebody's untrusted text speaks no more; what is read from then on counts again."""
         if any(hop.kind != "human" for hop in ctx.principal.chain()):
             raise Denied("only a person can clear this, with nobody acting in between")
-        mark = await store.clear(ctx.tenant, subject)
+        async with ctx.keeping("taint") as keep:
+            mark = await store.clear(ctx.tenant, subject, keep)
         if mark is None:
             raise NotFound(f"`{subject[:100]}` is not marked", hint="`access.taint.list` shows who is")
-        shown = _shown(mark)
-        await ctx.keep(Resource("taint", "-", subject, Effect.CHANGE), shown.model_dump())
-        return shown
+        return _shown(mark)
 
     @clear.preview
     async def _(ctx: Context, subject: Subject, reason: str = "") -> Preview:

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from superagent.core.changes import Keep
 from superagent.core.context import Context
 from superagent.core.grants import Grant
 from superagent.core.principal import Principal
@@ -51,7 +52,7 @@ class SqlClients:
         self._new_id = new_id
 
     async def create_service(
-        self, ctx: Context, name: str, scopes: Sequence[str], role: str | None, grants: Sequence[Grant]
+        self, ctx: Context, name: str, scopes: Sequence[str], role: str | None, grants: Sequence[Grant], keep: Keep
     ) -> dict[str, Any]:
         """Make a client that acts by itself, capped by what its maker may; gives its secret, this once."""
         person = ctx.principal.human
@@ -76,6 +77,7 @@ class SqlClients:
                 body = own.model_dump_json(exclude={"id"}, exclude_defaults=True)
                 tx.insert(GRANTS, id=f"grant_{self._new_id()}", body=body, created_by=person.id, created_at=now)
             self._policies.settle(tx, person.id, f"makes the client {id}")
+            keep(tx, id, {"id": id})
 
         await self._database.write(ctx.tenant, write)
         if grants:
@@ -85,8 +87,9 @@ class SqlClients:
         return {"id": id, "secret": secret, "workspace": place}
 
     async def create_application(
-        self, ctx: Context, name: str, scopes: Sequence[str], addresses: Sequence[str], public: bool, device: bool
-    ) -> dict[str, Any]:
+        self, ctx: Context, name: str, scopes: Sequence[str], addresses: Sequence[str], public: bool, device: bool,
+        keep: Keep,
+    ) -> dict[str, Any]:  # fmt: skip
         """Make a client that people let act for them; one that is not public gets a secret, shown this once."""
         flows = [*(APPLICATION_FLOWS if addresses else ()), *((DEVICE_FLOW, "refresh_token") if device else ())]
         id, secret = self._id(), "" if public else mint(CLIENT)
@@ -100,6 +103,7 @@ class SqlClients:
                 tx, id=id, kind="application", name=_name(name), digest=digest(secret) if secret else None,
                 hint=secret[-4:], redirects=addresses, flows=flows, scopes=wanted, created_by=ctx.principal.id,
             )  # fmt: skip
+            keep(tx, id, {"id": id})
 
         await self._database.write(ctx.tenant, write)
         return {"id": id, "secret": secret or None, "workspace": ""}
