@@ -158,7 +158,6 @@ class World:
             await running.kill()
             interpreter.close()
 
-
     @asynccontextmanager
     async def bare_interpreter(self) -> AsyncGenerator[socket.socket]:
         """Run the least Python while the body runs; gives the socket on which it is asked."""

@@ -38,7 +38,12 @@ def rows(plan: Plan) -> list[Row]:
     """Measure every way in turn, from a small and from a large process, and what a command does to others."""
     alone, large, crowd = uvloop.run(measured(plan, plan.place("sandbox")))
     others = beside.measured(plan)
-    plan.raw["sandbox"] = {"alone": alone, "large": large, "crowd": crowd, "beside": {kind: [asdict(one) for one in windows] for kind, windows in others.items()}}
+    plan.raw["sandbox"] = {
+        "alone": alone,
+        "large": large,
+        "crowd": crowd,
+        "beside": {kind: [asdict(one) for one in windows] for kind, windows in others.items()},
+    }
     return [
         *one_shot(alone),
         Row(
