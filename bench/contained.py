@@ -21,10 +21,11 @@ from superagent.runtime.sandbox.interpreter import Interpreter
 from superagent.runtime.sandbox.landlocked import Landlocked
 from superagent.runtime.sandbox.launcher import Launcher
 from superagent.runtime.sandbox.native import Native
-from superagent.runtime.sandbox.pipes import Pipes
+from superagent.runtime.sandbox.pipes import Pipes, in_memory
 from superagent.runtime.sandbox.pool import Pooled
 from superagent.runtime.sandbox.root_tree import RootTrees
 from superagent.runtime.sandbox.terminal import Terminal, set_up
+from superagent.runtime.session_reach import PYTHON
 from superagent.runtime.terminal_reach import handed_out, shell_program
 
 COMMAND = "/bin/true"
@@ -37,6 +38,13 @@ JUDGED_S = 0.0005
 
 PROMPT = f"aid={MARKER}\x07$ ".encode()
 _PROFILE = PROFILES["workspace-write"]
+LEAST = b"""import socket, sys
+asked = socket.socket(fileno=int(sys.argv[1]))
+while code := asked.recv(65536):
+    asked.send(repr(eval(code)).encode())
+"""
+"""The least that a Python can be which answers expressions."""
+
 LASTING = replace(_PROFILE, limits=replace(_PROFILE.limits, wall_s=3600.0))
 """For sessions, which are open as long as it takes to measure them."""
 
@@ -150,6 +158,27 @@ class World:
             await running.kill()
             interpreter.close()
 
+    @asynccontextmanager
+    async def bare_interpreter(self) -> AsyncGenerator[socket.socket]:
+        """Run the least Python while the body runs; gives the socket on which it is asked."""
+        with ExitStack() as stack:
+            ours, theirs = (stack.enter_context(one) for one in socket.socketpair())
+            text, null = in_memory(LEAST), os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            for one in (text, null):
+                stack.callback(os.close, one)
+            running = await self.backends["native"].start(
+                Start(
+                    (PYTHON, "/proc/self/fd/8", "7"), LASTING, "bench", workspace=str(self.workspace),
+                    user=self.user, stdin=null, stdout=null, stderr=null, fds={7: theirs.fileno(), 8: text},
+                )
+            )  # fmt: skip
+            theirs.close()
+            evaluated_bare(ours)
+            try:
+                yield ours
+            finally:
+                await running.kill()
+
 
 async def evaluated(interpreter: Interpreter) -> float:
     """Run a snippet and give the seconds until its value is there. Raises `RuntimeError`."""
@@ -159,6 +188,17 @@ async def evaluated(interpreter: Interpreter) -> float:
     if answer.value is None or answer.value.repr != "2":
         raise RuntimeError(f"`1 + 1` gave {answer}")
     return time.perf_counter() - begun
+
+
+def evaluated_bare(asked: socket.socket) -> float:
+    """Have an expression answered with nothing of ours between; gives the seconds. Raises `RuntimeError`."""
+    begun = time.perf_counter()
+    asked.send(b"1 + 1")
+    said = asked.recv(65_536)
+    seconds = time.perf_counter() - begun
+    if said != b"2":
+        raise RuntimeError(f"`1 + 1` gave {said!r}")
+    return seconds
 
 
 async def typed(terminal: Terminal) -> float:

@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
-import json
 import mmap
-import select
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import uvloop
 
-from bench.contained import World, evaluated, forewarned, piped, plain, typed, typed_bare, world
+from bench import beside
+from bench.contained import World, evaluated, evaluated_bare, forewarned, piped, plain, typed, typed_bare, world
 from bench.figures import median, percentile
 from bench.plan import Plan
 from bench.rows import Row
-from bench.servers import KEY_HEADER, Server, superagent
-from bench.wrk import Request
 
 SOURCE = "commands run contained"
 TIMES_A_ROUND = 12
 AT_ONCE = 32
 BALLAST = 470 * 1024 * 1024
-CALLS_A_ROUND = 150
 PLAIN = {"plain": plain, "piped": piped}
 """What stands beside: the bare spawn, and that with pipes as a contained command has them."""
 
-BARE = ("session", "session_bare", "session_bash", "snippet", "snippet_forewarned")
+BARE = ("session", "session_bare", "session_bash", "snippet", "snippet_bare", "snippet_forewarned")
 """Ways that give a command no pipes of its own."""
 
 PAUSE_S = 0.1
@@ -41,9 +37,13 @@ Times = dict[str, list[float]]
 def rows(plan: Plan) -> list[Row]:
     """Measure every way in turn, from a small and from a large process, and what a command does to others."""
     alone, large, crowd = uvloop.run(measured(plan, plan.place("sandbox")))
-    with superagent(plan.place("sandbox_server")) as server:
-        idle, beside = beside_a_sleeper(server, plan)
-    plan.raw["sandbox"] = {"alone": alone, "large": large, "crowd": crowd, "idle": idle, "beside": beside}
+    others = beside.measured(plan)
+    plan.raw["sandbox"] = {
+        "alone": alone,
+        "large": large,
+        "crowd": crowd,
+        "beside": {kind: [asdict(one) for one in windows] for kind, windows in others.items()},
+    }
     return [
         *one_shot(alone),
         Row(
@@ -57,10 +57,20 @@ def rows(plan: Plan) -> list[Row]:
         Row("sandbox.crowd_share", median(crowd["share"]), note="of the rate of plain spawns, each half by itself"),
         Row(
             "sandbox.beside_a_sleeper",
-            percentile(beside, 0.99) / percentile(idle, 0.99),
+            beside.over_idle(others, "sleeping"),
             at_most=2,
             source=SOURCE,
             note="p99 of access.whoami while somebody's `sleep` runs, over the idle server's",
+        ),
+        Row(
+            "sandbox.beside_a_sleeper_cpu",
+            beside.cpu_over_idle(others, "sleeping"),
+            note="processor time of the server and all below it, at the same rate of calls",
+        ),
+        Row(
+            "sandbox.beside_a_start",
+            beside.over_idle(others, "starting"),
+            note="the same while somebody's command starts and ends, and the next sandbox is made",
         ),
     ]
 
@@ -95,6 +105,11 @@ def one_shot(times: Times) -> list[Row]:
             over(times, "snippet_forewarned"),
             note="as `code.repl` does it: the session hears that a snippet comes before the call is judged",
         ),
+        Row(
+            "sandbox.snippet_bare",
+            over(times, "snippet_bare"),
+            note="the same in the least Python that answers at all, asked by two system calls",
+        ),
         *(
             Row(f"sandbox.{name}_p90", over_p90(times, name), note="what nine of ten keep, over the median beside it")
             for name in ("pooled", "landlock", "session", "snippet")
@@ -125,19 +140,24 @@ async def measured(plan: Plan, folder: Path) -> tuple[Times, Times, Times]:
         opened.bare("sh") as bare,
         opened.session("bash") as bash,
         opened.interpreter() as python,
+        opened.bare_interpreter() as least,
     ):
 
-        async def without_us() -> float:
+        async def typed_without_us() -> float:
             return typed_bare(bare)
+
+        async def evaluated_without_us() -> float:
+            return evaluated_bare(least)
 
         ways: dict[str, Way] = {
             "native": lambda: opened.run("native"),
             "pooled": opened.from_pool,
             "landlock": lambda: opened.run("landlock"),
             "session": lambda: typed(sh),
-            "session_bare": without_us,
+            "session_bare": typed_without_us,
             "session_bash": lambda: typed(bash),
             "snippet": lambda: evaluated(python),
+            "snippet_bare": evaluated_without_us,
             "snippet_forewarned": lambda: forewarned(python),
         }
         await opened.run("pooled")  # from now on one is made ahead
@@ -180,47 +200,4 @@ async def crowd(opened: World, plan: Plan) -> Times:
         found["errors"][0] += len(failed)
         for one in failed[:3]:
             plan.say(f"sandbox: one of {AT_ONCE} at once failed: {one}")
-    return found
-
-
-def beside_a_sleeper(server: Server, plan: Plan) -> tuple[list[float], list[float]]:
-    """Time the trivial operation on an idle server, and on one where somebody's command sleeps, in turn."""
-    _, answer = server.ask(
-        Request("/v1/operations/access.keys.create", json.dumps({"name": "sleeper"}), headers(server))
-    )
-    key = json.loads(answer)["output"]["key"]
-    idle: list[float] = []
-    beside: list[float] = []
-    for _ in range(plan.rounds):
-        idle += latencies(server)
-        sleeper = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-        body = json.dumps({"argv": ["sleep", "30"], "timeout_s": 20})
-        sleeper.request("POST", "/v1/operations/shell.exec", body, {**headers(server), KEY_HEADER: f"Bearer {key}"})
-        latencies(server)  # until it has started
-        beside += latencies(server)
-        if select.select([sleeper.sock], [], [], 0)[0]:
-            raise RuntimeError(f"`sleep` did not run: {sleeper.getresponse().read()[:300]!r}")
-        sleeper.close()
-    return idle, beside
-
-
-def headers(server: Server) -> dict[str, str]:
-    """Give the headers that the server is measured with."""
-    return dict(server.request.headers)
-
-
-def latencies(server: Server) -> list[float]:
-    """Time calls over one connection, in seconds. Raises `RuntimeError` when one fails."""
-    line = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
-    wanted: Request = server.request
-    found: list[float] = []
-    for _ in range(CALLS_A_ROUND):
-        begun = time.perf_counter()
-        line.request(wanted.method, wanted.path, wanted.body, headers(server))
-        answer = line.getresponse()
-        answer.read()
-        if answer.status != 200:
-            raise RuntimeError(f"{server.name} answers {answer.status}")
-        found.append(time.perf_counter() - begun)
-    line.close()
     return found

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from bench.__main__ import main
+from bench.beside import Window, cpu_over_idle, over_idle
 from bench.sandbox import over, over_p90
 from tests.needs import program
 
@@ -18,6 +19,15 @@ def test_a_time_is_compared_with_the_plain_spawn_of_the_same_moment() -> None:
     assert over(times, "native") == 5
     assert over(times, "session") == 10  # it has no pipes of its own, so the cheaper one is what it is held against
     assert over_p90(times, "native") == 15
+
+
+def test_what_a_command_does_to_others_is_compared_window_by_window() -> None:
+    idle = [Window([0.001] * 99 + [0.002], 0.1), Window([0.010] * 100, 0.1), Window([0.001] * 100, 0.2)]
+    sleeping = [Window([0.001] * 98 + [0.005] * 2, 0.1), Window([0.010] * 100, 0.2), Window([0.003] * 100, 0.3)]
+    windows = {"idle": idle, "sleeping": sleeping}
+
+    assert over_idle(windows, "sleeping") == 3  # 5, 1 and 3: a hiccup of the machine in one window decides nothing
+    assert cpu_over_idle(windows, "sleeping") == pytest.approx(1.5)
 
 
 @pytest.mark.slow

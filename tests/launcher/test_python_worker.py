@@ -36,6 +36,10 @@ class Worker:
         assert answer["id"] == str(self._asked)
         return answer
 
+    def expect(self) -> None:
+        """Say that a snippet is about to come."""
+        self.sock.sendall(bytes(4))
+
     def _exactly(self, size: int) -> bytes:
         data = b""
         while len(data) < size:
@@ -133,3 +137,23 @@ def test_an_interrupt_ends_the_snippet_alone(worker: Worker) -> None:
 def test_leaving_ends_it(worker: Worker) -> None:
     assert worker.ask("raise SystemExit(3)")["error"]["type"] == "SystemExit"
     assert worker.sock.recv(1) == b""
+
+
+def test_a_word_ahead_touches_nothing_that_a_snippet_put_somewhere(worker: Worker) -> None:
+    worker.ask("import io, sys")
+    worker.ask("class Out(io.StringIO):\n    flushed = 0\n    def flush(self):\n        Out.flushed += 1")
+    worker.ask("sys.stdout = Out()")
+    before = worker.ask("Out.flushed")["value"]["json"]
+    worker.expect()
+
+    assert worker.ask("Out.flushed")["value"]["json"] == before + 1  # by the end of the snippet that looked first
+
+
+def test_a_hook_that_raises_at_a_word_ahead_ends_no_session(worker: Worker) -> None:
+    worker.ask("import sys\narmed = []")
+    worker.ask("def hook(event, given):\n    if event == 'compile' and armed:\n        raise RuntimeError(armed.pop())")
+    worker.ask("sys.addaudithook(hook)")
+    worker.ask("armed.append('raised')")
+    worker.expect()
+
+    assert worker.ask("armed")["value"]["json"] == []
