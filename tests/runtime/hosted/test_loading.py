@@ -108,6 +108,8 @@ async def test_where_no_setting_names_a_plugin_none_is_started(tmp_path: Path) -
     folder = plugin_in(tmp_path / "made" / "good", source("good"))
     async with with_plugin(tmp_path / "data", folder) as here:
         assert await here.standing() == {"good": ("off", "no setting names it")}
+        (tmp_path / "data/superagent.toml").write_text('[plugins]\nhosted = ["good: files"]\n')
+        assert await here.standing() == {"good": ("off", "the settings name it by now: it is loaded at the next start")}
         assert (await here.run("good.say")).problem is not None
         assert here.installation.sandbox.launcher.pid is None
 
