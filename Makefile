@@ -107,7 +107,7 @@ $(VENV)/uv.stamp: requirements/uv.txt | $(PY)
 	@touch $@
 
 $(VENV)/run.stamp: requirements/build.txt requirements/run.txt pyproject.toml $(VENV)/uv.stamp
-	@echo "installing what Super-Agent needs into $(VENV)"
+	@echo "installing what Super-Agent needs into $(VENV): this takes about a minute, this time only"
 	@$(call install,-r requirements/build.txt -r requirements/run.txt)
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

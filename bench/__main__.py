@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say_progress(f"kept in {report.keep(HISTORY, document, at).relative_to(HISTORY.parent.parent)}")
     if chosen.keep and not failed:
         kept.take(rows, document)
-    for line in kept.worse(rows):
+    for line in (*kept.explained(rows, place["processor"]), *kept.worse(rows, place["processor"])):
         say_progress(line)
     missed = [row.name for row in rows if row.verdict == "MISSED"]
     return 1 if failed or (missed and chosen.strict) else 0

@@ -29,17 +29,32 @@ def read(file: Path = FILE) -> dict[str, dict[str, Any]]:
     return json.loads(file.read_text("utf-8")) if file.exists() else {}
 
 
-def worse(rows: Sequence[Row], file: Path = FILE) -> Iterator[str]:
+def worse(rows: Sequence[Row], processor: str, file: Path = FILE) -> Iterator[str]:
     """Say of each ratio of CPU time by how much it is worse than the kept one, if by more than a quarter.
 
     Only those: two measured in one round are disturbed alike, and everything else belongs to a machine and an hour.
+    And only where the kept one is of the same `processor`: another kind runs Python and nginx at other speeds.
     """
     kept = read(file)
-    for row in rows:
-        before = kept.get(row.name, {}).get("value")
-        if before and of_cpu(row.name) and row.value > before * WORSE:
-            above = row.value / before - 1
-            yield f"FLAG: {row.name} is {row.value:.3g}, {above:.0%} above the {before:.3g} that was kept"
+    compared = [(row, kept[row.name]) for row in rows if of_cpu(row.name) and row.name in kept]
+    for row, before in compared:
+        value = before["value"]
+        if before["run"]["processor"] == processor and row.value > value * WORSE:
+            above = row.value / value - 1
+            yield f"FLAG: {row.name} is {row.value:.3g}, {above:.0%} above the {value:.3g} that was kept"
+    if others := {before["run"]["processor"] for _, before in compared} - {processor}:
+        yield f"kept figures are of another processor ({', '.join(sorted(others))}): nothing here is compared with them"
+
+
+def explained(rows: Sequence[Row], processor: str, file: Path = FILE) -> Iterator[str]:
+    """Say what to do about floors that were missed; nothing where none was."""
+    if missed := [row.name for row in rows if row.verdict == "MISSED"]:
+        kept = read(file)
+        held = sum(kept.get(name, {}).get("verdict") == "met" for name in missed)
+        machines = ", ".join(sorted({one["run"]["processor"] for one in kept.values()})) or "none"
+        yield f"MISSED {len(missed)}; of these {held} were met by the figures kept of {machines}; this is {processor}."
+        yield "Look them up in docs/reference/measured.md. The same processor, and met there: measure again while the"
+        yield "machine is quiet, then look for what became slower. Another processor: compare two commits here instead."
 
 
 def of_cpu(name: str) -> bool:

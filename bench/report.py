@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.rows import Row, nested
 
-HEADS = ("figure", "value", "floor", "kept", "from", "how to read it")
+HEADS = ("figure", "value", "floor", "verdict", "from", "how to read it")
 
 
 def number(value: float) -> str:

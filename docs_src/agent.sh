@@ -1,9 +1,9 @@
 export PATH="$PWD/.venv/bin:$PATH"
 URL=${SUPERAGENT_URL:-http://127.0.0.1:8750}
 
-# a key for an agent: it has a folder of its own and may do nothing else without asking (a name is taken once: choose
-# another the second time)
-KEY=$(superagent keys create builder --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["output"]["key"])')
+# a key for an agent: it has a folder of its own and may do nothing else without asking; a name is taken once, so this one
+# has the time in it
+KEY=$(superagent keys create "builder-$(date +%s)" --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["output"]["key"])')
 agent() { curl -s "$URL/v1/$1" -H "Authorization: Bearer $KEY" -d "$2"; echo; }
 
 agent operations/files.write '{"path": "plan.md", "content": "# Plan\n"}'   # in its folder: done, and undoable

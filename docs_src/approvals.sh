@@ -2,8 +2,9 @@ export PATH="$PWD/.venv/bin:$PATH"
 URL=${SUPERAGENT_URL:-http://127.0.0.1:8750}
 field() { python3 -c "import json, sys; print(json.load(sys.stdin)$1)"; }
 
-# a key for an agent; what it reads from elsewhere, it did not write (a name is taken once)
-KEY=$(superagent keys create reviewer --json | field '["output"]["key"]')
+# a key for an agent; what it reads from elsewhere, it did not write (a name is taken once, so it has the time in it)
+AGENT=reviewer-$(date +%s)
+KEY=$(superagent keys create "$AGENT" --json | field '["output"]["key"]')
 agent() { curl -s "$URL/v1/operations/$1" -H "Authorization: Bearer $KEY" -d "$2"; echo; }
 
 # ask before making the call: approved, it runs at once, and only this very call
@@ -20,7 +21,7 @@ echo "$answer"
 asked=$(echo "$answer" | field '["invocation"]')
 superagent approvals deny "$asked" --reason "why delete it?"
 superagent access taint list
-superagent access taint clear caller:reviewer --reason "a host name gives no orders"
+superagent access taint clear "caller:$AGENT" --reason "a host name gives no orders"
 
 # rights for a while: they begin with the approval and end by themselves
 asked=$(agent grants.request '{"operations": ["files.read"], "resources": ["/etc/hosts"], "minutes": 5, "reason": "look up a name"}' |

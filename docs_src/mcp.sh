@@ -1,7 +1,7 @@
 export PATH="$PWD/.venv/bin:$PATH"
 
 # a key for this agent and nobody else; what it may do is what its grants say (a name is taken once)
-superagent keys create helper --json | sed 's/.*"key": *"\([^"]*\)".*/\1/' > helper.key
+superagent keys create "helper-$(date +%s)" --json | sed 's/.*"key": *"\([^"]*\)".*/\1/' > helper.key
 chmod 600 helper.key
 
 # what an agent's program starts by itself: MCP on standard input and output

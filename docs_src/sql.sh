@@ -5,8 +5,8 @@ folder="${SUPERAGENT_DATA:-$HOME/.local/share/superagent}/workspaces/default/own
 mkdir -p "$folder"
 python3 -c "import sqlite3, sys
 db = sqlite3.connect(sys.argv[1])
-db.execute('CREATE TABLE orders (id INTEGER PRIMARY KEY, who TEXT, paid INT)')
-db.execute(\"INSERT INTO orders VALUES (1, 'ada', 10), (2, 'bo', 20)\")
+db.execute('CREATE TABLE IF NOT EXISTS orders (id INTEGER PRIMARY KEY, who TEXT, paid INT)')
+db.execute(\"INSERT OR IGNORE INTO orders VALUES (1, 'ada', 10), (2, 'bo', 20)\")
 db.commit()" "$folder/orders.db"
 superagent connections create orders --type sqlite --endpoint "sqlite://$folder/orders.db"
 

@@ -25,7 +25,7 @@ from superagent.core.problems import Unavailable
 from superagent.runtime.net.listening import address_of, listen
 from superagent.runtime.sign_in.recovery import offer
 from tests.promise import promise
-from tests.surfaces.cli.command_line import ENTRY, PATIENCE_S, Server, environment, serving
+from tests.surfaces.cli.command_line import ENTRY, PATIENCE_S, Server, environment, serving, superagent
 from tests.until import until
 
 TLS = httpx.create_ssl_context()  # nothing here is encrypted, but a client that makes its own takes 50 ms for that
@@ -395,6 +395,8 @@ def test_a_second_server_on_the_same_folder_is_refused_and_told_who_holds_it(wor
     assert second.returncode != 0
     assert str(workers.process.pid) in second.stderr
     assert workers.address in second.stderr
+    assert "in use already" in second.stderr
+    assert "another call" not in second.stderr.lower()
 
 
 @pytest.mark.slow
@@ -468,3 +470,11 @@ def test_a_worker_that_cannot_read_its_settings_says_so(tmp_path: Path, capsys: 
     assert main(arguments) == 1
 
     assert "server.port" in capsys.readouterr().err
+
+
+def test_a_start_that_cannot_listen_makes_no_folder(tmp_path: Path) -> None:
+    with listen("127.0.0.1", 0) as taken:
+        ran = superagent("up", "--port", str(taken.getsockname()[1]), data=tmp_path / "data")
+    assert ran.code == 5
+    assert "cannot listen on" in ran.err
+    assert list(tmp_path.iterdir()) == []

@@ -136,7 +136,7 @@ async def test_unknown_settings_and_broken_files_are_refused(tmp_path: Path) -> 
 
 def test_the_list_shows_every_setting_and_no_password(tmp_path: Path) -> None:
     loaded = load(tmp_path, {"database.url": "postgresql://ada:secret@db/x", "queue.url": "redis://h/0"}, {})
-    listed = {name: (value, origin) for name, value, origin in SettingsFile(loaded).listed()}
+    listed = {name: (value, origin) for name, value, origin, _ in SettingsFile(loaded).listed()}
     assert sorted(listed) == sorted(names())
     assert listed["database.url"] == ("postgresql://ada:…@db/x", "flag")
     assert listed["queue.url"] == ("redis://h/0", "flag")

@@ -254,8 +254,11 @@ async def open_installation(
         async def recorded(tenant: str, id: str) -> list[dict[str, Any]]:
             return (await stores.index.query(tenant, invocation=id, limit=20))[0]
 
+        file = SettingsFile(loaded, hands.thread, state)
         third = await stack.enter_async_context(
-            open_plugins(loaded.settings.plugins, sandbox, places, clock, audit_log.note)
+            open_plugins(
+                loaded.settings.plugins, sandbox, places, clock, audit_log.note, lambda: file.upcoming().plugins
+            )
         )
         hooks = Hooks(kernel, database, keys, network, audit_log.note)
         built_in = (
@@ -281,7 +284,7 @@ async def open_installation(
             secrets.plugin(secret_store),
             effects,
             taint.plugin(stores.taints),
-            settings.plugin(SettingsFile(loaded, hands.thread, state)),
+            settings.plugin(file),
             enrolling.plugin(ways.enrolment, ways.sessions, ways.desk),
             pages.mounted(sign_in.plugin(ways.desk, ways.enrolment, ways.provider), ways.provider.name),
             undo.plugin(undo_store, undoer, stores.home),

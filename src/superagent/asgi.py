@@ -22,14 +22,14 @@ import uvicorn
 import uvloop
 
 from superagent.app import Installation, open_installation
-from superagent.core.problems import Problem
+from superagent.core.problems import Problem, Unavailable
 from superagent.runtime import log
 from superagent.runtime.clock import SystemClock
 from superagent.runtime.ending import CLOSING_S, Ending
-from superagent.runtime.instance_lock import Holder, InstanceLock, claim, held_by
+from superagent.runtime.instance_lock import Holder, InstanceLock, claim
 from superagent.runtime.net.listening import address_of, by_name, listen, local
 from superagent.runtime.net.loops import new_event_loop
-from superagent.runtime.places import prepare
+from superagent.runtime.places import prepare, set_up
 from superagent.runtime.run_workers import RELOAD, supervise
 from superagent.runtime.tls import pin, served_with
 from superagent.settings import Loaded, load
@@ -220,12 +220,17 @@ def serve(data: Path, flags: Mapping[str, Any], say: Callable[[str], None]) -> i
     """Serve a data folder until a signal; gives the exit code. Raises a `Problem` when it cannot start."""
     loaded = load(data, flags)
     log.set_up(loaded.settings.log.level)
-    places = prepare(data)
     server = loaded.settings.server
     tls = served_with(server.tls_cert, server.tls_key, server.public_url)
+    if not set_up(data):  # a start that cannot listen leaves no folder behind
+        listen(server.host, server.port, server.public_url).close()
+    places = prepare(data)
     lock = claim(places.state, SystemClock().now())
     if isinstance(lock, Holder):
-        raise held_by(places.state)
+        raise Unavailable(
+            f"`{places.data}` is in use already by {lock}",
+            hint="use that one, stop it with Ctrl-C or its process, or serve another folder with `--data`",
+        )
     with lock, listen(server.host, server.port, server.public_url) as listening:
         address = address_of(listening, tls)
         if tls is not None:

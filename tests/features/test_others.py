@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tomllib
+from typing import Any
 
 import pytest
 
@@ -119,8 +120,25 @@ async def test_what_is_not_there_cannot_be_stopped(agent: Caller) -> None:
 async def test_settings_are_listed_with_where_they_come_from(house: House) -> None:
     found = {one["name"]: one for one in (await house.owner.done("settings.list"))["settings"]}
 
-    assert found["server.port"] == {"name": "server.port", "value": 8750, "origin": "default"}
+    port = {"name": "server.port", "value": 8750, "origin": "default", "from_next_start": None}
+    assert found["server.port"] == port
     assert found["limits.agent_burst"]["origin"] == "flag"
+
+
+async def test_a_setting_that_was_written_is_marked_until_the_next_start(house: House) -> None:
+    async def upcoming() -> dict[str, Any]:
+        listed = (await house.owner.done("settings.list"))["settings"]
+        return {one["name"]: one["from_next_start"] for one in listed if one["from_next_start"] is not None}
+
+    url, file = "postgresql+psycopg://me:secret@db/x", house.data / "superagent.toml"
+    text = f'[server]\nfast_lane = false\n[database]\nurl = "{url}"\n[limits]\nagent_burst = 7\n'
+    try:
+        file.write_text(text)
+        assert await upcoming() == {"server.fast_lane": False, "database.url": "postgresql+psycopg://me:…@db/x"}
+        file.write_text("[server")
+        assert await upcoming() == {}
+    finally:
+        file.unlink()
 
 
 @promise("6.1")

@@ -212,7 +212,7 @@ class BudgetExceeded(Problem):
 
 
 class Internal(Problem):
-    """Something broke inside the platform; the details are in its log under this id."""
+    """Something broke that should not; the details are in the platform's log under this id."""
 
     slug, status = "internal", 500
     default_hint = "give the invocation id to whoever runs this installation"

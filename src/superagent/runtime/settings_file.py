@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from superagent.core.problems import Denied, InvalidInput, Locked, NotFound
-from superagent.settings import FILE_ONLY, Loaded, load, names
+from superagent.settings import FILE_ONLY, Loaded, Settings, load, names
 
 WAIT_S = 10.0
 _STEP_S = 0.01
@@ -38,17 +38,28 @@ class SettingsFile:
         self._thread = thread
         self._turns = turns or loaded.file.parent
 
-    def listed(self) -> list[tuple[str, Any, str]]:
-        """Give (name, value, origin) of every setting; a database password is not shown."""
-        values = self._loaded.settings.model_dump(mode="json")
-        found: list[tuple[str, Any, str]] = []
+    def listed(self) -> list[tuple[str, Any, str, Any]]:
+        """Give (name, value, origin, value from the next start on) of every setting; a database password is not shown.
+
+        The last is None where the file says nothing else by now.
+        """
+        values, origins = self._loaded.settings.model_dump(mode="json"), self._loaded.origins
+        upcoming = self.upcoming().model_dump(mode="json")
+        found: list[tuple[str, Any, str, Any]] = []
         for name in names():
             section, _, field = name.partition(".")
-            value = values[section][field]
-            found.append(
-                (name, _without_password(value) if name.endswith(".url") else value, self._loaded.origins[name])
-            )
+            shown = _without_password if name.endswith(".url") else _as_it_is
+            value, other = values[section][field], upcoming[section][field]
+            stays = value == other or origins[name] in ("environment", "flag")  # which stand above the file
+            found.append((name, shown(value), origins[name], None if stays else shown(other)))
         return found
+
+    def upcoming(self) -> Settings:
+        """Give what the file alone says by now; where it cannot be read, what counts now."""
+        try:
+            return load(self._loaded.data, environ={}).settings
+        except InvalidInput:  # the next start says what is wrong
+            return self._loaded.settings
 
     def current(self, name: str) -> Any:
         """Give what the settings file says, None for nothing. Raises `NotFound`."""
@@ -142,6 +153,10 @@ def _known(name: str) -> tuple[str, str]:
         raise NotFound(f"there is no setting `{name[:100]}`", hint="`settings.list` shows every setting")
     section, _, field = name.partition(".")
     return section, field
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def _without_password(url: str) -> str:

@@ -88,6 +88,24 @@ async def test_once_a_second_factor_is_enrolled_the_owners_key_asks_for_it(tmp_p
         await web.done("probe.critical")
 
 
+async def test_the_link_of_a_later_start_ends_the_earlier_one_and_no_session(tmp_path: Path) -> None:
+    async with house_in(tmp_path / "data") as house:
+        desk = house.installation.desk
+        used = Web(house)
+        await used.by_link()
+        earlier = await desk.link("default", "owner")
+        of_another = await desk.link("default", people.make(house, "viewer"))
+        newest = await desk.link("default", "owner")
+
+        async def opened(token: str) -> int:
+            web, path = Web(house), f"/sign-in/link/{token}"
+            await web.get(path)
+            return (await web.submit(path)).status_code
+
+        assert [await opened(one) for one in (earlier, of_another, newest)] == [401, 200, 200]
+        assert (await used.done("access.whoami"))["id"] == "owner"
+
+
 async def test_a_lost_factor_is_recovered_by_who_owns_the_folder(tmp_path: Path) -> None:
     async with house_in(tmp_path / "data") as house:
         web = Web(house)

@@ -143,8 +143,8 @@ async def test_a_link_is_taken_once_and_looking_at_it_does_not_take_it(house: Ho
 
 async def test_a_link_from_before_the_first_factor_is_void(house: House, web: Web, person: Person) -> None:
     name = await person()
-    late = await house.installation.desk.link("default", name)
     await web.by_link(name)
+    late = await house.installation.desk.link("default", name)
     await web.enrol_passkey()
 
     other = Web(house)

@@ -37,6 +37,8 @@ async def say(ctx: Context, word: str = "hello") -> Word:
     """Say a word."""
     if word == "pid":
         return Word(word=str(os.getpid()))
+    if word == "divide":
+        1 / 0
     if word == "leave":
         os._exit(1)
     return Word(word=word)
@@ -108,8 +110,23 @@ async def test_where_no_setting_names_a_plugin_none_is_started(tmp_path: Path) -
     folder = plugin_in(tmp_path / "made" / "good", source("good"))
     async with with_plugin(tmp_path / "data", folder) as here:
         assert await here.standing() == {"good": ("off", "no setting names it")}
+        (tmp_path / "data/superagent.toml").write_text('[plugins]\nhosted = ["good: files"]\n')
+        assert await here.standing() == {"good": ("off", "the settings name it by now: it is loaded at the next start")}
         assert (await here.run("good.say")).problem is not None
         assert here.installation.sandbox.launcher.pid is None
+
+
+async def test_what_breaks_in_a_plugin_is_told_as_its_own(tmp_path: Path) -> None:
+    folder = plugin_in(tmp_path / "made" / "good", source("good"))
+    async with with_plugin(tmp_path / "data", folder, hosted=["good"]) as here:
+        problem = (await here.run("good.say", word="divide")).problem
+    assert problem is not None
+    said = problem.document()
+    assert said["detail"].startswith(
+        "the plugin `good` broke: ZeroDivisionError: division by zero (operations.py, line"
+    )
+    assert "inside the platform" not in said["title"]
+    assert "Traceback" not in str(said)
 
 
 async def test_a_plugin_that_never_ends_importing_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

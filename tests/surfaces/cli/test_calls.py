@@ -251,7 +251,7 @@ def test_the_audit_shows_what_happened_and_goes_into_a_file(cli: Cli, tmp_path: 
     assert "access.whoami" in cli("audit", "query", "--operation", "access.whoami", "--since", "1h", "--limit", "5").out
     assert cli("audit", "verify").out.startswith("done  audit.verify")
     saved = cli("audit", "export", "--operation", "access.whoami", "--save", str(tmp_path / "out.jsonl"))
-    assert saved.code == 0
+    assert (saved.code, saved.out.splitlines()[-1]) == (0, f"saved in {tmp_path / 'out.jsonl'}")
     records = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert records
     assert {one["operation"] for one in records} == {"access.whoami"}

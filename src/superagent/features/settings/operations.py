@@ -11,8 +11,8 @@ from superagent.sdk import Context, Effect, Kept, Output, Plugin, Preview, Resou
 class Store(Protocol):
     """Where settings live."""
 
-    def listed(self) -> list[tuple[str, Any, str]]:
-        """Give (name, value, origin) of every setting; the value of a secret one is hidden."""
+    def listed(self) -> list[tuple[str, Any, str, Any]]:
+        """Give (name, value, origin, value from the next start on or None); the value of a secret one is hidden."""
         ...
 
     def current(self, name: str) -> Any:
@@ -32,11 +32,15 @@ class Store(Protocol):
 
 
 class Setting(Output):
-    """One setting and where its value comes from: default, file, environment or flag."""
+    """One setting and where its value comes from: default, file, environment or flag.
+
+    `from_next_start` is what the settings file says by now, where that is another value; else None.
+    """
 
     name: str
     value: Any
     origin: str
+    from_next_start: Any = None
 
 
 class Settings(Output):
@@ -61,7 +65,10 @@ def plugin(store: Store) -> Plugin:
     async def list_(ctx: Context) -> Settings:
         """List every setting with its value and where that comes from."""
         return Settings(
-            settings=[Setting(name=name, value=value, origin=origin) for name, value, origin in store.listed()]
+            settings=[
+                Setting(name=name, value=value, origin=origin, from_next_start=other)
+                for name, value, origin, other in store.listed()
+            ]
         )
 
     async def back(ctx: Context, kept: Kept) -> None:

@@ -7,7 +7,7 @@ import contextlib
 import importlib.metadata
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -28,6 +28,7 @@ from superagent.runtime.hosted.hosting import Hosting
 from superagent.runtime.hosted.manifests import NAME, Found, Manifest, Unfit, in_distributions, in_folders
 from superagent.runtime.hosted.process import digest_of
 from superagent.runtime.hosted.quarters import stamp
+from superagent.settings import Plugins
 
 State = Literal["trusted", "hosted", "off", "refused"]
 
@@ -74,6 +75,7 @@ class Loading:
     """The third-party plugins of an installation: `folders` hold plugins, `hosted` and `trusted` name what is loaded.
 
     `user` is who a plugin runs as while it only declares itself. `memory` is where declarations are remembered.
+    `upcoming` gives what settings say for the next start.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Loading:
         hosted: Mapping[str, frozenset[str]],
         trusted: frozenset[str],
         user: int | None,
+        upcoming: Callable[[], Plugins],
     ) -> None:
         self._hosting = hosting
         self._memory = memory
@@ -91,6 +94,7 @@ class Loading:
         self._hosted = hosted
         self._trusted = trusted
         self._user = user
+        self._upcoming = upcoming
         self._taken: frozenset[str] = frozenset()
         self._loaded: dict[str, Standing] = {}
 
@@ -142,11 +146,14 @@ class Loading:
             name: replace(one, why=self._hosting.trouble(name)) if one.state == "hosted" else one
             for name, one in self._loaded.items()
         }
+        later = self._upcoming()
+        named = {line.partition(":")[0].strip() for line in later.hosted} | set(later.trusted)
         for name, one in await self._found():
             if name in found:
                 continue
             if isinstance(one, Found):
-                found[name] = Standing(name, "off", one.manifest, "no setting names it")
+                why = "the settings name it by now: it is loaded at the next start"
+                found[name] = Standing(name, "off", one.manifest, why if name in named else "no setting names it")
             else:
                 found[name] = Standing(shown(name, 80), "refused", None, shown(str(one), 500))
         return [standing for _, standing in sorted(found.items())]

@@ -21,15 +21,24 @@ FOLDER = "plugins"
 
 @asynccontextmanager
 async def open_plugins(
-    chosen: Plugins, sandbox: Sandboxes, places: Places, clock: Clock, note: Callable[[AuditRecord], None]
+    chosen: Plugins,
+    sandbox: Sandboxes,
+    places: Places,
+    clock: Clock,
+    note: Callable[[AuditRecord], None],
+    upcoming: Callable[[], Plugins],
 ) -> AsyncGenerator[Loading]:
-    """Give what loads plugins; at the end no process of theirs is left. Raises `InvalidInput` for a wrong setting."""
+    """Give what loads plugins; at the end no process of theirs is left. Raises `InvalidInput` for a wrong setting.
+
+    `upcoming` gives what the settings say for the next start.
+    """
     hosted = allowed(chosen.hosted)
     roots, least = places.state / "sandbox" / "hosted", sandbox.levels.minimum
     quarters = Quarters(sandbox.launcher, roots, sandbox.probe_user, least, clock.monotonic)
     hosting = Hosting(quarters, sandbox.owners.of, note, clock.now, clock.monotonic)
     folders = [places.data / FOLDER, *map(Path, chosen.folders)]
     try:
-        yield Loading(hosting, places.state / "plugins", folders, hosted, frozenset(chosen.trusted), sandbox.probe_user)
+        memory, trusted = places.state / "plugins", frozenset(chosen.trusted)
+        yield Loading(hosting, memory, folders, hosted, trusted, sandbox.probe_user, upcoming)
     finally:
         await hosting.close()

@@ -137,8 +137,8 @@ class SignIn:
     # ---- links
 
     async def link(self, tenant: str, person: str) -> str:
-        """Make a one-use link's token for a person who has no second factor yet; an hour."""
-        return await self._pending.put("link", {"way": "link"}, LINK_S, tenant, person)
+        """Make a one-use link's token for a person who has no second factor yet; an hour. It ends those made before."""
+        return await self._pending.put("link", {"way": "link"}, LINK_S, tenant, person, alone=True)
 
     async def invite(self, by: Principal, user: str) -> str:
         """Make a one-use link's token by which a person comes in for the first time.

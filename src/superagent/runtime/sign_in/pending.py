@@ -35,14 +35,22 @@ class Pending:
         self._keys = keys
         self._now = now
 
-    async def put(self, kind: str, data: dict[str, Any], ttl_s: float, tenant: str = "", person: str = "") -> str:
-        """Note a step and give its token."""
+    async def put(
+        self, kind: str, data: dict[str, Any], ttl_s: float, tenant: str = "", person: str = "", *, alone: bool = False
+    ) -> str:
+        """Note a step and give its token. `alone` ends those of the same kind that still wait for the same person."""
         token = secrets.token_urlsafe(32)
         name = digest(token)
         sealed = self._keys.seal(_PURPOSE, name.encode(), json.dumps(data).encode())
         row: dict[str, Any] = {"digest": name, "kind": kind, "owner": tenant, "person": person, "data": sealed}
         row["until"] = self._now() + ttl_s
-        await self._database.write_instance(lambda tx: tx.insert(PENDING, **row))
+
+        def write(tx: InstanceTransaction) -> None:
+            if alone:
+                tx.delete(PENDING, PENDING.c.kind == kind, PENDING.c.owner == tenant, PENDING.c.person == person)
+            tx.insert(PENDING, **row)
+
+        await self._database.write_instance(write)
         return token
 
     async def look(self, kind: str, token: str) -> Step:

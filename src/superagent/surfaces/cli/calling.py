@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from superagent.core.neutral import neutral_line
 from superagent.core.problems import Problem
 from superagent.surfaces.cli.following import follow
 from superagent.surfaces.cli.hidden import hidden_input
@@ -87,6 +88,8 @@ def _save(session: Session, target: Target, answer: Answer) -> None:
             f"`{where}` cannot be written: {bad.strerror}", f"the result is kept: `superagent result read {handle}`"
         ) from None
     show_answer(session.screen, answer)
+    if not session.screen.json:
+        session.screen.line(f"saved in {neutral_line(where)}")
 
 
 def _refuse_typed_secrets(target: Target, name: str, input: dict[str, Any]) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
 from typing import Any
 
 import httpx2
@@ -19,3 +22,9 @@ async def session(base: str, key: str) -> list[Any]:
             read = await client.call_tool("files_read", {"path": "notes.txt"})
             back = await client.call_tool("undo_apply", {"ids": [wrote.structured_content["invocation"]]})
             return [one.structured_content for one in (found, wrote, read, back)]
+
+
+if __name__ == "__main__":
+    url = os.environ.get("SUPERAGENT_URL", "http://127.0.0.1:8750")
+    for answer in asyncio.run(session(url, os.environ["SUPERAGENT_API_KEY"])):
+        print(json.dumps(answer))
