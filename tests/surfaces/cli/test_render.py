@@ -214,7 +214,12 @@ def test_what_a_command_changed_is_a_section_with_its_diff() -> None:
 def test_diffs_of_a_list_stand_below_it_as_they_are() -> None:
     out = io.StringIO()
     changes: list[dict[str, Any]] = [
-        {"path": "a", "kind": "modified", "before": {"bytes": 2}, "diff": "--- a/a\n+++ b/a\n@@ -1 +1 @@\n-1\n+\x1b2\n"},
+        {
+            "path": "a",
+            "kind": "modified",
+            "before": {"bytes": 2},
+            "diff": "--- a/a\n+++ b/a\n@@ -1 +1 @@\n-1\n+\x1b2\n",
+        },
         {"path": "b", "kind": "created", "before": None, "diff": ""},
     ]
     show_output(Screen(out=out), {"view": "v", "changes": changes})

@@ -79,7 +79,8 @@ Without --server a command goes to the server that holds the data folder, and wh
 It acts as the owner of the folder, or by the key in --api-key-file or SUPERAGENT_API_KEY; at a --server where you
 logged in, for you.
 
-exit codes: 0 done · 1 failed, or what it ran did, or a dry run shows a conflict · 2 wrong usage · 3 denied · 4 waits for approval · 5 unavailable
+exit codes: 0 done · 1 failed, or what it ran did, or a dry run shows a conflict · 2 wrong usage · 3 denied ·
+            4 waits for approval · 5 unavailable
 """
 
 

@@ -44,7 +44,8 @@ class Answer:
         """Give the exit code that says the same."""
         if self.refused:
             return _BY_PROBLEM.get(self.status, FAILED)
-        status, output = str(self.document.get("status", "")), self.document.get("output") or {}
+        status = str(self.document.get("status", ""))
+        output = cast("dict[str, Any]", self.document.get("output") or {})
         if status == "previewed":
             return FAILED if output.get("conflicts") else DONE
         return FAILED if status == "done" and _ran_badly(output) else _BY_STATE.get(status, DONE)
