@@ -12,8 +12,8 @@ class Sums(unittest.TestCase):
     def test_wrong(self): self.assertEqual(sums.add(1, 2), 4)
 " >/dev/null
 
-# each test with its status, place, time and message
-superagent code test test_sums.py --json
+# each test with its status, place, time and message; it ends with 1, since one fails
+superagent code test test_sums.py --json || echo "not to be deployed" >&2
 
 # what it defines, who calls it, which tests name it
 superagent code explain sums.py --json

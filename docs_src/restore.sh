@@ -11,5 +11,5 @@ superagent audit verify --data "$RESTORED"
 superagent undo list --data "$RESTORED"
 newest=$(superagent undo list --data "$RESTORED" --json |
   python3 -c 'import json, sys; print(json.load(sys.stdin)["output"]["entries"][0]["invocation"])')
-superagent undo "$newest" --data "$RESTORED" --dry-run
+superagent undo "$newest" --data "$RESTORED" --of-original --dry-run
 superagent undo "$newest" --data "$RESTORED" --of-original

@@ -3,8 +3,8 @@ named() { python3 -c 'import json, sys; print(json.load(sys.stdin)["output"]["se
 
 # a shell that stays: what one call changes in it, the next one finds
 session=$(superagent shell session-open --json | named)
-superagent shell session-send "$session" --input "cd /tmp; x=41" --keys enter
-superagent shell session-send "$session" --input 'echo $((x + 1)) in $PWD' --keys enter
+superagent shell session-send "$session" "cd /tmp; x=41" --keys enter
+superagent shell session-send "$session" 'echo $((x + 1)) in $PWD' --keys enter
 
 # what takes longer than one wants to wait goes on; a key stops it
 superagent shell session-send "$session" --input "sleep 60" --keys enter --timeout-s 0.2

@@ -210,6 +210,8 @@ def test_settings_that_cannot_be_read_reload_nothing(tmp_path: Path) -> None:
 
 def test_one_process_is_not_reloaded_and_goes_on(tmp_path: Path) -> None:
     with serving(tmp_path / "data") as server:
+        asked = superagent("reload", data=server.data)
+        assert (asked.code, "is one process" in asked.err, "--workers 2" in asked.err) == (5, True, True)
         server.process.send_signal(RELOAD)
 
         assert done(server, "access.whoami")["id"] == "owner"

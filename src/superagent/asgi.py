@@ -237,7 +237,7 @@ def serve(data: Path, flags: Mapping[str, Any], say: Callable[[str], None]) -> i
             pin(places.state, Path(server.tls_cert))
 
         def up() -> None:
-            lock.publish(address)
+            lock.publish(address, server.workers)
             workers = f" with {server.workers} workers" if server.workers > 1 else ""
             say(f"serving {address}{workers}, data in {places.data}; Ctrl-C stops")
 
@@ -293,7 +293,7 @@ async def _serve_while(
     carrying: list[asyncio.Future[None]] = []
 
     def ready(installation: Installation) -> None:
-        lock.publish(address)
+        lock.publish(address, 1)
         installation.network.guard.declare("127.0.0.1", listening.getsockname()[1])  # it is its own client
         carrying.append(asyncio.ensure_future(carry(address)))
         carrying[0].add_done_callback(lambda _: os.close(end))

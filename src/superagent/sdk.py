@@ -16,7 +16,7 @@ from superagent.core.invocation import Call, EffectNote, Outcome, Performed, Sta
 from superagent.core.line_diff import lines_of, unified
 from superagent.core.media import Document, Media, Message, Messages, Picture, Sound, Text
 from superagent.core.neutral import neutral_line
-from superagent.core.operation import Declared, Example, Input, Nothing, Operation, Output, Preview, faults_of
+from superagent.core.operation import Declared, Example, Input, Nothing, Operation, Output, Preview
 from superagent.core.patterns import glob_of
 from superagent.core.plugin import Plugin
 from superagent.core.policy import Decision, Policy
@@ -65,6 +65,7 @@ from superagent.core.resources import (
 from superagent.core.rules import Facts
 from superagent.core.secret_inputs import SecretText
 from superagent.core.sessions import At, Evaluated, Opening, Over, Screen, Snippet, Typing
+from superagent.core.shape import faults_of
 from superagent.core.shown_effects import Changes
 from superagent.core.taint import Mark
 

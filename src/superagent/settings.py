@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from superagent.core.operation import faults_of
 from superagent.core.problems import InvalidInput
+from superagent.core.shape import faults_of
 
 PREFIX = "SUPERAGENT_"
 FILE_ONLY = frozenset(

@@ -152,6 +152,20 @@ def test_an_input_that_does_not_fit_is_refused_with_the_path_of_the_fault(body: 
     assert refused.value.hint == "see `describe test.it`"
 
 
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("counts", "there is no such field; did you mean `count`?"),
+        ("zzz", "there is no such field"),
+        ("counts" * 20, "there is no such field"),
+    ],
+)
+def test_a_field_that_nobody_knows_is_answered_with_the_one_it_is_like(typed: str, message: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        compiled(odd, effect=Effect.READ).parse({typed: 1})
+    assert [fault.message for fault in refused.value.errors] == [message]
+
+
 def test_a_refusal_never_repeats_the_refused_value() -> None:
     with pytest.raises(InvalidInput) as refused:
         compiled(odd, effect=Effect.READ).parse({"count": "hunter2-secret"})

@@ -109,6 +109,18 @@ def test_an_agent_gets_exactly_what_the_guide_says(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.skipif(find_bubblewrap() is None, reason="bubblewrap is not installed")
+def test_the_view_of_the_guide_is_looked_at_and_accepted(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with serving(data) as server:
+        shown = shell("views.sh", data, server.url)
+    assert shown.count("+++ b/views.txt\n@@ -0,0 +1 @@\n+hello\n") == 2
+    assert '"sha256"' not in shown
+    assert (data / "workspaces/default/owner/views.txt").read_text() == "hello\n"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.skipif(find_bubblewrap() is None, reason="bubblewrap is not installed")
 def test_the_commands_of_the_guide_run_contained(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with serving(data) as server:

@@ -110,6 +110,22 @@ async def test_a_key_that_is_not_there_cannot_be_revoked(house: House) -> None:
     problem_of(await house.owner.call("access.keys.revoke", {"id": "key_none"}), 404, "not-found")
 
 
+@pytest.mark.parametrize("how", [{}, {"X_Dry_Run": "true"}])
+async def test_a_name_in_place_of_a_keys_id_is_answered_with_the_ids(house: House, how: dict[str, str]) -> None:
+    bot = await house.agent()
+    label = f"more-of-{bot.name}"
+    more, ended = [
+        (await house.owner.done("access.keys.create", {"name": name, "agent": bot.name}))["id"]
+        for name in (label, "ended")
+    ]
+    await house.owner.done("access.keys.revoke", {"id": ended})
+    ids = [(await bot.done("access.whoami"))["key"], more]
+
+    for name, has in ((bot.name, ids), (label, [more])):
+        answer = await house.owner.call("access.keys.revoke", {"id": name}, **how)
+        assert problem_of(answer, 404, "not-found")["hint"].endswith(f"there is {', '.join(has)}")
+
+
 async def test_revoking_can_be_previewed(house: House, agent: Caller) -> None:
     id = (await agent.done("access.whoami"))["key"]
 

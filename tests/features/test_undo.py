@@ -76,6 +76,20 @@ async def test_the_plan_says_what_would_happen_and_what_stands_against_it(house:
     assert (agent.workspace / "f").read_text() == "somebody else\n"
 
 
+async def test_a_dry_run_of_an_undo_that_would_be_refused_says_so(house: House) -> None:
+    agent = await house.agent()
+    for name in ("f", "g"):
+        await wrote(agent, name, "one\n", "s")
+        (agent.workspace / name).write_text("somebody else\n")
+
+    shown = await agent.call("undo.apply", {"session": "s"}, X_Dry_Run="true")
+
+    found = shown.json()["output"]
+    assert "would be refused" in found["summary"]
+    assert f"{agent.workspace}/g: somebody changed it since, and 1 more" in found["summary"]
+    assert (len(found["conflicts"]), found["changes"]) == (2, [])
+
+
 async def test_what_was_taken_back_is_not_taken_back_twice(house: House) -> None:
     agent = await house.agent()
     id = await wrote(agent, "f", "x")

@@ -15,10 +15,10 @@ from superagent.core.faces import PLAIN, Face
 from superagent.core.grants import Strict
 from superagent.core.neutral import neutral_line
 from superagent.core.principal import Principal
-from superagent.core.problems import Fault, InvalidInput
+from superagent.core.problems import InvalidInput
 from superagent.core.resources import Effect, Resource, Risk, Touch, canonical, touches_of
 from superagent.core.secret_inputs import is_secret
-from superagent.core.shape import Shape
+from superagent.core.shape import Shape, faults_of
 from superagent.core.taint import Sends, Untrusted, guarded_of, untrusted_of
 
 Scope = Literal["tenant", "instance"]
@@ -58,7 +58,8 @@ class Preview(Output):
     """What a call would do: one sentence, the resources it would change, and a diff where there is text to show.
 
     The sentence stays on one line whatever names it holds: whoever approves reads it among other lines.
-    `exact` is False when the present state may change what happens; `expects` names nested operations that may ask.
+    `exact` is False when the present state may change what happens; `expects` names nested operations that may ask;
+    `conflicts` say what stands against the call, all of it or a part.
     """
 
     summary: Annotated[str, AfterValidator(neutral_line)]
@@ -67,9 +68,6 @@ class Preview(Output):
     exact: bool = True
     expects: list[str] = []
     conflicts: list[str] = []
-
-
-MOST_FAULTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +231,9 @@ class Operation:
                 except ValidationError as whole:
                     bad = whole
             raise InvalidInput(
-                f"the input does not fit `{self.name}`", errors=faults_of(bad), hint=f"see `describe {self.name}`"
+                f"the input does not fit `{self.name}`",
+                errors=faults_of(bad, shape.known),
+                hint=f"see `describe {self.name}`",
             ) from None
         named = model.__dict__
         return dict(named) if shape.direct else {argument: named[attribute] for argument, attribute in shape.names}
@@ -344,15 +344,6 @@ def is_small(value: Any, most: int = 1000) -> bool:
             if seen <= most:
                 waiting.extend(inner)
     return seen <= most
-
-
-def faults_of(bad: ValidationError) -> list[Fault]:
-    """Give pydantic's complaints as (JSON path, message); never the refused value, which may be a secret."""
-    out: list[Fault] = []
-    for one in bad.errors(include_url=False, include_context=False, include_input=False)[:MOST_FAULTS]:
-        path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in one["loc"])
-        out.append(Fault(f"${path}", one["msg"]))
-    return out
 
 
 def _complain(declared: Declared, effect: Effect | None, doc: str, holds_secrets: bool) -> None:

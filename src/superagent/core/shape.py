@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import Any, cast
 
 import msgspec
-from pydantic import BaseModel, create_model
+from pydantic import BaseModel, ValidationError, create_model
 from pydantic_core import SchemaValidator
 
 from superagent.core.grants import Strict
+from superagent.core.problems import Fault
 from superagent.core.resources import Effect
+
+MOST_FAULTS = 100
+MOST_COMPARED, LONGEST_COMPARED = 5, 80  # comparing names takes time, and no name is like a longer one
 
 _MANY = frozenset({"list", "set", "frozenset", "tuple", "dict"})
 _PLAIN = frozenset({"default", "expected", "metadata", "serialization"})  # these hold values, and no schemas of inputs
@@ -56,6 +61,11 @@ class Shape:
         """Give the schema of the input."""
         return {**_schema(self.model), **self._rules}
 
+    @property
+    def known(self) -> Collection[str]:
+        """Give the names of the input's fields."""
+        return self.input_schema.get("properties", {}).keys()
+
     @cached_property
     def output_schema(self) -> dict[str, Any]:
         """Give the schema of the output."""
@@ -70,6 +80,27 @@ class Shape:
     def prepare(self) -> None:
         """Make the input class now. Raises what pydantic says of a parameter it cannot check."""
         assert self.hurried is not None
+
+
+def faults_of(bad: ValidationError, known: Collection[str] = ()) -> list[Fault]:
+    """Give pydantic's complaints as (JSON path, message); never the refused value, which may be a secret.
+
+    Of the first fields that nobody knows, those among `known` are named that they are most like.
+    """
+    out: list[Fault] = []
+    for one in bad.errors(include_url=False, include_context=False, include_input=False)[:MOST_FAULTS]:
+        path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in one["loc"])
+        message = one["msg"]
+        if one["type"] == "extra_forbidden" and len(out) < MOST_COMPARED:
+            message = _unknown(one["loc"], known)
+        out.append(Fault(f"${path}", message))
+    return out
+
+
+def _unknown(place: tuple[int | str, ...], known: Collection[str]) -> str:
+    name = str(place[-1])
+    near = difflib.get_close_matches(name, known, n=1) if len(place) == 1 and len(name) <= LONGEST_COMPARED else []
+    return "there is no such field" + (f"; did you mean `{near[0]}`?" if near else "")
 
 
 def _hurried(schema: Any) -> Any:

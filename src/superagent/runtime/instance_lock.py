@@ -29,13 +29,15 @@ _ROOM = 1024  # what the file says is written whole over what stood there, so th
 class Holder:
     """Who holds the lock: `address` is where it serves, empty for none; `since` in epoch seconds.
 
-    `started` is when the process began, in the system's own ticks, 0 where that is not known.
+    `started` is when the process began, in the system's own ticks, 0 where that is not known; `workers` is how many
+    processes serve, 0 where that is not known.
     """
 
     pid: int
     address: str
     since: float
     started: int
+    workers: int = 0
 
     @property
     def alive(self) -> bool:
@@ -57,11 +59,11 @@ class InstanceLock:
         self._since = since
         self.publish("")
 
-    def publish(self, address: str) -> None:
-        """Say where this process serves; call it once it listens there."""
+    def publish(self, address: str, workers: int = 0) -> None:
+        """Say where this process serves, and by how many; call it once it listens there."""
         pid = os.getpid()
-        said = json.dumps({"pid": pid, "address": address, "since": self._since, "started": started(pid)})
-        os.pwrite(self._descriptor, said.encode().ljust(_ROOM), 0)
+        said = {"pid": pid, "address": address, "since": self._since, "started": started(pid), "workers": workers}
+        os.pwrite(self._descriptor, json.dumps(said).encode().ljust(_ROOM), 0)
 
     def release(self) -> None:
         """Let others have the folder."""
@@ -201,6 +203,7 @@ def _parse(said: bytes) -> Holder | None:
         return None
     match found:
         case {"pid": int(pid), "address": str(address), "since": float(since), "started": int(begun)}:
-            return Holder(pid, address, since, begun)
+            workers = found.get("workers")  # an older version does not say it
+            return Holder(pid, address, since, begun, workers if isinstance(workers, int) else 0)
         case _:
             return None

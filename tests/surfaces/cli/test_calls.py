@@ -306,6 +306,27 @@ def test_a_domain_lists_its_commands_and_a_wrong_one_the_likeliest(cli: Cli) -> 
     assert "superagent --help" in cli("xyzzy").err
 
 
+def test_describing_a_domain_lists_what_it_has(cli: Cli) -> None:
+    described = cli("describe", "shell")
+    assert (described.code, "shell.session_send" in described.out) == (0, True)
+    names = [one["name"] for one in cli("describe", "files", "--json").document["operations"]]
+    assert "files.read" in names
+    assert all(one.startswith("files.") for one in names)
+    assert "usage: superagent shell session_send SESSION [INPUT]" in cli("describe", "shell.session_send").out
+
+
+def test_what_is_typed_into_a_session_needs_no_flag(cli: Cli) -> None:
+    sent = cli("shell", "session-send", "ses_none", "ls")
+    assert (sent.code, "ses_none" in sent.err) == (1, True)
+    assert "seen by every program" in cli("shell", "session-send", "ses_none", "ls", "hunter2").err
+
+
+def test_a_field_that_nobody_knows_is_answered_with_the_one_it_is_like(cli: Cli) -> None:
+    wrong = cli("call", "files.write", "--input", '{"path": "a", "contents": "x"}')
+    assert "$.contents  there is no such field; did you mean `content`?" in wrong.err
+    assert "did you mean --content?" in cli("files", "write", "a", "--contents", "x").err
+
+
 def test_a_deadline_is_kept(cli: Cli) -> None:
     assert cli("call", "access.whoami", "--deadline", "5m").code == 0
 
@@ -325,7 +346,72 @@ def test_a_command_that_failed_inside_fails_the_command_line(cli: Cli) -> None:
     assert cli("shell", "run", "sleep 60", "--limits", '{"wall_s": 0.5}', "--json").code == 1
 
 
-def test_a_session_goes_on_after_a_command_that_failed_in_it() -> None:
-    failed = {"exit_code": 130}
-    for output, code in ((failed, 1), (failed | {"session": "ses_1"}, 0)):
-        assert Answer(200, {"status": "done", "output": output}).exit_code == code
+ENDED: dict[str, Any] = {"exit_code": 0, "limit": None}
+SNIPPET: dict[str, Any] = {"session": "ses_1", "error": None, "ended": None}
+
+
+@pytest.mark.parametrize(
+    ("status", "output", "code"),
+    [
+        ("done", ENDED, 0),
+        ("done", ENDED | {"exit_code": 130}, 1),
+        ("done", ENDED | {"exit_code": None}, 1),  # ended from outside
+        ("done", ENDED | {"limit": "output"}, 1),
+        ("done", {"exit_code": 130, "session": "ses_1"}, 0),  # the shell goes on
+        ("done", SNIPPET, 0),
+        ("done", SNIPPET | {"ended": "exited"}, 0),
+        ("done", SNIPPET | {"ended": "memory"}, 1),
+        ("done", SNIPPET | {"error": {"type": "ZeroDivisionError"}}, 1),
+        ("done", {"session": "ses_1", "ended": "closed"}, 0),
+        ("done", {"failed": 0, "said": ENDED}, 0),
+        ("done", {"failed": 1, "said": ENDED | {"exit_code": 1}}, 1),
+        ("done", {"failed": 0, "said": ENDED | {"limit": "wall"}}, 1),
+        ("done", {"diagnostics": [], "said": ENDED}, 0),
+        ("done", {"diagnostics": [{"rule": "F401"}], "said": ENDED}, 1),  # some linters end with 0 in spite of it
+        ("done", {"said": "a text", "conflicts": ["a"]}, 0),
+        ("previewed", {"conflicts": []}, 0),
+        ("previewed", {"conflicts": ["it exists already"]}, 1),
+        ("waiting", {}, 4),
+    ],
+)
+def test_the_exit_code_says_what_came_of_what_ran(status: str, output: dict[str, Any], code: int) -> None:
+    assert Answer(200, {"status": status, "output": output}).exit_code == code
+
+
+FAILING = """import unittest
+class T(unittest.TestCase):
+    def test_good(self): pass
+    def test_bad(self): self.fail()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("json", [[], ["--json"]])
+def test_failed_tests_findings_and_exceptions_fail_the_command_line(cli: Cli, json: list[str]) -> None:
+    program("bwrap", "bubblewrap")
+    for name, content in (("test_it.py", FAILING), ("good.sh", "true\n"), ("bad.sh", "if true\n")):
+        assert cli("files", "write", name, "--content", content).code == 0
+    for command, code in (
+        (("code", "test", "test_it.py"), 1),
+        (("code", "test", "test_it.py", "--selector", "test_good"), 0),
+        (("code", "lint", "bad.sh", "--tool", "bash-syntax"), 1),
+        (("code", "lint", "good.sh", "--tool", "bash-syntax"), 0),
+        (("code", "repl", "1/0"), 1),
+        (("code", "repl", "1"), 0),
+    ):
+        assert cli(*command, *json).code == code, command
+
+
+@pytest.mark.parametrize("json", [[], ["--json"]])
+def test_a_dry_run_that_shows_a_conflict_fails_the_command_line(cli: Cli, tmp_path: Path, json: list[str]) -> None:
+    path = tmp_path / "notes.txt"
+    written = cli("files", "write", str(path), "--content", "one\n", "--json").document["invocation"]
+    path.write_text("somebody else\n")
+
+    plan = cli("undo", written, "--dry-run", *json)
+    create = cli("files", "write", str(path), "--content", "two\n", "--create-only", "--dry-run", *json)
+
+    assert (plan.code, create.code) == (1, 1)
+    assert f"would be refused: path://local{path}: somebody changed it since; nothing would be taken back" in plan.out
+    assert cli("undo", written).code == 1
+    assert path.read_text() == "somebody else\n"

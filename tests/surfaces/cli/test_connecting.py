@@ -267,6 +267,12 @@ def test_links_are_followed_and_a_file_that_changes_meanwhile_is_left(
     assert [one.name for one in tmp_path.glob("*dotfiles.json*")] == ["dotfiles.json"]
 
 
+def test_a_toolset_that_is_like_none_is_answered_with_those_that_exist(connect: Cli) -> None:
+    refused = connect("cursor", "--toolsets", "zzzz")
+    assert refused.code == 2
+    assert all(f"{one}, " in refused.document["hint"] for one in ("files", "shell"))
+
+
 @pytest.mark.parametrize("toolsets", ["fils", "files,shel.run", "files.raed"])
 def test_what_is_not_there_is_refused_before_a_key_is_made(connect: Cli, home: Path, toolsets: str) -> None:
     for further in ((), ("--dry-run",)):

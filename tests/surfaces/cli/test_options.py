@@ -53,10 +53,27 @@ def test_flags_may_stand_before_and_after_the_command() -> None:
     assert (after.json, after.data) == (True, "b")
 
 
-def test_a_wrong_flag_raises_instead_of_leaving() -> None:
-    with pytest.raises(Usage, match="--jso") as wrong:
-        Parser("x", "x").read(["--jso"], argparse.Namespace())
-    assert wrong.value.hint.startswith("usage: superagent x")
+@pytest.mark.parametrize(
+    ("typed", "detail", "hint"),
+    [
+        (["--jso=hidden"], "there is no flag `--jso`", "did you mean --json? `superagent x --help` lists the flags"),
+        (["--serve", "u"], "there is no flag `--serve`", "did you mean --server?"),
+        (["ls", "-la"], "there is no flag `-la`", "given as --FLAG=VALUE, or in quotes with the words around it"),
+        (["--quite-another"], "there is no flag `--quite-another`", "`superagent x --help` lists the flags"),
+        (["--data", "-x"], "argument --data: expected one argument", "begins with a dash is given as --FLAG=VALUE"),
+        (["a", "b"], "`b` is one value too many", "`superagent x --help`"),
+    ],
+)
+def test_what_does_not_fit_raises_instead_of_leaving_and_says_what_would(
+    typed: list[str], detail: str, hint: str
+) -> None:
+    parser = Parser("x", "x")
+    parser.add_argument("first", nargs="?")
+    with pytest.raises(Usage) as wrong:
+        parser.read(typed, argparse.Namespace())
+    assert wrong.value.detail == detail
+    assert hint in wrong.value.hint
+    assert "hidden" not in wrong.value.hint
 
 
 def test_help_is_given_with_every_percent_sign_that_its_texts_have() -> None:

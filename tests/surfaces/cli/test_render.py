@@ -211,6 +211,57 @@ def test_what_a_command_changed_is_a_section_with_its_diff() -> None:
     ]  # fmt: skip
 
 
+def test_diffs_of_a_list_stand_below_it_as_they_are() -> None:
+    out = io.StringIO()
+    changes: list[dict[str, Any]] = [
+        {
+            "path": "a",
+            "kind": "modified",
+            "before": {"bytes": 2},
+            "diff": "--- a/a\n+++ b/a\n@@ -1 +1 @@\n-1\n+\x1b2\n",
+        },
+        {"path": "b", "kind": "created", "before": None, "diff": ""},
+    ]
+    show_output(Screen(out=out), {"view": "v", "changes": changes})
+    assert [line.rstrip() for line in out.getvalue().splitlines()] == [
+        "view  v", "path  kind", "a     modified", "b     created",
+        "diff:", "--- a/a", "+++ b/a", "@@ -1 +1 @@", "-1", "+\\x1b2",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("isolation", "line"),
+    [
+        (
+            {"level": "native", "backend": "bubblewrap", "limits": {"cpu": "enforced"}, "network": "off"},
+            "isolation  native (bubblewrap); network off; every limit held",
+        ),
+        (
+            {
+                "level": "native", "backend": "bubble\x1bwrap", "network": "listed",
+                "limits": {"cpu": "enforced", "memory": "partial", "disk": "none", "names": "partial"},
+            },
+            "isolation  native (bubble\\x1bwrap); network listed; memory, names held in part; disk not held",
+        ),
+        (
+            {"level": "none", "backend": "uncontained", "limits": {"cpu": "none"}, "network": "host"},
+            "isolation  not contained; network host; cpu not held",
+        ),
+    ],
+)  # fmt: skip
+def test_how_a_command_was_contained_stands_on_one_line(isolation: dict[str, Any], line: str) -> None:
+    assert line in shown(OUTCOME | {"isolation": isolation}).splitlines()
+
+
+def test_keys_of_one_agent_are_told_apart_by_their_labels() -> None:
+    out = io.StringIO()
+    keys = [{"id": "key_1", "name": "bot", "label": ""}, {"id": "key_2", "name": "bot", "label": "reports"}]
+    show_output(Screen(out=out), {"keys": keys})
+    assert [line.split() for line in out.getvalue().splitlines()] == [
+        ["id", "name", "label"], ["key_1", "bot"], ["key_2", "bot", "reports"],
+    ]  # fmt: skip
+
+
 def test_long_texts_stand_as_they_are_and_empty_ones_not_at_all() -> None:
     out = io.StringIO()
     show_output(Screen(out=out), {"content": "one\n  two\n", "diff": ""})

@@ -100,6 +100,33 @@ def test_secrets_are_asked_for_and_never_read_from_the_arguments() -> None:
     assert as_arguments({"name": "n", "value": "…"}, wanted) == "n"
 
 
+class Typing(BaseModel):
+    session: str
+    input: str | None = None
+    secret: SecretText | None = None
+
+
+def test_what_can_be_left_out_may_still_need_no_flag_but_never_a_secret() -> None:
+    def read_typing(bare: str, *arguments: str) -> dict[str, Any]:
+        parser, wanted = parser_of(described(Typing), "test it", bare=bare)
+        return input_of(parser.read(arguments, argparse.Namespace()), wanted, NOW, ask=lambda name: f"the {name}")
+
+    assert read_typing("input", "s", "ls") == {"session": "s", "input": "ls"}
+    assert read_typing("input", "s") == {"session": "s"}
+    assert read_typing("input", "s", "--secret", "-") == {"session": "s", "secret": "the secret"}
+    for bare, typed in (("input", ("s", "ls", "v")), ("secret", ("s", "v")), ("", ("s", "v"))):
+        with pytest.raises(Usage, match="seen by every program"):
+            read_typing(bare, *typed)
+    parser, _ = parser_of(described(Typing), "test it", bare="input")
+    assert parser.format_usage() == "usage: superagent test it SESSION [INPUT] [flags]\n"
+
+
+def test_what_is_missing_is_asked_for_as_it_is_typed() -> None:
+    with pytest.raises(Usage, match="`path` is missing") as missing:
+        read()
+    assert missing.value.hint == "give PATH or --path TEXT"
+
+
 def test_flags_may_stand_between_values_and_name_what_could_stand_without() -> None:
     assert read("--recursive", "a", "--ratio", "2.5", "3") == {"recursive": True, "path": "a", "ratio": 2.5, "count": 3}
     assert read("--path", "a", "3") == {"path": "a", "count": 3}

@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from superagent.core.operation import MOST_FAULTS, is_small
+from superagent.core.operation import is_small
+from superagent.core.shape import MOST_FAULTS
 from tests.surfaces.http.house import Caller, House
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

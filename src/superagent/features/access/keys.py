@@ -15,10 +15,12 @@ from superagent.sdk import (
     InvalidInput,
     Keep,
     Kept,
+    NotFound,
     Nothing,
     Plugin,
     Preview,
     Principal,
+    Problem,
     Risk,
     TooLarge,
 )
@@ -109,7 +111,10 @@ def add_to(access: Plugin, keys: Keys) -> None:
         `id` may be that of an attenuated key, as `access.whoami` shows it to who has it. The owner's key of the first
         start gets a successor in its file.
         """
-        await keys.revoke(ctx.tenant, id, by=ctx.principal)
+        try:
+            await keys.revoke(ctx.tenant, id, by=ctx.principal)
+        except NotFound as missing:
+            raise await _of_that_name(ctx, id, missing) from None
         return Nothing()
 
     @revoke.refuses
@@ -118,7 +123,26 @@ def add_to(access: Plugin, keys: Keys) -> None:
 
     @revoke.preview
     async def _(ctx: Context, id: str) -> Preview:
+        if "." not in id:  # attenuated keys are known by nobody here before they are ended
+            try:
+                await keys.find(ctx.tenant, id)
+            except NotFound as missing:
+                raise await _of_that_name(ctx, id, missing) from None
         return Preview(summary=f"would end the key `{id}` for good")
+
+
+async def _of_that_name(ctx: Context, name: str, missing: NotFound) -> NotFound:
+    """Give the problem of an id that no key has; where it is a name, it says the ids that the caller may list."""
+    try:
+        listed = (await ctx.call("access.keys.list", {}))["keys"]
+    except Problem:
+        return missing
+    ids = [one["id"] for one in listed if name in (one["name"], one["label"]) and one["revoked_at"] is None]
+    return (
+        NotFound(missing.detail, hint=f"give a key's id; of that name there is {', '.join(ids[:10])}")
+        if ids
+        else missing
+    )
 
 
 def _add_making(access: Plugin, keys: Keys) -> None:

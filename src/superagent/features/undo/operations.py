@@ -168,12 +168,17 @@ def plugin(store: Store, undoer: Undoer, home: Home | None = None) -> Plugin:
         entries = await chosen(ctx, ids, session, since)
         steps = await plan_of(ctx, entries)
         foreign = "" if of_original else elsewhere(home, entries)
+        conflicts = [foreign] * bool(foreign)
+        conflicts += [f"{step.resource}: {step.conflict}" for step in steps if step.conflict]
+        if conflicts:
+            more = f", and {len(conflicts) - 1} more" if len(conflicts) > 1 else ""
+            return Preview(
+                summary=f"would be refused: {conflicts[0]}{more}; nothing would be taken back", conflicts=conflicts
+            )
         return Preview(
             summary=f"would take back {len(steps)} change(s)",
             changes=list(dict.fromkeys(step.resource for step in steps)),
             diff="".join(step.diff for step in steps),
-            conflicts=[foreign] * bool(foreign)
-            + [f"{step.resource}: {step.conflict}" for step in steps if step.conflict],
         )
 
     async def chosen(ctx: Context, ids: list[str] | None, session: str, since: float) -> list[Kept]:

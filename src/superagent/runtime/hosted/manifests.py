@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, ValidationError
 
 from superagent.core.grants import Strict
-from superagent.core.operation import faults_of
+from superagent.core.shape import faults_of
 from superagent.hosted.words import REACHES
 
 GROUP = "superagent.plugins"

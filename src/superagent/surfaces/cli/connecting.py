@@ -130,7 +130,10 @@ def _require_known(session: Session) -> None:
     for one in session.given.toolsets.split(","):
         if one not in known:
             near = difflib.get_close_matches(one, known, n=1)
-            hint = f"did you mean `{near[0]}`?" if near else "see `superagent ops`"
+            domains = ", ".join(sorted({name.partition(".")[0] for name in names}))
+            hint = (
+                f"did you mean `{near[0]}`?" if near else f"there are {domains}; `superagent ops` lists what they hold"
+            )
             raise Usage(f"`--toolsets`: there is nothing called `{one}`", hint)
 
 

@@ -23,7 +23,7 @@ def attenuate(session: Session, arguments: Sequence[str]) -> int:
     from pydantic import ValidationError
 
     from superagent.core.attenuation import LONGEST_LIFE_S, Caveat
-    from superagent.core.operation import faults_of
+    from superagent.core.shape import faults_of
     from superagent.runtime.attenuating import attenuate as make
 
     given = session.given

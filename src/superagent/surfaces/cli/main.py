@@ -55,7 +55,7 @@ usage: superagent [--data FOLDER | --server URL --api-key-file FILE] [--json] CO
   call NAME --input JSON      call any operation; -f FILE reads the input from a file, -f - from standard input
   DOMAIN VERB …               the same with flags: superagent files read PATH --max-bytes 1000
   ops [WORDS]                 the operations that you may use, or those that fit some words
-  describe NAME               one operation with its flags; so does DOMAIN VERB --help
+  describe NAME               one operation with its flags, so does DOMAIN VERB --help; of a domain, its operations
   undo ID …                   take back calls, --session a whole session, --since TIME all of yours since;
                               --dry-run shows the plan
   approvals                   what waits for a decision; approvals show ID, approvals approve ID, approvals deny ID
@@ -79,7 +79,8 @@ Without --server a command goes to the server that holds the data folder, and wh
 It acts as the owner of the folder, or by the key in --api-key-file or SUPERAGENT_API_KEY; at a --server where you
 logged in, for you.
 
-exit codes: 0 done · 1 failed, or what it ran did · 2 wrong usage · 3 denied · 4 waits for approval · 5 unavailable
+exit codes: 0 done · 1 failed, or what it ran did, or a dry run shows a conflict · 2 wrong usage · 3 denied ·
+            4 waits for approval · 5 unavailable
 """
 
 

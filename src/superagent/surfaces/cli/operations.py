@@ -12,7 +12,7 @@ from superagent.core.portable import PROVIDERS, tool_for
 from superagent.surfaces.cli.calling import perform
 from superagent.surfaces.cli.options import Parser, Usage, request_of, where_of
 from superagent.surfaces.cli.render import show_output
-from superagent.surfaces.cli.schema_flags import input_of, parser_of
+from superagent.surfaces.cli.schema_flags import Parameter, input_of, parser_of
 from superagent.surfaces.cli.session import Session
 from superagent.surfaces.cli.target import DONE, Target, output_of
 
@@ -25,12 +25,16 @@ SERVES = frozenset({"init", "run", "serve", "server", "setup", "start"})
 
 @dataclass(frozen=True, slots=True)
 class Alias:
-    """A shorter way to type an operation: part of its input is fixed, and some parameters are spelled otherwise."""
+    """A shorter way to type an operation: part of its input is fixed, and some parameters are spelled otherwise.
+
+    `bare` is a parameter that can be left out and still needs no flag.
+    """
 
     operation: str
     fixed: Mapping[str, Any] = field(default_factory=dict[str, Any])
     flags: Mapping[str, str] = field(default_factory=dict[str, str])
     listed: str = ""
+    bare: str = ""
 
 
 ALIASES: dict[tuple[str, ...], Alias] = {
@@ -42,6 +46,7 @@ ALIASES: dict[tuple[str, ...], Alias] = {
     ("keys", "create"): Alias("access.keys.create", flags={"grants": "--grant", "expires_s": "--expires"}),
     ("keys", "revoke"): Alias("access.keys.revoke"),
     ("settings",): Alias("settings.list"),
+    ("shell", "session_send"): Alias("shell.session_send", bare="input"),
     ("undo",): Alias("undo.apply", listed="ids"),
 }
 """The longest that fits counts, but an operation's own name comes first: `undo list` is no id."""
@@ -82,9 +87,7 @@ def ops(session: Session, arguments: Sequence[str]) -> int:
 def describe(session: Session, arguments: Sequence[str]) -> int:
     """Describe one operation: what it does, its flags, and how it is taken back."""
     parser = Parser("describe", "Describe one operation; with --json also its schemas.")
-    parser.add_argument(
-        "names", nargs="+", metavar="name", help="for example files.read; with --for also whole domains"
-    )
+    parser.add_argument("names", nargs="+", metavar="name", help="for example files.read; of a domain, what it has")
     parser.add_argument("--for", dest="provider", choices=PROVIDERS, help="as tools for the API of these models")
     parser.add_argument("--strict", action="store_true", help="OpenAI: strict; arguments that are null mean: left out")
     session.read(parser, arguments)
@@ -95,11 +98,17 @@ def describe(session: Session, arguments: Sequence[str]) -> int:
         raise Usage("one operation at a time", "`--for` takes several")
     name = names[0]
     with session.target() as target:
+        if "." not in name:
+            found = output_of(target, "catalogue.search", domain=name, limit=_PAGE)
+            if found["operations"]:
+                _show(session, found)
+                return DONE
         described = output_of(target, "catalogue.describe", name=name)
+    words = tuple(name.split("."))
     if session.screen.json:
         session.screen.document(described)
     else:
-        session.screen.line(parser_of(described, name.replace(".", " "))[0].format_help())
+        session.screen.line(_parser(described, ALIASES.get(words, Alias(name)), words)[0].format_help())
     return DONE
 
 
@@ -119,10 +128,14 @@ def _tools(session: Session, names: list[str]) -> int:
 
 def _run(session: Session, target: Target, alias: Alias, words: Sequence[str], arguments: Sequence[str]) -> int:
     described = output_of(target, "catalogue.describe", name=alias.operation)
-    parser, wanted = parser_of(described, " ".join(words), alias.fixed, alias.flags, alias.listed)
+    parser, wanted = _parser(described, alias, words)
     session.read(parser, arguments)
     input = {**alias.fixed, **input_of(session.given, wanted, time.time(), alias.listed)}
     return perform(session, target, request_of(session.given, alias.operation, input))
+
+
+def _parser(described: Mapping[str, Any], alias: Alias, words: Sequence[str]) -> tuple[Parser, list[Parameter]]:
+    return parser_of(described, " ".join(words), alias.fixed, alias.flags, alias.listed, alias.bare)
 
 
 def _list(session: Session, target: Target, path: list[str], words: Sequence[str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -18,6 +19,9 @@ TAKEN = frozenset({"help", "json", "server", "api-key-file", "data"})
 
 WHERE = ("--data", "--server", "--api-key-file")
 """Those of them that say where a call goes, and as whom."""
+
+
+DASHED = "a value that begins with a dash is given as --FLAG=VALUE"
 
 
 class Usage(Exception):
@@ -59,11 +63,27 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise `Usage`."""
-        raise Usage(message, self.format_usage().strip())
+        dash = f"; {DASHED}" if "expected one argument" in message else ""
+        raise Usage(message, f"{self.format_usage().strip()}\n`{self.prog} --help` says more{dash}")
 
     def read(self, arguments: Sequence[str], given: argparse.Namespace) -> argparse.Namespace:
         """Parse what follows the command, over what stood before it. Raises `Usage` or `Shown`."""
-        return self.parse_intermixed_args(arguments, argparse.Namespace(**vars(given)))
+        found, unknown = self.parse_known_intermixed_args(arguments, argparse.Namespace(**vars(given)))
+        flags = [one.partition("=")[0] for one in unknown if one.startswith("-")]  # a value may be a secret
+        if flags:
+            raise Usage(f"there is no flag `{flags[0]}`", self._instead_of(flags[0]))
+        if unknown:
+            raise Usage(f"`{unknown[0]}` is one value too many", f"`{self.prog} --help` says what it takes")
+        return found
+
+    def _instead_of(self, flag: str) -> str:
+        near = difflib.get_close_matches(flag, self._option_string_actions, n=1) if flag.startswith("--") else []
+        listed = f"`{self.prog} --help` lists the flags"
+        return (
+            f"did you mean {near[0]}? {listed}"
+            if near
+            else f"{listed}; {DASHED}, or in quotes with the words around it"
+        )
 
 
 class _Help(argparse.Action):

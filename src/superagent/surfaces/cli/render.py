@@ -71,7 +71,9 @@ def show_output(screen: Screen, output: Mapping[str, Any], *, decides: bool = Fa
             _print(screen, (f"{neutral_line(name)}:", "dim"))
             show_output(screen, cast("dict[str, Any]", value), decides=decides)
         else:
-            show_table(screen, name, cast("list[dict[str, Any]]", value))
+            rows = cast("list[dict[str, Any]]", value)
+            show_table(screen, name, [{part: row[part] for part in row if part != "diff"} for row in rows])
+            _text(screen, "diff", "".join(str(row.get("diff") or "") for row in rows), decides=decides)
 
 
 def command_of(operation: str, input: Mapping[str, Any]) -> str:
@@ -88,6 +90,8 @@ def _outcome(screen: Screen, document: Mapping[str, Any]) -> None:
     _print(screen, (neutral_line(status), f"bold {_COLOURS.get(status, 'red')}"), head, (f"  {id}", "dim"))
     if document.get("output"):
         show_output(screen, document["output"], decides=str(document["operation"]).startswith("approvals."))
+    if document.get("isolation"):
+        _print(screen, ("isolation  ", "dim"), _contained(document["isolation"]))
     touched = dict.fromkeys((str(one["effect"]), str(one["resource"])) for one in document.get("effects", ()))
     for effect, resource in touched:  # an undo changes the same one several times
         _print(screen, (f"{neutral_line(effect):<8}", "yellow"), neutral_line(resource))
@@ -108,6 +112,16 @@ def _outcome(screen: Screen, document: Mapping[str, Any]) -> None:
         _print(screen, "somebody else must approve it: ", (f"superagent approvals approve {id}", "bold"))
     elif status in ("queued", "running"):
         _print(screen, "see how it goes: ", (f"superagent watch {id}", "bold"))
+
+
+def _contained(isolation: Mapping[str, Any]) -> str:
+    """Say on one line how a command was contained, and which of its limits held in part or not at all."""
+    limits = cast("dict[str, str]", isolation["limits"])
+    held = {how: ", ".join(name for name in limits if limits[name] == how) for how in ("partial", "none")}
+    lacking = [f"{held[how]} {word}" for how, word in (("partial", "held in part"), ("none", "not held")) if held[how]]
+    level = f"{isolation['level']} ({isolation['backend']})" if isolation["level"] != "none" else "not contained"
+    parts = [level, f"network {isolation['network']}"]
+    return neutral_line("; ".join([*parts, *(lacking or ["every limit held"])]))
 
 
 def _next_of_output(screen: Screen, output: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 from superagent.core.problems import Malformed
@@ -29,7 +29,10 @@ Ask = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One property of an input: how it is typed. `either` is JSON if it reads as such, else text."""
+    """One property of an input: how it is typed. `either` is JSON if it reads as such, else text.
+
+    `bare` says that it may stand without its flag although it can be left out.
+    """
 
     name: str
     kind: Kind
@@ -37,6 +40,7 @@ class Parameter:
     required: bool
     choices: tuple[str, ...]
     help: str
+    bare: bool = False
 
     @property
     def flag(self) -> str:
@@ -52,7 +56,12 @@ class Parameter:
     @property
     def positional(self) -> bool:
         """Tell whether its value can stand without its flag."""
-        return self.required and not self.many and self.kind not in ("json", "secret")
+        return (self.required or self.bare) and not self.many and self.kind not in ("json", "secret")
+
+    @property
+    def place(self) -> str:
+        """Give what stands for it in usage lines where its value needs no flag."""
+        return self.name.upper() if self.required else f"[{self.name.upper()}]"
 
 
 def parameters(schema: Mapping[str, Any]) -> list[Parameter]:
@@ -76,14 +85,16 @@ def parser_of(
     fixed: Collection[str] = (),
     flags: Mapping[str, str] | None = None,
     listed: str = "",
+    bare: str = "",
 ) -> tuple[Parser, list[Parameter]]:
     """Make the parser of an operation from its description, and give the parameters it reads.
 
     `fixed` parameters are not asked for; `flags` gives more spellings of some; `listed` names a list whose values can
-    stand without a flag.
+    stand without a flag, `bare` a parameter that can be left out and still needs none.
     """
-    wanted = [one for one in parameters(described["input_schema"]) if one.name not in fixed]
-    places = " ".join(one.name.upper() for one in wanted if one.positional)
+    known = parameters(described["input_schema"])
+    wanted = [replace(one, bare=one.name == bare) for one in known if one.name not in fixed]
+    places = " ".join(one.place for one in wanted if one.positional)
     if listed:
         places = f"[{listed.upper().removesuffix('S')} …]"
     parser = Parser(
@@ -122,7 +133,8 @@ def input_of(
         elif typed is not None:
             found[one.name] = _read(one, typed, now)
         elif one.required:
-            raise Usage(f"`{one.name}` is missing", f"give {one.flag} {one.metavar}")
+            place = f"{one.place} or " if one.positional else ""
+            raise Usage(f"`{one.name}` is missing", f"give {place}{one.flag} {one.metavar}")
     if values:
         raise Usage(f"`{values[0]}` is one value too many", _without_flags(wanted))
     return found
@@ -130,7 +142,7 @@ def input_of(
 
 def _without_flags(wanted: list[Parameter]) -> str:
     """Say which values can stand without a flag, and by which flags the others are given."""
-    places = " ".join(one.name.upper() for one in wanted if one.positional)
+    places = " ".join(one.place for one in wanted if one.positional)
     flags = [one.flag for one in wanted if not one.positional]
     named = f" ({', '.join(flags[:4])}{' …' if len(flags) > 4 else ''})" if flags else ""
     return (

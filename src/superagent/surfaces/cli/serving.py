@@ -43,6 +43,11 @@ def reload(session: Session, arguments: Sequence[str]) -> int:
     with sending_to(found.pid) as process:
         if not found.alive:  # the number may be another's by now; what was opened is what is asked about
             raise Unavailable(f"{found} is no server any more", hint="start one with `superagent up --workers 2`")
+        if found.workers == 1:
+            raise Unavailable(
+                f"{found}, is one process, and that cannot take up its settings without a pause",
+                hint="stop it and start it again; one of `superagent up --workers 2` can be reloaded",
+            )
         signal.pidfd_send_signal(process, RELOAD)
     session.screen.line(f"{found} starts new worker processes; its log says what came of it")
     return DONE

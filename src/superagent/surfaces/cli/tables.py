@@ -14,9 +14,10 @@ from superagent.surfaces.cli.terminal import Screen
 BLANK: tuple[Any, ...] = (None, "", [], {})
 _COLUMNS: dict[str, tuple[str, ...]] = {
     "agents": ("id", "role", "state", "workspace", "owner", "created_at", "kind", "parent", "budget"),
+    "changes": ("path", "kind", "conflict", "refused", "notes", "by_name_only"),
     "grants": ("id", "words"),
     "jobs": ("invocation", "operation", "state", "owner", "at", "ended", "started", "name", "schedule", "retry_of"),
-    "keys": ("id", "name", "role", "revoked_at", "expires_at", "last_used_at", "created_by", "created_at"),
+    "keys": ("id", "name", "label", "role", "revoked_at", "expires_at", "last_used_at", "created_by", "created_at"),
     "operations": ("name", "effect", "risk", "undo", "summary"),
     "plugins": ("name", "state", "why", "operations", "summary", "version", "reaches", "calls", "extras", "quality"),
     "processes": ("pid", "user", "state", "cpu_s", "memory_bytes", "command", "parent", "threads", "started"),

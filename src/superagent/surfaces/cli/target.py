@@ -44,11 +44,20 @@ class Answer:
         """Give the exit code that says the same."""
         if self.refused:
             return _BY_PROBLEM.get(self.status, FAILED)
-        code = _BY_STATE.get(str(self.document.get("status", "")), DONE)
+        status = str(self.document.get("status", ""))
         output = cast("dict[str, Any]", self.document.get("output") or {})
-        # the call was done, and what it ran has failed or met a limit; a session goes on after a command that failed
-        ran_badly = "exit_code" in output and "session" not in output and (output["exit_code"] or output.get("limit"))
-        return FAILED if code == DONE and ran_badly else code
+        if status == "previewed":
+            return FAILED if output.get("conflicts") else DONE
+        return FAILED if status == "done" and _ran_badly(output) else _BY_STATE.get(status, DONE)
+
+
+def _ran_badly(output: dict[str, Any]) -> bool:
+    """Tell whether what a call ran has failed, met a limit, or found faults, while the call itself was done."""
+    if "session" in output:  # a shell goes on after a command that failed in it; of a snippet the exception is told
+        return "error" in output and bool(output["error"] or output.get("ended") not in (None, "exited"))
+    said = output.get("said")  # of a tool with a report, how it ended stands in what it said besides
+    ended = cast("dict[str, Any]", said) if isinstance(said, dict) else output
+    return "exit_code" in ended and bool(ended["exit_code"] != 0 or ended.get("limit") or output.get("diagnostics"))
 
 
 class Refused(Exception):
