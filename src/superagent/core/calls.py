@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Container, Mapping
 from typing import Any, cast
 
 import msgspec
@@ -10,6 +12,12 @@ from superagent.core.grants import ISOLATION
 from superagent.core.invocation import Call
 from superagent.core.problems import Fault, InvalidInput
 from superagent.core.questions import MOST_ANSWERS, MOST_BYTES
+
+STEERS = "superagent/call"
+"""The key of a message's metadata that says how to treat a call: `{"dry_run": true, "key": "…", "reason": "…"}`."""
+
+_STEERING = f'`{{"{STEERS}": {{"dry_run": true}}}}`'
+_BETWEEN = re.compile("[^a-z0-9]")
 
 
 class _Call(msgspec.Struct, forbid_unknown_fields=True):
@@ -50,6 +58,22 @@ def call_from(value: Any, path: str) -> Call:
         said.operation, said.input, said.key, said.dry_run, said.deadline_s, said.reason, said.max_bytes,
         said.isolation and isolation_of(said.isolation), said.session, False, said.answers,
     )  # fmt: skip
+
+
+def steers_of(meta: Mapping[str, Any], path: str, known: Container[str] = ()) -> dict[str, Any]:
+    """Give what the metadata of a message says of how to treat its call, under `superagent/call` (rules.md 4).
+
+    A key that is like ours and is none, `known` ones aside, is refused: who means a dry run must not get the real
+    thing. Raises `InvalidInput`.
+    """
+    for name in meta:
+        letters = _BETWEEN.sub("", name.lower()[:200])
+        if name != STEERS and name not in known and (letters.startswith("superagent") or "dryrun" in letters):
+            raise faulty(f"{path}.{name[:100]}", "unknown key", f"did you mean {_STEERING}?")
+    said = meta.get(STEERS, {})
+    if not isinstance(said, dict):
+        raise faulty(f"{path}.{STEERS}", "must be an object", f"as in {_STEERING}")
+    return dict(cast("dict[str, Any]", said))
 
 
 def _check_texts(said: _Call, path: str) -> None:

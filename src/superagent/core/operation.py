@@ -233,7 +233,9 @@ class Operation:
                 except ValidationError as whole:
                     bad = whole
             raise InvalidInput(
-                f"the input does not fit `{self.name}`", errors=faults_of(bad), hint=f"see `describe {self.name}`"
+                f"the input does not fit `{self.name}`",
+                errors=faults_of(bad),
+                hint=f"see `superagent describe {self.name}`",
             ) from None
         named = model.__dict__
         return dict(named) if shape.direct else {argument: named[attribute] for argument, attribute in shape.names}
