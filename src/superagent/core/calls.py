@@ -35,6 +35,9 @@ class _Call(msgspec.Struct, forbid_unknown_fields=True):
     answers: dict[str, Any] = {}
 
 
+_FIELDS = f"a call has {', '.join(_Call.__struct_fields__)}"
+
+
 def call_from(value: Any, path: str) -> Call:
     """Make a call of its JSON object. Raises `InvalidInput` with the path of what is wrong."""
     if type(value) is dict and len(fields := cast("dict[str, Any]", value)) == 2:  # most calls say no more
@@ -45,7 +48,7 @@ def call_from(value: Any, path: str) -> Call:
         said = msgspec.convert(value, _Call, strict=True)
     except msgspec.ValidationError as bad:
         what, _, where = str(bad).rpartition(" - at `$")
-        raise faulty(f"{path}{where.rstrip('`')}" if what else path, (what or str(bad))[:300]) from None
+        raise faulty(f"{path}{where.rstrip('`')}" if what else path, (what or str(bad))[:300], _FIELDS) from None
     if said.deadline_s is not None and not 0 < said.deadline_s <= 86_400:
         raise faulty(f"{path}.deadline_s", "must be above 0 and up to 86400")
     if said.max_bytes is not None and said.max_bytes < 0:

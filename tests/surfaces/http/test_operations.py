@@ -94,6 +94,7 @@ async def test_respond_async_answers_at_once_and_says_where_to_look(house: House
     outcome = response.json()
     assert response.status_code == 202
     assert outcome["status"] == "queued"
+    assert "`GET /v1/invocations/{invocation}`" in outcome["hint"]
     assert response.headers["location"] == f"/v1/invocations/{outcome['invocation']}"
     state: dict[str, Any] = {}
     for _ in range(200):
@@ -440,8 +441,21 @@ async def test_what_needs_approval_waits_and_says_where(house: House) -> None:
 
     assert response.status_code == 202
     assert response.json()["status"] == "waiting"
+    assert "`GET /v1/invocations/{invocation}`" in response.json()["hint"]
+    assert "approve" in response.json()["hint"]
     assert response.headers["location"] == f"/v1/invocations/{response.json()['invocation']}"
     assert (await agent.get(response.headers["location"])).json()["status"] == "waiting"
+
+
+async def test_of_a_call_that_ended_at_once_is_told_what_the_record_knows(house: House) -> None:
+    agent = await house.agent()
+    done = await agent.call("files.list", {"path": "."})
+
+    stands = (await agent.get(f"/v1/invocations/{done.headers['x-invocation-id']}")).json()
+
+    assert (stands["status"], stands["owner"], stands["operation"]) == ("done", agent.name, "files.list")
+    assert stands["ended"] >= stands["at"]
+    assert stands["outcome"] is None
 
 
 @promise("1.6")

@@ -200,6 +200,8 @@ async def test_a_mistyped_name_is_answered_with_what_it_may_have_meant(
 
     problem = told(run)["problem"]
     assert "did you mean `files.read`" in problem["hint"]
+    assert "`search_operations` finds" in problem["hint"]
+    assert "catalogue.search" not in problem["hint"]
     assert "/v1/" not in problem["hint"]
     (record,) = await house.records(invocation=problem["invocation"])
     assert (record["kind"], record["operation"], record["problem"]) == ("refused", "files.raed", "not-found")
@@ -283,6 +285,7 @@ async def test_a_dry_run_said_with_a_slip_is_refused_and_nothing_is_done(house: 
         {"dry_run": True}, {"dryRun": True}, {"superagent/call": json.dumps(dry)}, {"superagent/call": True},
         {"superagent/call": [dry]}, {"superagent/call": {"dryrun": True}}, {"superagent/call": dry, "superagent/x": 1},
     ]  # fmt: skip
+    right: Any = {"superagent/call": dry, "other/key": 1}
     async with connected(house, agent, revision) as client:
         for tool, arguments in ways:
             for slip in slips:
@@ -294,7 +297,6 @@ async def test_a_dry_run_said_with_a_slip_is_refused_and_nothing_is_done(house: 
                 (record,) = await house.records(invocation=problem["invocation"])
                 assert (record["kind"], record["channel"]) == ("refused", "mcp")
                 assert not new.exists(), (tool, slip)
-            right: Any = {"superagent/call": dry, "other/key": 1}
             assert told(await client.call_tool(tool, arguments, meta=right))["status"] == "previewed"
             assert not new.exists()
         both_ways = await client.call_tool("run_operation", {**ways[1][1], "dry_run": False}, meta=right)
