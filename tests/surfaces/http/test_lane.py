@@ -103,7 +103,9 @@ async def record_of(house: House, headers: dict[bytes, bytes]) -> list[dict[str,
 @pytest.mark.timeout(240)
 async def test_a_thousand_requests_are_answered_and_recorded_alike_by_lane_and_door(house: House) -> None:
     draw, agent = random.Random(SEED), await house.agent()
-    (agent.workspace / "same.txt").write_text("same")
+    for workspace in (agent.workspace, agent.workspace.with_name("owner")):
+        workspace.mkdir(exist_ok=True)
+        (workspace / "same.txt").write_text("same")
     requests = [drawn(draw, agent, house.owner, number) for number in range(MANY)]
     seen: set[bytes] = set()
     async with door_of(house) as port:
@@ -127,7 +129,9 @@ async def test_a_thousand_requests_are_answered_and_recorded_alike_by_lane_and_d
 async def test_requests_that_come_again_and_again_are_answered_and_recorded_alike(house: House) -> None:
     """Each six times on one connection: from the fourth on, the heads of plain ones are known."""
     draw, agent = random.Random(SEED + 1), await house.agent()
-    (agent.workspace / "same.txt").write_text("same")
+    for workspace in (agent.workspace, agent.workspace.with_name("owner")):
+        workspace.mkdir(exist_ok=True)
+        (workspace / "same.txt").write_text("same")
     async with door_of(house) as port:
         for number in range(MANY // 10):
             request = drawn(draw, agent, house.owner, MANY + number)
