@@ -149,7 +149,7 @@ def test_an_input_that_does_not_fit_is_refused_with_the_path_of_the_fault(body: 
     with pytest.raises(InvalidInput, match=r"does not fit `test.it`") as refused:
         compiled(odd, effect=Effect.READ).parse(body)
     assert [fault.path for fault in refused.value.errors] == [path]
-    assert refused.value.hint == "see `describe test.it`"
+    assert refused.value.hint == "see `superagent describe test.it`"
 
 
 @pytest.mark.parametrize(

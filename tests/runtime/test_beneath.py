@@ -362,6 +362,16 @@ def test_workspaces_are_carved_out_of_the_protected_data_folder(ground: Path) ->
             resolve(root, path, judge=anything, protected=protected)
     with pytest.raises(NotFound):  # it may be entered and filled, not removed or renamed
         resolve(root, base, judge=anything, protected=protected, changing=True)
+    told: set[str | None] = set()
+    for name in ("stray.txt", "none.txt"):  # whoever would write there is told where to, the same whatever is there
+        with pytest.raises(NotFound) as refused:
+            resolve(root, f"data/workspaces/tenant/{name}", judge=anything, protected=protected, changing=True)
+        told.add(refused.value.hint)
+    assert len(told) == 1
+    assert "workspace" in (told.pop() or "")
+    with pytest.raises(NotFound) as looked:
+        resolve(root, "data/workspaces/tenant/none.txt", judge=anything, protected=protected)
+    assert looked.value.hint is None
 
 
 def test_a_root_is_opened_once_and_anew_when_another_directory_took_its_place(ground: Path) -> None:

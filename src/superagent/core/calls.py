@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Container, Mapping
 from typing import Any, cast
 
 import msgspec
@@ -10,6 +12,12 @@ from superagent.core.grants import ISOLATION
 from superagent.core.invocation import Call
 from superagent.core.problems import Fault, InvalidInput
 from superagent.core.questions import MOST_ANSWERS, MOST_BYTES
+
+STEERS = "superagent/call"
+"""The key of a message's metadata that says how to treat a call: `{"dry_run": true, "key": "…", "reason": "…"}`."""
+
+_STEERING = f'`{{"{STEERS}": {{"dry_run": true}}}}`'
+_BETWEEN = re.compile("[^a-z0-9]")
 
 
 class _Call(msgspec.Struct, forbid_unknown_fields=True):
@@ -27,6 +35,9 @@ class _Call(msgspec.Struct, forbid_unknown_fields=True):
     answers: dict[str, Any] = {}
 
 
+_FIELDS = f"a call has {', '.join(_Call.__struct_fields__)}"
+
+
 def call_from(value: Any, path: str) -> Call:
     """Make a call of its JSON object. Raises `InvalidInput` with the path of what is wrong."""
     if type(value) is dict and len(fields := cast("dict[str, Any]", value)) == 2:  # most calls say no more
@@ -37,7 +48,7 @@ def call_from(value: Any, path: str) -> Call:
         said = msgspec.convert(value, _Call, strict=True)
     except msgspec.ValidationError as bad:
         what, _, where = str(bad).rpartition(" - at `$")
-        raise faulty(f"{path}{where.rstrip('`')}" if what else path, (what or str(bad))[:300]) from None
+        raise faulty(f"{path}{where.rstrip('`')}" if what else path, (what or str(bad))[:300], _FIELDS) from None
     if said.deadline_s is not None and not 0 < said.deadline_s <= 86_400:
         raise faulty(f"{path}.deadline_s", "must be above 0 and up to 86400")
     if said.max_bytes is not None and said.max_bytes < 0:
@@ -50,6 +61,22 @@ def call_from(value: Any, path: str) -> Call:
         said.operation, said.input, said.key, said.dry_run, said.deadline_s, said.reason, said.max_bytes,
         said.isolation and isolation_of(said.isolation), said.session, False, said.answers,
     )  # fmt: skip
+
+
+def steers_of(meta: Mapping[str, Any], path: str, known: Container[str] = ()) -> dict[str, Any]:
+    """Give what the metadata of a message says of how to treat its call, under `superagent/call` (rules.md 4).
+
+    A key that is like ours and is none, `known` ones aside, is refused: who means a dry run must not get the real
+    thing. Raises `InvalidInput`.
+    """
+    for name in meta:
+        letters = _BETWEEN.sub("", name.lower()[:200])
+        if name != STEERS and name not in known and (letters.startswith("superagent") or "dryrun" in letters):
+            raise faulty(f"{path}.{name[:100]}", "unknown key", f"did you mean {_STEERING}?")
+    said = meta.get(STEERS, {})
+    if not isinstance(said, dict):
+        raise faulty(f"{path}.{STEERS}", "must be an object", f"as in {_STEERING}")
+    return dict(cast("dict[str, Any]", said))
 
 
 def _check_texts(said: _Call, path: str) -> None:

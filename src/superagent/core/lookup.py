@@ -77,7 +77,9 @@ class Invocations:
             "operation": mine[0].get("operation", ""),
             "status": status,
             "at": mine[-1]["at"],
-            "outcome": None,
+            "owner": mine[0].get("who"),
+            "ended": ended["at"] if ended else None,
+            "outcome": None,  # the record holds no outputs
         }
 
     def _hears(self, ctx: Context, record: dict[str, Any]) -> bool:

@@ -233,7 +233,7 @@ class Operation:
             raise InvalidInput(
                 f"the input does not fit `{self.name}`",
                 errors=faults_of(bad, shape.known),
-                hint=f"see `describe {self.name}`",
+                hint=f"see `superagent describe {self.name}`",
             ) from None
         named = model.__dict__
         return dict(named) if shape.direct else {argument: named[attribute] for argument, attribute in shape.names}

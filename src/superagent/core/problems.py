@@ -116,6 +116,16 @@ class NotFound(Problem):
     slug, status = "not-found", 404
 
 
+class WrongMethod(Problem):
+    """This address takes other methods."""
+
+    slug, status = "wrong-method", 405
+
+    def __init__(self, detail: str = "", *, allow: Sequence[str] = (), **more: Any) -> None:
+        super().__init__(detail, **more)
+        self.allow = tuple(allow)
+
+
 class Conflict(Problem):
     """The present state is not the one this request was made for."""
 

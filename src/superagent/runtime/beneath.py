@@ -245,6 +245,7 @@ def _judged(
     changing: bool,
 ) -> At:
     missing = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    hint = "nothing can be made or changed there; a relative path lies in your own workspace" if changing else None
     found = os.fstat(dir_fd)
     real_dir = path_of(dir_fd, found)
     if real_dir is None:
@@ -259,7 +260,7 @@ def _judged(
     else:
         closed = _holds_below(dir_fd, name, real, protected)
     if closed or (changing and protected.holds_at(dir_fd, inode_of(found), real_dir)):
-        raise missing
+        raise NotFound(f"`{printable(path)}` does not exist", hint=hint)
     return At(dir_fd, name, path, real, info, protected)
 
 

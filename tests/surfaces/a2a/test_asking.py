@@ -57,8 +57,8 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Hous
         yield house
 
 
-def answering(task: str, answers: Any) -> Any:
-    return sending(Part(data=ParseDict({"answers": answers}, Value())), task_id=task)
+def answering(task: str, answers: Any, **more: Any) -> Any:
+    return sending(Part(data=ParseDict({"answers": answers}, Value())), task_id=task, **more)
 
 
 @promise("2.1b")
@@ -77,6 +77,8 @@ async def test_what_a_task_asks_is_answered_by_a_message(house: House, version: 
         for wrong in (
             sending(Part(text="blue"), task_id=task.id),
             sending(Part(text="a"), Part(text="b"), task_id=task.id),
+            # an answer is not tried: whoever wants that is not answered with the real thing
+            answering(task.id, {"colour": {"colour": "red"}}, steers={"dry_run": True}),
         ):
             with pytest.raises((InvalidParamsError, A2AClientError)):  # the latter for REST of 0.3: a mere 400
                 await sent(client, wrong)

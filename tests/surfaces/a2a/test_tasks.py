@@ -5,8 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from a2a.client.client import Client
 from a2a.client.errors import A2AClientError
-from a2a.types.a2a_pb2 import CancelTaskRequest, GetTaskRequest, ListTasksRequest, Part, Role, TaskState
+from a2a.types.a2a_pb2 import (
+    CancelTaskRequest,
+    GetTaskRequest,
+    ListTasksRequest,
+    Part,
+    Role,
+    SendMessageRequest,
+    TaskState,
+)
 from a2a.utils.errors import (
     ContentTypeNotSupportedError,
     InvalidParamsError,
@@ -132,6 +141,30 @@ async def test_a_message_may_say_how_its_call_is_treated(house: House, agent: Ca
         once = {"key": "once"}
         same = [await sent(client, asking("files.write", write, steers=once)) for _ in range(2)]
         assert same[0].id == same[1].id, same
+
+
+@ways
+async def test_a_dry_run_said_with_a_slip_or_elsewhere_is_refused(house: House, version: str, binding: str) -> None:
+    agent, dry = await house.agent(), {"dry_run": True}
+    write = {"path": "slip.txt", "content": "x"}
+    async with talking(house, agent, version, binding) as client:
+        for key in ("superagent/cal", "Superagent/call", "superagent.call", "dry_run"):
+            request = asking("files.write", write)
+            request.message.metadata.update({key: dry})
+            await _rejected(house, client, request)
+        beside, inside = asking("files.write", write), asking("files.write", write)
+        beside.metadata.update({"superagent/call": dry})
+        inside.message.parts[0].metadata.update({"superagent/call": dry})
+        for request in (beside, inside):
+            await _rejected(house, client, request)
+    assert not (agent.workspace / "slip.txt").exists()
+
+
+async def _rejected(house: House, client: Client, request: SendMessageRequest) -> None:
+    task = await sent(client, request)
+    assert state_of(task) == "rejected"
+    assert problem_in(task)["type"] == "/problems/invalid-input"
+    assert [one["kind"] for one in await house.records(invocation=task.id)] == ["refused"]
 
 
 async def test_files_are_no_parts_of_messages(house: House, agent: Caller) -> None:

@@ -121,7 +121,7 @@ def test_an_input_that_does_not_fit_names_each_fault(cli: Cli) -> None:
     ran = cli("call", "files.read", "--input", '{"pth": 1}')
     assert ran.code == 1
     assert "  $.pth  " in ran.err
-    assert "hint  see `describe files.read`" in ran.err
+    assert "hint  see `superagent describe files.read`" in ran.err
 
 
 def test_what_is_denied_says_so_with_code_3(cli: Cli, agent: Agent, tmp_path: Path) -> None:

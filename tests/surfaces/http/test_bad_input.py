@@ -210,6 +210,44 @@ async def test_a_query_that_makes_no_sense_is_refused(house: House, path: str, m
     problem_of(await house.owner.http.request(method, path), 422, "invalid-input")
 
 
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("/v1/operations?search=x", ["q", "cursor", "limit", "domain", "max_risk"]),
+        ("/v1/results/h?page=2", ["offset", "limit", "grep"]), ("/v1/invocations/x/logs?tail=1", ["stream", "since"]),
+        ("/v1/operations/files.read?dry_run=true", []), ("/v1/events?since=1", []), ("/v1/invocations/x?wait=5", []),
+    ],
+)  # fmt: skip
+async def test_a_parameter_that_means_nothing_is_refused_with_those_there_are(
+    house: House, path: str, names: list[str]
+) -> None:
+    problem = problem_of(await house.owner.get(path), 422, "invalid-input")
+
+    assert all(f"`{name}`" in problem["hint"] for name in names)
+    assert problem["hint"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("PUT", "/v1/operations/files.write", "GET, POST, QUERY"),
+        ("DELETE", "/v1/operations/no.such", "GET, POST, QUERY"),
+        ("POST", "/v1/operations", "GET"), ("HEAD", "/v1/operations", "GET"), ("POST", "/v1/invocations/x", "GET"),
+        ("GET", "/v1/blobs", "PUT"), ("PATCH", "/v1/events", "GET"), ("GET", "/v1/batch", "POST"),
+        ("GET", "/v1/invocations/x/undo", "POST"),
+    ],
+)  # fmt: skip
+async def test_a_method_that_an_address_does_not_take_is_refused_with_those_it_takes(
+    house: House, method: str, path: str, allow: str
+) -> None:
+    response = await house.owner.http.request(method, path)
+
+    assert (response.status_code, response.headers["allow"]) == (405, allow)
+    if method != "HEAD":
+        problem_of(response, 405, "wrong-method")
+    assert (await house.refusal(response))["operation"] == f"{method} {path}"
+
+
 @pytest.mark.parametrize("value", ["x", "-1", "1.5", "9" * 30, "1", "7" * 48, "=" * 300])
 async def test_a_last_event_id_that_never_came_from_here_is_refused(house: House, value: str) -> None:
     problem_of(await house.owner.get("/v1/events", **{"Last-Event-ID": value}), 422, "invalid-input")
@@ -218,10 +256,9 @@ async def test_a_last_event_id_that_never_came_from_here_is_refused(house: House
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "/v1/nothing"), ("GET", "/v1/"), ("DELETE", "/v1/operations/access.whoami"),
-        ("POST", "/v1/operations"), ("POST", "/v1/operations/"), ("GET", "/v1/invocations"),
-        ("POST", "/v1/invocations/x"), ("GET", "/v1/results"), ("POST", "/v1/invocations/x/nothing"),
-        ("GET", "/v1/blobs"), ("HEAD", "/v1/operations"), ("GET", "/v1/a/b/c/d/e"), ("PATCH", "/v1/events"),
+        ("GET", "/v1/nothing"), ("GET", "/v1/"), ("DELETE", "/v1/nothing"), ("POST", "/v1/operations/"),
+        ("GET", "/v1/invocations"), ("GET", "/v1/results"), ("POST", "/v1/invocations/x/nothing"),
+        ("GET", "/v1/a/b/c/d/e"),
         ("POST", "/v1/operations/" + "x" * 5000), ("POST", "/v1/operations/a/b"), ("POST", "/v1/operations/%00%ff%0a"),
         ("GET", "/v1/operations/%F0%9F%92%A9"), ("POST", "/v1/operations/../../etc/passwd"),
     ],

@@ -68,7 +68,8 @@ def drawn(draw: random.Random, agent: Caller, owner: Caller, number: int) -> byt
         ["X-Dry-Run: true", "X-Dry-Run: perhaps", "Superagent-Session: s1", "Superagent-Deadline: 5", "Origin: null",
          "Superagent-Deadline: soon", f"Idempotency-Key: k{number}", "Prefer: wait=1", "X-Forwarded-For: 8.8.8.8",
          "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "Content-Encoding: gzip",
-         "Superagent-Reason: because", "Superagent-Max-Bytes: 50", "X-Dry-Run: false", "X-API-Key: sak_other"],
+         "Superagent-Reason: because", "Superagent-Max-Bytes: 50", "X-Dry-Run: false", "X-API-Key: sak_other",
+         "X-Dry-Run:", "X-DryRun: true", "Dry_Run: true", "Superagent-Session:", "X-Other: 1"],
         draw.choice([0, 0, 0, 1, 2]),
     )  # fmt: skip
     if draw.random() < 0.1:
@@ -102,7 +103,9 @@ async def record_of(house: House, headers: dict[bytes, bytes]) -> list[dict[str,
 @pytest.mark.timeout(240)
 async def test_a_thousand_requests_are_answered_and_recorded_alike_by_lane_and_door(house: House) -> None:
     draw, agent = random.Random(SEED), await house.agent()
-    (agent.workspace / "same.txt").write_text("same")
+    for workspace in (agent.workspace, agent.workspace.with_name("owner")):
+        workspace.mkdir(exist_ok=True)
+        (workspace / "same.txt").write_text("same")
     requests = [drawn(draw, agent, house.owner, number) for number in range(MANY)]
     seen: set[bytes] = set()
     async with door_of(house) as port:
@@ -126,7 +129,9 @@ async def test_a_thousand_requests_are_answered_and_recorded_alike_by_lane_and_d
 async def test_requests_that_come_again_and_again_are_answered_and_recorded_alike(house: House) -> None:
     """Each six times on one connection: from the fourth on, the heads of plain ones are known."""
     draw, agent = random.Random(SEED + 1), await house.agent()
-    (agent.workspace / "same.txt").write_text("same")
+    for workspace in (agent.workspace, agent.workspace.with_name("owner")):
+        workspace.mkdir(exist_ok=True)
+        (workspace / "same.txt").write_text("same")
     async with door_of(house) as port:
         for number in range(MANY // 10):
             request = drawn(draw, agent, house.owner, MANY + number)
@@ -182,6 +187,9 @@ async def test_requests_that_follow_each_other_on_a_connection_are_read_by_both_
         [large, large, large.replace(b"10}", b"11}"), large, who, large],
         [who, who, one("access.whoami", b"{}", "X-Dry-Run: true"), who, one("access.whoami", b"{}", "Origin: n"), who],
         [one("access.whoami", b"{}", "Superagent-Session: s")] * 3,
+        [one("access.whoami", b"{}", "X-DryRun: true")] * 6,
+        [one("access.whoami", b"{}", "X-Dry-Run:")] * 6,
+        [who, who, one("access.whoami", b"{}", "Dry-Run: true"), who, one("access.whoami", b"{}", "X-Other: 1"), who],
         [one("files.list", b'{"path":"."}')] * 3,
         [who, who, top + b"\r\n", who],
         [b"\r\n" + who, b"\r\n" + who, who, who],
@@ -220,6 +228,19 @@ async def test_requests_that_follow_each_other_on_a_connection_are_read_by_both_
                 script
             )
         assert len(known) > 2 * len(scripts)
+
+
+@pytest.mark.parametrize("header", ["X-Dry-Run:", "X-Dry-Run: ", "X-DryRun: true", "Dry-Run: true", "X_Dry_Run: true"])
+async def test_a_dry_run_with_a_slip_is_refused_however_often_it_is_said(house: House, header: str) -> None:
+    """A head that was said before is known, and then its headers are not looked at again: never one like this."""
+    agent = await house.agent()
+    body = b'{"path":"slip","content":"x"}'
+    request = head("POST", "/v1/operations/files.write", agent.key, f"Content-Length: {len(body)}", header) + body
+
+    came = await said_on_one_connection(house.port, [request] * 8)
+
+    assert [one.split(b" ")[1] for one in came] == [b"422"] * 8
+    assert not (agent.workspace / "slip").exists()
 
 
 async def test_a_key_that_ended_between_two_requests_of_a_connection_is_refused(house: House) -> None:

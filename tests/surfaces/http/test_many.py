@@ -183,6 +183,20 @@ async def test_a_batch_with_a_fault_names_it_and_runs_nothing(agent: Caller, bod
     assert not (agent.workspace / "a").exists()
 
 
+@pytest.mark.parametrize(
+    ("body", "names"),
+    [
+        ({"calls": {}}, "mode, stop_on_error, calls"), ({"calls": [], "mode": "all"}, "mode, stop_on_error, calls"),
+        ({"calls": [{"name": "files.read"}]}, "operation, input, key, dry_run"),
+        ({"calls": [{"operation": "files.read", "dryrun": True}]}, "operation, input, key, dry_run"),
+    ],
+)  # fmt: skip
+async def test_a_fault_of_a_batch_says_what_a_batch_and_a_call_have(agent: Caller, body: Any, names: str) -> None:
+    response = await agent.http.post("/v1/batch", json=body)
+
+    assert names in problem_of(response, 422, "invalid-input")["hint"]
+
+
 async def test_a_batch_with_an_unknown_isolation_level_is_refused(agent: Caller) -> None:
     response = await agent.http.post("/v1/batch", json={"calls": [write("a", isolation="bananas")]})
 

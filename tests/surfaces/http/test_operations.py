@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,7 @@ async def test_respond_async_answers_at_once_and_says_where_to_look(house: House
     outcome = response.json()
     assert response.status_code == 202
     assert outcome["status"] == "queued"
+    assert "`GET /v1/invocations/{invocation}`" in outcome["hint"]
     assert response.headers["location"] == f"/v1/invocations/{outcome['invocation']}"
     state: dict[str, Any] = {}
     for _ in range(200):
@@ -179,7 +181,15 @@ async def test_a_dry_run_shows_and_changes_nothing(agent: Caller, how: str) -> N
 
 @pytest.mark.parametrize(
     ("query", "header"),
-    [("?dry_run=maybe", ""), ("?dry_run=", ""), ("", "tru"), ("?dryrun=true", ""), ("?dry_run=false&x=1", "")],
+    [
+        ("?dry_run=maybe", ""),
+        ("?dry_run=", ""),
+        ("?dry_run", ""),
+        ("", "tru"),
+        ("", "maybe"),
+        ("?dryrun=true", ""),
+        ("?dry_run=false&x=1", ""),
+    ],
 )
 async def test_a_dry_run_that_cannot_be_understood_is_refused_and_nothing_is_done(
     house: House, agent: Caller, query: str, header: str
@@ -191,9 +201,112 @@ async def test_a_dry_run_that_cannot_be_understood_is_refused_and_nothing_is_don
         headers={"X-Dry-Run": header} if header else {},
     )
 
-    problem_of(response, 422, "invalid-input")
+    assert "dry_run=true`" in problem_of(response, 422, "invalid-input")["hint"]
     assert not (agent.workspace / "new").exists()
     assert (await house.refusal(response))["operation"] == "files.write"
+
+
+WRITE = "/v1/operations/files.write"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "X-DryRun",
+        "XDryRun",
+        "Dry-Run",
+        "DryRun",
+        "X_Dry_Run",
+        "x-dry_run",
+        "Dry_Run",
+        "X--Dry-Run",
+        "Superagent-Dry-Run",
+    ],
+)
+async def test_a_dry_run_asked_for_with_a_slip_is_refused_with_the_right_form(
+    house: House, agent: Caller, header: str
+) -> None:
+    new = agent.workspace / "slip"
+    for path in (WRITE, f"{WRITE}?dry_run=false"):
+        response = await agent.http.post(path, json={"path": "slip", "content": "x"}, headers={header: "true"})
+
+        problem = problem_of(response, 422, "invalid-input")
+        assert "`X-Dry-Run: true`" in problem["hint"]
+        assert not new.exists()
+        assert (await house.refusal(response))["operation"] == "files.write"
+
+
+@pytest.mark.parametrize(
+    ("header", "meant"),
+    [
+        ("Idempotency_Key", "Idempotency-Key"), ("X-Idempotency-Key", "Idempotency-Key"),
+        ("SuperagentSession", "Superagent-Session"), ("X-Superagent-Isolation", "Superagent-Isolation"),
+        ("Super-Agent-Deadline", "Superagent-Deadline"), ("superagent_max_bytes", "Superagent-Max-Bytes"),
+    ],
+)  # fmt: skip
+async def test_a_header_that_is_one_of_ours_but_for_a_slip_is_refused(agent: Caller, header: str, meant: str) -> None:
+    response = await agent.http.post(WRITE, json={"path": "slip", "content": "x"}, headers={header: "1"})
+
+    assert meant in problem_of(response, 422, "invalid-input")["hint"]
+    assert not (agent.workspace / "slip").exists()
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["X-Dry-Run", "Idempotency-Key", "Superagent-Session", "Superagent-Isolation", "Superagent-Deadline",
+     "Superagent-Reason", "Superagent-Max-Bytes"],
+)  # fmt: skip
+async def test_a_header_of_ours_that_is_empty_is_refused(house: House, agent: Caller, header: str) -> None:
+    """It came from a variable that is not set, and whoever wrote it meant something."""
+    response = await agent.http.post(WRITE, json={"path": "empty", "content": "x"}, headers={header: ""})
+
+    problem = problem_of(response, 422, "invalid-input")
+    assert header in problem["detail"]
+    assert problem["hint"]
+    assert not (agent.workspace / "empty").exists()
+    assert (await house.refusal(response))["operation"] == "files.write"
+
+
+async def test_headers_of_others_are_nobodys_slip(agent: Caller) -> None:
+    strange = {
+        "X-Request-Id": "1",
+        "Sec-Fetch-Mode": "cors",
+        "X-Session": "s",
+        "Session": "s",
+        "Reason": "r",
+        "X-Run": "1",
+    }
+
+    assert (await agent.call("access.whoami", {}, **strange)).status_code == 200
+
+
+async def test_where_headers_steer_nothing_a_dry_run_is_refused(house: House, agent: Caller) -> None:
+    write = {"operation": "files.write", "input": {"path": "beside", "content": "x"}}
+    waiting = await house.waiting_read(agent)
+    requests: list[tuple[str, str, bytes]] = [
+        ("POST", "/v1/batch", json.dumps({"calls": [write]}).encode()),
+        ("POST", "/v1/stream", json.dumps(write).encode()),
+        ("POST", f"/v1/invocations/{waiting}/cancel", b""),
+        ("PUT", "/v1/blobs", b"x"),
+        ("POST", "/mcp", b"{}"),
+        ("POST", "/a2a", b"{}"),
+    ]
+    for method, path, body in requests:
+        for header in ("X-Dry-Run", "X-DryRun"):
+            response = await agent.http.request(method, path, content=body, headers={header: "true"})
+
+            assert "dry_run" in problem_of(response, 422, "invalid-input")["hint"], path
+            found = await house.records(actor=agent.name, operation=f"{method} {path}")
+            assert (found[0]["kind"], found[0]["problem"]) == ("refused", "invalid-input"), path
+        if path.startswith("/v1/"):
+            assert (
+                "dry_run"
+                in problem_of(
+                    await agent.http.request(method, f"{path}?dry_run=true", content=body), 422, "invalid-input"
+                )["detail"]
+            )
+    assert not (agent.workspace / "beside").exists()
+    assert (await agent.get(f"/v1/invocations/{waiting}")).json()["status"] == "waiting"
 
 
 # ---- Superagent-*
@@ -328,8 +441,21 @@ async def test_what_needs_approval_waits_and_says_where(house: House) -> None:
 
     assert response.status_code == 202
     assert response.json()["status"] == "waiting"
+    assert "`GET /v1/invocations/{invocation}`" in response.json()["hint"]
+    assert "approve" in response.json()["hint"]
     assert response.headers["location"] == f"/v1/invocations/{response.json()['invocation']}"
     assert (await agent.get(response.headers["location"])).json()["status"] == "waiting"
+
+
+async def test_of_a_call_that_ended_at_once_is_told_what_the_record_knows(house: House) -> None:
+    agent = await house.agent()
+    done = await agent.call("files.list", {"path": "."})
+
+    stands = (await agent.get(f"/v1/invocations/{done.headers['x-invocation-id']}")).json()
+
+    assert (stands["status"], stands["owner"], stands["operation"]) == ("done", agent.name, "files.list")
+    assert stands["ended"] >= stands["at"]
+    assert stands["outcome"] is None
 
 
 @promise("1.6")

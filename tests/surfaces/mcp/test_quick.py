@@ -67,6 +67,8 @@ PLAIN = [
     message("access_whoami", meta=STEERED),
     message("access_whoami", meta={quick.STEERS: {"operation": "files.read"}}),
     message("access_whoami", meta={quick.STEERS: 7}),
+    message("run_operation", {"operation": "access.whoami"}, meta=STEERED),
+    message("run_operation", {"operation": "access.whoami", "dry_run": False}, meta=STEERED),
     message("run_operation", {"operation": "catalogue.describe", "input": {"name": "files.read"}}),
     message("run_operation", {"operation": "no.such"}),
     message("run_operation", {"nothing": 1}),
@@ -86,6 +88,7 @@ PLAIN = [
 _OTHERS = [
     message("access_whoami", meta={"progressToken": 1}),
     message("access_whoami", meta={"more": 1}),
+    message("access_whoami", meta={"superagent/cal": {"dry_run": True}}),
     message("access_whoami", [1]),
     message("access_whoami", id=1.5),
     message("access_whoami", id=None),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -166,7 +167,7 @@ async def test_a_wrong_input_comes_back_with_the_path_of_the_fault_and_a_hint(
     problem = told(result)["problem"]
     assert problem["type"] == "/problems/invalid-input"
     assert {one["path"] for one in problem["errors"]} == {"$.path", "$.nonsense"}
-    assert problem["hint"]
+    assert problem["hint"] == "see `describe_operation` of `files.read`"
     (record,) = await house.records(invocation=problem["invocation"])
     assert (record["kind"], record["channel"]) == ("refused", "mcp")
 
@@ -199,6 +200,8 @@ async def test_a_mistyped_name_is_answered_with_what_it_may_have_meant(
 
     problem = told(run)["problem"]
     assert "did you mean `files.read`" in problem["hint"]
+    assert "`search_operations` finds" in problem["hint"]
+    assert "catalogue.search" not in problem["hint"]
     assert "/v1/" not in problem["hint"]
     (record,) = await house.records(invocation=problem["invocation"])
     assert (record["kind"], record["operation"], record["problem"]) == ("refused", "files.raed", "not-found")
@@ -265,6 +268,56 @@ async def test_a_call_can_be_a_dry_run_and_carry_a_key(house: House, agent: Call
             meta: Any = {"superagent/call": steers}
             refused = await client.call_tool("files_write", ask["input"], meta=meta)
             assert told(refused)["problem"]["type"] == "/problems/invalid-input"
+
+
+@both
+async def test_a_dry_run_said_with_a_slip_is_refused_and_nothing_is_done(house: House, revision: str) -> None:
+    agent = await house.agent()
+    new = agent.workspace / "slip"
+    write = {"path": "slip", "content": "x"}
+    ways: list[tuple[str, dict[str, Any]]] = [
+        ("files_write", write),
+        ("run_operation", {"operation": "files.write", "input": write}),
+    ]
+    dry = {"dry_run": True}
+    slips: list[Any] = [
+        {"superagent/cal": dry}, {"superagent/dry_run": True}, {"Superagent/Call": dry}, {"superagent.call": dry},
+        {"dry_run": True}, {"dryRun": True}, {"superagent/call": json.dumps(dry)}, {"superagent/call": True},
+        {"superagent/call": [dry]}, {"superagent/call": {"dryrun": True}}, {"superagent/call": dry, "superagent/x": 1},
+    ]  # fmt: skip
+    right: Any = {"superagent/call": dry, "other/key": 1}
+    async with connected(house, agent, revision) as client:
+        for tool, arguments in ways:
+            for slip in slips:
+                result = await client.call_tool(tool, arguments, meta=slip)
+                assert result.is_error, (tool, slip)
+                problem = told(result)["problem"]
+                assert problem["type"] == "/problems/invalid-input", (tool, slip)
+                assert slip == slips[9] or '`{"superagent/call": {"dry_run": true}}`' in problem["hint"]
+                (record,) = await house.records(invocation=problem["invocation"])
+                assert (record["kind"], record["channel"]) == ("refused", "mcp")
+                assert not new.exists(), (tool, slip)
+            assert told(await client.call_tool(tool, arguments, meta=right))["status"] == "previewed"
+            assert not new.exists()
+        both_ways = await client.call_tool("run_operation", {**ways[1][1], "dry_run": False}, meta=right)
+        assert "say it once" in told(both_ways)["problem"]["hint"]
+        assert not new.exists()
+
+
+@both
+async def test_a_name_under_the_other_tools_word_is_told_the_right_one(
+    agent: Caller, house: House, revision: str
+) -> None:
+    async with connected(house, agent, revision) as client:
+        run = told(await client.call_tool("run_operation", {"name": "files.read", "input": {"path": "a"}}))["problem"]
+        none = told(await client.call_tool("run_operation", {"input": {}}))["problem"]
+        described = told(await client.call_tool("describe_operation", {"operation": "files.read"}))["problem"]
+
+    assert (run["errors"][0]["path"], none["errors"][0]["path"]) == ("$.operation", "$.operation")
+    assert "is missing" in run["detail"]
+    assert "as `name` is called `operation` here" in run["hint"]
+    assert described["errors"][0]["path"] == "$.name"
+    assert "as `operation` is called `name` here" in described["hint"]
 
 
 @both

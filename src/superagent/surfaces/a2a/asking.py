@@ -8,8 +8,9 @@ from typing import Any, cast
 from a2a.types.a2a_pb2 import Message, Part
 from a2a.utils.errors import ContentTypeNotSupportedError
 from google.protobuf.json_format import MessageToDict
+from google.protobuf.struct_pb2 import Struct
 
-from superagent.core.calls import call_from
+from superagent.core.calls import STEERS, call_from, steers_of
 from superagent.core.invocation import Call
 from superagent.core.problems import Fault, Fix, InvalidInput
 from superagent.core.strict_json import parse_object
@@ -17,8 +18,8 @@ from superagent.core.strict_json import parse_object
 MESSAGE = "a2a.message"
 """What a message is called in the record when it names no operation."""
 
-STEERS = "superagent/call"
-"""The key of a message's metadata that says how to treat a call: `{"dry_run": true, "key": "…", "reason": "…"}`."""
+_LENT = "superagent/lent"
+"""The key of a message's metadata with what one of us lends to whom it asks; it steers nothing."""
 
 _JSON = "application/json"
 _MOST_PARTS = 32
@@ -29,8 +30,11 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}(\.[a-z0-9_]{1,40}){1,3}")
 _HOW = 'send one data part: {"operation": "files.read", "input": {"path": "notes.txt"}}'
 
 
-def call_of(message: Message) -> Call:
-    """Give the call that a message asks for. Raises `InvalidInput`, `ContentTypeNotSupportedError`."""
+def call_of(message: Message, beside: Struct) -> Call:
+    """Give the call that a message asks for; `beside` is the metadata of its request, which steers nothing.
+
+    Raises `InvalidInput`, `ContentTypeNotSupportedError`.
+    """
     if len(message.parts) > _MOST_PARTS:
         raise InvalidInput(f"a message has at most {_MOST_PARTS} parts", hint=_HOW)
     asked: list[dict[str, Any]] = []
@@ -46,7 +50,10 @@ def call_of(message: Message) -> Call:
     if not asked:
         asked.append(_named(words))
         words = []
-    said = _steers(message) | asked[0]
+    for place in (beside, *(part.metadata for part in message.parts)):
+        if _steers(place):
+            raise InvalidInput(f"`{STEERS}` is not said there", hint="it belongs into the metadata of the message")
+    said = _steers(message.metadata) | asked[0]
     if words and "reason" not in said:
         said["reason"] = "\n".join(words)[:2000]
     return call_from(said, "$")
@@ -54,6 +61,8 @@ def call_of(message: Message) -> Call:
 
 def answers_of(message: Message) -> dict[str, Any]:
     """Give the answers that a message to a task which asks for something holds. Raises as `call_of` does."""
+    if _steers(message.metadata):
+        raise InvalidInput("how to treat an answer cannot be said", hint=f"leave `{STEERS}` out")
     found = [one for part in message.parts[:_MOST_PARTS] if (one := _asked(part)) is not None]
     if len(found) != 1 or found[0].keys() != {"answers"} or not isinstance(found[0]["answers"], dict):
         raise InvalidInput("this task asks for something", hint='send one data part: {"answers": {"NAME": …}}')
@@ -92,17 +101,15 @@ def _named(words: list[str]) -> dict[str, Any]:
     )
 
 
-def _steers(message: Message) -> dict[str, Any]:
-    said = _plain(MessageToDict(message.metadata).get(STEERS, {}), f"$.metadata.{STEERS}")
-    if not isinstance(said, dict):
-        raise InvalidInput(f"`{STEERS}` is an object", errors=[Fault(f"$.metadata.{STEERS}", "not an object")])
-    steers = cast("dict[str, Any]", said)
+def _steers(metadata: Struct) -> dict[str, Any]:
+    path = f"$.metadata.{STEERS}"
+    steers = steers_of(MessageToDict(metadata), "$.metadata", {_LENT})
     if strange := steers.keys() & {"operation", "input", "session"}:
         raise InvalidInput(
             f"`{min(strange)}` is not said there",
-            errors=[Fault(f"$.metadata.{STEERS}.{min(strange)}", "belongs into a part, or is the context")],
+            errors=[Fault(f"{path}.{min(strange)}", "belongs into a part, or is the context")],
         )
-    return dict(steers)
+    return cast("dict[str, Any]", _plain(steers, path))
 
 
 def _plain(value: Any, path: str) -> Any:

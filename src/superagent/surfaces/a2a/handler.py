@@ -97,7 +97,7 @@ class Tasks(RequestHandler):
             raise InvalidInput("a `contextId` has up to 200 visible ASCII characters")
         spoken = message.context_id or self._kernel.hands.clock.new_id()
         try:
-            call = call_of(message)
+            call = call_of(message, params.metadata)
         except Problem as problem:
             refused = self._kernel.refused(Call(MESSAGE, {}), caller.principal, CHANNEL, problem, caller.trace)
             return self._unstored(refused, spoken)

@@ -15,16 +15,11 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from superagent.core.problems import Unauthenticated
 from superagent.surfaces.http.followed import LINES
-from superagent.surfaces.http.request import OPERATIONS, Headers, Scope, token_of
+from superagent.surfaces.http.request import OPERATIONS, ORDINARY, Headers, Scope, token_of
 
 MOST_BYTES = 2048
 MOST_KEPT = 8
 END = b"\r\n\r\n"
-# whoever sends any other says more than who asks for what
-_PLAIN = frozenset(
-    b"host authorization x-api-key content-type content-length user-agent accept accept-encoding accept-language"
-    b" connection".split()
-)
 
 
 class Plain:
@@ -83,7 +78,7 @@ class Heads:
         length = headers.get(b"content-length", b"0")
         if (
             len(headers) != len(seen.headers)
-            or not _PLAIN.issuperset(headers)
+            or not ORDINARY.issuperset(headers)  # whoever sends any other says more than who asks for what
             or headers.get(b"accept") == LINES
             or not length.isdigit()
             or len(length) > 9

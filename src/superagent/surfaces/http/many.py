@@ -22,20 +22,21 @@ TOGETHER = 32  # half of a window of 64: its caller works on these while we do o
 TOGETHER_BYTES = 64 * 1024
 _encode = msgspec.json.Encoder().encode
 _BATCH_FIELDS = ("mode", "stop_on_error", "calls")
+_BATCH = f"a batch has {', '.join(_BATCH_FIELDS)}"
 
 
 async def batch(request: Request) -> Reply:
     """`POST /v1/batch`: many calls in one request; a batch with one malformed call runs none of them."""
     body = await request.door.reading.object(request.principal, await request.body())
     if unknown := body.keys() - set(_BATCH_FIELDS):
-        raise faulty(f"$.{min(unknown)[:100]}", "unknown field", f"a batch has {', '.join(_BATCH_FIELDS)}")
+        raise faulty(f"$.{min(unknown)[:100]}", "unknown field", _BATCH)
     mode, stop, given = body.get("mode", "sequential"), body.get("stop_on_error", True), body.get("calls")
     if mode not in ("sequential", "parallel", "atomic"):
-        raise faulty("$.mode", "must be sequential, parallel or atomic")
+        raise faulty("$.mode", "must be sequential, parallel or atomic", _BATCH)
     if not isinstance(stop, bool):
-        raise faulty("$.stop_on_error", "must be true or false")
+        raise faulty("$.stop_on_error", "must be true or false", _BATCH)
     if not isinstance(given, list):
-        raise faulty("$.calls", "must be a list of calls")
+        raise faulty("$.calls", "must be a list of calls", _BATCH)
     calls = [call_from(one, f"$.calls[{at}]") for at, one in enumerate(cast("list[Any]", given))]
     outcomes = await request.door.kernel.batch(calls, mode, stop, request.principal, "batch", request.trace)
     done = all(outcome.problem is None for outcome in outcomes)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from urllib.parse import parse_qsl
 
+from superagent.core.invocation import Call
 from superagent.core.kernel import Kernel
-from superagent.core.mounts import VISIT, Mount, Visit, stranger
+from superagent.core.mounts import VISIT, Mount, Visit, changes, stranger
 from superagent.core.principal import Principal
-from superagent.core.problems import Internal, Malformed, Problem
+from superagent.core.problems import Internal, InvalidInput, Malformed, Problem
 from superagent.core.scopes import ShortOfScope
 from superagent.surfaces.http.body import check_head, too_large
 from superagent.surfaces.http.browser import cookies_of
 from superagent.surfaces.http.gate import Gate
 from superagent.surfaces.http.reply import Reply, challenged, of_problem, send_reply, short_of_scope
-from superagent.surfaces.http.request import Message, Receive, Scope, Send, headers_of, trace_of
+from superagent.surfaces.http.request import Message, Receive, Scope, Send, headers_of, refuse_rehearsal, trace_of
 
 SET_UP = "/sign-in"
 """What is served before anything else is: it lets the first owner enrol a second factor."""
+
+_STEERED = 'messages say it in `_meta` (MCP) or `metadata` (A2A): `{"superagent/call": {"dry_run": true}}`'
 
 
 class Mounted:
@@ -57,6 +60,13 @@ class Mounted:
             await self._gate.require_set_up()
         session = self._gate.session(headers)
         principal = await self._principal(mount, scope, headers, session)
+        if not mount.public and changes(scope["method"]):
+            try:
+                refuse_rehearsal(headers, _STEERED)
+            except InvalidInput as problem:
+                call = Call(f"{scope['method']} {scope['path']}"[:200], {})
+                outcome = self._kernel.refused(call, principal, mount.channel, problem, trace_of(headers))
+                raise outcome.problem or problem from None
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         if len(dict(query)) != len(query):
             raise Malformed("a parameter came twice", hint="send it once")

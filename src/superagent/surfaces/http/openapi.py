@@ -270,6 +270,7 @@ def outcome_schema() -> dict[str, Any]:
                 "properties": {"trust": {"enum": ["trusted", "untrusted"]}, "source": {"type": "string"}},
             },
             "handle": {"type": "string"},
+            "hint": {"type": "string", "description": "how to go on with a call that waits or is under way"},
             "problem": _ref("Problem"),
             "seconds": {"type": "number"},
         },

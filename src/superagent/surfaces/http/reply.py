@@ -11,13 +11,18 @@ import msgspec
 
 from superagent.core.invocation import Outcome, Status
 from superagent.core.limits import Rate
-from superagent.core.problems import Problem
+from superagent.core.problems import Problem, WrongMethod
 from superagent.surfaces.http.request import STEERING, Send
 
 Header = tuple[bytes, bytes]
 Write = Callable[[bytes], Awaitable[None]]
 
 _ACCEPTED = frozenset({Status.WAITING, Status.QUEUED, Status.RUNNING})
+_WAITING = (
+    b'{"hint":"a person has to approve this first, and nothing was done yet: do not send it again,'
+    b' `GET /v1/invocations/{invocation}` says how it stands",'
+)
+_UNDER_WAY = b'{"hint":"this goes on in the background: `GET /v1/invocations/{invocation}` says how it stands",'
 _encode = msgspec.json.Encoder().encode
 _TAGS = re.compile(rb'"([\x21\x23-\x7e\x80-\xff]*)"')  # RFC 9110, 8.8.3; a weak one equals its strong one here
 SAFE: list[Header] = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
@@ -55,7 +60,7 @@ def of_outcome(outcome: Outcome) -> Reply:
     if outcome.status not in _ACCEPTED:
         return Reply(200, outcome.encode(), headers)
     headers.append((b"location", f"/v1/invocations/{outcome.invocation}".encode()))
-    return Reply(202, outcome.encode(), headers)
+    return Reply(202, outcome.encode(_WAITING if outcome.status is Status.WAITING else _UNDER_WAY), headers)
 
 
 def of_query(outcome: Outcome, known: bytes) -> Reply:
@@ -80,6 +85,8 @@ def of_problem(problem: Problem, invocation: str = "", rate: Rate | None = None)
         headers.append((b"x-invocation-id", invocation.encode()))
     if problem.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+    if isinstance(problem, WrongMethod):
+        headers.append((b"allow", ", ".join(problem.allow).encode()))
     if problem.retry_after_s is not None:
         seconds = str(max(1, math.ceil(problem.retry_after_s))).encode()
         headers.append((b"retry-after", seconds))

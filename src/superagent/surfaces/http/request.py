@@ -24,6 +24,11 @@ STEERS = frozenset(
     b"idempotency-key x-dry-run superagent-deadline superagent-reason superagent-max-bytes superagent-isolation"
     b" superagent-session prefer".split()
 )
+ORDINARY = frozenset(
+    b"host authorization x-api-key content-type content-length user-agent accept accept-encoding accept-language"
+    b" connection".split()
+)
+"""What nearly every request says; none of it is about how to treat a call."""
 # these may be said once
 _ONCE = STEERS - {b"prefer"} | set(b"content-length content-encoding range last-event-id traceparent".split())
 # whoever sends one of these stands between us and the caller
@@ -32,6 +37,9 @@ _PROXIED = frozenset(
 )
 _TRACE = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 _TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
+_REHEARSAL = "a dry run is asked for by `X-Dry-Run: true` or `?dry_run=true`"
+_BETWEEN = re.compile(rb"[^a-z0-9]")
+_LETTERS = {_BETWEEN.sub(b"", one).removeprefix(b"x"): one for one in STEERS}
 STEERING = b", ".join(sorted(STEERS))
 
 
@@ -77,6 +85,9 @@ def remote_of(scope: Scope, headers: Headers) -> str:
 
 def call_of(name: str, body: dict[str, Any], headers: Headers, query: bytes) -> Call:
     """Make a call of a POST: the body is the input, the headers say how to treat it. Raises `InvalidInput`."""
+    if not query and ORDINARY.issuperset(headers):
+        return Call(name, body)
+    refuse_slips(headers)
     if not query and STEERS.isdisjoint(headers):
         return Call(name, body)
     deadline, size = _text(headers, b"superagent-deadline"), _text(headers, b"superagent-max-bytes")
@@ -92,6 +103,28 @@ def call_of(name: str, body: dict[str, Any], headers: Headers, query: bytes) -> 
         session=_text(headers, b"superagent-session"),
         queued=prefer_of(headers)[0],
     )
+
+
+def refuse_slips(headers: Headers) -> None:
+    """Refuse a header that is one of ours but for a slip: who means a dry run must not get the real thing.
+
+    Names are compared without what separates their letters and without `x-`. Raises `InvalidInput`.
+    """
+    for name in headers:
+        if name in ORDINARY or name in STEERS:
+            continue
+        letters = _BETWEEN.sub(b"", name)
+        meant = b"x-dry-run" if b"dryrun" in letters else _LETTERS.get(letters.removeprefix(b"x"))
+        if meant is not None:
+            hint = _REHEARSAL if meant == b"x-dry-run" else f"it is called `{meant.decode().title()}`"
+            raise InvalidInput(f"there is no header `{name[:60].decode('latin-1')}` here", hint=hint)
+
+
+def refuse_rehearsal(headers: Headers, hint: str) -> None:
+    """Refuse to be asked for a dry run, rightly or with a slip, where headers steer nothing. Raises `InvalidInput`."""
+    for name in headers:
+        if name not in ORDINARY and b"dryrun" in _BETWEEN.sub(b"", name):
+            raise InvalidInput(f"`{name[:60].decode('latin-1')}` makes no dry run of this request", hint=hint)
 
 
 def prefer_of(headers: Headers) -> tuple[bool, float]:
@@ -131,12 +164,17 @@ def _dry_run(said: str, query: bytes) -> bool:
     wishes = [value for _, value in flags] + ([said] if said else [])
     for wish in wishes:
         if wish.lower() not in _TRUE + _FALSE:
-            raise InvalidInput(f"a dry run is `true` or `false`, not `{wish[:60]}`")
+            raise InvalidInput(f"a dry run is `true` or `false`, not `{wish[:60]}`", hint=_REHEARSAL)
     return any(wish.lower() in _TRUE for wish in wishes)
 
 
 def _text(headers: Headers, name: bytes, most: int = 200) -> str:
-    value = headers.get(name, b"")
+    value = headers.get(name)
+    if value is None:
+        return ""
+    if not value.strip():  # as from a variable that is not set: whoever wrote it meant something
+        hint = _REHEARSAL if name == b"x-dry-run" else "give it a value, or leave it out"
+        raise InvalidInput(f"`{name.decode().title()}` is empty", hint=hint)
     if len(value) > most:
         raise InvalidInput(f"`{name.decode()}` is longer than {most} characters")
     return value.decode("latin-1")

@@ -53,6 +53,6 @@ def toolsets_of(text: str) -> frozenset[str]:
     if len(wishes) > _MOST_WISHES or not all(_WISH.fullmatch(one) for one in wishes):
         raise InvalidInput(
             "toolsets are domains or operations, as in `files,shell.run`; `all` is everything",
-            hint=f"give at most {_MOST_WISHES}; `catalogue.search` shows what there is",
+            hint=f"give at most {_MOST_WISHES}; `search_operations` shows what there is",
         )
     return frozenset(wishes)

@@ -12,6 +12,7 @@ from superagent.core.problems import InvalidInput, NeedsClient, NeedsInput
 from superagent.surfaces.mcp.asked import Answering, Asked, Plain, able_of, modern
 from superagent.surfaces.mcp.callers import CHANNEL, Caller
 from superagent.surfaces.mcp.going import carried, refused
+from superagent.surfaces.mcp.naming import document_of
 from superagent.surfaces.mcp.rounds import MOST_ROUNDS, Seal, answers_of, asked_now, lacks, required
 
 
@@ -63,6 +64,6 @@ class Calls:
             if before is None:
                 problem = InvalidInput("`requestState` was changed, is too old, or belongs to another call")
                 outcome = refused(self._kernel, caller.principal, CHANNEL, call, problem, caller.trace)
-                raise MCPError(INVALID_PARAMS, problem.detail, problem.document(outcome.invocation))
+                raise MCPError(INVALID_PARAMS, problem.detail, document_of(problem, outcome.invocation))
             answers = before | answers
         return replace(call, answers=call.answers | answers) if answers else call

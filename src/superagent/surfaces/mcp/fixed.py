@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any
 
 from mcp_types import Tool, ToolAnnotations
 
-from superagent.core.calls import call_from
+from superagent.core.calls import STEERS, call_from, faulty, steers_of
 from superagent.core.invocation import Call
 from superagent.core.problems import Fault, InvalidInput
 from superagent.core.registry import Registry
-from superagent.surfaces.mcp.naming import BEHIND, RUN
+from superagent.surfaces.mcp.naming import BEHIND, DESCRIBE, RUN
 from superagent.surfaces.mcp.projection import outcome_schema, tool_of
 
 _SAYS = {
@@ -20,8 +21,6 @@ _SAYS = {
     " Read this before you run an operation for the first time.",
     "read_result": "Read a piece of a long output by the handle that a call gave, or its lines that match a pattern.",
 }
-LASTING = frozenset({"access.whoami", "jobs.wait", "jobs.status", "jobs.cancel", "undo.apply"})
-"""What is always listed beside the fixed tools, where the caller may: who am I, wait, stop, take back."""
 
 _RUN_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -65,28 +64,31 @@ def fixed_tools(registry: Registry) -> list[Tool]:
     return [*tools[:2], run, *tools[2:]]
 
 
-def call_of(name: str, arguments: dict[str, Any], steers: object, tools: dict[str, str]) -> Call:
-    """Give the call that a tool means; `steers` is what `_meta` says of how to treat it (rules.md 4).
+def call_of(name: str, arguments: dict[str, Any], meta: Mapping[str, Any], tools: Mapping[str, str]) -> Call:
+    """Give the call that a tool means; `meta` may say how to treat it (`core.calls.steers_of`).
 
     A name that means nothing is called as it is: the line refuses it, and records that. Raises `InvalidInput`.
     """
+    said = steers_of(meta, "$._meta")
     if name == RUN:
-        return _run(arguments)
-    said = cast("dict[str, Any]", steers) if isinstance(steers, dict) else {}
+        return _run(arguments, said)
     if "operation" in said or "input" in said:
         raise InvalidInput("how to treat a call does not say what is called", errors=[Fault("$._meta", "unknown")])
-    operation = BEHIND.get(name) or tools.get(name, name)
-    return call_from({**said, "operation": operation, "input": arguments}, "$")
+    if name == DESCRIBE and "name" not in arguments and "operation" in arguments:
+        raise faulty("$.name", "is missing", f"what `{RUN}` takes as `operation` is called `name` here")
+    return call_from({**said, "operation": BEHIND.get(name) or tools.get(name, name), "input": arguments}, "$")
 
 
-def _run(arguments: dict[str, Any]) -> Call:
-    allowed = _RUN_SCHEMA["properties"]
-    if unknown := arguments.keys() - allowed.keys():
+def _run(arguments: dict[str, Any], said: dict[str, Any]) -> Call:
+    if "operation" not in arguments:
+        other = f"what `{DESCRIBE}` takes as `name` is called `operation` here" if "name" in arguments else None
+        raise faulty("$.operation", "is missing", other)
+    if unknown := arguments.keys() - _RUN_SCHEMA["properties"].keys():
         raise InvalidInput(
             f"`{RUN}` takes no `{min(unknown)[:100]}`",
             errors=[Fault(f"$.{min(unknown)[:100]}", "unknown field")],
             hint="what an operation takes stands inside `input`",
         )
-    if "operation" not in arguments:
-        raise InvalidInput("`operation` is missing", errors=[Fault("$.operation", "required")])
-    return call_from(arguments, "$")
+    if twice := said.keys() & arguments.keys():
+        raise faulty(f"$._meta.{STEERS}.{min(twice)[:100]}", "is said in the arguments too", "say it once")
+    return call_from({**said, **arguments}, "$")

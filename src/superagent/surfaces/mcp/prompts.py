@@ -23,6 +23,7 @@ from superagent.surfaces.mcp.asked import Asked, Known, page_of
 from superagent.surfaces.mcp.blocks import messages_of
 from superagent.surfaces.mcp.callers import Caller
 from superagent.surfaces.mcp.calling import Calls
+from superagent.surfaces.mcp.naming import document_of
 from superagent.surfaces.mcp.projection import title_of
 
 
@@ -50,7 +51,7 @@ class Prompts:
         if outcome.problem is not None or named is None:
             problem = outcome.problem
             assert problem is not None
-            raise MCPError(INVALID_PARAMS, problem.detail, problem.document(outcome.invocation))
+            raise MCPError(INVALID_PARAMS, problem.detail, document_of(problem, outcome.invocation))
         if outcome.status is not Status.DONE:
             hint = "`jobs_status` shows what becomes of it"
             raise MCPError(INVALID_PARAMS, f"this is {outcome.status.value}: {outcome.invocation}", {"hint": hint})

@@ -29,11 +29,12 @@ from mcp_types import methods as protocol
 from mcp_types.version import LATEST_MODERN_VERSION
 from pydantic import ValidationError
 
+from superagent.core.calls import STEERS
 from superagent.core.mounts import Receive, Send, Visit, answer
 from superagent.surfaces.mcp.asked import Plain, able_from
 from superagent.surfaces.mcp.callers import Caller
 from superagent.surfaces.mcp.results import Told
-from superagent.surfaces.mcp.server import STEERS, Tools, repeats
+from superagent.surfaces.mcp.server import Tools, repeats
 
 _encode = msgspec.json.encode
 PING_S = 15.0

@@ -32,6 +32,7 @@ from superagent.surfaces.mcp.asked import Asked, Known, modern, page_of
 from superagent.surfaces.mcp.blocks import contents_of
 from superagent.surfaces.mcp.callers import Caller
 from superagent.surfaces.mcp.calling import Calls
+from superagent.surfaces.mcp.naming import document_of
 from superagent.surfaces.mcp.projection import title_of
 
 OPERATION = "op://"
@@ -137,7 +138,7 @@ def _contents(
 
 def _refused(asked: Asked, uri: str, outcome: Outcome, problem: Problem) -> MCPError:
     code = INVALID_PARAMS if modern(asked) or not isinstance(problem, NotFound) else _NO_RESOURCE
-    return MCPError(code, problem.detail, {"uri": uri[:1000], **problem.document(outcome.invocation)})
+    return MCPError(code, problem.detail, {"uri": uri[:1000], **document_of(problem, outcome.invocation)})
 
 
 def handlers(resources: Resources) -> dict[str, Any]:

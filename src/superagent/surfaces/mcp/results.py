@@ -13,13 +13,14 @@ from superagent.core.media import Media
 from superagent.core.operation import Operation
 from superagent.core.problems import Problem
 from superagent.surfaces.mcp.blocks import shown_of
+from superagent.surfaces.mcp.naming import document_of
 
 WAITING = (
     "A person has to approve this first; nothing was done yet. Tell your user, and do not make the call again:"
     " `jobs_wait` with this invocation waits for the end, `jobs_status` shows what came of it."
 )
 QUEUED = "This goes on in the background: `jobs_wait` with this invocation waits for its end, `jobs_status` shows it."
-ASKING = "This job asks for something: `jobs_status` shows what, `jobs.answer` gives it."
+ASKING = "This job asks for something: `jobs_status` shows what, `run_operation` of `jobs.answer` gives it."
 STORED = "The output is long and was stored: read it in pieces with `read_result` and this handle."
 PREVIEWED = "This was a dry run: nothing was done."
 
@@ -81,7 +82,7 @@ def refusal_of(problem: Problem, invocation: str = "") -> Told:
 
 
 def _error(told: dict[str, Any], problem: Problem, invocation: str) -> Told:
-    document = problem.document(invocation or None)
+    document = document_of(problem, invocation)
     if problem.retry_after_s is not None:
         document["retry_after_s"] = problem.retry_after_s
     return Told(msgspec.json.encode(told | {"problem": document}), [], failed=True)

@@ -40,9 +40,9 @@ from superagent.core.questions import TASKS
 from superagent.surfaces.mcp.asked import Answering, Asked, Plain, able_of, connection_of, page_of
 from superagent.surfaces.mcp.callers import CALLER, CHANNEL, Caller
 from superagent.surfaces.mcp.calling import Calls
-from superagent.surfaces.mcp.fixed import LASTING, call_of, fixed_tools
+from superagent.surfaces.mcp.fixed import call_of, fixed_tools
 from superagent.surfaces.mcp.going import LEVEL, asks, looked_at, refused, to_ask, waited
-from superagent.surfaces.mcp.naming import RUN, operation_of
+from superagent.surfaces.mcp.naming import LASTING, RUN, document_of, operation_of
 from superagent.surfaces.mcp.projection import length_of, tool_of
 from superagent.surfaces.mcp.prompts import Prompts
 from superagent.surfaces.mcp.reading import Resources, handlers
@@ -57,8 +57,6 @@ _CALLS = frozenset({"tools/call", "resources/read", "prompts/get", "tasks/get", 
 _GOES_ON = frozenset({Status.QUEUED, Status.RUNNING, Status.WAITING})
 MOST_OWN = 12_000
 """How long the tools of a key with bounds may be in all, characters of JSON, to be listed without being asked for."""
-STEERS = "superagent/call"
-"""The field of `_meta` that says how to treat a call: `{"dry_run": true, "key": "…", "reason": "…"}`."""
 
 INSTRUCTIONS = """\
 Operate this computer through operations. `search_operations` finds them by words, `describe_operation` shows one in
@@ -172,14 +170,13 @@ class Tools:
     ) -> Told | InputRequiredResult | dict[str, Any]:
         """Run the operation behind a tool for a caller. Raises `MCPError` for what is a fault of the message."""
         kernel, principal = self._kernel, caller.principal
-        steers = (asked.meta or {}).get(STEERS)
         state, goes_on = params.request_state, True
         call, again = (
             Call(params.name[:200], {}, session=caller.session),
             state is not None and not self._calls.seal.ours(state),
         )
         try:
-            call = call_of(params.name, params.arguments or {}, steers, kernel.registry.tools)
+            call = call_of(params.name, params.arguments or {}, asked.meta or {}, kernel.registry.tools)
             if again:
                 kernel.beside(principal)
                 outcome, goes_on = await looked_at(kernel, principal, params, call)
@@ -212,7 +209,7 @@ class Tools:
         seen = registry.visible_to(caller.principal, self._kernel.policy_of(caller.principal))
         near = ", ".join(f"`{one.tool}`" for one in registry.close_to(name, seen))
         assert outcome.problem is not None
-        document = outcome.problem.document(outcome.invocation)
+        document = document_of(outcome.problem, outcome.invocation)
         if not near:
             return MCPError(INVALID_PARAMS, f"Unknown tool: {name[:200]}", document)
         hint = f"did you mean {near}? `search_operations` finds others"
@@ -249,7 +246,7 @@ class Tools:
             try:
                 self._kernel.beside(self.caller(ctx).principal)
             except Problem as problem:
-                raise MCPError(-32000, problem.detail, problem.document()) from None
+                raise MCPError(-32000, problem.detail, document_of(problem)) from None
         return await call_next(ctx)
 
 

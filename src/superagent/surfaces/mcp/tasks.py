@@ -20,6 +20,7 @@ from superagent.core.problems import Conflict, Internal, NeedsClient, NeedsInput
 from superagent.core.questions import TASKS
 from superagent.surfaces.mcp.asked import EXTENSION, Asked, Known, able_of, modern
 from superagent.surfaces.mcp.callers import CHANNEL, Caller
+from superagent.surfaces.mcp.naming import document_of
 from superagent.surfaces.mcp.results import told_of
 from superagent.surfaces.mcp.rounds import answers_of, lacks, request_of
 
@@ -121,7 +122,7 @@ class Tasks:
         if problem is not None and not (but is not None and isinstance(problem, but)):
             code = INVALID_PARAMS if problem.status < 500 else INTERNAL_ERROR
             detail = "there is no such task" if isinstance(problem, NotFound) else problem.detail
-            raise MCPError(code, detail, problem.document(outcome.invocation))
+            raise MCPError(code, detail, document_of(problem, outcome.invocation))
         return outcome
 
     def _end(self, outcome: Outcome) -> dict[str, Any]:
@@ -133,7 +134,7 @@ class Tasks:
             return {}
         if isinstance(problem, Internal) or outcome.status is Status.UNKNOWN:
             detail = problem.detail if problem is not None else "nobody knows what became of it"
-            data = problem.document(outcome.invocation) if problem is not None else {}
+            data = document_of(problem, outcome.invocation) if problem is not None else {}
             return {"status": "failed", "error": {"code": INTERNAL_ERROR, "message": detail, "data": data}}
         return {"result": _plain(told_of(outcome, self._kernel.find(outcome.operation)).result())}
 

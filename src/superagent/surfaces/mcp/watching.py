@@ -39,6 +39,7 @@ from superagent.core.limits import Slots
 from superagent.core.problems import NotFound, Overloaded, Problem
 from superagent.surfaces.mcp.asked import Asked, Known, connection_of
 from superagent.surfaces.mcp.callers import Caller
+from superagent.surfaces.mcp.naming import document_of
 
 LOOK_S = 0.25
 MOST_URIS = 32
@@ -178,7 +179,7 @@ class Watch:
         try:
             self._slots.enter(caller.principal.bucket)
         except Overloaded as problem:
-            raise MCPError(-32000, problem.detail, problem.document()) from None
+            raise MCPError(-32000, problem.detail, document_of(problem)) from None
         watcher.versions, watcher.seen = self._versions(caller), self._lists(caller)
         self._watchers.add(watcher)
         try:
