@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,8 +13,10 @@ import pytest
 
 from superagent.app import Installation, open_installation
 from superagent.core.invocation import Call, Outcome
+from superagent.core.problems import Unavailable
 from superagent.core.taint import Mark
 from superagent.runtime.policies import SqlPolicies
+from superagent.runtime.undo_store import SqlUndo
 from superagent.settings import load
 
 GRANT = {"effect": "deny", "subject": "agent:nobody", "operations": ["files.read"]}
@@ -96,3 +100,43 @@ async def test_what_fails_after_the_change_says_that_it_was_made_and_can_be_take
         undone = await run(here, "undo.apply", {"ids": [outcome.invocation]})
         assert undone.problem is None, undone.problem
         assert (await run(here, "grants.list", {})).result() == before
+
+
+async def test_however_often_a_call_is_cancelled_it_says_what_it_made(tmp_path: Path) -> None:
+    drawn, made = random.Random(5), 0
+    async with opened(tmp_path) as (here, _):
+        for number in range(60):
+            grant = GRANT | {"subject": f"agent:a{number}"}
+            call = asyncio.create_task(run(here, "grants.create", {"grant": grant}))
+            for _ in range(2):
+                await asyncio.sleep(drawn.random() * 0.006)
+                call.cancel()
+            (outcome,) = await asyncio.gather(call, return_exceptions=True)
+            policies = here.kernel.hands.policies
+            assert isinstance(policies, SqlPolicies)
+            await policies.changed()
+            there = any(one.subject == f"agent:a{number}" for one in policies.of("default").grants)
+            made += there
+            if isinstance(outcome, Outcome):
+                assert there == bool(outcome.effects), (outcome.status, outcome.problem)
+            else:  # it was cancelled before it came to the line, or after its end
+                assert isinstance(outcome, asyncio.CancelledError)
+                assert not there
+    assert made
+
+
+async def test_where_nobody_can_tell_it_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def gone(*_: Any, **__: Any) -> Any:
+        raise Unavailable("the database does not answer")
+
+    async def broken(policies: SqlPolicies) -> None:
+        raise Unavailable("the database does not answer")
+
+    async with opened(tmp_path) as (here, _):
+        with monkeypatch.context() as meanwhile:
+            meanwhile.setattr(SqlPolicies, "changed", broken)
+            meanwhile.setattr(SqlUndo, "of", gone)
+            outcome = await run(here, "grants.create", {"grant": GRANT})
+
+        assert outcome.problem is not None
+        assert (outcome.problem.slug, outcome.problem.changed) == ("unavailable", "unknown")

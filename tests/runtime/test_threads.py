@@ -108,6 +108,8 @@ async def test_what_a_function_gives_raises_and_sees_is_its_callers() -> None:
         assert await threads.run(pow, 2, 5) == 32
         with pytest.raises(FileNotFoundError, match="gone"):
             await threads.run(broken)
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            await asyncio.wait_for(threads.run(next, iter(())), 10)
     with pytest.raises(Overloaded):
         await threads.run(said.get)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from superagent.core.ports import Kept
@@ -62,10 +63,14 @@ def rights_of(kept: Kept) -> str:
 
 
 async def to_its_end(work: Awaitable[None]) -> None:
-    """Do something whole, also when whoever waits for it is cancelled meanwhile: then that comes afterwards."""
+    """Do something whole, however often whoever waits for it is cancelled meanwhile: that comes afterwards."""
     task = asyncio.ensure_future(work)
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait([task])
+        while not task.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # looked at, so that it is not reported as lost
         raise

@@ -21,7 +21,7 @@ from superagent.core.outright import named_outright
 from superagent.core.policy import Decision, Policy
 from superagent.core.ports import Hands, Keeper, Kept
 from superagent.core.principal import Principal
-from superagent.core.problems import Conflict, Internal, NotFound, Unavailable
+from superagent.core.problems import Conflict, Internal, NotFound, Problem, Unavailable
 from superagent.core.reached import FileReach, NetReach
 from superagent.core.redactor import Redactor, cleaned, present
 from superagent.core.resources import Effect, Resource
@@ -208,12 +208,21 @@ class Context(Asking, Judging):
 
         try:
             yield keep
-        except BaseException:
+        except BaseException as fault:
             if kept:  # what failed may have come after the change
-                there = await self._hands.undo.of(self.tenant, ids=[self.invocation.id])
-                self._changed([one for one in kept if any(other.id == one[1] for other in there)])
+                await to_its_end(self._left_of(kept, fault))
             raise
         self._changed(kept)
+
+    async def _left_of(self, kept: list[tuple[Resource, int]], fault: BaseException) -> None:
+        try:
+            there = {one.id for one in await self._hands.undo.of(self.tenant, ids=[self.invocation.id])}
+        except Exception:  # who could tell is away
+            if isinstance(fault, Problem):
+                fault.changed = "unknown"
+                return
+            there = {entry for _, entry in kept}
+        self._changed([one for one in kept if one[1] in there])
 
     def _changed(self, kept: list[tuple[Resource, int]]) -> None:
         self.notes += [entry for _, entry in kept]

@@ -6,6 +6,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +59,11 @@ class Writer:
             return await asyncio.shield(job.waiter)
         except asyncio.CancelledError:
             job.dropped = True
-            await asyncio.wait([job.waiter])
+            while not job.waiter.done():  # however often it is told
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([job.waiter])
+            if not job.waiter.cancelled():
+                job.waiter.exception()  # looked at, so that it is not reported as lost
             raise
 
     async def close(self) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, Double, Index, Row, String, Text
 
+from superagent.core.changes import to_its_end
 from superagent.core.ports import Clock
 from superagent.core.principal import Principal
 from superagent.core.problems import NotFound, TooLarge, Unavailable
@@ -177,12 +178,7 @@ def _within(size: int, most: int, whose: str) -> None:
 
 async def _to_its_end(work: Callable[..., None], *args: Any) -> None:
     """Run in a thread, and wait for it also when cancelled: its file is closed after it."""
-    running = asyncio.ensure_future(asyncio.to_thread(work, *args))
-    try:
-        await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait([running])
-        raise
+    await to_its_end(asyncio.to_thread(work, *args))
 
 
 @contextmanager

@@ -34,6 +34,9 @@ class _Job:
         """Run it, in a thread."""
         try:
             self.result = self.context.run(self.function, *self.args)
+        except StopIteration as fault:  # which no future takes
+            self.fault = RuntimeError("a function in a thread raised StopIteration")
+            self.fault.__cause__ = fault
         except BaseException as fault:
             self.fault = fault
 
@@ -92,11 +95,11 @@ class Threads:
         loop = asyncio.get_running_loop()
         job = _Job(function, args, loop.create_future())
         self._busy += 1
-        if self._begun < min(self._busy, self._most):
-            threading.Thread(target=self._serve, name=f"operation_{self._begun}").start()
-            self._begun += 1
-        self._jobs.put((loop, job))
         try:
+            if self._begun < min(self._busy, self._most):
+                threading.Thread(target=self._serve, name=f"operation_{self._begun}").start()
+                self._begun += 1
+            self._jobs.put((loop, job))
             return await job.waiter
         except asyncio.CancelledError:
             if not job.ended:

@@ -49,6 +49,8 @@ class Protocol(HttpToolsProtocol):
     _heads_here = 0
     _again = b""
     _body_bytes = 0  # since its pace was looked at
+    _piece = False  # whether a piece of the body has come
+    _beside_bytes = 0  # of what came since the last one: sizes of pieces, and what stands behind the body
     _deadline: asyncio.TimerHandle | None = None
     _look: asyncio.TimerHandle | None = None
     _idle_since = 0.0
@@ -85,6 +87,9 @@ class Protocol(HttpToolsProtocol):
             break
         if self._in_body:
             self._body_bytes += len(data)
+            self._beside_bytes, self._piece = (0 if self._piece else self._beside_bytes + len(data)), False
+            if self._beside_bytes > MOST_HEAD_BYTES:
+                self.send_400_response(f"more than {MOST_HEAD_BYTES} bytes beside the body")
             if self._look is None and not self.transport.is_closing():
                 self._look = self.loop.call_later(self.patience_s, self._judge_pace)
         elif self._in_head and not self.transport.is_closing():
@@ -124,6 +129,7 @@ class Protocol(HttpToolsProtocol):
         scope["method"], scope["http_version"] = parser.get_method().decode("ascii"), version
         scope["path"] = unquote(path) if "%" in path else path
         scope["raw_path"], scope["query_string"] = address.path, address.query or b""
+        self.headers = []  # what comes behind the body is no part of the head (RFC 9110, 6.5.1)
         earlier = cast("RequestResponseCycle | None", self.cycle)
         self.cycle = Cycle(
             scope,
@@ -140,6 +146,11 @@ class Protocol(HttpToolsProtocol):
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, app))
+
+    def on_body(self, body: bytes) -> None:
+        """Note that a piece of the body has come."""
+        self._piece = True
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Note that the body is there."""
@@ -200,6 +211,7 @@ class Protocol(HttpToolsProtocol):
 
     def _head_is_here(self) -> None:
         self._in_head, self._in_body, self._told, self._body_bytes = False, True, False, 0
+        self._piece, self._beside_bytes = True, 0
         if self._deadline is not None:
             self._stop_waiting()
 
