@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any, cast
 
 import msgspec
@@ -69,14 +69,20 @@ def steers_of(meta: Mapping[str, Any], path: str, known: Container[str] = ()) ->
     A key that is like ours and is none, `known` ones aside, is refused: who means a dry run must not get the real
     thing. Raises `InvalidInput`.
     """
-    for name in meta:
-        letters = _BETWEEN.sub("", name.lower()[:200])
-        if name != STEERS and name not in known and (letters.startswith("superagent") or "dryrun" in letters):
+    for name, value in meta.items():
+        if name == STEERS or name in known:
+            continue
+        inner: Iterable[object] = cast("dict[object, Any]", value) if isinstance(value, dict) else ()
+        if "superagent" in _letters(name) or any("dryrun" in _letters(str(one)) for one in (name, *inner)):
             raise faulty(f"{path}.{name[:100]}", "unknown key", f"did you mean {_STEERING}?")
     said = meta.get(STEERS, {})
     if not isinstance(said, dict):
         raise faulty(f"{path}.{STEERS}", "must be an object", f"as in {_STEERING}")
     return dict(cast("dict[str, Any]", said))
+
+
+def _letters(name: str) -> str:
+    return _BETWEEN.sub("", name.lower()[:200])
 
 
 def _check_texts(said: _Call, path: str) -> None:

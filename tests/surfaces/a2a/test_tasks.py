@@ -148,10 +148,13 @@ async def test_a_dry_run_said_with_a_slip_or_elsewhere_is_refused(house: House, 
     agent, dry = await house.agent(), {"dry_run": True}
     write = {"path": "slip.txt", "content": "x"}
     async with talking(house, agent, version, binding) as client:
-        for key in ("superagent/cal", "Superagent/call", "superagent.call", "dry_run"):
+        for key in ("superagent/cal", "Superagent/call", "superagent.call", "dry_run", "call", "urn:superagent/call"):
             request = asking("files.write", write)
             request.message.metadata.update({key: dry})
             await _rejected(house, client, request)
+        twice = asking("files.write", write, steers=dry)
+        twice.message.parts[0].data.struct_value.update({"dry_run": False})
+        await _rejected(house, client, twice)
         beside, inside = asking("files.write", write), asking("files.write", write)
         beside.metadata.update({"superagent/call": dry})
         inside.message.parts[0].metadata.update({"superagent/call": dry})

@@ -200,5 +200,5 @@ def test_a_problem_in_the_midst_of_starting_is_told_as_such(capfd: pytest.Captur
 
 def test_a_second_server_on_the_same_folder_is_refused_and_told_of_the_first(run_here: Cli, server: Server) -> None:
     ran = run_here("up", "--data", str(server.data), "--port", "0")
-    assert ran.code == 1
+    assert ran.code == 5
     assert f"which serves at {server.address}" in ran.err

@@ -58,10 +58,13 @@ def test_flags_may_stand_before_and_after_the_command() -> None:
     [
         (["--jso=hidden"], "there is no flag `--jso`", "did you mean --json? `superagent x --help` lists the flags"),
         (["--serve", "u"], "there is no flag `--serve`", "did you mean --server?"),
-        (["ls", "-la"], "there is no flag `-la`", "given as --FLAG=VALUE, or in quotes with the words around it"),
+        (["ls", "-la"], "there is no flag `-l`", "given as --FLAG=VALUE, or in quotes with the words around it"),
         (["--quite-another"], "there is no flag `--quite-another`", "`superagent x --help` lists the flags"),
         (["--data", "-x"], "argument --data: expected one argument", "begins with a dash is given as --FLAG=VALUE"),
-        (["a", "b"], "`b` is one value too many", "`superagent x --help`"),
+        (["a", "-phidden"], "there is no flag `-p`", "`superagent x --help` lists the flags"),
+        (["--json=hidden"], "argument --json: takes no value", "`superagent x --help`"),
+        (["a", "hidden"], "there is one value too many", "`superagent x --help`"),
+        (["a", "b"], "there is one value too many", "`superagent x --help`"),
     ],
 )
 def test_what_does_not_fit_raises_instead_of_leaving_and_says_what_would(
@@ -73,7 +76,7 @@ def test_what_does_not_fit_raises_instead_of_leaving_and_says_what_would(
         parser.read(typed, argparse.Namespace())
     assert wrong.value.detail == detail
     assert hint in wrong.value.hint
-    assert "hidden" not in wrong.value.hint
+    assert "hidden" not in f"{wrong.value.detail} {wrong.value.hint}"
 
 
 def test_help_is_given_with_every_percent_sign_that_its_texts_have() -> None:

@@ -242,6 +242,7 @@ async def test_a_dry_run_asked_for_with_a_slip_is_refused_with_the_right_form(
         ("Idempotency_Key", "Idempotency-Key"), ("X-Idempotency-Key", "Idempotency-Key"),
         ("SuperagentSession", "Superagent-Session"), ("X-Superagent-Isolation", "Superagent-Isolation"),
         ("Super-Agent-Deadline", "Superagent-Deadline"), ("superagent_max_bytes", "Superagent-Max-Bytes"),
+        ("Superagent-Isolate", "superagent-isolation"), ("Superagent-Call", "x-dry-run"),
     ],
 )  # fmt: skip
 async def test_a_header_that_is_one_of_ours_but_for_a_slip_is_refused(agent: Caller, header: str, meant: str) -> None:
@@ -265,6 +266,15 @@ async def test_a_header_of_ours_that_is_empty_is_refused(house: House, agent: Ca
     assert problem["hint"]
     assert not (agent.workspace / "empty").exists()
     assert (await house.refusal(response))["operation"] == "files.write"
+
+
+async def test_a_dry_run_is_no_preference(house: House, agent: Caller) -> None:
+    for wish in ("dry-run", "respond-async, dry_run", "DryRun=true"):
+        response = await agent.http.post(WRITE, json={"path": "wished", "content": "x"}, headers={"Prefer": wish})
+
+        assert "`X-Dry-Run: true`" in problem_of(response, 422, "invalid-input")["hint"]
+        assert (await house.refusal(response))["operation"] == "files.write"
+    assert not (agent.workspace / "wished").exists()
 
 
 async def test_headers_of_others_are_nobodys_slip(agent: Caller) -> None:
@@ -291,6 +301,9 @@ async def test_where_headers_steer_nothing_a_dry_run_is_refused(house: House, ag
         ("POST", "/mcp", b"{}"),
         ("POST", "/a2a", b"{}"),
     ]
+    for path in ("/mcp", "/a2a"):
+        response = await agent.http.post(f"{path}?dry_run=true", content=b"{}")
+        assert "dry_run" in problem_of(response, 422, "invalid-input")["hint"], path
     for method, path, body in requests:
         for header in ("X-Dry-Run", "X-DryRun"):
             response = await agent.http.request(method, path, content=body, headers={header: "true"})

@@ -281,7 +281,8 @@ async def test_a_dry_run_said_with_a_slip_is_refused_and_nothing_is_done(house: 
     ]
     dry = {"dry_run": True}
     slips: list[Any] = [
-        {"superagent/cal": dry}, {"superagent/dry_run": True}, {"Superagent/Call": dry}, {"superagent.call": dry},
+        {"superagent/cal": dry}, {"io.superagent/call": dry}, {"x-superagent/call": dry}, {"call": dry},
+        {"superagent/dry_run": True}, {"Superagent/Call": dry}, {"superagent.call": dry},
         {"dry_run": True}, {"dryRun": True}, {"superagent/call": json.dumps(dry)}, {"superagent/call": True},
         {"superagent/call": [dry]}, {"superagent/call": {"dryrun": True}}, {"superagent/call": dry, "superagent/x": 1},
     ]  # fmt: skip
@@ -293,7 +294,10 @@ async def test_a_dry_run_said_with_a_slip_is_refused_and_nothing_is_done(house: 
                 assert result.is_error, (tool, slip)
                 problem = told(result)["problem"]
                 assert problem["type"] == "/problems/invalid-input", (tool, slip)
-                assert slip == slips[9] or '`{"superagent/call": {"dry_run": true}}`' in problem["hint"]
+                assert (
+                    slip == {"superagent/call": {"dryrun": True}}
+                    or '`{"superagent/call": {"dry_run": true}}`' in problem["hint"]
+                )
                 (record,) = await house.records(invocation=problem["invocation"])
                 assert (record["kind"], record["channel"]) == ("refused", "mcp")
                 assert not new.exists(), (tool, slip)

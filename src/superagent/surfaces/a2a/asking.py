@@ -53,7 +53,10 @@ def call_of(message: Message, beside: Struct) -> Call:
     for place in (beside, *(part.metadata for part in message.parts)):
         if _steers(place):
             raise InvalidInput(f"`{STEERS}` is not said there", hint="it belongs into the metadata of the message")
-    said = _steers(message.metadata) | asked[0]
+    steers = _steers(message.metadata)
+    if twice := steers.keys() & asked[0].keys():
+        raise InvalidInput(f"`{min(twice)}` is said in the part, too", hint="say it once")
+    said = steers | asked[0]
     if words and "reason" not in said:
         said["reason"] = "\n".join(words)[:2000]
     return call_from(said, "$")

@@ -17,6 +17,7 @@ from superagent.surfaces.cli.session import Session
 from superagent.surfaces.cli.target import DONE, Target, output_of
 
 _HELP = frozenset({"--help", "-h"})
+_NAMED = 2
 _PAGE = 500
 
 SERVES = frozenset({"init", "run", "serve", "server", "setup", "start"})
@@ -147,7 +148,7 @@ def _list(session: Session, target: Target, path: list[str], words: Sequence[str
     if fitting and (_HELP & set(rest)):
         _show(session, {"operations": fitting, "cursor": None})
         return DONE
-    typed = " ".join(words[: len(path)])
+    typed = " ".join(words[: min(len(path), _NAMED)])  # what follows may be a secret
     if fitting:
         near = [one["name"].replace(".", " ") for one in fitting]
         raise Usage(f"`{typed}` is not a whole command", f"its commands are: {', '.join(near)}")

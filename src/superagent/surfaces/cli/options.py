@@ -21,6 +21,7 @@ WHERE = ("--data", "--server", "--api-key-file")
 """Those of them that say where a call goes, and as whom."""
 
 
+_EXPLICIT = re.compile(r"ignored explicit argument .*", re.DOTALL)
 DASHED = "a value that begins with a dash is given as --FLAG=VALUE"
 
 
@@ -64,6 +65,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise `Usage`."""
         dash = f"; {DASHED}" if "expected one argument" in message else ""
+        message = _EXPLICIT.sub("takes no value", message)  # which may be a secret
         raise Usage(message, f"{self.format_usage().strip()}\n`{self.prog} --help` says more{dash}")
 
     def read(self, arguments: Sequence[str], given: argparse.Namespace) -> argparse.Namespace:
@@ -71,9 +73,10 @@ class Parser(argparse.ArgumentParser):
         found, unknown = self.parse_known_intermixed_args(arguments, argparse.Namespace(**vars(given)))
         flags = [one.partition("=")[0] for one in unknown if one.startswith("-")]  # a value may be a secret
         if flags:
-            raise Usage(f"there is no flag `{flags[0]}`", self._instead_of(flags[0]))
+            flag = flags[0] if flags[0].startswith("--") else flags[0][:2]
+            raise Usage(f"there is no flag `{flag}`", self._instead_of(flag))
         if unknown:
-            raise Usage(f"`{unknown[0]}` is one value too many", f"`{self.prog} --help` says what it takes")
+            raise Usage("there is one value too many", f"`{self.prog} --help` says what it takes")
         return found
 
     def _instead_of(self, flag: str) -> str:

@@ -136,7 +136,7 @@ def input_of(
             place = f"{one.place} or " if one.positional else ""
             raise Usage(f"`{one.name}` is missing", f"give {place}{one.flag} {one.metavar}")
     if values:
-        raise Usage(f"`{values[0]}` is one value too many", _without_flags(wanted))
+        raise Usage("there is one value too many", _without_flags(wanted))  # which may be a secret
     return found
 
 

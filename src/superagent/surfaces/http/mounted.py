@@ -62,7 +62,7 @@ class Mounted:
         principal = await self._principal(mount, scope, headers, session)
         if not mount.public and changes(scope["method"]):
             try:
-                refuse_rehearsal(headers, _STEERED)
+                refuse_rehearsal(headers, _STEERED, scope["query_string"])
             except InvalidInput as problem:
                 call = Call(f"{scope['method']} {scope['path']}"[:200], {})
                 outcome = self._kernel.refused(call, principal, mount.channel, problem, trace_of(headers))

@@ -113,16 +113,20 @@ def refuse_slips(headers: Headers) -> None:
     for name in headers:
         if name in ORDINARY or name in STEERS:
             continue
-        letters = _BETWEEN.sub(b"", name)
-        meant = b"x-dry-run" if b"dryrun" in letters else _LETTERS.get(letters.removeprefix(b"x"))
-        if meant is not None:
-            hint = _REHEARSAL if meant == b"x-dry-run" else f"it is called `{meant.decode().title()}`"
+        letters = _BETWEEN.sub(b"", name).removeprefix(b"x")
+        meant = b"x-dry-run" if b"dryrun" in letters else _LETTERS.get(letters)
+        if meant is not None or letters.startswith(b"superagent"):
+            if meant is None:
+                hint = f"of ours there are {STEERING.decode()}"
+            else:
+                hint = _REHEARSAL if meant == b"x-dry-run" else f"it is called `{meant.decode().title()}`"
             raise InvalidInput(f"there is no header `{name[:60].decode('latin-1')}` here", hint=hint)
 
 
-def refuse_rehearsal(headers: Headers, hint: str) -> None:
+def refuse_rehearsal(headers: Headers, hint: str, query: bytes = b"") -> None:
     """Refuse to be asked for a dry run, rightly or with a slip, where headers steer nothing. Raises `InvalidInput`."""
-    for name in headers:
+    asked = [name.lower().encode("latin-1", "replace") for name, _ in parse_qsl(query.decode("latin-1"), True)]
+    for name in (*headers, *asked):
         if name not in ORDINARY and b"dryrun" in _BETWEEN.sub(b"", name):
             raise InvalidInput(f"`{name[:60].decode('latin-1')}` makes no dry run of this request", hint=hint)
 
@@ -130,12 +134,14 @@ def refuse_rehearsal(headers: Headers, hint: str) -> None:
 def prefer_of(headers: Headers) -> tuple[bool, float]:
     """Read `Prefer` (RFC 7240): (answer at once and work in the background?, seconds to wait before doing so).
 
-    Preferences that are not known here are left aside, as the RFC demands.
+    Preferences that are not known here are left aside, as the RFC demands; not so a dry run, which is no preference.
     """
     prefer = headers.get(b"prefer")
     if prefer is None:
         return False, 0.0
     wishes = [wish.partition(";")[0].strip().lower() for wish in prefer.decode("latin-1").split(",")]
+    if any("dryrun" in wish.replace("-", "").replace("_", "") for wish in wishes):  # no preference, and never a wish
+        raise InvalidInput("`Prefer` asks for no dry run", hint=_REHEARSAL)
     waits = [wish.partition("=")[2].strip(' "') for wish in wishes if wish.startswith("wait")]
     wait_s = float(waits[0]) if waits and re.fullmatch("[0-9]{1,6}", waits[0]) else 0.0
     return "respond-async" in wishes, min(wait_s, LONGEST_WAIT_S)
