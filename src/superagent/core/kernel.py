@@ -108,10 +108,13 @@ class Kernel:
     async def identify(self, credential: Credential) -> Principal:
         """Give the principal of a credential; a stranger is recorded. Raises `Unauthenticated`."""
         try:
-            return await self.hands.identity.identify(credential)
+            principal = await self.hands.identity.identify(credential)
         except Unauthenticated as problem:
             self.pipeline.refuse_stranger(problem, credential.facts)
             raise
+        if not self.pipeline.recorder.knows(principal):
+            await self.hands.thread(self.pipeline.recorder.prepare, principal)
+        return principal
 
     def policy_of(self, principal: Principal) -> Policy:
         """Give the policy under which a principal acts."""

@@ -26,6 +26,14 @@ class Recorder:
         self._sealed: dict[Principal, str] = {}
         self.texts = RecordTexts(lambda ticket, at, outcome: self.of("outcome", ticket, at, outcome))
 
+    def knows(self, principal: Principal) -> bool:
+        """Tell whether the personal detail of most calls of a principal has been sealed."""
+        return not principal.remote or principal in self._sealed
+
+    def prepare(self, principal: Principal) -> None:
+        """Seal that; the first time a subject is seen its key is made, which waits for the disk: run it in a thread."""
+        self._personal(principal, "")
+
     def of(self, kind: Kind, ticket: Ticket, at: float, outcome: Outcome | None = None) -> AuditRecord:
         """Give the record of a permitted call, before (no outcome) or after it was performed."""
         invocation, operation, decision = ticket.invocation, ticket.operation, ticket.decision
