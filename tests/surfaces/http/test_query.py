@@ -96,7 +96,7 @@ async def test_a_tag_tells_nothing_of_what_its_caller_may_not_read(house: House,
 
 @promise("7.1")
 async def test_a_right_that_is_taken_away_ends_the_answers_too(house: House, tmp_path: Path) -> None:
-    (tmp_path / "x").write_text("one")
+    (tmp_path / "x").write_text("its content")
     old = os.stat(tmp_path / "x").st_ctime
     agent = await house.agent()
     grant = {
@@ -117,7 +117,7 @@ async def test_a_right_that_is_taken_away_ends_the_answers_too(house: House, tmp
 
     assert refused.status_code == 202  # it asks now, as for everything outside
     assert "etag" not in refused.headers
-    assert b"one" not in refused.content
+    assert b"its content" not in refused.content
 
 
 async def test_a_query_changes_nothing(house: House) -> None:
