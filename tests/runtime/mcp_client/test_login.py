@@ -79,7 +79,7 @@ async def test_a_person_agrees_by_a_link_and_the_token_is_renewed_from_then_on(h
         done = await asyncio.gather(*(act(house.owner, name) for _ in range(4)), act(agent, name))
 
         assert told["fix"] == {"operation": "plugins.authorize", "input": {"login": by, "url": one.url}}
-        assert [said["output"]["text"] for said in done] == ["did well"] * 5
+        assert [said["output"]["text"] if "output" in said else said for said in done] == ["did well"] * 5
         used = [said["refresh_token"] for said in one.given if said["grant_type"] == "refresh_token"]
         assert len(used) == len(set(used)) >= 5  # each was shown once: an old one shown again would end them all
         whole = b"".join(file.read_bytes() for file in house.data.rglob("*") if file.is_file())
