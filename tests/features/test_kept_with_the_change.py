@@ -109,7 +109,8 @@ async def test_however_often_a_call_is_cancelled_it_says_what_it_made(tmp_path: 
             grant = GRANT | {"subject": f"agent:a{number}"}
             call = asyncio.create_task(run(here, "grants.create", {"grant": grant}))
             for _ in range(2):
-                await asyncio.sleep(drawn.random() * 0.006)
+                for _ in range(drawn.randrange(7)):
+                    await asyncio.sleep(0.001)
                 call.cancel()
             (outcome,) = await asyncio.gather(call, return_exceptions=True)
             policies = here.kernel.hands.policies

@@ -74,7 +74,7 @@ async def test_what_stands_behind_a_body_is_no_header(house: House, agent: Calle
     async with wire(house) as it:
         await it.send(begin if split else begin + trailer)
         if split:
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.05)
             await it.send(trailer)
         answer = await it.until(b'"seconds":')
 
