@@ -55,7 +55,7 @@ class Threads:
     """Run blocking functions in so many threads, the callers one after the other; they begin when they are needed.
 
     One caller gets two of three threads at most: however much it asks for, the next one waits for a thread and not for
-    the end of a queue. Executors of the standard library would do, at three times the time for each function.
+    the end of a queue. Not an executor, whose futures have to be copied into those of the event loop each time.
     """
 
     def __init__(self, workers: int) -> None:
