@@ -19,16 +19,20 @@ from bench.rows import Row
 
 SOURCE = "commands run contained"
 TIMES_A_ROUND = 12
+TIMES_IN_A_ROW = 60
 AT_ONCE = 32
 BALLAST = 470 * 1024 * 1024
 PLAIN = {"plain": plain, "piped": piped}
 """What stands beside: the bare spawn, and that with pipes as a contained command has them."""
 
-BARE = ("session", "session_bare", "session_bash", "snippet", "snippet_bare", "snippet_forewarned")
-"""Ways that give a command no pipes of its own."""
-
 PAUSE_S = 0.1
 """Between two commands: what is prepared for the next one is not what a caller waits for."""
+
+OPEN = ("session", "session_bare", "session_bash", "snippet", "snippet_bare")
+"""Ways that prepare nothing: they are timed without pauses, too, as their aims were."""
+
+BARE = (*OPEN, "snippet_forewarned")
+"""Ways that give a command no pipes of its own."""
 
 Way = Callable[[], Awaitable[float]]
 Times = dict[str, list[float]]
@@ -36,16 +40,18 @@ Times = dict[str, list[float]]
 
 def rows(plan: Plan) -> list[Row]:
     """Measure every way in turn, from a small and from a large process, and what a command does to others."""
-    alone, large, crowd = uvloop.run(measured(plan, plan.place("sandbox")))
+    alone, in_a_row, large, crowd = uvloop.run(measured(plan, plan.place("sandbox")))
     others = beside.measured(plan)
     plan.raw["sandbox"] = {
         "alone": alone,
+        "in_a_row": in_a_row,
         "large": large,
         "crowd": crowd,
         "beside": {kind: [asdict(one) for one in windows] for kind, windows in others.items()},
     }
     return [
         *one_shot(alone),
+        *kept_open(in_a_row, alone),
         Row(
             "sandbox.large_over_small",
             over(large, "native") / over(alone, "native"),
@@ -92,6 +98,16 @@ def one_shot(times: Times) -> list[Row]:
         Row(
             "sandbox.landlock", over(times, "landlock"), at_most=4, source=SOURCE, note="held by Landlock, no namespace"
         ),
+        *(
+            Row(f"sandbox.{name}_p90", over_p90(times, name), note="what nine of ten keep, over the median beside it")
+            for name in ("pooled", "landlock")
+        ),
+    ]
+
+
+def kept_open(times: Times, paused: Times) -> list[Row]:
+    """Give the rows of shells and interpreters that stay open: one thing after another, and after pauses."""
+    return [
         Row("sandbox.session", over(times, "session"), at_most=1, source=SOURCE, note="typed into `sh` that is open"),
         Row(
             "sandbox.session_bare",
@@ -101,18 +117,26 @@ def one_shot(times: Times) -> list[Row]:
         Row("sandbox.session_bash", over(times, "session_bash"), note="typed into bash, which edits lines"),
         Row("sandbox.snippet", over(times, "snippet"), at_most=0.25, source=SOURCE, note="`1 + 1` in a Python session"),
         Row(
-            "sandbox.snippet_forewarned",
-            over(times, "snippet_forewarned"),
-            note="as `code.repl` does it: the session hears that a snippet comes before the call is judged",
-        ),
-        Row(
             "sandbox.snippet_bare",
             over(times, "snippet_bare"),
             note="the same in the least Python that answers at all, asked by two system calls",
         ),
         *(
+            Row(
+                f"sandbox.{name}_paused",
+                over(paused, name),
+                note=f"after {PAUSE_S} s in which nothing ran, beside a spawn after as much",
+            )
+            for name in OPEN
+        ),
+        Row(
+            "sandbox.snippet_forewarned",
+            over(paused, "snippet_forewarned"),
+            note="after the pause, as `code.repl` does it: the session hears of a snippet before its call is judged",
+        ),
+        *(
             Row(f"sandbox.{name}_p90", over_p90(times, name), note="what nine of ten keep, over the median beside it")
-            for name in ("pooled", "landlock", "session", "snippet")
+            for name in ("session", "snippet")
         ),
     ]
 
@@ -132,8 +156,8 @@ def over_p90(times: Times, name: str) -> float:
     return percentile(times[name], 0.9) / median(times[held_against(name)])
 
 
-async def measured(plan: Plan, folder: Path) -> tuple[Times, Times, Times]:
-    """Run commands one by one from this process as it is and with ballast, then many at once."""
+async def measured(plan: Plan, folder: Path) -> tuple[Times, Times, Times, Times]:
+    """Run commands one by one from this process, with pauses and without, with ballast, then many at once."""
     async with (
         world(folder) as opened,
         opened.session("sh") as sh,
@@ -164,25 +188,27 @@ async def measured(plan: Plan, folder: Path) -> tuple[Times, Times, Times]:
         for way in ways.values():
             await way()
         alone: Times = {name: [] for name in (*PLAIN, *ways)}
+        in_a_row: Times = {name: [] for name in ("plain", *OPEN)}
         large: Times = {name: [] for name in (*PLAIN, "native")}
         for number in range(1, plan.rounds + 1):
-            await in_turn(ways, alone, plan)
+            await in_turn(ways, alone, plan, TIMES_A_ROUND, PAUSE_S)
+            await in_turn({name: ways[name] for name in OPEN}, in_a_row, plan, TIMES_IN_A_ROW, 0)
             with mmap.mmap(-1, BALLAST) as ballast:
                 for at in range(0, BALLAST, mmap.PAGESIZE):
                     ballast[at] = 1
-                await in_turn({"native": ways["native"]}, large, plan)
+                await in_turn({"native": ways["native"]}, large, plan, TIMES_A_ROUND, PAUSE_S)
             plan.say(f"round {number}/{plan.rounds} sandbox: one-shot {over(alone, 'native'):.1f} × a plain spawn")
-        return alone, large, await crowd(opened, plan)
+        return alone, in_a_row, large, await crowd(opened, plan)
 
 
-async def in_turn(ways: dict[str, Way], times: Times, plan: Plan) -> None:
-    """Run each way and a plain spawn in an order drawn anew each time."""
-    for _ in range(TIMES_A_ROUND):
-        order: list[str] = [*PLAIN, *ways]
+async def in_turn(ways: dict[str, Way], times: Times, plan: Plan, rounds: int, pause_s: float) -> None:
+    """Run each way and each plain spawn that has a place in `times`, in an order drawn anew each time."""
+    for _ in range(rounds):
+        order = list(times)
         plan.draw.shuffle(order)
         for name in order:
             times[name].append(await ways[name]() if name in ways else PLAIN[name]())
-            await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(pause_s)
 
 
 async def crowd(opened: World, plan: Plan) -> Times:
