@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from superagent.runtime.net import guard
+from superagent.sparing import spare_the_lasting
 from tests import postgresql, where
 
 # shared machines stall: a slow example is no fault of the property
@@ -45,6 +46,11 @@ def each_database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     if request.param == "postgresql":
         monkeypatch.setenv(where.VARIABLE, str(request.getfixturevalue("postgres").folder))
     return request.param
+
+
+def pytest_collection_finish() -> None:
+    """Keep the collector from walking thousands of collected tests again and again."""
+    spare_the_lasting()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -8,13 +8,17 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
+from superagent.sparing import leave_the_rest, look_seldom
 from superagent.surfaces.cli.launch import Installation, Launch
 from superagent.surfaces.cli.main import run
 
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
-    sys.exit(run(sys.argv[1:], LAUNCH))
+    look_seldom()
+    code = run(sys.argv[1:], LAUNCH)
+    leave_the_rest()
+    sys.exit(code)
 
 
 def _data_folder(flag: str) -> Path:

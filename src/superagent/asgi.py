@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import contextlib
 import functools
-import gc
 import logging
 import os
 import signal
@@ -33,6 +32,7 @@ from superagent.runtime.places import prepare, set_up
 from superagent.runtime.run_workers import RELOAD, supervise
 from superagent.runtime.tls import pin, served_with
 from superagent.settings import Loaded, load
+from superagent.sparing import spare_the_lasting
 from superagent.surfaces.a2a.door import A2aDoor
 from superagent.surfaces.console.door import Console
 from superagent.surfaces.http import table
@@ -77,17 +77,6 @@ def application(installation: Installation, worker: str = "0") -> Door:
         closers=(mcp.close, a2a.close),
         warmers=(mcp.warm,),
     )
-
-
-def spare_the_lasting() -> None:
-    """Keep the garbage collector from walking again and again what stays for as long as the process.
-
-    What a call makes is freed by its reference counts; only faults leave circles, and those can wait a little.
-    Without this it took a third of a busy server's time.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
 
 
 class _Server(uvicorn.Server):

@@ -296,6 +296,14 @@ def test_a_hook_is_hung_on_once() -> None:
     assert compile_operation(declared).assess is assess
 
 
+def test_it_is_compiled_once_and_nothing_is_hung_on_afterwards() -> None:
+    plugin = Plugin("test")
+    declared = plugin.operation(risk=Risk.LOW)(reads)
+    assert plugin.compile()[0] is plugin.compile()[0] is declared.compiled
+    with pytest.raises(TypeError, match="is installed already"):
+        declared.assess(lambda values: Risk.HIGH)
+
+
 def test_a_stream_gives_events_of_one_class() -> None:
     async def watch(ctx: Any, at: ReadPath) -> AsyncIterator[Answer]:
         """Watch."""

@@ -6,6 +6,7 @@ import inspect
 import typing
 from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Any, Literal, TypeVar, cast, get_args
 
 import msgspec
@@ -78,7 +79,7 @@ class Example:
     input: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Declared:
     """A function and what its author said of it, before it is compiled; the decorators hang the rest on."""
 
@@ -107,9 +108,16 @@ class Declared:
     resumes: bool = False
     hooks: dict[str, Callable[..., Any]] = field(default_factory=dict[str, Callable[..., Any]])
 
+    @cached_property
+    def compiled(self) -> Operation:
+        """Give it compiled, once for all who install it. Raises `TypeError` naming what its author left out."""
+        return compile_operation(self)
+
     def _hang(self, what: str, function: Callable[..., Any]) -> Callable[..., Any]:
         if what in self.hooks:
             raise TypeError(f"{self.name} has its {what} already")
+        if "compiled" in self.__dict__:
+            raise TypeError(f"{self.name} is installed already: what is hung on it now would never be asked")
         self.hooks[what] = function
         return function
 

@@ -9,7 +9,7 @@ from typing import Any
 from superagent.core.connections import ConnectionTest, ConnectionType, Shows
 from superagent.core.faces import PLAIN, Face
 from superagent.core.mounts import App, Mount
-from superagent.core.operation import Declared, Example, Input, Operation, Scope, compile_operation
+from superagent.core.operation import Declared, Example, Input, Operation, Scope
 from superagent.core.ports import Keeper
 from superagent.core.resources import Effect, Risk
 from superagent.core.taint import Sends, Untrusted
@@ -122,4 +122,4 @@ class Plugin:
 
     def compile(self) -> list[Operation]:
         """Compile every declared operation. Raises `TypeError` naming what an author left out."""
-        return [compile_operation(one) for one in self.declared]
+        return [one.compiled for one in self.declared]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sqlalchemy import ColumnElement, Connection, Engine, Table
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.dml import Insert
@@ -83,6 +83,8 @@ class Dialect(Protocol):
 def insert_or_ignore(table: Table, dialect: str) -> Insert:
     """Build an insert that leaves a row alone whose key is taken; `dialect` is SQLAlchemy's name of it."""
     if dialect == POSTGRESQL:
+        from sqlalchemy.dialects import postgresql  # takes longer to load than a cold start may, as its driver does
+
         return postgresql.insert(table).on_conflict_do_nothing()
     return sqlite.insert(table).on_conflict_do_nothing()
 
