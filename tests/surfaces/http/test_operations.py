@@ -221,6 +221,9 @@ WRITE = "/v1/operations/files.write"
         "Dry_Run",
         "X--Dry-Run",
         "Superagent-Dry-Run",
+        "X-Dry",
+        "Dry",
+        "X_Dry_Mode",
     ],
 )
 async def test_a_dry_run_asked_for_with_a_slip_is_refused_with_the_right_form(
@@ -269,7 +272,7 @@ async def test_a_header_of_ours_that_is_empty_is_refused(house: House, agent: Ca
 
 
 async def test_a_dry_run_is_no_preference(house: House, agent: Caller) -> None:
-    for wish in ("dry-run", "respond-async, dry_run", "DryRun=true"):
+    for wish in ("dry-run", "respond-async, dry_run", "DryRun=true", "dry"):
         response = await agent.http.post(WRITE, json={"path": "wished", "content": "x"}, headers={"Prefer": wish})
 
         assert "`X-Dry-Run: true`" in problem_of(response, 422, "invalid-input")["hint"]
@@ -285,6 +288,9 @@ async def test_headers_of_others_are_nobodys_slip(agent: Caller) -> None:
         "Session": "s",
         "Reason": "r",
         "X-Run": "1",
+        "X-Laundry": "1",
+        "X-Dryad": "1",
+        "X-Hydration": "1",
     }
 
     assert (await agent.call("access.whoami", {}, **strange)).status_code == 200
@@ -305,7 +311,7 @@ async def test_where_headers_steer_nothing_a_dry_run_is_refused(house: House, ag
         response = await agent.http.post(f"{path}?dry_run=true", content=b"{}")
         assert "dry_run" in problem_of(response, 422, "invalid-input")["hint"], path
     for method, path, body in requests:
-        for header in ("X-Dry-Run", "X-DryRun"):
+        for header in ("X-Dry-Run", "X-DryRun", "X-Dry"):
             response = await agent.http.request(method, path, content=body, headers={header: "true"})
 
             assert "dry_run" in problem_of(response, 422, "invalid-input")["hint"], path
