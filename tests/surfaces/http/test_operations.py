@@ -73,6 +73,21 @@ async def test_the_same_idempotency_key_gives_the_first_outcome(house: House) ->
     assert (agent.workspace / "log").read_text() == "changed since"
 
 
+@promise("6.1")
+async def test_what_was_called_with_a_key_is_told_again_by_its_id_to_its_caller_alone(house: House) -> None:
+    agent, other = await house.agent(), await house.agent()
+    done = await agent.call("files.write", {"path": "told", "content": "x"}, Idempotency_Key="k1")
+    failed = await agent.call("files.stat", {"path": "nothing"}, Idempotency_Key="k2")
+    paths = [f"/v1/invocations/{one.headers['x-invocation-id']}" for one in (done, failed)]
+
+    stands, fell = [(await agent.get(path)).json() for path in paths]
+
+    assert (stands["status"], stands["outcome"]) == ("done", done.json())
+    assert (fell["status"], fell["outcome"]["problem"]["type"]) == ("failed", "/problems/not-found")
+    assert (await house.owner.get(paths[0])).json()["outcome"] is None  # who may read the record, and made no such call
+    problem_of(await other.get(paths[0]), 404, "not-found")
+
+
 async def test_the_same_idempotency_key_with_another_input_is_refused(house: House) -> None:
     agent = await house.agent()
     await agent.done("files.write", {"path": "log", "content": "x"}, Idempotency_Key="k1")
