@@ -492,6 +492,16 @@ async def test_of_a_call_that_ended_at_once_is_told_what_the_record_knows(house:
     assert stands["outcome"] is None
 
 
+async def test_hints_say_how_to_ask_here_for_what_they_name(agent: Caller) -> None:
+    none = problem_of(await agent.call("files.raed", {"path": "a"}), 404, "not-found")
+    wrong = problem_of(await agent.call("files.read", {"pth": "a"}), 422, "invalid-input")
+
+    assert "`catalogue.search` (`GET /v1/operations?q=WORDS`) finds operations by words" in none["hint"]
+    assert "`GET /v1/operations/files.read`" in wrong["hint"]
+    assert (await agent.get("/v1/operations?q=WORDS")).status_code == 200
+    assert (await agent.get("/v1/operations/files.read")).json()["name"] == "files.read"
+
+
 @promise("1.6")
 async def test_a_refusal_is_a_problem_and_stands_in_the_audit(house: House) -> None:
     agent = await house.agent(
