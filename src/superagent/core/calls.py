@@ -16,6 +16,9 @@ from superagent.core.questions import MOST_ANSWERS, MOST_BYTES
 STEERS = "superagent/call"
 """The key of a message's metadata that says how to treat a call: `{"dry_run": true, "key": "…", "reason": "…"}`."""
 
+MOST_BESIDE = 1000
+"""So many names are looked at beside a call, and no more: nobody says as much, and looking takes time."""
+
 _STEERING = f'`{{"{STEERS}": {{"dry_run": true}}}}`'
 _BETWEEN = re.compile("[^a-z0-9]+")
 
@@ -81,10 +84,14 @@ def refuse_slips(said: Mapping[str, Any], path: str, known: Container[str]) -> N
 
     Raises `InvalidInput` with the right form.
     """
+    names = 0
     for name, value in said.items():
         if name in known:
             continue
-        inner: Iterable[object] = cast("dict[object, Any]", value) if isinstance(value, dict) else ()
+        inner: dict[object, Any] = cast("dict[object, Any]", value) if isinstance(value, dict) else {}
+        names += 1 + len(inner)
+        if names > MOST_BESIDE:
+            raise faulty(path, f"says more than {MOST_BESIDE} names beside the call")
         if "superagent" in _letters(name) or any(means_dry_run(str(one)) for one in (name, *inner)):
             raise faulty(f"{path}.{name[:100]}", "unknown key", f"did you mean {_STEERING}?")
 

@@ -11,7 +11,7 @@ from a2a.utils.errors import ContentTypeNotSupportedError
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.struct_pb2 import Struct
 
-from superagent.core.calls import STEERS, call_from, refuse_slips, steers_of
+from superagent.core.calls import MOST_BESIDE, STEERS, call_from, refuse_slips, steers_of
 from superagent.core.invocation import Call
 from superagent.core.problems import Fault, Fix, InvalidInput
 from superagent.core.strict_json import parse_object
@@ -80,14 +80,21 @@ def answers_of(message: Message, request: Mapping[str, Any]) -> dict[str, Any]:
 
 def _refuse_slips(request: Mapping[str, Any]) -> None:
     """Refuse a dry run that a request asks for where the SDK leaves it aside. Raises `InvalidInput`."""
-    waiting: list[Mapping[str, Any]] = [request]
+    waiting: list[Any] = [request]
+    left = MOST_BESIDE
     while waiting:
         one = waiting.pop()
-        refuse_slips(one, "$", _LOOKED_AT)
-        for name, value in one.items():
-            held = cast("list[Any]", value) if isinstance(value, list) else [value]
-            if name not in _LOOKED_AT:
-                waiting += [cast("dict[str, Any]", inner) for inner in held if isinstance(inner, dict)]
+        if not isinstance(one, dict | list):
+            continue
+        left -= len(cast("list[Any] | dict[str, Any]", one))
+        if left < 0:
+            raise InvalidInput(f"a request says more than {MOST_BESIDE} things beside its parts", hint=_HOW)
+        if isinstance(one, list):
+            waiting += cast("list[Any]", one)
+        else:
+            said = cast("dict[str, Any]", one)
+            refuse_slips(said, "$", _LOOKED_AT)
+            waiting += [value for name, value in said.items() if name not in _LOOKED_AT]
 
 
 def _asked(part: Part) -> dict[str, Any] | None:

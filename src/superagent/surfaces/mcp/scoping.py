@@ -34,12 +34,10 @@ async def checked(kernel: Kernel, visit: Visit, reading: Reading) -> Receive:
     if visit.method != "POST":
         return visit.receive
     body = await visit.body()
-    if len(body) > FEW_BYTES:
-        await reading.object(visit.principal, body)
-    if b"dry" in body.lower():
-        _refuse_slips(kernel, visit, _message(body))
+    said = await reading.object(visit.principal, body) if len(body) > FEW_BYTES else _message(body)
+    _refuse_slips(kernel, visit, said)
     if visit.principal.bounds is not None and _shows_token(visit):
-        _check(kernel, visit, _message(body))
+        _check(kernel, visit, said)
     return replayed(body, visit.receive)
 
 
