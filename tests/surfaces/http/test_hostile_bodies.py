@@ -108,8 +108,8 @@ BESIDE = {
     % MANY,
     "/mcp?": b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"access_whoami",%b,"_meta":{'
     b'"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}' % MANY,
-    "/a2a": b'{"jsonrpc":"2.0","id":1,"method":"SendMessage","params":{%b,"message":{"messageId":"1","role":"ROLE_USER",'
-    b'"parts":[{"text":"access.whoami"}]}}}' % MANY,
+    "/a2a": b'{"jsonrpc":"2.0","id":1,"method":"SendMessage","params":{%b,"message":{"messageId":"1",'
+    b'"role":"ROLE_USER","parts":[{"text":"access.whoami"}]}}}' % MANY,
     "/a2a?": b'{"jsonrpc":"2.0","id":1,"method":"SendMessage","params":{"beside":[%b],"message":{"messageId":"1",'
     b'"role":"ROLE_USER","parts":[{"text":"access.whoami"}]}}}' % b",".join([ONE] * 120),
 }
