@@ -155,6 +155,11 @@ class MemoryIdempotency:
         """Forget a call."""
         self._rows.pop(_key_of(ticket), None)
 
+    async def told(self, principal: Principal, invocation: str, input_digest: str) -> Outcome | None:
+        """Give whoever made a call what is remembered of it."""
+        theirs = (one for key, one in self._rows.items() if key[:2] == (principal.tenant, principal.id))
+        return next((one[2] for one in theirs if one[:2] == (invocation, input_digest)), None)
+
 
 def _key_of(ticket: Ticket) -> tuple[str, str, str, str]:
     principal = ticket.invocation.principal

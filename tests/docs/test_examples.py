@@ -8,12 +8,14 @@ import json
 import os
 import re
 import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from a2a.types.a2a_pb2 import TaskState
 
-from docs_src.a2a import session as a2a_session
+from docs_src.a2a_session import session as a2a_session
 from docs_src.mcp_session import session
 from docs_src.seal import seal
 from docs_src.service import report
@@ -326,9 +328,20 @@ def test_the_proof_of_the_verifiers_page_is_got_and_whole(tmp_path: Path) -> Non
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_the_agent_of_the_guide_connects_by_a2a(tmp_path: Path) -> None:
-    """Run docs_src/a2a.py."""
+    """Run docs_src/a2a_session.py, as a function and as a script."""
     with serving(tmp_path / "data") as server:
         key = server.call("access.keys.create", name="by-a2a")["key"]
         sent, got = asyncio.run(a2a_session(server.url, key))
+        said = {"SUPERAGENT_URL": server.url, "SUPERAGENT_API_KEY": key}
+        script = [sys.executable, str(ROOT / "docs_src" / "a2a_session.py")]
+        printed = subprocess.run(script, env={**os.environ, **said}, capture_output=True, text=True, timeout=120)
     assert sent.status.state == TaskState.TASK_STATE_COMPLETED
     assert (got.id, got.artifacts) == (sent.id, sent.artifacts)
+    assert printed.stdout.count("TASK_STATE_COMPLETED") == 2, printed.stderr
+
+
+def test_no_script_of_the_guide_has_the_name_of_a_package_that_it_may_use() -> None:
+    """Of a script that is run, the folder comes first where Python looks."""
+    stems = [one.stem for one in (ROOT / "docs_src").glob("*.py")]
+    assert "a2a_session" in stems
+    assert [one for one in stems if find_spec(one) is not None] == []

@@ -6,11 +6,14 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from superagent.core.bounds import Bounds
+from superagent.core.grants import Grant
 from superagent.core.invocation import Outcome, Status
 from superagent.core.ports import Remembered
 from superagent.core.problems import Conflict, IdempotencyMismatch, InvalidInput, TooLarge
@@ -137,6 +140,29 @@ async def test_a_key_is_remembered_for_24_hours(memory: SqlIdempotency, made: St
     assert await memory.begin(ticket("01C", key="k", input={"text": "other"})) is None  # also before a sweep
     made.clock.advance(DAY)
     assert await memory.sweep() == 1
+
+
+async def test_who_made_a_call_is_told_of_it_by_its_invocation_and_nobody_else(
+    memory: SqlIdempotency, made: Stores
+) -> None:
+    one = ticket("01A", key="k")
+    who, asked = one.invocation.principal, one.input_digest
+    narrow, wide = (who.within(Bounds([Grant(effect="allow", operations=[name])])) for name in ("a.*", "*"))
+    await memory.begin(one)
+    assert await memory.told(who, "01A", asked) is None  # it runs
+    await memory.finish(one, done("01A"))
+    await memory.begin(ticket("01B", key="k2", by=narrow))
+    await memory.finish(ticket("01B", key="k2", by=narrow), done("01B"))
+
+    assert await memory.told(who, "01A", asked) == done("01A")
+    assert await memory.told(narrow, "01B", asked) == done("01B")
+    others = (person(), agent("other"), narrow, wide, replace(person("builder"), tenant="other"))
+    assert [await memory.told(other, "01A", asked) for other in others] == [None] * 5
+    assert [await memory.told(other, "01B", asked) for other in (who, wide)] == [None] * 2
+    assert await memory.told(who, "01A", "0" * 64) is None
+    assert await memory.told(who, "01C", asked) is None
+    made.clock.advance(DAY)
+    assert await memory.told(who, "01A", asked) is None  # also before a sweep
 
 
 async def used(made: Stores) -> dict[str, int]:

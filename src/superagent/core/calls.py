@@ -16,8 +16,11 @@ from superagent.core.questions import MOST_ANSWERS, MOST_BYTES
 STEERS = "superagent/call"
 """The key of a message's metadata that says how to treat a call: `{"dry_run": true, "key": "…", "reason": "…"}`."""
 
+MOST_BESIDE = 1000
+"""So many names are looked at beside a call, and no more: nobody says as much, and looking takes time."""
+
 _STEERING = f'`{{"{STEERS}": {{"dry_run": true}}}}`'
-_BETWEEN = re.compile("[^a-z0-9]")
+_BETWEEN = re.compile("[^a-z0-9]+")
 
 
 class _Call(msgspec.Struct, forbid_unknown_fields=True):
@@ -63,22 +66,39 @@ def call_from(value: Any, path: str) -> Call:
     )  # fmt: skip
 
 
-def steers_of(meta: Mapping[str, Any], path: str, known: Container[str] = ()) -> dict[str, Any]:
+def steers_of(meta: Mapping[str, Any], path: str, known: Iterable[str] = ()) -> dict[str, Any]:
     """Give what the metadata of a message says of how to treat its call, under `superagent/call` (rules.md 4).
 
     A key that is like ours and is none, `known` ones aside, is refused: who means a dry run must not get the real
     thing. Raises `InvalidInput`.
     """
-    for name, value in meta.items():
-        if name == STEERS or name in known:
-            continue
-        inner: Iterable[object] = cast("dict[object, Any]", value) if isinstance(value, dict) else ()
-        if "superagent" in _letters(name) or any("dryrun" in _letters(str(one)) for one in (name, *inner)):
-            raise faulty(f"{path}.{name[:100]}", "unknown key", f"did you mean {_STEERING}?")
+    refuse_slips(meta, path, {STEERS, *known})
     said = meta.get(STEERS, {})
     if not isinstance(said, dict):
         raise faulty(f"{path}.{STEERS}", "must be an object", f"as in {_STEERING}")
     return dict(cast("dict[str, Any]", said))
+
+
+def refuse_slips(said: Mapping[str, Any], path: str, known: Container[str]) -> None:
+    """Refuse what a message says beside what it knows, if it is like our key or means a dry run: it would be ignored.
+
+    Raises `InvalidInput` with the right form.
+    """
+    names = 0
+    for name, value in said.items():
+        if name in known:
+            continue
+        inner: dict[object, Any] = cast("dict[object, Any]", value) if isinstance(value, dict) else {}
+        names += 1 + len(inner)
+        if names > MOST_BESIDE:
+            raise faulty(path, f"says more than {MOST_BESIDE} names beside the call")
+        if "superagent" in _letters(name) or any(means_dry_run(str(one)) for one in (name, *inner)):
+            raise faulty(f"{path}.{name[:100]}", "unknown key", f"did you mean {_STEERING}?")
+
+
+def means_dry_run(name: str) -> bool:
+    """Tell whether a name can only mean a dry run: its letters hold `dryrun`, or `dry` is a word of its own in it."""
+    return "dryrun" in _letters(name) or "dry" in _BETWEEN.split(name.lower()[:200])
 
 
 def _letters(name: str) -> str:

@@ -72,6 +72,10 @@ class Invocations:
         ended = next((one for one in mine if one["kind"] == "outcome"), None)
         refused = any(one["kind"] == "refused" for one in mine)
         status = ended.get("status", "unknown") if ended else "failed" if refused else "running"
+        outcome = None  # the record holds no outputs; what was called with a key is remembered for who may repeat it
+        if ended and (digest := ended.get("input_digest")):
+            outcome = await self._kernel.hands.idempotency.told(ctx.principal, id, digest)
+        ctx.source = outcome.source if outcome else ""
         return {
             "invocation": id,
             "operation": mine[0].get("operation", ""),
@@ -79,7 +83,7 @@ class Invocations:
             "at": mine[-1]["at"],
             "owner": mine[0].get("who"),
             "ended": ended["at"] if ended else None,
-            "outcome": None,  # the record holds no outputs
+            "outcome": outcome.plain() if outcome else None,
         }
 
     def _hears(self, ctx: Context, record: dict[str, Any]) -> bool:

@@ -242,6 +242,10 @@ class Idempotency(Protocol):
         """Forget a call that was refused before its intent."""
         ...
 
+    async def told(self, principal: Principal, invocation: str, input_digest: str) -> Outcome | None:
+        """Give whoever made a call, within the same bounds, what is remembered of it; None where nothing is."""
+        ...
+
 
 class Work(Protocol):
     """Invocations that outlive their request: waiting, queued, running, and what came of them."""

@@ -152,7 +152,7 @@ def dialect_of(place: Path | str, copies: Path | None = None) -> Dialect:
         return Sqlite(place)
     try:
         url = make_url(place)
-    except ArgumentError:  # its text is not shown: it may hold a password
+    except (ArgumentError, ValueError):  # its text is not shown: it may hold a password
         raise Unavailable("`database.url` is not the URL of a database", hint=_KNOWN) from None
     kind = url.get_backend_name()
     if kind == SQLITE and url.database and url.database != ":memory:":

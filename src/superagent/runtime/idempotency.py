@@ -10,6 +10,7 @@ from sqlalchemy import BigInteger, Column, Double, Index, LargeBinary, Row, Stri
 
 from superagent.core.invocation import Outcome, Status, Ticket
 from superagent.core.ports import Clock, Remembered
+from superagent.core.principal import Principal
 from superagent.core.problems import IdempotencyMismatch, InvalidInput, TooLarge
 from superagent.data.areas import Area
 from superagent.data.database import Database
@@ -24,7 +25,7 @@ QUOTA_BYTES = 4 * 1024**3
 SHARE = 0.25
 ROW_BYTES = 1024  # what a key costs besides its outcome
 SWEEP_AT_ONCE = 500
-AREA = Area("idempotency", "idempotency_0003", Path(__file__).parent / "migrations" / "versions")
+AREA = Area("idempotency", "idempotency_0004", Path(__file__).parent / "migrations" / "versions")
 CALLS = AREA.table(
     "idempotency_calls",
     Column("principal", String(255), primary_key=True),
@@ -37,6 +38,7 @@ CALLS = AREA.table(
     Column("outcome", LargeBinary),  # sealed; none while it runs
     Column("account", String(255), nullable=False, server_default=""),  # against whose share it counts
     Index(None, "until"),
+    Index(None, "invocation"),
 )
 USAGE = AREA.table(
     "idempotency_usage",
@@ -75,7 +77,7 @@ class SqlIdempotency:
         with the outcome `unknown`: it is not run again. Raises `IdempotencyMismatch` for another input under the same
         key, `TooLarge` when as much is remembered as may be.
         """
-        digest = _digest(ticket)
+        digest = _digest(ticket.input_digest, ticket.invocation.principal)
         call, invocation, tenant = ticket.invocation.call, ticket.invocation.id, ticket.invocation.principal.tenant
         if len(call.key) > LONGEST_KEY:
             raise InvalidInput(f"an idempotency key has at most {LONGEST_KEY} characters")
@@ -138,6 +140,19 @@ class SqlIdempotency:
 
         await self._database.write(ticket.invocation.principal.tenant, forget)
 
+    async def told(self, principal: Principal, invocation: str, input_digest: str) -> Outcome | None:
+        """Give whoever made a call, within the same bounds, what is remembered of it; None where nothing is."""
+        wanted = (
+            CALLS.c.invocation == invocation,
+            CALLS.c.principal == principal.id,
+            CALLS.c.digest == _digest(input_digest, principal),
+            CALLS.c.until > self._clock.now(),
+        )
+        row = await self._database.read(principal.tenant, lambda tx: tx.first(CALLS, *wanted))
+        if row is None or row.outcome is None:
+            return None
+        return unpack_outcome(self._seals.open("outcomes", place(principal.tenant, invocation), row.outcome))
+
     async def sweep(self) -> int:
         """Forget what is older than 24 hours; give how many."""
         now = self._clock.now()
@@ -160,12 +175,11 @@ class SqlIdempotency:
             )
 
 
-def _digest(ticket: Ticket) -> str:
+def _digest(input_digest: str, who: Principal) -> str:
     """Name the input, and the bounds within which it was called: what came of it is not told within others."""
-    who = ticket.invocation.principal
     if who.mark == who.id:
-        return ticket.input_digest
-    return hashlib.sha256(f"{ticket.input_digest} {who.mark}".encode()).hexdigest()
+        return input_digest
+    return hashlib.sha256(f"{input_digest} {who.mark}".encode()).hexdigest()
 
 
 def _key(ticket: Ticket) -> tuple[Where, ...]:

@@ -232,8 +232,10 @@ async def test_a_dry_run_rehearses_and_that_very_diff_can_be_accepted(house: Hou
     assert "+two\n" in outcome["output"]["diff"]
     assert outcome["output"]["exact"] is False
     assert tree_of_files(own) == {"a.txt": "one\n"}
-    view, digest = re.findall(r"(?:view|digest) (\w+)", outcome["output"]["summary"])
-    await own.done("sandbox.accept", {"view": view, "digest": digest})
+    named = re.findall(r"(?:view|digest) (\w+)", outcome["output"]["summary"])
+    accept = {name: outcome["output"][name] for name in ("view", "digest")}
+    assert list(accept.values()) == named
+    await own.done("sandbox.accept", accept)
     assert f"+{tree_of_files(own)['now']}" in outcome["output"]["diff"]
     assert views_of(house, own) == []
 

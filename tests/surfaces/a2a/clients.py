@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -31,10 +32,20 @@ WAYS = [("1.0", "JSONRPC"), ("1.0", "HTTP+JSON"), ("0.3", "JSONRPC"), ("0.3", "H
 
 @asynccontextmanager
 async def talking(
-    house: House, caller: Caller, version: str = "1.0", binding: str = "JSONRPC", *, streaming: bool = False
+    house: House,
+    caller: Caller,
+    version: str = "1.0",
+    binding: str = "JSONRPC",
+    *,
+    streaming: bool = False,
+    slip: tuple[str, str, Any] | None = None,
 ) -> AsyncGenerator[Client]:
-    """Talk to a house as a caller, by one of the ways that its card declares."""
-    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {caller.key}"}, timeout=PATIENCE_S) as http:
+    """Talk to a house as a caller, by one of the ways that its card declares.
+
+    `slip` is a (place, key, value) that each message says beside what the client knows to say.
+    """
+    headers, transport = {"Authorization": f"Bearer {caller.key}"}, _Slipping(slip) if slip else None
+    async with httpx.AsyncClient(headers=headers, timeout=PATIENCE_S, transport=transport) as http:
         card = await A2ACardResolver(http, house.address).get_agent_card()
         only = AgentCard()
         only.CopyFrom(card)
@@ -47,6 +58,29 @@ async def talking(
         assert len(only.supported_interfaces) == 1
         config = ClientConfig(httpx_client=http, streaming=streaming, supported_protocol_bindings=[binding])
         yield ClientFactory(config).create(only)
+
+
+class _Slipping(httpx.AsyncHTTPTransport):
+    """Add to each message that is sent what its client has no words for."""
+
+    def __init__(self, slip: tuple[str, str, Any]) -> None:
+        super().__init__()
+        self._slip = slip
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request."""
+        if request.method == "POST":
+            said: Any = json.loads(await request.aread())
+            where, key, value = self._slip
+            params: Any = said.get("params", said)
+            message: Any = params.get("message") or params["request"]
+            parts: Any = message.get("parts") or message.get("content")
+            places = {"request": params, "message": message, "part": parts[0]}
+            places["configuration"] = params.setdefault("configuration", {})
+            places[where][key] = value
+            headers = {name: one for name, one in request.headers.items() if name != "content-length"}
+            request = httpx.Request("POST", request.url, headers=headers, content=json.dumps(said).encode())
+        return await super().handle_async_request(request)
 
 
 def asking(operation: str, input: dict[str, Any] | None = None, **message: Any) -> SendMessageRequest:

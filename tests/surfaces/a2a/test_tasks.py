@@ -163,6 +163,25 @@ async def test_a_dry_run_said_with_a_slip_or_elsewhere_is_refused(house: House, 
     assert not (agent.workspace / "slip.txt").exists()
 
 
+@ways
+async def test_a_dry_run_where_the_protocol_knows_nothing_is_refused(house: House, version: str, binding: str) -> None:
+    """The SDK leaves aside what it does not know, and the message would act."""
+    agent = await house.agent()
+    for place in ("request", "message", "part", "configuration"):
+        for key, value in (
+            ("dry_run", True),
+            ("dryRun", "true"),
+            ("dry", True),
+            ("superagent/call", {"dry_run": True}),
+        ):
+            async with talking(house, agent, version, binding, slip=(place, key, value)) as client:
+                await _rejected(house, client, asking("files.write", {"path": "aside.txt", "content": "x"}))
+    assert not (agent.workspace / "aside.txt").exists()
+    async with talking(house, agent, version, binding, slip=("message", "laundry", True)) as client:
+        done = await sent(client, asking("files.write", {"path": "aside.txt", "content": "dry_run"}))
+    assert state_of(done) == "completed"
+
+
 async def _rejected(house: House, client: Client, request: SendMessageRequest) -> None:
     task = await sent(client, request)
     assert state_of(task) == "rejected"

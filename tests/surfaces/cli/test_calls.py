@@ -347,6 +347,7 @@ def test_a_command_that_failed_inside_fails_the_command_line(cli: Cli) -> None:
 
 
 ENDED: dict[str, Any] = {"exit_code": 0, "limit": None}
+FORMATTED: dict[str, Any] = {"changed": [], "unchanged": 1, "failed": [], "written": False}
 SNIPPET: dict[str, Any] = {"session": "ses_1", "error": None, "ended": None}
 
 
@@ -368,6 +369,10 @@ SNIPPET: dict[str, Any] = {"session": "ses_1", "error": None, "ended": None}
         ("done", {"failed": 0, "said": ENDED | {"limit": "wall"}}, 1),
         ("done", {"diagnostics": [], "said": ENDED}, 0),
         ("done", {"diagnostics": [{"rule": "F401"}], "said": ENDED}, 1),  # some linters end with 0 in spite of it
+        ("done", FORMATTED, 0),
+        ("done", FORMATTED | {"changed": [{"file": "a.py"}], "written": True}, 0),
+        ("done", FORMATTED | {"changed": [{"file": "a.py"}]}, 1),  # it was only to check
+        ("done", FORMATTED | {"failed": [{"file": "b.py", "why": "it does not parse"}]}, 1),
         ("done", {"said": "a text", "conflicts": ["a"]}, 0),
         ("previewed", {"conflicts": []}, 0),
         ("previewed", {"conflicts": ["it exists already"]}, 1),
@@ -389,13 +394,19 @@ class T(unittest.TestCase):
 @pytest.mark.parametrize("json", [[], ["--json"]])
 def test_failed_tests_findings_and_exceptions_fail_the_command_line(cli: Cli, json: list[str]) -> None:
     program("bwrap", "bubblewrap")
-    for name, content in (("test_it.py", FAILING), ("good.sh", "true\n"), ("bad.sh", "if true\n")):
+    program("shfmt")
+    files = (("test_it.py", FAILING), ("good.sh", "true\n"), ("bad.sh", "if true\n"), ("wide.sh", "true   x\n"))
+    for name, content in files:
         assert cli("files", "write", name, "--content", content).code == 0
     for command, code in (
         (("code", "test", "test_it.py"), 1),
         (("code", "test", "test_it.py", "--selector", "test_good"), 0),
         (("code", "lint", "bad.sh", "--tool", "bash-syntax"), 1),
         (("code", "lint", "good.sh", "--tool", "bash-syntax"), 0),
+        (("code", "format", "good.sh", "--check"), 0),
+        (("code", "format", "wide.sh", "--check"), 1),
+        (("code", "format", "bad.sh"), 1),
+        (("code", "format", "wide.sh"), 0),
         (("code", "repl", "1/0"), 1),
         (("code", "repl", "1"), 0),
     ):

@@ -38,6 +38,33 @@ def test_a_named_server_is_asked_with_the_key_that_was_given(run_here: Cli, serv
     assert (without.code, without.document["type"]) == (2, "/problems/usage")
 
 
+@pytest.mark.parametrize("joined", [False, True], ids=["apart", "joined"])
+@pytest.mark.parametrize("behind", [False, True], ids=["before", "behind"])
+@pytest.mark.parametrize(
+    "words",
+    [("access", "whoami"), ("call", "access.whoami"), ("login",), ("logout",), ("mcp",), ("doctor",), ("keys",),
+     ("connect", "cursor", "--dry-run"), ("watch", "01M8MKKQVHX6A70YNTP4WD4QD9")],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_password_in_an_address_is_refused_and_never_shown(
+    run_here: Cli, words: tuple[str, ...], behind: bool, joined: bool
+) -> None:
+    address = "http://user:hidden-word@127.0.0.1:9"
+    where = [f"--server={address}"] if joined else ["--server", address]
+    ran = run_here(*words, *where, key="sak_1") if behind else run_here(*where, *words, key="sak_1")
+    assert ran.code == 2
+    assert "takes no name and no password" in ran.err
+    assert "hidden-word" not in ran.out + ran.err
+    assert "hidden-word" not in json.dumps(run_here("--json", *where, *words, key="sak_1").document)
+
+
+@pytest.mark.parametrize("url", ["postgresql+psycopg://user:hidden-word@h:abc/x", "user:hidden-word@h"])
+def test_a_database_that_is_no_address_is_refused_without_its_password(run_here: Cli, alone: Path, url: str) -> None:
+    ran = run_here("--data", str(alone), "migrate-to", url)
+    assert (ran.code, "is not the URL of a database" in ran.err) == (5, True)
+    assert "hidden-word" not in ran.out + ran.err
+
+
 def test_the_running_server_of_the_folder_does_the_work(run_here: Cli, server: Server) -> None:
     ran = run_here("--data", str(server.data), "doctor", "--json")
     calls = next(one for one in ran.document["findings"] if one["name"] == "calls")

@@ -7,9 +7,11 @@ from typing import Any, cast
 
 import pytest
 
-from superagent.core.problems import every_problem
+from superagent.core.calls import call_from
+from superagent.core.problems import InvalidInput, every_problem
 from superagent.surfaces.http import frame
 from superagent.surfaces.http.frame import COMING
+from superagent.surfaces.http.request import STEERS
 from tests.promise import promise
 from tests.surfaces.http.house import House, problem_of
 
@@ -106,6 +108,26 @@ async def test_the_openapi_document_describes_every_operation_and_route(house: H
     assert document["openapi"] == "3.1.0"
     assert document["servers"] == [{"url": house.address}]
     assert set(references(document)) <= {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+
+
+@promise("6.1")
+async def test_the_openapi_document_says_all_that_steers_a_call(house: House) -> None:
+    document = (await house.owner.get("/openapi.json")).json()
+
+    for path in ("/v1/operations/files.write", "/v1/operations/access.whoami", "/v1/invocations/{id}/undo"):
+        found = {
+            (one["in"], one["name"].lower()): one["schema"] for one in document["paths"][path]["post"]["parameters"]
+        }
+        headers = {name for where, name in found if where == "header"}
+        assert headers == {name.decode() for name in STEERS} - {"prefer"}, path  # which is HTTP's own (RFC 7240)
+        assert found["query", "dry_run"] == {"type": "boolean"}
+        for level in found["header", "superagent-isolation"]["enum"]:
+            dry = await house.owner.call("access.whoami", Superagent_Isolation=level, X_Dry_Run="true")
+            assert dry.json()["status"] == "previewed", level
+    described = document["components"]["schemas"]["Call"]["properties"]
+    with pytest.raises(InvalidInput) as refused:
+        call_from({"nothing": 1}, "$")
+    assert refused.value.hint == f"a call has {', '.join(described)}"
 
 
 async def test_the_document_is_made_once_for_all_who_see_the_same_and_never_for_who_sees_less(

@@ -100,6 +100,34 @@ async def test_the_worst_bodies_hold_up_nobody(house: House, agent: Caller, kind
         assert most[0] < MOST_HELD_S, f"{path}: the loop worked {most[0] * 1000:.0f} ms in one piece"
 
 
+ONE = b"{" + b",".join(b'"y%x":0' % at for at in range(900)) + b"}"
+MANY = b",".join(b'"x%d":%b' % (at, ONE) for at in range(120))
+BESIDE = {
+    "/mcp": b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"access_whoami","_meta":{'
+    b'"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},%b}}}'
+    % MANY,
+    "/mcp?": b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"access_whoami",%b,"_meta":{'
+    b'"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}' % MANY,
+    "/a2a": b'{"jsonrpc":"2.0","id":1,"method":"SendMessage","params":{%b,"message":{"messageId":"1",'
+    b'"role":"ROLE_USER","parts":[{"text":"access.whoami"}]}}}' % MANY,
+    "/a2a?": b'{"jsonrpc":"2.0","id":1,"method":"SendMessage","params":{"beside":[%b],"message":{"messageId":"1",'
+    b'"role":"ROLE_USER","parts":[{"text":"access.whoami"}]}}}' % b",".join([ONE] * 120),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", BESIDE)
+async def test_what_is_said_beside_a_call_holds_up_nobody(house: House, agent: Caller, path: str) -> None:
+    """Each name is looked at for a dry run, but not as many as fit into a mebibyte."""
+    await house.owner.http.post(path, content=b"{}", headers=HEADERS)  # loads the SDKs
+    newer = {"mcp-protocol-version": "2026-07-28", "mcp-method": "tools/call", "mcp-name": "access_whoami"}
+    async with held() as most:
+        response = await agent.http.post(path, content=BESIDE[path], headers=HEADERS | newer)
+
+    assert "says more than 1000" in response.text, response.text[:500]
+    assert most[0] < MOST_HELD_S, f"{path}: the loop worked {most[0] * 1000:.0f} ms in one piece"
+
+
 async def test_of_a_small_input_every_fault_is_told_and_of_a_large_one_the_first(agent: Caller) -> None:
     told = (await agent.call("jobs.list", {"state": ["odd", "even"], "limit": "x"})).json()
     assert {one["path"] for one in told["errors"]} == {"$.state[0]", "$.state[1]", "$.limit"}

@@ -73,6 +73,21 @@ async def test_the_same_idempotency_key_gives_the_first_outcome(house: House) ->
     assert (agent.workspace / "log").read_text() == "changed since"
 
 
+@promise("6.1")
+async def test_what_was_called_with_a_key_is_told_again_by_its_id_to_its_caller_alone(house: House) -> None:
+    agent, other = await house.agent(), await house.agent()
+    done = await agent.call("files.write", {"path": "told", "content": "x"}, Idempotency_Key="k1")
+    failed = await agent.call("files.stat", {"path": "nothing"}, Idempotency_Key="k2")
+    paths = [f"/v1/invocations/{one.headers['x-invocation-id']}" for one in (done, failed)]
+
+    stands, fell = [(await agent.get(path)).json() for path in paths]
+
+    assert (stands["status"], stands["outcome"]) == ("done", done.json())
+    assert (fell["status"], fell["outcome"]["problem"]["type"]) == ("failed", "/problems/not-found")
+    assert (await house.owner.get(paths[0])).json()["outcome"] is None  # who may read the record, and made no such call
+    problem_of(await other.get(paths[0]), 404, "not-found")
+
+
 async def test_the_same_idempotency_key_with_another_input_is_refused(house: House) -> None:
     agent = await house.agent()
     await agent.done("files.write", {"path": "log", "content": "x"}, Idempotency_Key="k1")
@@ -221,6 +236,9 @@ WRITE = "/v1/operations/files.write"
         "Dry_Run",
         "X--Dry-Run",
         "Superagent-Dry-Run",
+        "X-Dry",
+        "Dry",
+        "X_Dry_Mode",
     ],
 )
 async def test_a_dry_run_asked_for_with_a_slip_is_refused_with_the_right_form(
@@ -269,7 +287,7 @@ async def test_a_header_of_ours_that_is_empty_is_refused(house: House, agent: Ca
 
 
 async def test_a_dry_run_is_no_preference(house: House, agent: Caller) -> None:
-    for wish in ("dry-run", "respond-async, dry_run", "DryRun=true"):
+    for wish in ("dry-run", "respond-async, dry_run", "DryRun=true", "dry"):
         response = await agent.http.post(WRITE, json={"path": "wished", "content": "x"}, headers={"Prefer": wish})
 
         assert "`X-Dry-Run: true`" in problem_of(response, 422, "invalid-input")["hint"]
@@ -285,6 +303,9 @@ async def test_headers_of_others_are_nobodys_slip(agent: Caller) -> None:
         "Session": "s",
         "Reason": "r",
         "X-Run": "1",
+        "X-Laundry": "1",
+        "X-Dryad": "1",
+        "X-Hydration": "1",
     }
 
     assert (await agent.call("access.whoami", {}, **strange)).status_code == 200
@@ -305,7 +326,7 @@ async def test_where_headers_steer_nothing_a_dry_run_is_refused(house: House, ag
         response = await agent.http.post(f"{path}?dry_run=true", content=b"{}")
         assert "dry_run" in problem_of(response, 422, "invalid-input")["hint"], path
     for method, path, body in requests:
-        for header in ("X-Dry-Run", "X-DryRun"):
+        for header in ("X-Dry-Run", "X-DryRun", "X-Dry"):
             response = await agent.http.request(method, path, content=body, headers={header: "true"})
 
             assert "dry_run" in problem_of(response, 422, "invalid-input")["hint"], path
@@ -469,6 +490,16 @@ async def test_of_a_call_that_ended_at_once_is_told_what_the_record_knows(house:
     assert (stands["status"], stands["owner"], stands["operation"]) == ("done", agent.name, "files.list")
     assert stands["ended"] >= stands["at"]
     assert stands["outcome"] is None
+
+
+async def test_hints_say_how_to_ask_here_for_what_they_name(agent: Caller) -> None:
+    none = problem_of(await agent.call("files.raed", {"path": "a"}), 404, "not-found")
+    wrong = problem_of(await agent.call("files.read", {"pth": "a"}), 422, "invalid-input")
+
+    assert "`catalogue.search` (`GET /v1/operations?q=WORDS`) finds operations by words" in none["hint"]
+    assert "`GET /v1/operations/files.read`" in wrong["hint"]
+    assert (await agent.get("/v1/operations?q=WORDS")).status_code == 200
+    assert (await agent.get("/v1/operations/files.read")).json()["name"] == "files.read"
 
 
 @promise("1.6")

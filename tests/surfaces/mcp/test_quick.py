@@ -11,7 +11,7 @@ import pytest
 
 from superagent.surfaces.mcp import quick
 from tests.promise import promise
-from tests.surfaces.http.house import Caller, House
+from tests.surfaces.http.house import Caller, House, problem_of
 from tests.surfaces.mcp.client import NEW, connected, told
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -126,6 +126,43 @@ async def test_what_is_not_plain_is_left_to_the_usual_way(house: House, agent: C
     refused = await agent.http.post("/mcp", json=PLAIN[0], headers=doubled)
     assert (refused.status_code, refused.json()["error"]["code"]) == (400, -32020)
     assert not taken
+
+
+SLIPS: list[tuple[str, Any]] = [("dry_run", True), ("dryRun", "true"), ("dry", True), (quick.STEERS, {"dry_run": True})]
+
+
+@pytest.mark.parametrize(("key", "value"), SLIPS, ids=[key for key, _ in SLIPS])
+async def test_a_dry_run_said_beside_the_arguments_is_refused(house: House, key: str, value: Any) -> None:
+    """The SDK leaves aside what the protocol does not know, and the call would act."""
+    agent = await house.agent()
+    write = {"path": "beside", "content": "x"}
+    for call in (message("files_write", write), message("run_operation", {"operation": "files.write", "input": write})):
+        call["params"][key] = value
+        problem = (await post(agent, call)).json()["result"]["structuredContent"]["problem"]
+
+        assert (problem["type"], problem["errors"][0]["path"]) == ("/problems/invalid-input", f"$.{key}")
+        assert '`{"superagent/call": {"dry_run": true}}`' in problem["hint"]
+        (record,) = await house.records(invocation=problem["invocation"])
+        assert (record["kind"], record["channel"]) == ("refused", "mcp")
+        assert not (agent.workspace / "beside").exists()
+
+
+@pytest.mark.parametrize(("key", "value"), SLIPS, ids=[key for key, _ in SLIPS])
+async def test_a_dry_run_said_of_a_whole_message_is_refused(house: House, key: str, value: Any) -> None:
+    agent = await house.agent()
+    response = await post(agent, message("files_write", {"path": "whole", "content": "x"}) | {key: value})
+
+    assert '`{"superagent/call": {"dry_run": true}}`' in problem_of(response, 422, "invalid-input")["hint"]
+    (record,) = await house.records(actor=agent.name, operation="tools/call")
+    assert (record["kind"], record["problem"]) == ("refused", "invalid-input")
+    assert not (agent.workspace / "whole").exists()
+
+
+async def test_what_others_say_beside_the_arguments_is_nobodys_slip(agent: Caller) -> None:
+    write = {"path": "dry_run", "content": "dry_run"}
+    response = await post(agent, message("files_write", write, laundry={"dryad": 1}) | {"x": 1})
+
+    assert response.json()["result"]["structuredContent"]["status"] == "done"
 
 
 async def test_numbers_come_as_they_were_sent(agent: Caller, taken: list[str]) -> None:

@@ -80,3 +80,43 @@ async def test_names_of_operations_are_completed_from_those_that_may_be_used(
 
     assert found.completion.values == ["files.read", "files.restore"]
     assert none.completion.values == []
+
+
+GRANTS = [{"effect": "allow", "operations": ["test.*", "catalogue.*"]}]
+
+
+@both
+async def test_a_resource_and_a_prompt_are_treated_as_their_message_says(house: House, revision: str) -> None:
+    agent = await house.agent(grants=GRANTS)
+    meta: Any = {"superagent/call": {"session": f"s-{revision}", "deadline_s": 5}}
+    async with connected(house, agent, revision) as client:
+        await client.read_resource("op://catalogue.search", meta=meta)
+        await client.get_prompt("test_simple_prompt", meta=meta)
+
+    records = [one for one in await house.records(actor=agent.name) if one.get("session") == f"s-{revision}"]
+    assert {one["operation"] for one in records} == {"catalogue.describe", "test.simple_prompt"}
+
+
+UNFIT: list[Any] = [
+    {"superagent/call": {"dry_run": True}}, {"superagent/call": {"max_bytes": 1}}, {"superagent/call": {"nothing": 1}},
+    {"superagent/call": {"operation": "files.delete"}}, {"superagent/call": {"deadline_s": 0}}, {"dry_run": True},
+    {"superagent/call": {"isolation": "none at all"}}, {"superagent/cal": {}}, {"superagent/call": True},
+]  # fmt: skip
+
+
+@both
+@pytest.mark.parametrize("meta", UNFIT, ids=str)
+async def test_what_a_resource_or_a_prompt_cannot_be_told_is_refused(house: House, revision: str, meta: Any) -> None:
+    agent = await house.agent(grants=GRANTS)
+    async with connected(house, agent, revision) as client:
+        for ask in (
+            client.read_resource("op://catalogue.search", meta=meta),
+            client.get_prompt("test_simple_prompt", meta=meta),
+        ):
+            with pytest.raises(MCPError) as refused:
+                await ask
+
+            assert refused.value.code == -32602
+            assert refused.value.data["type"] == "/problems/invalid-input"
+            (record,) = await house.records(invocation=refused.value.data["invocation"])
+            assert (record["kind"], record["channel"]) == ("refused", "mcp")

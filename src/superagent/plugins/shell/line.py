@@ -31,7 +31,7 @@ from superagent.sdk import (
 )
 
 from .engine.found import Found, unread
-from .model import Encoding, Finished, finished_of
+from .model import Encoding, Finished, Rehearsed, finished_of
 
 MOST_EXPLAINED = 100_000
 RUNS = ("run", "files", "secret", "apart")
@@ -145,7 +145,9 @@ async def rehearse(ctx: Context, command: Command, shown: str, line: str = "") -
     found = ran.effects
     if found is None or not found.total:
         return Preview(summary=f"rehearsed: `{said}` {ended} and changed nothing", exact=False)
-    return Preview(
+    return Rehearsed(
+        view=found.view,
+        digest=found.digest,
         summary=f"rehearsed without a network: `{said}` {ended} and changed {found.total} path(s). `sandbox.accept` "
         f"with view {found.view} and digest {found.digest} brings in that very diff; the command is not run again",
         changes=[f"{one.path}: {one.kind}" for one in found.changes],

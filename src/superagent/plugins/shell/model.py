@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from superagent.sdk import Changes, Output, Ran, Traffic
+from superagent.sdk import Changes, Output, Preview, Ran, Traffic
 
 Encoding = Literal["utf-8", "base64"]
 
@@ -29,6 +29,13 @@ class Network(Output):
     received_bytes: int
     refused: int
     denials: list[Refused]
+
+
+class Rehearsed(Preview):
+    """What a command changed on a view; `sandbox.accept` with this `view` and `digest` brings in that very diff."""
+
+    view: str
+    digest: str
 
 
 class Finished(Output):

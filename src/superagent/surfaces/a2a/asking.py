@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, cast
 
 from a2a.types.a2a_pb2 import Message, Part
@@ -10,7 +11,7 @@ from a2a.utils.errors import ContentTypeNotSupportedError
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.struct_pb2 import Struct
 
-from superagent.core.calls import STEERS, call_from, steers_of
+from superagent.core.calls import MOST_BESIDE, STEERS, call_from, refuse_slips, steers_of
 from superagent.core.invocation import Call
 from superagent.core.problems import Fault, Fix, InvalidInput
 from superagent.core.strict_json import parse_object
@@ -21,6 +22,9 @@ MESSAGE = "a2a.message"
 _LENT = "superagent/lent"
 """The key of a message's metadata with what one of us lends to whom it asks; it steers nothing."""
 
+_LOOKED_AT = frozenset({"data", "metadata", "text"})
+"""Parts of a request that are looked at as what they are, and hold what their sender likes."""
+
 _JSON = "application/json"
 _MOST_PARTS = 32
 _EXACT = 2.0**53
@@ -30,13 +34,14 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}(\.[a-z0-9_]{1,40}){1,3}")
 _HOW = 'send one data part: {"operation": "files.read", "input": {"path": "notes.txt"}}'
 
 
-def call_of(message: Message, beside: Struct) -> Call:
-    """Give the call that a message asks for; `beside` is the metadata of its request, which steers nothing.
+def call_of(message: Message, beside: Struct, request: Mapping[str, Any]) -> Call:
+    """Give the call that a message asks for; `beside` is the metadata of its `request`, which steers nothing.
 
     Raises `InvalidInput`, `ContentTypeNotSupportedError`.
     """
     if len(message.parts) > _MOST_PARTS:
         raise InvalidInput(f"a message has at most {_MOST_PARTS} parts", hint=_HOW)
+    _refuse_slips(request)
     asked: list[dict[str, Any]] = []
     words: list[str] = []
     for part in message.parts:
@@ -62,14 +67,34 @@ def call_of(message: Message, beside: Struct) -> Call:
     return call_from(said, "$")
 
 
-def answers_of(message: Message) -> dict[str, Any]:
+def answers_of(message: Message, request: Mapping[str, Any]) -> dict[str, Any]:
     """Give the answers that a message to a task which asks for something holds. Raises as `call_of` does."""
+    _refuse_slips(request)
     if _steers(message.metadata):
         raise InvalidInput("how to treat an answer cannot be said", hint=f"leave `{STEERS}` out")
     found = [one for part in message.parts[:_MOST_PARTS] if (one := _asked(part)) is not None]
     if len(found) != 1 or found[0].keys() != {"answers"} or not isinstance(found[0]["answers"], dict):
         raise InvalidInput("this task asks for something", hint='send one data part: {"answers": {"NAME": …}}')
     return cast("dict[str, Any]", found[0]["answers"])
+
+
+def _refuse_slips(request: Mapping[str, Any]) -> None:
+    """Refuse a dry run that a request asks for where the SDK leaves it aside. Raises `InvalidInput`."""
+    waiting: list[Any] = [request]
+    left = MOST_BESIDE
+    while waiting:
+        one = waiting.pop()
+        if not isinstance(one, dict | list):
+            continue
+        left -= len(cast("list[Any] | dict[str, Any]", one))
+        if left < 0:
+            raise InvalidInput(f"a request says more than {MOST_BESIDE} things beside its parts", hint=_HOW)
+        if isinstance(one, list):
+            waiting += cast("list[Any]", one)
+        else:
+            said = cast("dict[str, Any]", one)
+            refuse_slips(said, "$", _LOOKED_AT)
+            waiting += [value for name, value in said.items() if name not in _LOOKED_AT]
 
 
 def _asked(part: Part) -> dict[str, Any] | None:

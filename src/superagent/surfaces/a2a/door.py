@@ -84,7 +84,7 @@ class A2aDoor:
         if self._closing.is_set():
             raise Unavailable("the platform is stopping")
         engine = await self._open()
-        caller, body = Caller(visit.principal, visit.origin, visit.trace), await visit.body()
+        body = await visit.body()
         try:
             asked = await self._reading.object(visit.principal, body)
         except Malformed as problem:
@@ -96,6 +96,7 @@ class A2aDoor:
             return
         if not (asked.get("method") in _SENDS or visit.path.endswith(("message:send", "message:stream"))):
             self._kernel.beside(visit.principal)  # a message is charged as the call that it becomes
+        caller = Caller(visit.principal, visit.origin, visit.trace, asked)
         key = visit.principal.bucket
         self._slots.enter(key)
         try:

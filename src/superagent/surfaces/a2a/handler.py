@@ -97,7 +97,7 @@ class Tasks(RequestHandler):
             raise InvalidInput("a `contextId` has up to 200 visible ASCII characters")
         spoken = message.context_id or self._kernel.hands.clock.new_id()
         try:
-            call = call_of(message, params.metadata)
+            call = call_of(message, params.metadata, caller.said)
         except Problem as problem:
             refused = self._kernel.refused(Call(MESSAGE, {}), caller.principal, CHANNEL, problem, caller.trace)
             return self._unstored(refused, spoken)
@@ -134,7 +134,7 @@ class Tasks(RequestHandler):
         if view.over:
             raise UnsupportedOperationError("this task is over", {"hint": "send a new message, without `taskId`"})
         if view.status is Status.ASKING:
-            asked = Call("jobs.answer", {"id": view.id, "answers": answers_of(message)})
+            asked = Call("jobs.answer", {"id": view.id, "answers": answers_of(message, caller.said)})
             done(await self._kernel.run(asked, caller.principal, CHANNEL, trace=caller.trace))
             return await self._looking.stored(caller, view.id)
         if view.status is not Status.WAITING:

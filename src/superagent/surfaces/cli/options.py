@@ -56,7 +56,9 @@ class Parser(argparse.ArgumentParser):
         group.add_argument("--help", "-h", action=_Help, nargs=0, help="show this and end")
         group.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON, for programs")
         group.add_argument("--data", metavar="FOLDER", default=argparse.SUPPRESS, help="the data folder")
-        group.add_argument("--server", metavar="URL", default=argparse.SUPPRESS, help="ask this server instead")
+        group.add_argument(
+            "--server", metavar="URL", type=server, default=argparse.SUPPRESS, help="ask this server instead"
+        )
         group.add_argument(
             "--api-key-file", metavar="FILE", default=argparse.SUPPRESS,
             help="the key to act with; else SUPERAGENT_API_KEY, else the owner's",
@@ -109,8 +111,18 @@ def where_of(arguments: Sequence[str], given: argparse.Namespace) -> argparse.Na
                 value = arguments[at + 1] if at + 1 < len(arguments) else "-"
                 if value.startswith("-"):
                     raise Usage(f"`{flag}` needs a value", "see `superagent --help`")
-            setattr(found, flag[2:].replace("-", "_"), value)
+            setattr(found, flag[2:].replace("-", "_"), server(value) if flag == "--server" else value)
     return found
+
+
+def server(text: str) -> str:
+    """Give the address of a server as it was typed. Raises `Usage` for one that may hold a password, unrepeated.
+
+    Addresses are shown, and written into configurations; what one acts by is a key, and lies in a file.
+    """
+    if "@" in text:
+        raise Usage("`--server` takes no name and no password", "leave out what stands before the `@`, and the `@`")
+    return text
 
 
 def add_call_flags(parser: Parser, without: frozenset[str] = frozenset()) -> None:

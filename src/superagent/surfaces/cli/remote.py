@@ -184,18 +184,19 @@ class Remote:
 
 
 def checked(url: str) -> SplitResult:
-    """Give the parts of a server's address. Raises `InvalidInput`."""
+    """Give the parts of a server's address. Raises `InvalidInput`; what may be a password is not repeated there."""
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
         parts, port = urlsplit(""), None
+    shown = url.rpartition("@")[2]
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or "@" in parts.netloc:
         raise InvalidInput(
-            f"`{url}` is no server's address", hint="it looks like http://127.0.0.1:8750; keys go into a file"
+            f"`{shown}` is no server's address", hint="it looks like http://127.0.0.1:8750; keys go into a file"
         )
     if parts.query or parts.fragment or not url.isascii() or any(char <= " " for char in url):
-        raise InvalidInput(f"`{url}` has more than a scheme, a host, a port and a path", hint="leave the rest out")
+        raise InvalidInput(f"`{shown}` has more than a scheme, a host, a port and a path", hint="leave the rest out")
     return parts._replace(path=parts.path.rstrip("/"))
 
 

@@ -55,6 +55,8 @@ def _ran_badly(output: dict[str, Any]) -> bool:
     """Tell whether what a call ran has failed, met a limit, or found faults, while the call itself was done."""
     if "session" in output:  # a shell goes on after a command that failed in it; of a snippet the exception is told
         return "error" in output and bool(output["error"] or output.get("ended") not in (None, "exited"))
+    if output.keys() >= {"written", "changed", "failed"}:  # of a formatter, which may only check
+        return bool(output["failed"] or (output["changed"] and not output["written"]))
     said = output.get("said")  # of a tool with a report, how it ended stands in what it said besides
     ended = cast("dict[str, Any]", said) if isinstance(said, dict) else output
     return "exit_code" in ended and bool(ended["exit_code"] != 0 or ended.get("limit") or output.get("diagnostics"))

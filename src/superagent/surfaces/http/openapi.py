@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, cast
 
+from superagent.core.grants import ISOLATION
 from superagent.core.operation import Operation
 from superagent.core.problems import every_problem
 
@@ -18,8 +19,18 @@ _HEADERS: list[tuple[str, dict[str, Any], str]] = [
     ("Superagent-Deadline", {"type": "number", "exclusiveMinimum": 0, "maximum": 86400}, "seconds the call may take"),
     ("Superagent-Reason", {"type": "string", "maxLength": 2000}, "why; shown to approvers as unverified"),
     ("Superagent-Max-Bytes", {"type": "integer", "minimum": 0}, "a longer output comes as a handle"),
+    (
+        "Superagent-Isolation",
+        {"type": "string", "enum": list(ISOLATION)},
+        "a command runs at this level at least, or not",
+    ),
     ("Superagent-Session", {"type": "string", "maxLength": 200}, "groups calls, so that they can be undone together"),
 ]
+_STEERING: list[dict[str, Any]] = [
+    *({"name": name, "in": "header", "schema": schema, "description": text} for name, schema, text in _HEADERS),
+    {"name": "dry_run", "in": "query", "schema": {"type": "boolean"}, "description": "the same as `X-Dry-Run`"},
+]
+"""How a call is treated: what every address takes that runs an operation."""
 
 
 def document(operations: Iterable[Operation], version: str, public_url: str) -> dict[str, Any]:
@@ -63,9 +74,7 @@ def _operation(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
         "x-effect": operation.effect.name,
         "x-risk": operation.risk.name,
         "x-takes-back": operation.takes_back,
-        "parameters": [
-            {"name": header, "in": "header", "schema": schema, "description": text} for header, schema, text in _HEADERS
-        ],
+        "parameters": _STEERING,
         "requestBody": {"content": {"application/json": {"schema": _ref(f"{name}_input")}}},
         "responses": {
             "200": {"description": "done or previewed", "content": {"application/json": {"schema": done}}},
@@ -164,7 +173,7 @@ def _fixed_paths() -> dict[str, Any]:
         "/v1/operations": {
             "get": get(
                 "Find operations",
-                [_text("q", "query"), _text("domain", "query"), _text("cursor", "query"), _number("limit")],
+                [*(_text(name, "query") for name in ("q", "domain", "max_risk", "cursor")), _number("limit")],
             )
         },
         "/v1/operations/{name}": {"get": get("Describe an operation", [_text("name")])},
@@ -187,7 +196,7 @@ def _fixed_paths() -> dict[str, Any]:
         "/v1/invocations/{id}/logs": {
             "get": events("What a job writes, as it does", [_text("id"), _text("stream", "query"), _number("since")])
         },
-        "/v1/invocations/{id}/undo": {"post": post("Take a call back", [_text("id")])},
+        "/v1/invocations/{id}/undo": {"post": post("Take a call back", [_text("id"), *_STEERING])},
         "/v1/invocations/{id}/cancel": {"post": post("Stop a call", [_text("id")])},
         "/v1/results/{handle}": {
             "get": get(
@@ -234,8 +243,9 @@ def call_schema() -> dict[str, Any]:
             "deadline_s": {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": 86400},
             "reason": {"type": "string", "maxLength": 2000},
             "max_bytes": {"type": ["integer", "null"], "minimum": 0},
-            "isolation": {"type": "string", "maxLength": 200},
+            "isolation": {"enum": list(ISOLATION)},
             "session": {"type": "string", "maxLength": 200},
+            "answers": {"type": "object"},
         },
     }
 

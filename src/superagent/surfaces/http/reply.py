@@ -30,6 +30,7 @@ PLAIN: list[Header] = [(b"content-type", b"application/json"), *SAFE]
 """What the answer to most calls says beside the call's id."""
 NDJSON: list[Header] = [(b"content-type", b"application/x-ndjson"), *SAFE]
 _PROBLEM: list[Header] = [(b"content-type", b"application/problem+json"), *SAFE]
+_SEARCH, _DESCRIBE = "`catalogue.search`", re.compile(r"`superagent describe ([a-z0-9_.]+)`")
 _SHOWN = (
     b"x-invocation-id, location, retry-after, ratelimit-limit, ratelimit-remaining, ratelimit-reset, "
     b"content-range, etag"
@@ -93,7 +94,16 @@ def of_problem(problem: Problem, invocation: str = "", rate: Rate | None = None)
         if rate is not None:
             headers += [(b"ratelimit-limit", b"%d" % rate.burst), (b"ratelimit-remaining", b"0")]
             headers.append((b"ratelimit-reset", seconds))
-    return Reply(problem.status, _encode(problem.document(invocation or None)), headers)
+    document = problem.document(invocation or None)
+    if hint := document.get("hint"):
+        document["hint"] = _by_address(hint)
+    return Reply(problem.status, _encode(document), headers)
+
+
+def _by_address(hint: str) -> str:
+    """Say beside what a hint names how it is asked for here; the command line and the console show the same hint."""
+    hint = hint.replace(_SEARCH, f"{_SEARCH} (`GET /v1/operations?q=WORDS`)")
+    return _DESCRIBE.sub(r"\g<0> or `GET /v1/operations/\1`", hint)
 
 
 def challenged(problem: Problem, origin: str, path: str, shown: bool) -> Reply:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl
 
-from superagent.core.calls import isolation_of
+from superagent.core.calls import isolation_of, means_dry_run
 from superagent.core.invocation import Call
 from superagent.core.problems import InvalidInput, Malformed, Unauthenticated
 
@@ -114,7 +114,7 @@ def refuse_slips(headers: Headers) -> None:
         if name in ORDINARY or name in STEERS:
             continue
         letters = _BETWEEN.sub(b"", name).removeprefix(b"x")
-        meant = b"x-dry-run" if b"dryrun" in letters else _LETTERS.get(letters)
+        meant = b"x-dry-run" if _means_dry_run(name) else _LETTERS.get(letters)
         if meant is not None or letters.startswith(b"superagent"):
             if meant is None:
                 hint = f"of ours there are {STEERING.decode()}"
@@ -127,7 +127,7 @@ def refuse_rehearsal(headers: Headers, hint: str, query: bytes = b"") -> None:
     """Refuse to be asked for a dry run, rightly or with a slip, where headers steer nothing. Raises `InvalidInput`."""
     asked = [name.lower().encode("latin-1", "replace") for name, _ in parse_qsl(query.decode("latin-1"), True)]
     for name in (*headers, *asked):
-        if name not in ORDINARY and b"dryrun" in _BETWEEN.sub(b"", name):
+        if name not in ORDINARY and _means_dry_run(name):
             raise InvalidInput(f"`{name[:60].decode('latin-1')}` makes no dry run of this request", hint=hint)
 
 
@@ -140,7 +140,7 @@ def prefer_of(headers: Headers) -> tuple[bool, float]:
     if prefer is None:
         return False, 0.0
     wishes = [wish.partition(";")[0].strip().lower() for wish in prefer.decode("latin-1").split(",")]
-    if any("dryrun" in wish.replace("-", "").replace("_", "") for wish in wishes):  # no preference, and never a wish
+    if any(map(means_dry_run, wishes)):  # no preference, and never a wish
         raise InvalidInput("`Prefer` asks for no dry run", hint=_REHEARSAL)
     waits = [wish.partition("=")[2].strip(' "') for wish in wishes if wish.startswith("wait")]
     wait_s = float(waits[0]) if waits and re.fullmatch("[0-9]{1,6}", waits[0]) else 0.0
@@ -159,6 +159,10 @@ def whole(name: str, text: str) -> int:
     if not re.fullmatch("[0-9]{1,15}", text):
         raise InvalidInput(f"`{name}` must be a whole number")
     return int(text)
+
+
+def _means_dry_run(name: bytes) -> bool:
+    return b"y" in name and means_dry_run(name.decode("latin-1"))  # of most names one look is enough
 
 
 def _dry_run(said: str, query: bytes) -> bool:

@@ -11,6 +11,7 @@ from superagent.core.kernel import Kernel
 from superagent.core.problems import InvalidInput, NeedsClient, NeedsInput
 from superagent.surfaces.mcp.asked import Answering, Asked, Plain, able_of, modern
 from superagent.surfaces.mcp.callers import CHANNEL, Caller
+from superagent.surfaces.mcp.fixed import treated
 from superagent.surfaces.mcp.going import carried, refused
 from superagent.surfaces.mcp.naming import document_of
 from superagent.surfaces.mcp.rounds import MOST_ROUNDS, Seal, answers_of, asked_now, lacks, required
@@ -50,6 +51,17 @@ class Calls:
             outcome = await self._once(asked, caller, call, able)
         return outcome
 
+    def treated(self, asked: Asked, caller: Caller, call: Call) -> Call:
+        """Give the call behind a resource or a prompt, treated as its message says. Raises `MCPError` for a fault."""
+        try:
+            return treated(call, asked.meta or {}, asked.params or {})
+        except InvalidInput as problem:
+            raise self._fault(caller, call, problem) from None
+
+    def _fault(self, caller: Caller, call: Call, problem: InvalidInput) -> MCPError:
+        outcome = refused(self._kernel, caller.principal, CHANNEL, call, problem, caller.trace)
+        return MCPError(INVALID_PARAMS, problem.detail, document_of(outcome.problem or problem, outcome.invocation))
+
     async def _once(self, asked: Asked | Plain, caller: Caller, call: Call, able: tuple[str, ...]) -> Outcome:
         kernel = self._kernel
         return await carried(
@@ -63,7 +75,6 @@ class Calls:
             before = self.seal.take(caller.principal, call, state) if self.seal.ours(state) else None
             if before is None:
                 problem = InvalidInput("`requestState` was changed, is too old, or belongs to another call")
-                outcome = refused(self._kernel, caller.principal, CHANNEL, call, problem, caller.trace)
-                raise MCPError(INVALID_PARAMS, problem.detail, document_of(problem, outcome.invocation))
+                raise self._fault(caller, call, problem)
             answers = before | answers
         return replace(call, answers=call.answers | answers) if answers else call

@@ -7,7 +7,7 @@ from typing import Any
 
 from mcp_types import Tool, ToolAnnotations
 
-from superagent.core.calls import STEERS, call_from, faulty, steers_of
+from superagent.core.calls import STEERS, call_from, faulty, refuse_slips, steers_of
 from superagent.core.invocation import Call
 from superagent.core.problems import Fault, InvalidInput
 from superagent.core.registry import Registry
@@ -64,11 +64,24 @@ def fixed_tools(registry: Registry) -> list[Tool]:
     return [*tools[:2], run, *tools[2:]]
 
 
-def call_of(name: str, arguments: dict[str, Any], meta: Mapping[str, Any], tools: Mapping[str, str]) -> Call:
+_TAKEN = frozenset({"name", "arguments", "_meta"})
+_UNFIT = frozenset({"operation", "input", "dry_run", "max_bytes"})
+
+
+def call_of(
+    name: str,
+    arguments: dict[str, Any],
+    meta: Mapping[str, Any],
+    tools: Mapping[str, str],
+    beside: Mapping[str, Any] | None = None,
+) -> Call:
     """Give the call that a tool means; `meta` may say how to treat it (`core.calls.steers_of`).
+
+    `beside` holds all parameters of the message: what the protocol does not know there is ignored, and steers nothing.
 
     A name that means nothing is called as it is: the line refuses it, and records that. Raises `InvalidInput`.
     """
+    refuse_slips(beside or {}, "$", _TAKEN)
     said = steers_of(meta, "$._meta")
     if name == RUN:
         return _run(arguments, said)
@@ -77,6 +90,20 @@ def call_of(name: str, arguments: dict[str, Any], meta: Mapping[str, Any], tools
     if name == DESCRIBE and "name" not in arguments and "operation" in arguments:
         raise faulty("$.name", "is missing", f"what `{RUN}` takes as `operation` is called `name` here")
     return call_from({**said, "operation": BEHIND.get(name) or tools.get(name, name), "input": arguments}, "$")
+
+
+def treated(call: Call, meta: Mapping[str, Any], beside: Mapping[str, Any]) -> Call:
+    """Give the call behind a resource or a prompt, treated as `meta` says.
+
+    What neither has a place for in its answer is refused, and so is what the protocol does not know `beside`. Raises
+    `InvalidInput`.
+    """
+    refuse_slips(beside, "$", _TAKEN)
+    said = steers_of(meta, "$._meta")
+    if unfit := said.keys() & _UNFIT:
+        hint = f"call the operation by `{RUN}`, or by a tool of its own"
+        raise faulty(f"$._meta.{STEERS}.{min(unfit)}", "cannot be said of a resource or a prompt", hint)
+    return call_from({**said, "operation": call.operation, "input": call.input}, "$")
 
 
 def _run(arguments: dict[str, Any], said: dict[str, Any]) -> Call:

@@ -45,7 +45,8 @@ class Prompts:
         caller = self._caller(asked)
         named = self._kernel.find(self._kernel.registry.tools.get(params.name, ""))
         operation = named.name if named is not None and named.face.prompt else f"prompts/get {params.name[:100]}"
-        outcome = await self._calls.carry(asked, caller, Call(operation, dict(params.arguments or {})), params)
+        call = self._calls.treated(asked, caller, Call(operation, dict(params.arguments or {})))
+        outcome = await self._calls.carry(asked, caller, call, params)
         if isinstance(outcome, InputRequiredResult):
             return outcome
         if outcome.problem is not None or named is None:

@@ -77,7 +77,9 @@ class Resources:
     async def read(self, asked: Asked, params: ReadResourceRequestParams) -> ReadResourceResult | InputRequiredResult:
         """Read one, by the operation behind it."""
         operation, call = self.meant(params.uri)
-        outcome = await self._calls.carry(asked, self._caller(asked), call, params)
+        caller = self._caller(asked)
+        call = self._calls.treated(asked, caller, call)
+        outcome = await self._calls.carry(asked, caller, call, params)
         if isinstance(outcome, InputRequiredResult):
             return outcome
         problem = outcome.problem

@@ -176,7 +176,8 @@ class Tools:
             state is not None and not self._calls.seal.ours(state),
         )
         try:
-            call = call_of(params.name, params.arguments or {}, asked.meta or {}, kernel.registry.tools)
+            beside = None if isinstance(asked, Plain) else asked.params  # what came the short way has nothing there
+            call = call_of(params.name, params.arguments or {}, asked.meta or {}, kernel.registry.tools, beside)
             if again:
                 kernel.beside(principal)
                 outcome, goes_on = await looked_at(kernel, principal, params, call)

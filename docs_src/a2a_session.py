@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from typing import Any
 
 import httpx
@@ -28,3 +30,9 @@ async def session(base: str, key: str) -> list[Task]:
         message = Message(message_id="1", role=Role.ROLE_USER, parts=parts)
         (answer,) = [one async for one in client.send_message(SendMessageRequest(message=message))]
         return [answer.task, await client.get_task(GetTaskRequest(id=answer.task.id))]
+
+
+if __name__ == "__main__":
+    url = os.environ.get("SUPERAGENT_URL", "http://127.0.0.1:8750")
+    for task in asyncio.run(session(url, os.environ["SUPERAGENT_API_KEY"])):
+        print(task)
