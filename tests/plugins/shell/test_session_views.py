@@ -220,3 +220,31 @@ async def test_what_a_session_changed_waits_when_the_server_stops(tmp_path: Path
         assert not (agent.workspace / "kept").exists()
         await again.done("sandbox.accept", {"view": shell.opened["view"]})
         assert (agent.workspace / "kept").read_text() == "kept\n"
+
+
+async def test_a_narrower_key_of_the_same_agent_has_no_views_but_its_own(house: House, own: Caller) -> None:
+    only = [{"effect": "allow", "operations": ["sandbox.*", "shell.*", "files.*"]}]
+    made = await house.owner.done("access.keys.create", {"name": "narrow", "agent": own.name, "only": only})
+    narrow = house.caller(made["agent"], made["key"])
+    live = await opened(own)
+    await live.send("echo mine > a.txt\n")
+    waits = await own.done("shell.exec", {"argv": ["sh", "-c", "echo waits > b.txt"], "apply": False})
+    ahead = await own.done("shell.exec", {"argv": ["sh", "-c", "echo more > c.txt"], "apply": False})
+
+    for view in (live.opened["view"], waits["changes"]["view"], ahead["changes"]["view"]):
+        for operation in ("sandbox.diff", "sandbox.accept", "sandbox.discard"):
+            response = await narrow.call(operation, {"view": view})
+            problem_of(response, 404, "not-found")
+            assert any(one["problem"] == "not-found" for one in await records_of(house, response))
+
+    assert "mine" in (await live.send("cat a.txt\n"))["text"]  # it lives
+    theirs = await narrow.done("shell.exec", {"argv": ["sh", "-c", "echo n > n.txt"], "apply": False})
+    for caller in (narrow, own, house.owner):  # whoever it acts for sees it
+        folder = {"folder": str(own.workspace)}
+        assert (await caller.done("sandbox.diff", {"view": theirs["changes"]["view"], **folder}))["total"] == 1
+    assert (await narrow.done("sandbox.accept", {"view": theirs["changes"]["view"]}))["paths"] == ["n.txt"]
+    await close(live)
+
+
+async def records_of(house: House, response: Any) -> list[dict[str, Any]]:
+    return await house.records(invocation=response.headers["x-invocation-id"])

@@ -191,9 +191,8 @@ class ViewsReach:
         return await self._ctx.thread(work)
 
     def _require_own(self, view: str) -> None:
-        """Go on only for the one who made it, or somebody on whose behalf it was made."""
-        record = self._views.records.read(view)
-        if record.tenant != self._ctx.tenant or self._ctx.principal.id not in record.chain:
+        """Go on only for the one who made it within these bounds, or somebody on whose behalf it was made."""
+        if not self._views.records.read(view).there_for(self._ctx.tenant, self._ctx.principal.mark):
             raise no_view(view)
 
     def _ticker(self) -> Tick:
