@@ -81,7 +81,9 @@ async def test_variables_of_the_caller_steer_the_shell_and_nothing_before_it(age
     told = {"LD_DEBUG": "libs", "LD_DEBUG_OUTPUT": "/workspace/loaded", "GIVEN": "a b\nc", "TERM": "dumb"}
     one = await opened(agent, env=told)
 
-    said = await one.send("grep -h 'initialize program' loaded.* | sort -u; env | grep -c SUPERAGENT_GIVEN; ls / >/dev/null\n")
+    said = await one.send(
+        "grep -h 'initialize program' loaded.* | sort -u; env | grep -c SUPERAGENT_GIVEN; ls / >/dev/null\n"
+    )
     shown = await one.send('echo "$TERM:$GIVEN"\n')
 
     assert "initialize program: /usr/bin/bash" in said["text"]  # it did reach the shell

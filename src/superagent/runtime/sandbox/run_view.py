@@ -252,7 +252,7 @@ class RunViews:
         ahead = await self._lend(start) if way.mounting == "before" else None
 
         def make() -> RunView:
-            use = self._adopted(ahead, ctx.principal) or another(**_of(ctx.principal))
+            use = self._adopted(ahead, ctx.principal) or another(chain=ctx.principal.ids, marks=ctx.principal.marks)
             try:
                 found = RunView(ctx, self._views, use, way, start.profile.limits, self._holdings)
             except BaseException:
@@ -266,7 +266,7 @@ class RunViews:
     async def held(self, ctx: Context, backend: Backend, workspace: str, user: int | None, limits: Limits) -> HeldView:
         """Make the view of a workspace for a session; it lies on the disk. Raises as `of` does."""
         make = self._maker(await self._way(backend, user), workspace, ctx.tenant, user)
-        use = await ctx.thread(partial(make, **_of(ctx.principal)))
+        use = await ctx.thread(partial(make, chain=ctx.principal.ids, marks=ctx.principal.marks))
         return HeldView(self._views, use, lambda hold: growth(ctx, self._holdings, use.view, hold, limits.disk_bytes))
 
     async def settled(self, ctx: Context, id: str, *, apply: bool) -> Effects:
@@ -286,7 +286,7 @@ class RunViews:
         if not isinstance(ahead, ViewAhead):
             return None
         try:
-            self._views.adopt(ahead.use, **_of(principal))
+            self._views.adopt(ahead.use, chain=principal.ids, marks=principal.marks)
         except BaseException as bad:
             ahead.drop()
             if isinstance(bad, Conflict | NotFound):
@@ -303,10 +303,6 @@ class RunViews:
     def _maker(self, way: Way, workspace: str, tenant: str, user: int | None) -> Callable[..., Use]:
         uid, gid = ids(user)
         return partial(self._views.make, workspace, tenant=tenant, mounting=way.mounting, uid=uid, gid=gid)
-
-
-def _of(principal: Principal) -> dict[str, tuple[str, ...]]:
-    return {"chain": principal.ids, "marks": principal.marks}
 
 
 def _ahead(views: Views, make: Callable[..., Use]) -> Ahead:

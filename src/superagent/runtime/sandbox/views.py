@@ -118,8 +118,9 @@ class Views:
     ) -> Use:
         """Make a view of a folder for a command that runs as `uid`, and lend it.
 
-        `chain` is who acts and on whose behalf, first the one who acts; `marks` say within which bounds. A folder in which another filesystem is mounted
-        is copied whatever `mounting` says: the kernel lets no ordinary user lay anything over it.
+        `chain` is who acts and on whose behalf, first the one who acts; `marks` say within which bounds. A folder in
+        which another filesystem is mounted is copied whatever `mounting` says: the kernel lets no ordinary user lay
+        anything over it.
         Raises `TooLarge` when the principal holds too many, `Unavailable` when a copy would be too large or this server
         cannot make a view for that user, `NotFound`, `Conflict`.
         """
@@ -151,9 +152,9 @@ class Views:
                 use = Use(self, record, self.records.lock(record.id, alone=False, new=True))
                 try:
                     self.records.write(record, durable=False)  # whatever a cut of power leaves of it is swept
-                    marks = self._fill(use.view, fd, bounds, tick)
-                    if marks is not None:
-                        self.records.write_marks(record.id, marks)
+                    copied = self._fill(use.view, fd, bounds, tick)
+                    if copied is not None:
+                        self.records.write_marks(record.id, copied)
                 except BaseException:
                     self._remove(record.id)
                     use.close()
@@ -162,9 +163,7 @@ class Views:
             finally:
                 os.close(fd)
 
-    def adopt(
-        self, use: Use, *, chain: tuple[str, ...], marks: tuple[str, ...] = (), kept_s: float = KEPT_S
-    ) -> None:
+    def adopt(self, use: Use, *, chain: tuple[str, ...], marks: tuple[str, ...] = (), kept_s: float = KEPT_S) -> None:
         """Let a view that was made ahead, and on which nothing has run, be as if it were made now by a principal.
 
         Raises `TooLarge` when the principal holds too many, `Conflict` when its folder is not what it was.

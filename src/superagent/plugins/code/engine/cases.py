@@ -128,9 +128,8 @@ def _tap(text: str) -> Iterator[junit.Raw]:
         elif (found := _PROVE.match(row)) is not None:
             yield from at.ended()
             at.file, at.around, at.deepest = found.group(1), [], -1
-        elif at.point is not None and row.lstrip().startswith("#") and at.point.status == "failed":
-            if len(at.point.message) < MOST_MESSAGE:
-                at.point.message += row.lstrip(" #") + "\n"
+        elif at.point is not None and at.point.status == "failed" and len(at.point.message) < MOST_MESSAGE:
+            at.point.message += row.lstrip(" #") + "\n" if row.lstrip().startswith("#") else ""
     yield from at.ended()
 
 
