@@ -134,7 +134,8 @@ class Gate:
         def ended(wire: Wire) -> None:
             self._ended(Crossed(endpoint, address, "sandbox", wire.sent, wire.received, wire.seconds, opened))
 
-        while wait := self._pace():  # each leaves a record: however fast they come, those must not fill the disk
+        # each leaves a record: however fast they come, those must not fill the disk
+        while wait := self._pace():  # noqa: ASYNC110 - others may have taken the turn by then
             await asyncio.sleep(wait)
         try:
             async with self._looking_up:
