@@ -15,7 +15,7 @@ from superagent.runtime import file_moment
 from superagent.runtime.beneath import At, Root, Roots, look, resolve
 from superagent.runtime.file_restore import remove
 from superagent.runtime.os_problems import os_errors_about, printable
-from superagent.runtime.protected import Protected, inode_of
+from superagent.runtime.protected import Protected, built_beside, inode_of
 from superagent.runtime.tree_walk import Cursor, Entry, Skipped, walk
 from superagent.runtime.whole_files import WholeFiles
 
@@ -80,6 +80,8 @@ class FilesReach(WholeFiles):
 
         def may(path: str, is_dir: bool) -> bool:
             tick()
+            if effect == Effect.READ and built_beside(path):
+                return False
             return (hidden or "/." not in path[path.rindex("/") :]) and self._ctx.may_path(path, effect)
 
         return walk(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.features.jobs.asking import soon
+from superagent.runtime.sandbox import view_accept
+from superagent.runtime.system_calls import sync_filesystem
+from tests.features.jobs.asking import ended, soon
 from tests.needs import program
 from tests.plugins.shell.test_sessions import Shell, opened
 from tests.promise import promise
@@ -248,3 +251,51 @@ async def test_a_narrower_key_of_the_same_agent_has_no_views_but_its_own(house: 
 
 async def records_of(house: House, response: Any) -> list[dict[str, Any]]:
     return await house.records(invocation=response.headers["x-invocation-id"])
+
+
+async def test_nobody_reaches_what_is_being_accepted_before_it_stands_in_its_place(
+    house: House, own: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an approver was shown must be what comes: see the change."""
+    script = "mkdir -p .git/hooks; echo harmless > .git/hooks/pre-commit; echo new > a.txt"
+    made = await own.done("shell.exec", {"argv": ["sh", "-c", script], "apply": False})
+    found = await own.done("sandbox.diff", {"view": made["changes"]["view"]})
+    loop, answers, names = asyncio.get_running_loop(), list[Any](), list[str]()
+
+    def meanwhile(fd: int) -> None:
+        """Do in the very middle what another call of the same agent could do."""
+        hidden = [one for one in os.listdir(own.workspace) if one.startswith(".superagent-")]
+        names.extend(hidden)
+        (own.workspace / "link").symlink_to(hidden[0])
+        for place in (hidden[0], "link"):
+            for operation, input in (
+                ("files.write", {"path": f"{place}/0/hooks/pre-commit", "content": "evil"}),
+                ("files.write", {"path": f"{place}/1", "content": "evil"}),
+                ("files.move", {"source": "a.txt", "target": f"{place}/1", "overwrite": True}),
+                ("files.read", {"path": f"{place}/1"}),
+            ):
+                call = asyncio.run_coroutine_threadsafe(own.call(operation, input), loop)
+                answers.append(call.result(20))
+        for operation, input in (
+            ("files.move", {"source": hidden[0], "target": "mine"}),
+            ("files.copy", {"source": hidden[0], "target": "mine"}),
+            ("files.delete", {"path": hidden[0]}),
+        ):
+            answers.append(asyncio.run_coroutine_threadsafe(own.call(operation, input), loop).result(20))
+        call = asyncio.run_coroutine_threadsafe(own.call("files.grep", {"path": ".", "pattern": "new|harmless"}), loop)
+        assert "superagent-" not in call.result(20).text
+        sync_filesystem(fd)
+
+    monkeypatch.setattr(view_accept, "sync_filesystem", meanwhile)
+    named = {"paths": [".git/hooks/pre-commit", "a.txt"], "digest": found["digest"]}
+    asked = await own.call("sandbox.accept", {"view": made["changes"]["view"], **named})
+    await house.owner.done("approvals.decide", {"id": asked.headers["x-invocation-id"], "decision": "approve"})
+    await ended(own, asked.headers["x-invocation-id"])
+
+    assert len(answers) == 11
+    assert names
+    for one in answers:
+        problem_of(one, 404, "not-found")
+        assert (await records_of(house, one))[0]["problem"] == "not-found"
+    assert (own.workspace / ".git" / "hooks" / "pre-commit").read_text() == "harmless\n"
+    assert (own.workspace / "a.txt").read_text() == "new\n"
