@@ -299,3 +299,27 @@ async def test_nobody_reaches_what_is_being_accepted_before_it_stands_in_its_pla
         assert (await records_of(house, one))[0]["problem"] == "not-found"
     assert (own.workspace / ".git" / "hooks" / "pre-commit").read_text() == "harmless\n"
     assert (own.workspace / "a.txt").read_text() == "new\n"
+
+
+async def test_of_a_session_that_goes_on_a_person_approves_one_very_diff(house: House, own: Caller) -> None:
+    """It may change between the approval and the accepting: see the change."""
+    shell = await opened(own)
+    await shell.send("mkdir -p .git/hooks; echo harmless > .git/hooks/x\n")
+    view = shell.opened["view"]
+    named = {"view": view, "paths": [".git/hooks/x"]}
+
+    loose = await own.call("sandbox.accept", named)
+    shown = await house.owner.done("approvals.show", {"id": loose.headers["x-invocation-id"]})
+    await house.owner.done("approvals.decide", {"id": loose.headers["x-invocation-id"], "decision": "approve"})
+    refused = await ended(own, loose.headers["x-invocation-id"], "failed")
+    found = await own.done("sandbox.diff", {"view": view})
+    bound = await own.call("sandbox.accept", {**named, "digest": found["digest"]})
+    await house.owner.done("approvals.decide", {"id": bound.headers["x-invocation-id"], "decision": "approve"})
+    taken = await ended(own, bound.headers["x-invocation-id"])
+
+    assert "digest" in shown["preview"]["conflicts"][0]
+    assert (refused["state"], refused["outcome"]["problem"]["type"]) == ("failed", "/problems/conflict")
+    assert any(one["problem"] == "conflict" for one in await records_of(house, loose))
+    assert taken["state"] == "done"
+    assert (own.workspace / ".git" / "hooks" / "x").read_text() == "harmless\n"
+    await close(shell)

@@ -153,6 +153,12 @@ class ViewsReach:
 
     def _choose(self, use: Use, paths: Sequence[str] | None, digest: str) -> tuple[Diff, Choice]:
         diff = self._read(use)
+        if self._ctx.invocation.approvals and not digest and use.record.state != "resting":
+            # it may be another one at each look: what a person was shown is not what would come
+            raise Conflict(
+                "something still runs on this view, so a person can only approve the diff of a `digest`",
+                hint=f"look at it with `sandbox.diff` and name its digest: it is {diff.digest} now",
+            )
         if digest and digest.lower() != diff.digest:
             raise Conflict(
                 "the diff is not the one that was looked at any more", hint="look at it again with `sandbox.diff`"
