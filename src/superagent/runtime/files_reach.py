@@ -135,6 +135,10 @@ class FilesReach(WholeFiles):
 
         self._ctx.require_each(parts())
 
+    def built(self, at: At, dir_fd: int, name: str) -> At:
+        """Give what was built of a place, as that place: its parts are called as they were there. Not to be closed."""
+        return At(dir_fd, name, at.path, at.real, look(dir_fd, name), self._protected, owned=False)
+
     def settled(self, at: At, fd: int) -> Hashable | None:
         """Give the state of a file that is open, to keep its answer by (`ctx.state`); None where it cannot be kept.
 
