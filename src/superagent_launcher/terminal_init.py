@@ -6,6 +6,9 @@ It runs inside, by the sandbox's own Python (3.7 or newer) and nothing but the s
 
 The terminal belongs to the sandbox's own `/dev/pts`. Its controlling side leaves over the inherited Unix socket
 DESCRIPTOR, which is closed before the command begins; the command gets the other side as its controlling terminal.
+
+Variables whose names begin with `GIVEN` are the command's, without that: they could have the loader run code of the
+caller, and whoever holds the controlling side as well could have its reader outside wait for ever.
 """
 
 import array
@@ -20,6 +23,7 @@ import termios
 
 NOT_SET_UP = 71  # sysexits: the sandbox could not be set up, which is not the command's fault
 HELLO = b"terminal"
+GIVEN = "SUPERAGENT_GIVEN_"
 
 
 def hand_out(descriptor: int, rows: int, columns: int) -> int:
@@ -43,6 +47,12 @@ def sit_down(inside: int) -> None:
         os.close(inside)
 
 
+def variables() -> "dict[str, str]":
+    """Give the variables of the command: those of this program, and before them those that only it is given."""
+    given = {name[len(GIVEN) :]: value for name, value in os.environ.items() if name.startswith(GIVEN)}
+    return {**{name: value for name, value in os.environ.items() if not name.startswith(GIVEN)}, **given}
+
+
 def main(arguments: "list[str]") -> int:
     """Run; comes back only when something went wrong."""
     descriptor, rows, columns, dashes, *command = arguments
@@ -52,7 +62,7 @@ def main(arguments: "list[str]") -> int:
         sit_down(hand_out(int(descriptor), int(rows), int(columns)))
         for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and who is executed would inherit it
             signal.signal(number, signal.SIG_DFL)
-        os.execvp(command[0], command)  # noqa: S606
+        os.execvpe(command[0], command, variables())  # noqa: S606
     except (OSError, ValueError) as bad:
         os.write(2, f"sandbox: the terminal could not be set up: {bad}\n".encode("utf-8", "replace"))
     return NOT_SET_UP

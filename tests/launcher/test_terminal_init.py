@@ -48,6 +48,17 @@ def test_the_command_sits_at_a_terminal_that_controls_it() -> None:
     assert code == 3
 
 
+def test_variables_that_are_given_are_the_commands_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONE", "before")
+    monkeypatch.setenv(f"{terminal_init.GIVEN}ONE", "given")
+    monkeypatch.setenv(f"{terminal_init.GIVEN}TWO", "too")
+
+    printed, code = seated("sh", "-c", "echo $ONE $TWO; env | grep -c ^SUPERAGENT_GIVEN_")
+
+    assert printed.split() == ["given", "too", "0"]
+    assert code == 1
+
+
 def test_what_cannot_be_executed_is_said_at_the_terminal() -> None:
     printed, code = seated("no-such-program")
 

@@ -21,11 +21,12 @@ from superagent.runtime.threads import Threads
 WORKERS = 3
 
 
-async def begin(threads: Threads, who: str, work: Callable[[], Any]) -> asyncio.Task[Any]:
+async def begin(threads: Threads, who: str | Principal, work: Callable[[], Any]) -> asyncio.Task[Any]:
     """Let somebody's call do blocking work, and go on when it has asked for it."""
 
     async def call() -> Any:
-        CALL.set(Invocation("call", Call("files.hash", {}), Principal(who, "agent", "default", ()), "http", 0.0))
+        principal = Principal(who, "agent", "default", ()) if isinstance(who, str) else who
+        CALL.set(Invocation("call", Call("files.hash", {}), principal, "http", 0.0))
         return await threads.run(work)
 
     task = asyncio.create_task(call())
@@ -33,7 +34,10 @@ async def begin(threads: Threads, who: str, work: Callable[[], Any]) -> asyncio.
     return task
 
 
-async def test_one_caller_never_has_all_threads() -> None:
+@pytest.mark.parametrize("lends", [False, True])
+async def test_one_caller_never_has_all_threads(lends: bool) -> None:
+    alone = Principal("greedy", "agent", "default", ())
+    callers = [alone.delegate(f"helper{at}", "agent") if lends else alone for at in range(20)]
     go_on, begun = threading.Event(), threading.Semaphore(0)
 
     def long() -> str:
@@ -42,7 +46,7 @@ async def test_one_caller_never_has_all_threads() -> None:
         return "long"
 
     with closing(Threads(WORKERS)) as threads:
-        greedy = [await begin(threads, "greedy", long) for _ in range(20)]
+        greedy = [await begin(threads, one, long) for one in callers]
         try:
             other = await begin(threads, "other", lambda: "short")
             assert await asyncio.wait_for(other, 10) == "short"

@@ -286,7 +286,7 @@ class ApprovalDesk:
             return replace(asked, invocation=replace(asked.invocation, covers=covers))
         if isinstance(asked, Ticket) and asked.decision.verdict == "ask":
             look = await self._looks.at(asked, self._hands.clock.monotonic())
-            ticket = await self._redeeming.approved(invocation, held, look.hash)
+            ticket = await self._redeeming.approved(invocation, held, look)
             expects = frozenset(str(one) for one in (held.preview or {}).get("expects", ()))
             covers = Covers(len(held.approved_by), held.by, expects=expects) if expects else None
             return replace(ticket, invocation=replace(ticket.invocation, covers=covers))

@@ -13,7 +13,7 @@ from superagent.core.asking import Asking
 from superagent.core.changes import FOLDER, RIGHTS, Change, Keep, resource_of, to_its_end
 from superagent.core.connections import SecretReach
 from superagent.core.containment import Isolation
-from superagent.core.invocation import EffectNote, Invocation, Ticket
+from superagent.core.invocation import CHANGED, EffectNote, Invocation, Ticket, shown_in
 from superagent.core.judging import Judging, Line
 from superagent.core.leaks import without_keys
 from superagent.core.operation import Operation
@@ -232,6 +232,14 @@ class Context(Asking, Judging):
         """Make a resource again what it was; the undo of every operation whose changes were kept by `changing`."""
         resource = resource_of(kept)
         await self._keeper(resource.kind).put_back(self, resource, kept.data)
+
+    def require_shown(self, diff: str) -> None:
+        """Go on only if this is the diff that a person has approved, where one has; for what is about to stand there.
+
+        Whoever asked may have changed it since the approval was compared. Raises `Conflict`.
+        """
+        if self.invocation.shown and shown_in(diff) != self.invocation.shown:
+            raise Conflict(CHANGED, hint="ask again; the approver sees the new effect")
 
     async def kept_of(self, resource: Resource) -> list[Kept]:
         """Give what was kept of a resource before its changes, newest first. Raises as `require` does."""

@@ -26,6 +26,11 @@ _canonical = msgspec.json.Encoder(order="deterministic").encode
 _EMPTY_DIGEST = hashlib.sha256(b"{}").hexdigest()
 
 
+def shown_in(diff: str) -> str:
+    """Name what a diff shows, by its SHA-256; empty where it shows nothing."""
+    return hashlib.sha256(diff.encode("utf-8", "surrogatepass")).hexdigest() if diff else ""
+
+
 def digest_of(body: dict[str, Any]) -> str:
     """Give the SHA-256 (hex) of an input in canonical JSON: keys sorted, no spaces.
 
@@ -92,6 +97,9 @@ def digest_of_call(call: Call) -> str:
     return digest_of(call.input) if call.input else _EMPTY_DIGEST
 
 
+CHANGED = "what was approved is no longer what would happen"
+
+
 class Covers(msgspec.Struct, frozen=True, eq=False):
     """What an approval of a call covers of the calls within it: one by its hash, or those that its preview expects."""
 
@@ -121,6 +129,7 @@ class Invocation(msgspec.Struct, frozen=True):
     marked: str = ""  # what its caller had read when it was made, whether or not it needs a person by what it names
     task: str = ""  # the task that the platform itself started, by the id of its first call
     covers: Covers | None = None
+    shown: str = ""  # SHA-256 of the diff that a person was shown and has approved
     found: tuple[Resource, ...] = ()  # what a first try came upon, and what needs a person: as if the input named it
     callers: tuple[str, ...] = ()  # the invocations that led to this one, the first of all first; the last is `parent`
 

@@ -15,7 +15,7 @@ from typing import Any, cast
 import msgspec
 from msgspec.structs import replace
 
-from superagent.core.invocation import Invocation, Ticket
+from superagent.core.invocation import Invocation, Ticket, shown_in
 from superagent.core.limits import Slots
 from superagent.core.neutral import neutral_line
 from superagent.core.pipeline import Pipeline, found_by
@@ -32,12 +32,14 @@ _SHOWN_NAMES, _NAME_CHARACTERS = 100, 500
 class Look:
     """What is shown (None where the operation has no preview), and the hash over all that was found.
 
-    `ticket` is the one that was looked at, with what it came upon and a person must approve by name.
+    `ticket` is the one that was looked at, with what it came upon and a person must approve by name. `shown` is the
+    SHA-256 of the whole diff, also of what was too long to be shown; empty for none.
     """
 
     preview: dict[str, Any] | None
     hash: str
     ticket: Ticket
+    shown: str = ""
 
 
 class Looks:
@@ -89,7 +91,7 @@ class Looks:
             preview,
         ]
         digest = hashlib.sha256(msgspec.json.encode(bound, order="deterministic")).hexdigest()
-        return Look(preview and shortened(preview), digest, ticket)
+        return Look(preview and shortened(preview), digest, ticket, shown_in(str((preview or {}).get("diff", ""))))
 
     async def _state(self, seen: Ticket, resource: Any) -> str | None:
         try:

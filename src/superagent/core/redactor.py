@@ -60,9 +60,9 @@ class Redactor:
         self._spelled += [(made, f"[secret {name}]".encode()) for one in fresh for made in spellings(one)]
         self._heads = None
 
-    def stream(self) -> RedactingStream:
-        """Give what redacts bytes as they come, over the borders of chunks."""
-        return RedactingStream(self)
+    def stream(self, fill: bytes = b"") -> RedactingStream:
+        """Give what redacts bytes as they come, over the borders of chunks; with `fill`, each byte by this one."""
+        return RedactingStream(self, fill)
 
     def clean(self, data: bytes) -> bytes:
         """Give whole data without the values."""
@@ -154,10 +154,11 @@ class Redactor:
 class RedactingStream:
     """Redact bytes as they come; what may be the beginning of a value is held back until it is known to be none."""
 
-    __slots__ = ("_held", "_over", "_redactor", "_wanted")
+    __slots__ = ("_fill", "_held", "_over", "_redactor", "_wanted")
 
-    def __init__(self, redactor: Redactor) -> None:
+    def __init__(self, redactor: Redactor, fill: bytes = b"") -> None:
         self._redactor = redactor
+        self._fill = fill
         self._held = b""
         self._wanted = 0
         self._over = False
@@ -195,7 +196,7 @@ class RedactingStream:
                 self._wanted = len(self._held) * 9 // 8 if len(self._held) > _SURE else 0
                 break
             if end:
-                shown += data[at:start], name
+                shown += data[at:start], self._fill * (end - start) or name
                 at = end
             start = redactor.begin(data, end or start + 1)
         return b"" if self._over else b"".join([*shown, data[at:]])

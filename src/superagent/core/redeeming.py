@@ -6,13 +6,11 @@ from collections.abc import Awaitable, Callable
 
 from msgspec.structs import replace
 
-from superagent.core.invocation import Covers, Invocation, Outcome, Status, Ticket
-from superagent.core.looks import Looks
+from superagent.core.invocation import CHANGED, Covers, Invocation, Outcome, Status, Ticket
+from superagent.core.looks import Look, Looks
 from superagent.core.pipeline import Pipeline
 from superagent.core.ports import Hands, Held
 from superagent.core.problems import Conflict, Problem
-
-CHANGED = "what was approved is no longer what would happen"
 
 
 class Redeeming:
@@ -39,11 +37,12 @@ class Redeeming:
             self._pipeline.refuse(ticket.invocation, problem, ticket.input_digest, ticket.decision, ticket.resources)
             raise
 
-    async def approved(self, invocation: Invocation, held: Held, hash: str) -> Ticket:
+    async def approved(self, invocation: Invocation, held: Held, look: Look) -> Ticket:
         """Judge a call with its approvals, unless anything differs from what was approved. Raises `Conflict`."""
-        if hash != held.hash:
+        if look.hash != held.hash:
             raise Conflict(CHANGED, hint="ask again; the approver sees the new effect")
-        ticket = await self._pipeline.admit(replace(invocation, resumed=True, approvals=len(held.approved_by)))
+        ready = replace(invocation, resumed=True, approvals=len(held.approved_by), shown=look.shown)
+        ticket = await self._pipeline.admit(ready)
         if isinstance(ticket, Outcome) or ticket.decision.verdict != "allow":
             raise Conflict("policy changed since this was approved", hint="ask again")
         return ticket
@@ -55,7 +54,7 @@ class Redeeming:
             return None
         if covers.hash:
             look = await self._looks.at(ticket, self._hands.clock.monotonic())
-            ticket = look.ticket
+            ticket = replace(look.ticket, invocation=replace(look.ticket.invocation, shown=look.shown))
             named = {look.hash} if look.hash == covers.hash else set[str]()
         else:
             names = named_by(ticket)
@@ -90,7 +89,7 @@ class Redeeming:
             return None  # another call was quicker: an approval is used once
         used = Outcome(held.id, ticket.operation.name, Status.DONE, extra={"used_by": invocation.id})
         try:
-            ready = await self.approved(look.ticket.invocation, held, look.hash)
+            ready = await self.approved(look.ticket.invocation, held, look)
             detail = {"ahead": held.id, "hash": held.hash, "by": ", ".join(held.approved_by)}
             record = self._pipeline.recorder.event(
                 "approvals.redeem", self._hands.clock.now(), principal.tenant, principal.id, detail

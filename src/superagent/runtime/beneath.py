@@ -20,7 +20,7 @@ from types import TracebackType
 from superagent.core.problems import Denied, InvalidInput, NotFound
 from superagent.runtime.link_walk import locate
 from superagent.runtime.os_problems import NotAFile, os_errors_about, printable
-from superagent.runtime.protected import Inode, Protected, inode_of, of_a_process
+from superagent.runtime.protected import Inode, Protected, built_beside, inode_of, of_a_process
 from superagent.runtime.system_calls import (
     O_PATH,
     RESOLVE_BENEATH,
@@ -254,6 +254,8 @@ def _judged(
     judge(real)
     if of_a_process(dir_fd, found, real_dir, name):
         raise missing
+    if built_beside(real):
+        raise NotFound(f"`{printable(path)}` does not exist", hint="choose another name: this is one of the platform's")
     if info is None or not stat.S_ISDIR(info.st_mode):
         closed = info is not None and inode_of(info) in protected.inodes
         changing = True  # for a directory counts where it is, for all else what it lies in

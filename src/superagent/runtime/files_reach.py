@@ -15,7 +15,7 @@ from superagent.runtime import file_moment
 from superagent.runtime.beneath import At, Root, Roots, look, resolve
 from superagent.runtime.file_restore import remove
 from superagent.runtime.os_problems import os_errors_about, printable
-from superagent.runtime.protected import Protected, inode_of
+from superagent.runtime.protected import Protected, built_beside, inode_of
 from superagent.runtime.tree_walk import Cursor, Entry, Skipped, walk
 from superagent.runtime.whole_files import WholeFiles
 
@@ -80,6 +80,8 @@ class FilesReach(WholeFiles):
 
         def may(path: str, is_dir: bool) -> bool:
             tick()
+            if effect == Effect.READ and built_beside(path):
+                return False
             return (hidden or "/." not in path[path.rindex("/") :]) and self._ctx.may_path(path, effect)
 
         return walk(
@@ -132,6 +134,10 @@ class FilesReach(WholeFiles):
                 yield Resource("path", "local", entry.path, Effect.CHANGE, entry.is_dir)
 
         self._ctx.require_each(parts())
+
+    def built(self, at: At, dir_fd: int, name: str) -> At:
+        """Give what was built of a place, as that place: its parts are called as they were there. Not to be closed."""
+        return At(dir_fd, name, at.path, at.real, look(dir_fd, name), self._protected, owned=False)
 
     def settled(self, at: At, fd: int) -> Hashable | None:
         """Give the state of a file that is open, to keep its answer by (`ctx.state`); None where it cannot be kept.

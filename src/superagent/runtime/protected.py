@@ -1,9 +1,13 @@
-"""What no grant can ever reach: the platform's own places, by device and inode, and running processes in procfs."""
+"""What no grant can ever reach: the platform's own places, by device and inode, and running processes in procfs.
+
+And by its name what the platform is building beside the place where it will stand.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -15,6 +19,8 @@ Inode = tuple[int, int]
 PROCFS_ROOT_INODE = 1  # fs/proc/root.c: PROC_ROOT_INO
 _KERNEL_MEMORY = frozenset({"kcore", "vmcore", "kmsg", "self", "thread-self"})
 _MOST_CLIMBED = 10_000
+# as an accepted view, a file that is written or copied, and what undo puts back are called until they are whole
+_BESIDE = re.compile(r"(?:^|/)\.superagent-(?:undo-)?[0-9a-f]{12}(?:[0-9a-f]{12}|-[0-9a-f]{16})(?:/|$)", re.IGNORECASE)
 _DEEPEST = 1300  # `../` repeated must stay below PATH_MAX, 4,096 bytes
 
 
@@ -73,6 +79,14 @@ class Protected:
                 self._climbed.clear()
             self._climbed[place] = closed
         return closed
+
+
+def built_beside(path: str) -> bool:
+    """Say whether a path leads to or through what is being built beside its place, under a hidden name.
+
+    It was judged and approved for that place: whoever changed it on the way, or read it there, would get around both.
+    """
+    return _BESIDE.search(path) is not None
 
 
 def of_a_process(dir_fd: int, found: os.stat_result, real_dir: str, name: str) -> bool:

@@ -34,7 +34,7 @@ from superagent.runtime.work_tables import INVOCATIONS, SCHEDULES
 LOOK_S = 0.5
 LATE_S = 60.0
 """What comes later than this after its time was missed."""
-MOST = 100  # of one owner
+MOST = 100  # of one account, and of those that have ended
 AT_ONCE = 100
 _OPEN = [one.value for one in (Status.WAITING, Status.QUEUED, Status.RUNNING, Status.ASKING)]
 
@@ -146,15 +146,9 @@ class Schedules:
             )
 
     async def add(self, ctx: Context, id: str, spec: Spec) -> None:
-        """Store a schedule. Raises `TooLarge` when the caller has a hundred."""
-        body, owner, due = self._sealed(ctx.tenant, id, spec), ctx.principal.id, spec.due(ctx.now)
-
-        def add(tx: Transaction) -> None:
-            if tx.count(SCHEDULES, SCHEDULES.c.owner == owner, SCHEDULES.c.state != "ended") >= MOST:
-                raise TooLarge(f"you have {MOST} schedules", hint="remove some with `jobs.unschedule`")
-            _insert(tx, id, owner, due[0] if due else None, body)
-
-        await self._database.write(ctx.tenant, add)
+        """Store a schedule. Raises `TooLarge` when the caller, with all it lent its rights to, has a hundred."""
+        body, due = self._sealed(ctx.tenant, id, spec), spec.due(ctx.now)
+        await self._database.write(ctx.tenant, lambda tx: _insert(tx, id, spec, due[0] if due else None, body))
 
     async def remove(self, ctx: Context, id: str) -> None:
         """Remove a schedule; what it has queued stays."""
@@ -217,7 +211,7 @@ class Schedules:
         """Remove a schedule that was not there, or make it again for the same owner; the present one goes first.
 
         Only for the owner, and whoever it acts for: the right to schedule is no right to the schedules of others.
-        Raises `NotFound`.
+        Raises `NotFound`, `TooLarge` when the owner has a hundred by now.
         """
         id, was = resource.path, data["was"]
         spec = None if was is None else msgspec.convert(was, Spec)
@@ -228,7 +222,7 @@ class Schedules:
             tx.delete(SCHEDULES, SCHEDULES.c.id == id)
             if spec is not None and body is not None:
                 due = spec.due(ctx.now)
-                _insert(tx, id, spec.principal["id"], due[0] if due else None, body)
+                _insert(tx, id, spec, due[0] if due else None, body)
 
         await self._database.write(ctx.tenant, put)
 
@@ -317,8 +311,9 @@ class Schedules:
     async def _pause(self, row: Row[Any], now: float) -> None:
         """Stop a schedule whose owner may act no more, and say so in the audit."""
         if await self._move(row, None, state="paused"):
+            who = self._spec(row).principal["id"]
             record = self._kernel.pipeline.recorder.event(
-                "jobs.schedule.paused", now, row.tenant, row.owner, {"schedule": row.id}
+                "jobs.schedule.paused", now, row.tenant, who, {"schedule": row.id}
             )
             self._kernel.hands.audit.note(record)
 
@@ -343,13 +338,21 @@ def about(row: Row[Any], spec: Spec, now: float) -> dict[str, Any]:
     """Give what is shown of a schedule; never its input."""
     active = row.state == "active"
     return {
-        "id": row.id, "operation": spec.operation, "name": spec.name or None, "owner": row.owner, "state": row.state,
+        "id": row.id, "operation": spec.operation, "name": spec.name or None, "owner": spec.principal["id"],
+        "state": row.state,
         "cron": spec.cron or None, "at": spec.at, "timezone": spec.timezone, "missed": spec.missed,
         "overlap": spec.overlap, "due": spec.due(now, 5) if active else [], "runs": row.runs, "skipped": row.skipped,
         "last": row.last or None,
     }  # fmt: skip
 
 
-def _insert(tx: Transaction, id: str, owner: str, due: float | None, body: bytes) -> None:
+def _insert(tx: Transaction, id: str, spec: Spec, due: float | None, body: bytes) -> None:
+    """Add a schedule to those of its account, of which the oldest that have ended go. Raises `TooLarge`."""
+    account = Principal.from_stored(spec.principal).account
+    theirs, over = SCHEDULES.c.owner == account, SCHEDULES.c.state == "ended"
+    if tx.count(SCHEDULES, theirs, ~over) >= MOST:
+        raise TooLarge(f"you have {MOST} schedules", hint="remove some with `jobs.unschedule`")
+    ended = tx.select(SCHEDULES, theirs, over, columns=[SCHEDULES.c.id], order=[SCHEDULES.c.id])
+    tx.delete(SCHEDULES, SCHEDULES.c.id.in_([row.id for row in ended[:-MOST]]))
     state = "ended" if due is None else "active"
-    tx.insert(SCHEDULES, id=id, owner=owner, state=state, due=due, last="", runs=0, skipped=0, body=body)
+    tx.insert(SCHEDULES, id=id, owner=account, state=state, due=due, last="", runs=0, skipped=0, body=body)

@@ -18,11 +18,13 @@ from superagent.runtime.command_ground import CommandGround
 from superagent.runtime.files_reach import FilesReach
 from superagent.runtime.sandbox.backend import Start
 from superagent.runtime.sandbox.levels import Levels
+from superagent.runtime.sandbox.native import check
 from superagent.runtime.sandbox.owners import Owners
 from superagent.runtime.sandbox.run_network import RunNetworks, check_network
 from superagent.runtime.sandbox.run_view import RunViews
 from superagent.runtime.sandbox.session_ground import Ground
 from superagent.runtime.sandbox.sessions import LONGEST_S, Session, Sessions
+from superagent_launcher.terminal_init import GIVEN
 
 PYTHON = "/usr/bin/python3"
 NETWORK_AT = 12  # the number of what leads out of a session with a network, beyond those of its first program
@@ -32,12 +34,16 @@ SPARE_S = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """The first program of a session: its words, its streams, and what else it is handed, by number."""
+    """The first program of a session: its words, its streams, and what else it is handed, by number.
+
+    `given` are variables of the caller, for what it becomes: of itself nothing must be steered from inside.
+    """
 
     argv: tuple[str, ...]
     streams: tuple[int, int, int]
     fds: Mapping[int, int]
     env: Mapping[str, str] = field(default_factory=dict[str, str])
+    given: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 class SessionReach(CommandGround):
@@ -85,14 +91,16 @@ class SessionReach(CommandGround):
             if profile.workspace == "write":
                 held = await self._views.held(ctx, backend, workspace, user, profile.limits)
                 stack.push_async_callback(held.rest)  # also what a fault drops: it goes if nothing is in it
-            running = await backend.start(
-                Start(
-                    (*network.prefix, *program.argv), profile, ctx.tenant, {**program.env, **network.env}, folder,
-                    workspace, user, view=held.view if held is not None else None, binds=network.binds,
-                    local_sockets=self._owners.owns(ctx.tenant, workspace),
-                    stdin=stdin, stdout=stdout, stderr=stderr, fds={**program.fds, **network.fds},
-                )
+            own = {**program.env, **network.env}
+            start = Start(
+                (*network.prefix, *program.argv), profile, ctx.tenant, {**program.given, **own}, folder,
+                workspace, user, view=held.view if held is not None else None, binds=network.binds,
+                local_sockets=self._owners.owns(ctx.tenant, workspace),
+                stdin=stdin, stdout=stdout, stderr=stderr, fds={**program.fds, **network.fds},
             )  # fmt: skip
+            check(start)  # by the names that the caller knows
+            given = {f"{GIVEN}{name}": value for name, value in program.given.items() if name not in own}
+            running = await backend.start(replace(start, env={**given, **own}))
             ground = Ground(running, profile, held, network, stack)
             try:
                 await network.attach(running)

@@ -160,10 +160,10 @@ def shell_program(wanted: Opening, rc: bytes, out: int, stack: contextlib.ExitSt
     place = f"/proc/self/fd/{_RC}"
     bash = wanted.shell == "bash"
     command = (shell, "--noprofile", "--rcfile", place, "-i") if bash else (shell, "-i")
-    env = {"TERM": "xterm-256color", **wanted.env} | ({} if bash else {"ENV": place})
+    given = {"TERM": "xterm-256color", **wanted.env}
     first = (PYTHON, "-I", "-S", f"/proc/self/fd/{_INIT}", str(_SOCKET), str(wanted.rows), str(wanted.columns), "--")
     fds = {_SOCKET: out, _RC: texts[0], _INIT: texts[1]}
-    return Program((*first, *command), (null, null, null), fds, env)
+    return Program((*first, *command), (null, null, null), fds, {} if bash else {"ENV": place}, given)
 
 
 async def handed_out(ours: socket.socket, running: Running) -> int:

@@ -74,7 +74,8 @@ class Threads:
         call = CALL.get()
         if call is None:  # the platform's own work
             return await self._run(function, args)
-        holder = f"{call.principal.tenant}/{call.principal.id}"
+        # with all it lent its rights to: of names there is no end
+        holder = f"{call.principal.tenant}/{call.principal.account}"
         if not await self._turns.take(holder):
             raise _stopping()
         try:

@@ -82,7 +82,7 @@ def _write(places: Places, path: str, data: bytes) -> None:
     with places.at(path, effect=Effect.CHANGE, follow=False) as at, os_errors_about(path):
         if at.stat is not None and not stat.S_ISREG(at.stat.st_mode):
             raise InvalidInput(f"`{printable(path)}` is no file", hint="remove it first, if that is what you mean")
-        fresh = f".{secrets.token_hex(12)}.part"
+        fresh = f".superagent-{secrets.token_hex(12)}"
         # the system's mask applies to a new file; one that takes another's place is never more open than that was
         first = 0o666 if at.stat is None else 0o600
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -103,7 +103,7 @@ ORDERS = AREA.table(
 SCHEDULES = AREA.table(
     "work_schedules",
     Column("id", String(26), primary_key=True),
-    Column("owner", String(255), nullable=False),
+    Column("owner", String(255), nullable=False),  # the account that it counts against
     Column("state", String(16), nullable=False),
     Column("due", Double),
     Column("last", String(26), nullable=False),

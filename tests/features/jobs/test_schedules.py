@@ -243,6 +243,47 @@ async def test_one_owner_has_a_hundred_schedules_at_most(house: House) -> None:
     assert (len(pages["schedules"]), len(rest["schedules"]), rest["cursor"]) == (60, 40, None)
 
 
+async def test_neither_lent_rights_nor_undo_make_room_for_more_schedules(house: House) -> None:
+    agent = await house.agent(role="agent", grants=SLOW)
+    first = await agent.call("jobs.unschedule", {"id": (await schedule(agent, "access.whoami", {}))["id"]})
+    lent = await agent.done("access.delegate", {"name": f"{agent.name}-sub"})
+    helper = house.caller(lent["agent"], lent["key"])
+    for at in range(100):
+        made = await schedule(helper if at % 2 else agent, "access.whoami", {})
+        assert made["owner"] == (helper if at % 2 else agent).name
+
+    for one in (agent, helper):
+        refused = await one.call("jobs.schedule", {"operation": "access.whoami", "input": {}, **NEVER})
+        problem_of(refused, 413, "too-large")
+        record = (await house.records(invocation=refused.headers["x-invocation-id"]))[0]
+        assert (record["problem"], record["who"]) == ("too-large", one.name)
+    back = await agent.call("undo.apply", {"ids": [first.json()["invocation"]]})
+    assert "100 schedules" in back.text
+    assert len((await agent.done("jobs.schedules", {"limit": 500}))["schedules"]) == 100
+
+
+async def test_of_schedules_that_have_ended_the_oldest_go(house: House) -> None:
+    agent = await house.agent(role="agent", grants=SLOW)
+    made = [(await schedule(agent, "access.whoami", {}))["id"] for _ in range(10)]
+    with sqlite3.connect(house.data / "state" / "superagent.db", timeout=10) as database:
+        copied = (
+            "insert into work_schedules select tenant, ?, owner, 'ended', null, last, runs, skipped, body"
+            " from work_schedules where id = ?"
+        )
+        for at in range(150):
+            database.execute(copied, (f"0{at:025}", made[-1]))
+    database.close()
+
+    await schedule(agent, "access.whoami", {})
+
+    with sqlite3.connect(house.data / "state" / "superagent.db", timeout=10) as database:
+        asked = "select id from work_schedules where state = 'ended' and owner = ? order by id"
+        left = [id for (id,) in database.execute(asked, (agent.name,))]
+        database.execute("delete from work_schedules where owner = ?", (agent.name,))
+    database.close()
+    assert left == [f"0{at:025}" for at in range(50, 150)]
+
+
 async def test_undo_is_no_way_to_the_schedules_of_somebody_else(house: House) -> None:
     agent = await house.agent(role="agent", grants=SLOW)
     other = await house.agent(role="agent", grants=[{"effect": "allow", "operations": ["jobs.*"]}])

@@ -340,3 +340,17 @@ async def test_a_giant_report_is_refused_and_the_server_stays(house: House) -> N
     agent = await fake(house, "", after='yes "<testcase name=\'x\'/>" | head -c 40000000 > "$to"')
 
     problem_of(await agent.call("code.test", {"path": "."}), 413, "too-large")
+
+
+async def test_a_report_made_to_be_costly_is_read_in_time(house: House) -> None:
+    """A megabyte of this took longer than anybody waits, in a thread that nothing can end."""
+    agent = await house.agent()
+    await write(agent, "Cargo.toml", "[package]\n")
+    rows = ("yes 'test a ... ok' | head -40000", "yes x | head -200000")
+    script = f"#!/bin/sh\necho 'test b ... FAILED'\n{rows[0]}\necho '---- b stdout ----'\n{rows[1]}\nexit 101\n"
+    await write(agent, ".venv/bin/cargo", script, "0755")
+
+    found = await results(agent, path=".")
+
+    assert (found["total"], found["failed"], found["tests"][0]["name"]) == (40_001, 1, "b")
+    assert len(found["tests"][0]["message"]) <= 4010

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.features.jobs.asking import soon
+from superagent.runtime.sandbox import view_accept
+from superagent.runtime.system_calls import sync_filesystem
+from tests.features.jobs.asking import ended, soon
 from tests.needs import program
 from tests.plugins.shell.test_sessions import Shell, opened
 from tests.promise import promise
@@ -220,3 +223,103 @@ async def test_what_a_session_changed_waits_when_the_server_stops(tmp_path: Path
         assert not (agent.workspace / "kept").exists()
         await again.done("sandbox.accept", {"view": shell.opened["view"]})
         assert (agent.workspace / "kept").read_text() == "kept\n"
+
+
+async def test_a_narrower_key_of_the_same_agent_has_no_views_but_its_own(house: House, own: Caller) -> None:
+    only = [{"effect": "allow", "operations": ["sandbox.*", "shell.*", "files.*"]}]
+    made = await house.owner.done("access.keys.create", {"name": "narrow", "agent": own.name, "only": only})
+    narrow = house.caller(made["agent"], made["key"])
+    live = await opened(own)
+    await live.send("echo mine > a.txt\n")
+    waits = await own.done("shell.exec", {"argv": ["sh", "-c", "echo waits > b.txt"], "apply": False})
+    ahead = await own.done("shell.exec", {"argv": ["sh", "-c", "echo more > c.txt"], "apply": False})
+
+    for view in (live.opened["view"], waits["changes"]["view"], ahead["changes"]["view"]):
+        for operation in ("sandbox.diff", "sandbox.accept", "sandbox.discard"):
+            response = await narrow.call(operation, {"view": view})
+            problem_of(response, 404, "not-found")
+            assert any(one["problem"] == "not-found" for one in await records_of(house, response))
+
+    assert "mine" in (await live.send("cat a.txt\n"))["text"]  # it lives
+    theirs = await narrow.done("shell.exec", {"argv": ["sh", "-c", "echo n > n.txt"], "apply": False})
+    for caller in (narrow, own, house.owner):  # whoever it acts for sees it
+        folder = {"folder": str(own.workspace)}
+        assert (await caller.done("sandbox.diff", {"view": theirs["changes"]["view"], **folder}))["total"] == 1
+    assert (await narrow.done("sandbox.accept", {"view": theirs["changes"]["view"]}))["paths"] == ["n.txt"]
+    await close(live)
+
+
+async def records_of(house: House, response: Any) -> list[dict[str, Any]]:
+    return await house.records(invocation=response.headers["x-invocation-id"])
+
+
+async def test_nobody_reaches_what_is_being_accepted_before_it_stands_in_its_place(
+    house: House, own: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an approver was shown must be what comes: see the change."""
+    script = "mkdir -p .git/hooks; echo harmless > .git/hooks/pre-commit; echo new > a.txt"
+    made = await own.done("shell.exec", {"argv": ["sh", "-c", script], "apply": False})
+    found = await own.done("sandbox.diff", {"view": made["changes"]["view"]})
+    loop, answers, names = asyncio.get_running_loop(), list[Any](), list[str]()
+
+    def meanwhile(fd: int) -> None:
+        """Do in the very middle what another call of the same agent could do."""
+        hidden = [one for one in os.listdir(own.workspace) if one.startswith(".superagent-")]
+        names.extend(hidden)
+        (own.workspace / "link").symlink_to(hidden[0])
+        for place in (hidden[0], "link"):
+            for operation, input in (
+                ("files.write", {"path": f"{place}/0/hooks/pre-commit", "content": "evil"}),
+                ("files.write", {"path": f"{place}/1", "content": "evil"}),
+                ("files.move", {"source": "a.txt", "target": f"{place}/1", "overwrite": True}),
+                ("files.read", {"path": f"{place}/1"}),
+            ):
+                call = asyncio.run_coroutine_threadsafe(own.call(operation, input), loop)
+                answers.append(call.result(20))
+        for operation, input in (
+            ("files.move", {"source": hidden[0], "target": "mine"}),
+            ("files.copy", {"source": hidden[0], "target": "mine"}),
+            ("files.delete", {"path": hidden[0]}),
+        ):
+            answers.append(asyncio.run_coroutine_threadsafe(own.call(operation, input), loop).result(20))
+        call = asyncio.run_coroutine_threadsafe(own.call("files.grep", {"path": ".", "pattern": "new|harmless"}), loop)
+        assert "superagent-" not in call.result(20).text
+        sync_filesystem(fd)
+
+    monkeypatch.setattr(view_accept, "sync_filesystem", meanwhile)
+    named = {"paths": [".git/hooks/pre-commit", "a.txt"], "digest": found["digest"]}
+    asked = await own.call("sandbox.accept", {"view": made["changes"]["view"], **named})
+    await house.owner.done("approvals.decide", {"id": asked.headers["x-invocation-id"], "decision": "approve"})
+    await ended(own, asked.headers["x-invocation-id"])
+
+    assert len(answers) == 11
+    assert names
+    for one in answers:
+        problem_of(one, 404, "not-found")
+        assert (await records_of(house, one))[0]["problem"] == "not-found"
+    assert (own.workspace / ".git" / "hooks" / "pre-commit").read_text() == "harmless\n"
+    assert (own.workspace / "a.txt").read_text() == "new\n"
+
+
+async def test_of_a_session_that_goes_on_a_person_approves_one_very_diff(house: House, own: Caller) -> None:
+    """It may change between the approval and the accepting: see the change."""
+    shell = await opened(own)
+    await shell.send("mkdir -p .git/hooks; echo harmless > .git/hooks/x\n")
+    view = shell.opened["view"]
+    named = {"view": view, "paths": [".git/hooks/x"]}
+
+    loose = await own.call("sandbox.accept", named)
+    shown = await house.owner.done("approvals.show", {"id": loose.headers["x-invocation-id"]})
+    await house.owner.done("approvals.decide", {"id": loose.headers["x-invocation-id"], "decision": "approve"})
+    refused = await ended(own, loose.headers["x-invocation-id"], "failed")
+    found = await own.done("sandbox.diff", {"view": view})
+    bound = await own.call("sandbox.accept", {**named, "digest": found["digest"]})
+    await house.owner.done("approvals.decide", {"id": bound.headers["x-invocation-id"], "decision": "approve"})
+    taken = await ended(own, bound.headers["x-invocation-id"])
+
+    assert "digest" in shown["preview"]["conflicts"][0]
+    assert (refused["state"], refused["outcome"]["problem"]["type"]) == ("failed", "/problems/conflict")
+    assert any(one["problem"] == "conflict" for one in await records_of(house, loose))
+    assert taken["state"] == "done"
+    assert (own.workspace / ".git" / "hooks" / "x").read_text() == "harmless\n"
+    await close(shell)

@@ -76,6 +76,24 @@ async def test_a_session_keeps_its_state_and_says_how_each_command_ended(agent: 
     await agent.done("shell.session_close", {"session": one.id})
 
 
+async def test_variables_of_the_caller_steer_the_shell_and_nothing_before_it(agent: Caller) -> None:
+    """What the loader is told must not run code of the caller where the terminal is handed out: see the change."""
+    told = {"LD_DEBUG": "libs", "LD_DEBUG_OUTPUT": "/workspace/loaded", "GIVEN": "a b\nc", "TERM": "dumb"}
+    one = await opened(agent, env=told)
+
+    said = await one.send(
+        "grep -h 'initialize program' loaded.* | sort -u; env | grep -c SUPERAGENT_GIVEN; ls / >/dev/null\n"
+    )
+    shown = await one.send('echo "$TERM:$GIVEN"\n')
+
+    assert "initialize program: /usr/bin/bash" in said["text"]  # it did reach the shell
+    assert "python" not in said["text"]
+    assert "\n0\n" in said["text"]
+    assert "dumb:a b\nc" in shown["text"]
+    problem_of(await agent.call("shell.session_open", {"env": {"1": "x"}}), 422, "invalid-input")
+    await agent.done("shell.session_close", {"session": one.id})
+
+
 async def test_it_is_a_real_terminal_that_can_be_interrupted_and_resized(shell: Shell) -> None:
     said = await shell.send("tty; stty size; [ -t 0 ] && echo yes\n")
     assert "/dev/pts/0\n24 80\nyes" in said["text"]

@@ -81,7 +81,8 @@ async def accept(
     """Bring what a command did on its view into the real folder, as one change that can be taken back.
 
     All of it, or with `paths` (as the diff shows them) what lies at and beneath these. With `digest`, only if the whole
-    diff is still that one. What somebody changed in the folder since is a conflict, and then nothing is accepted.
+    diff is still that one: needed where a person must approve it while a session works on it. What somebody changed in
+    the folder since is a conflict, and then nothing is accepted.
     """
     done = await views(ctx).accept(view, folder, paths, digest or "")
     return Accepted(

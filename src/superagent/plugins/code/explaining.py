@@ -132,7 +132,7 @@ async def explain(ctx: Context, path: ReadPath, lines: Lines | None = None, limi
             f"no Python in /usr can run the parser of {language}", hint=f"apt install {_pythons(language)[0]}"
         )
     try:
-        found = _answer(await whole(ctx, ran.stdout, "what the parser found"))
+        found = await ctx.thread(_answer, await whole(ctx, ran.stdout, "what the parser found"))
     except (KeyError, TypeError, ValueError) as bad:
         raise Internal("the parser's answer is not what it should be") from bad
     if not found:
@@ -142,7 +142,7 @@ async def explain(ctx: Context, path: ReadPath, lines: Lines | None = None, limi
         raise TooLarge(f"`{place.path}` has more than the {found['too_large']} bytes that are read")
     program = shown.output.partition("\n")[0]
     try:
-        return _explained(found, place.relative, language, program, _range(lines), limit)
+        return await ctx.thread(_explained, found, place.relative, language, program, _range(lines), limit)
     except (KeyError, TypeError, ValueError) as bad:
         raise Internal("the parser's answer is not what it should be") from bad
 

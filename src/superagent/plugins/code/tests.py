@@ -142,7 +142,9 @@ async def test_(
         raise _no_tests(chosen, ran, shown)
     try:
         found = await ctx.thread(cases.read, chosen.row.reads, report, chosen.cwd, INSIDE)
-        measured = coverage.read(chosen.row.reads, covered, chosen.cwd, INSIDE) if with_coverage else None
+        measured = None
+        if with_coverage:
+            measured = await ctx.thread(coverage.read, chosen.row.reads, covered, chosen.cwd, INSIDE)
     except Unreadable as bad:
         if not ran.ended.limit:
             raise failure(chosen, "", str(bad), shown.output) from None

@@ -95,6 +95,10 @@ class Reach(Protocol):
         """Go on only if all that stands at a name beneath an open folder may come to stand at a place."""
         ...
 
+    def built(self, at: Place, dir_fd: int, name: str) -> Place:
+        """Give what was built of a place, as that place."""
+        ...
+
     def settled(self, at: Place, fd: int) -> Hashable | None:
         """Give the state of an open file, to keep its answer by."""
         ...

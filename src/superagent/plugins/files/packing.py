@@ -144,15 +144,19 @@ async def _(ctx: Context, archive: ReadPath, target: WritePath, limits: Limits |
             names = ["/".join(path) for path, _ in members]
             real = listing.shown(at.real)
             ctx.require_each(_parts(at, members))
-            first = "".join(f"+ {listing.shown(name)}\n" for name in names[:200])
             return Preview(
                 summary=f"would unpack {len(names)} entries into the new folder `{real}`",
                 changes=[real],
-                diff=brought.diff + first + ("… and more\n" if len(names) > 200 else ""),
+                diff=brought.diff + _first(names),
                 conflicts=["it exists already"] if at.exists else [],
             )
 
     return await ctx.thread(work)
+
+
+def _first(names: list[str]) -> str:
+    more = "… and more\n" if len(names) > 200 else ""
+    return "".join(f"+ {listing.shown(name)}\n" for name in names[:200]) + more
 
 
 def _parts(at: Place, members: list[tuple[tuple[str, ...], str]]) -> Iterator[Resource]:
@@ -208,8 +212,11 @@ def _unpack(ctx: Context, archive: str, at: Place, limits: Limits) -> extracting
     with told(ctx, archive), reach(ctx).at(archive) as one:
         fd = one.open()
         try:
-            done = extracting.extract(_members(ctx, fd, limits), at.dir_fd, fresh)
+            made: list[unpacking.Member] = []
+            done = extracting.extract(_noted(_members(ctx, fd, limits), made), at.dir_fd, fresh)
             reach(ctx).require_placed(at, at.dir_fd, fresh)
+            if ctx.invocation.shown:
+                ctx.require_shown(_built(ctx, at, fresh, made))
             renames.take_new(at.dir_fd, fresh, at.dir_fd, at.name)
         except BaseException:
             reach(ctx).remove(at.dir_fd, fresh)
@@ -218,6 +225,27 @@ def _unpack(ctx: Context, archive: str, at: Place, limits: Limits) -> extracting
             os.close(fd)
     renames.sync_directory(at.dir_fd)
     return done
+
+
+def _noted(members: Iterator[unpacking.Member], made: list[unpacking.Member]) -> Iterator[unpacking.Member]:
+    for one in members:
+        made.append(one)
+        yield one
+
+
+def _built(ctx: Context, at: Place, fresh: str, made: list[unpacking.Member]) -> str:
+    """Show what was unpacked as the preview shows what an archive holds."""
+    brought = Brought(ctx, ticker(ctx))
+    for one in made:
+        path = "/".join((at.real, *one.path))
+        if one.content is not None and brought.wants(path):
+            # no part of the way is a link: all of it was made by us, and nobody else reaches it
+            fd = os.open("/".join((fresh, *one.path)), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at.dir_fd)
+            with open(fd, "rb") as content:
+                brought.add(path, content)
+        elif one.target and brought.wants(path):
+            brought.link(path, one.target)
+    return brought.diff + _first(["/".join(one.path) for one in made])
 
 
 def _members(ctx: Context, fd: int, limits: Limits) -> Iterator[unpacking.Member]:

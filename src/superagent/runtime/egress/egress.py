@@ -55,9 +55,11 @@ class Egress:
         opens: Sequence[str] = (),
         caps: Caps | None = None,
         tell: Callable[[Denial], None] = lambda _: None,
+        pace: Callable[[], float] = lambda: 0.0,
     ) -> AsyncGenerator[Way]:
         """Open the gate of one sandbox for a block; `tell` hears each refusal.
 
+        `pace` takes the turn of one more connection, or says how many seconds it waits for one; 0.0 when it was taken.
         Requests are read (TLS ends here) at the endpoints of `injections`, and where a rule allows only some methods of
         hosts that `opens` names. Raises `SandboxUnavailable`, or `InvalidInput` for two credentials for one endpoint.
         """
@@ -70,7 +72,7 @@ class Egress:
         network = self._network
         parts = Dialer(network.resolve, network.public), network.trust, network.journal
         gate = Gate(
-            rules, whose, parts, caps=caps or Caps(), authority=authority, injections=injections, tell=tell
+            rules, whose, parts, caps=caps or Caps(), authority=authority, injections=injections, tell=tell, pace=pace
         )  # fmt: skip
         try:
             pem = authority.pem if authority else b""

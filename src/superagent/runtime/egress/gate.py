@@ -61,8 +61,10 @@ class Gate:
         authority: Authority | None,
         injections: Sequence[Injection],
         tell: Callable[[Denial], None],
+        pace: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.caps = caps
+        self._pace = pace
         self.traffic = Traffic()
         self._rules = rules
         self._whose = whose
@@ -132,6 +134,9 @@ class Gate:
         def ended(wire: Wire) -> None:
             self._ended(Crossed(endpoint, address, "sandbox", wire.sent, wire.received, wire.seconds, opened))
 
+        # each leaves a record: however fast they come, those must not fill the disk
+        while wait := self._pace():  # noqa: ASYNC110 - others may have taken the turn by then
+            await asyncio.sleep(wait)
         try:
             async with self._looking_up:
                 wire, vetted = await self._dialer.dial(endpoint, self.caps.connect_s, ended)

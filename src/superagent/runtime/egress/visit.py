@@ -150,7 +150,7 @@ class Visit:
             raise method_not_reached(method, str(endpoint))
         headers, has_body = outgoing_headers(request, endpoint, 443 if tls else 80)
         injection = self._rules.injection(endpoint) if self._opened else None
-        mask = Mask(injection.needles() if injection else frozenset())
+        mask = Mask(injection.values() if injection else frozenset())
         if injection is not None:
             without = {injection.header.lower().encode(), b"accept-encoding"}
             headers = [(key, value) for key, value in headers if key.lower() not in without]

@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 import shutil
+import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +20,8 @@ from superagent.core.commands import Command
 from superagent.core.containment import Profile
 from superagent.core.context import Context
 from superagent.core.endpoints import Endpoint, HostRule, HostRules, Reach
+from superagent.core.limits import LocalBuckets, Rate
+from superagent.core.principal import Principal
 from superagent.core.problems import InvalidInput
 from superagent.core.resources import Effect
 from superagent.runtime.instance_lock import started
@@ -28,6 +31,9 @@ from superagent.runtime.sandbox.command_network import NO_NETWORK, RunNetwork
 
 INSIDE = "/run/egress"
 """Where a sandbox finds what leads it to its gate; `hookup.INSIDE`, known here without loading it."""
+
+CONNECTIONS = Rate(per_s=50.0, burst=500)
+"""Of one caller, with all it lent its rights to; more of them wait. Each leaves a record, as a call does."""
 
 LOOK_S = 1.0
 """How often connections that are open are judged again."""
@@ -58,6 +64,7 @@ class RunNetworks:
         self._network = network
         self._server = tuple(HostRule.read(host) for host in hosts)
         self._now = now
+        self._buckets = LocalBuckets()
         self._folder = folder / f"egress-{os.getpid()}-{started(os.getpid())}"
         _sweep(folder)
 
@@ -86,13 +93,20 @@ class RunNetworks:
         egress = Egress(self._network, self._folder, self._now)
         opens = [rule.pattern.name.pieces[0] for layer in layers for rule in layer if _readable(rule)]
         rules = JudgedRules(ctx, *layers)
-        async with egress.gate(rules, Whose.of(ctx.invocation), injections=injections, opens=opens) as way:
+        gate = egress.gate(
+            rules, Whose.of(ctx.invocation), injections=injections, opens=opens, pace=self._pace(ctx.principal)
+        )  # fmt: skip
+        async with gate as way:
             watching = asyncio.create_task(_watch(way.gate, rules))
             try:
                 yield Gated.of(way, number)
             finally:
                 watching.cancel()
                 await asyncio.gather(watching, return_exceptions=True)
+
+    def _pace(self, principal: Principal) -> Callable[[], float]:
+        payer = f"{principal.tenant}/{principal.account}"
+        return lambda: self._buckets.take(payer, CONNECTIONS, time.monotonic()) if principal.shares else 0.0
 
     def close(self) -> None:
         """Remove what commands were shown."""

@@ -13,6 +13,7 @@ from functools import partial
 from superagent.core.commands import ChangedPath, Effects
 from superagent.core.containment import Limits, Profile
 from superagent.core.context import Context
+from superagent.core.principal import Principal
 from superagent.core.problems import Conflict, Deadline, Denied, NotFound, Problem, SandboxUnavailable
 from superagent.runtime.holdings import Holdings
 from superagent.runtime.os_problems import os_errors_about, printable
@@ -251,7 +252,7 @@ class RunViews:
         ahead = await self._lend(start) if way.mounting == "before" else None
 
         def make() -> RunView:
-            use = self._adopted(ahead, ctx.principal.ids) or another(chain=ctx.principal.ids)
+            use = self._adopted(ahead, ctx.principal) or another(chain=ctx.principal.ids, marks=ctx.principal.marks)
             try:
                 found = RunView(ctx, self._views, use, way, start.profile.limits, self._holdings)
             except BaseException:
@@ -265,7 +266,7 @@ class RunViews:
     async def held(self, ctx: Context, backend: Backend, workspace: str, user: int | None, limits: Limits) -> HeldView:
         """Make the view of a workspace for a session; it lies on the disk. Raises as `of` does."""
         make = self._maker(await self._way(backend, user), workspace, ctx.tenant, user)
-        use = await ctx.thread(partial(make, chain=ctx.principal.ids))
+        use = await ctx.thread(partial(make, chain=ctx.principal.ids, marks=ctx.principal.marks))
         return HeldView(self._views, use, lambda hold: growth(ctx, self._holdings, use.view, hold, limits.disk_bytes))
 
     async def settled(self, ctx: Context, id: str, *, apply: bool) -> Effects:
@@ -281,11 +282,11 @@ class RunViews:
             own.close()
             await ctx.thread(settling.forget)
 
-    def _adopted(self, ahead: Ahead | None, chain: tuple[str, ...]) -> Use | None:
+    def _adopted(self, ahead: Ahead | None, principal: Principal) -> Use | None:
         if not isinstance(ahead, ViewAhead):
             return None
         try:
-            self._views.adopt(ahead.use, chain=chain)
+            self._views.adopt(ahead.use, chain=principal.ids, marks=principal.marks)
         except BaseException as bad:
             ahead.drop()
             if isinstance(bad, Conflict | NotFound):

@@ -153,6 +153,12 @@ class ViewsReach:
 
     def _choose(self, use: Use, paths: Sequence[str] | None, digest: str) -> tuple[Diff, Choice]:
         diff = self._read(use)
+        if self._ctx.invocation.approvals and not digest and use.record.state != "resting":
+            # it may be another one at each look: what a person was shown is not what would come
+            raise Conflict(
+                "something still runs on this view, so a person can only approve the diff of a `digest`",
+                hint=f"look at it with `sandbox.diff` and name its digest: it is {diff.digest} now",
+            )
         if digest and digest.lower() != diff.digest:
             raise Conflict(
                 "the diff is not the one that was looked at any more", hint="look at it again with `sandbox.diff`"
@@ -191,9 +197,8 @@ class ViewsReach:
         return await self._ctx.thread(work)
 
     def _require_own(self, view: str) -> None:
-        """Go on only for the one who made it, or somebody on whose behalf it was made."""
-        record = self._views.records.read(view)
-        if record.tenant != self._ctx.tenant or self._ctx.principal.id not in record.chain:
+        """Go on only for the one who made it within these bounds, or somebody on whose behalf it was made."""
+        if not self._views.records.read(view).there_for(self._ctx.tenant, self._ctx.principal.mark):
             raise no_view(view)
 
     def _ticker(self) -> Tick:

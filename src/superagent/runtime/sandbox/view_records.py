@@ -29,6 +29,7 @@ _ID = re.compile(r"[0-9a-f]{32}")
 class Record(msgspec.Struct, frozen=True):
     """What is known of a view. `chain` is who made it and on whose behalf; `at` and `until` in epoch seconds.
 
+    `marks` name each of the chain with the bounds within which it acted; empty where there were none.
     `open`: a command runs on it; without a holder of its lock it is nobody's. `paused`: its session stopped for the
     moment, so that it can be accepted. `resting`: its command has ended; it waits to be accepted or discarded, until
     `until`. `bytes` is what it held when that was measured last.
@@ -47,6 +48,11 @@ class Record(msgspec.Struct, frozen=True):
     until: float
     state: Literal["open", "paused", "resting"] = "open"
     bytes: int = 0
+    marks: tuple[str, ...] = ()
+
+    def there_for(self, tenant: str, mark: str) -> bool:
+        """Tell whether it is there for somebody: who made it, or somebody on whose behalf it was made."""
+        return tenant == self.tenant and mark in (self.marks or self.chain)
 
 
 class Records:

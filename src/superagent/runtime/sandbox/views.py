@@ -57,10 +57,10 @@ class Use:
         self._note(replace(self.record, state="paused"))
         self.close()
 
-    def belong(self, chain: tuple[str, ...], began_ns: int, kept_s: float) -> None:
+    def belong(self, chain: tuple[str, ...], marks: tuple[str, ...], began_ns: int, kept_s: float) -> None:
         """Say that one which was made ahead is of this principal, and is as old as this."""
         now = self._views.now()
-        record = replace(self.record, chain=chain, began_ns=began_ns, at=now, until=now + kept_s)
+        record = replace(self.record, chain=chain, marks=marks, began_ns=began_ns, at=now, until=now + kept_s)
         self._note(record, durable=False)
         self.view = view_of(record, self._views.folder)
 
@@ -108,6 +108,7 @@ class Views:
         *,
         tenant: str,
         chain: tuple[str, ...],
+        marks: tuple[str, ...] = (),
         mounting: Mounting,
         uid: int,
         gid: int,
@@ -117,8 +118,9 @@ class Views:
     ) -> Use:
         """Make a view of a folder for a command that runs as `uid`, and lend it.
 
-        `chain` is who acts and on whose behalf, first the one who acts. A folder in which another filesystem is mounted
-        is copied whatever `mounting` says: the kernel lets no ordinary user lay anything over it.
+        `chain` is who acts and on whose behalf, first the one who acts; `marks` say within which bounds. A folder in
+        which another filesystem is mounted is copied whatever `mounting` says: the kernel lets no ordinary user lay
+        anything over it.
         Raises `TooLarge` when the principal holds too many, `Unavailable` when a copy would be too large or this server
         cannot make a view for that user, `NotFound`, `Conflict`.
         """
@@ -145,13 +147,14 @@ class Views:
                     dividing_moment(),
                     now,
                     now + kept_s,
+                    marks=marks,
                 )
                 use = Use(self, record, self.records.lock(record.id, alone=False, new=True))
                 try:
                     self.records.write(record, durable=False)  # whatever a cut of power leaves of it is swept
-                    marks = self._fill(use.view, fd, bounds, tick)
-                    if marks is not None:
-                        self.records.write_marks(record.id, marks)
+                    copied = self._fill(use.view, fd, bounds, tick)
+                    if copied is not None:
+                        self.records.write_marks(record.id, copied)
                 except BaseException:
                     self._remove(record.id)
                     use.close()
@@ -160,7 +163,7 @@ class Views:
             finally:
                 os.close(fd)
 
-    def adopt(self, use: Use, *, chain: tuple[str, ...], kept_s: float = KEPT_S) -> None:
+    def adopt(self, use: Use, *, chain: tuple[str, ...], marks: tuple[str, ...] = (), kept_s: float = KEPT_S) -> None:
         """Let a view that was made ahead, and on which nothing has run, be as if it were made now by a principal.
 
         Raises `TooLarge` when the principal holds too many, `Conflict` when its folder is not what it was.
@@ -170,7 +173,7 @@ class Views:
             info, shown = os.lstat(use.view.lower), os.lstat(use.view.upper)
         if inode_of(info) != use.record.inode or info.st_mode != shown.st_mode or _owner(info) != _owner(shown):
             raise Conflict(f"`{use.view.lower}` is not what it was", hint="make a view anew")
-        use.belong(chain, dividing_moment(), kept_s)
+        use.belong(chain, marks, dividing_moment(), kept_s)
 
     def use(self, id: str) -> Use:
         """Lend a view that is there. Raises `NotFound`, `Conflict` while it is being accepted or discarded."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -134,3 +135,36 @@ def test_whatever_a_runner_writes_is_tests_or_refused(form: str, rows: list[str]
     for one in found:
         assert one.status in ("passed", "failed", "error", "skipped")
         assert "\x1b" not in one.name + one.message
+
+
+COSTLY = {
+    "tap": "# Subtest: " + "x" * 16_000_000 + "\n" + "    ok 1 - a\n" * 49_000,
+    "cargo": "test b ... FAILED\n" + "test a ... ok\n" * 40_000 + "---- b stdout ----\n" + "x\n" * 200_000,
+}
+
+
+@pytest.mark.parametrize("form", COSTLY)
+def test_a_long_report_costs_time_that_grows_with_it_alone(form: str) -> None:
+    begun = time.process_time()
+    read(form, COSTLY[form], CWD, INSIDE)
+    assert time.process_time() - begun < 20  # the second took longer than anybody waits
+
+
+ENDLESS = {
+    "rows": ("tap", "\n" * 1_000_001),
+    "nested tests": ("tap", "".join(" " * at + "# Subtest: a\n" for at in range(100))),
+    "tests": ("cargo", "test a ... ok\n" * 50_002),
+    "values": ("node", '{"name":"a","status":"passed","x":[' + "0," * 1_000_001 + "0]}"),
+    "attributes": ("junit", "<a " + " ".join(f"b{at}=''" for at in range(500_000)) + "/>"),
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_a_report_that_would_take_all_memory_or_time_is_refused(name: str) -> None:
+    with pytest.raises(Unreadable):
+        read(*ENDLESS[name], CWD, INSIDE)
+
+
+def test_a_report_of_coverage_that_would_take_all_memory_is_refused() -> None:
+    with pytest.raises(Unreadable):
+        coverage.read("junit", '{"files":{},"totals":[' + "[]," * 1_000_001 + "[]]}", CWD, INSIDE)

@@ -164,3 +164,17 @@ def test_a_path_is_within_the_workspace_or_none(path: str) -> None:
 )
 def test_paths_are_resolved_as_text(path: str, found: str | None) -> None:
     assert within(path, CWD, INSIDE) == found
+
+
+@pytest.mark.parametrize(
+    ("form", "report"),
+    [
+        ("eslint", "[" + "[]," * 1_000_001 + "[]]"),
+        ("sarif", '{"runs":[{"results":[' + "{}," * 50_001 + "{}]}]}"),
+        ("lines", "a:1: b\n" * 50_001),
+        ("node", "a:1\n" * 1_000_001),
+    ],
+)
+def test_a_report_that_would_take_all_memory_is_refused(form: str, report: str) -> None:
+    with pytest.raises(Unreadable):
+        read(form, report, CWD, INSIDE)

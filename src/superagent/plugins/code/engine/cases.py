@@ -6,7 +6,6 @@ checked.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -15,13 +14,14 @@ import re2 as _untyped
 
 from . import junit
 from .clean import line, plain, within
-from .findings import Unreadable
+from .findings import Unreadable, parsed, rows
 
 re2: Any = _untyped  # it comes without types
 
 Status = Literal["passed", "failed", "error", "skipped"]
 MOST_CASES = 50_000
 MOST_MESSAGE = 4000
+MOST_NAME = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def _checked(raw: junit.Raw, cwd: str, inside: str) -> Case:
     number = raw.line if isinstance(raw.line, int) and 0 < raw.line < 2**31 else None
     seconds = raw.seconds if isinstance(raw.seconds, float) and 0 <= raw.seconds < 1e9 else None
     return Case(
-        line(raw.name, 500),
+        line(raw.name, MOST_NAME),
         raw.status,
         within(raw.file, cwd, inside) if raw.file else None,
         number,
@@ -66,10 +66,10 @@ def _checked(raw: junit.Raw, cwd: str, inside: str) -> Case:
 
 
 def _node(text: str) -> Iterator[junit.Raw]:
-    for row in text.splitlines():
+    for row in rows(text):
         if not row.startswith('{"name":'):
             continue
-        one = json.loads(row)
+        one = parsed(row)
         if one["status"] not in ("passed", "failed", "skipped"):
             raise ValueError("no status")
         yield junit.Raw(
@@ -103,7 +103,7 @@ class _Tap:
     def began(self, depth: int, failed: bool, rest: str) -> None:
         """Begin a point."""
         name, _, directive = f" {rest}".partition(" # ")
-        name = name.strip()
+        name, directive = name.strip()[:MOST_NAME], directive[:MOST_NAME]
         skipped = directive.upper().startswith(("SKIP", "TODO"))
         outer = [one for level, one in self.around if level <= depth and one != name]
         self.point = junit.Raw(" > ".join([*outer, name or directive]), "failed" if failed else "passed", self.file)
@@ -115,19 +115,21 @@ class _Tap:
 
 def _tap(text: str) -> Iterator[junit.Raw]:
     at = _Tap()
-    for row in text.splitlines():
+    for row in rows(text):
         if (found := _SUBTEST.match(row)) is not None:
             yield from at.ended()
             depth = len(found.group(1))
-            at.around = [one for one in at.around if one[0] < depth] + [(depth, found.group(2))]
+            at.around = [one for one in at.around if one[0] < depth] + [(depth, found.group(2)[:MOST_NAME])]
+            if len(at.around) > junit.MOST_DEPTH:
+                raise ValueError("its tests lie too deep")
         elif (found := _POINT.match(row)) is not None:
             yield from at.ended()
             at.began(len(found.group(1)), found.group(2) is not None, found.group(3))
         elif (found := _PROVE.match(row)) is not None:
             yield from at.ended()
             at.file, at.around, at.deepest = found.group(1), [], -1
-        elif at.point is not None and row.lstrip().startswith("#") and at.point.status == "failed":
-            at.point.message += row.lstrip(" #") + "\n"
+        elif at.point is not None and at.point.status == "failed" and len(at.point.message) < MOST_MESSAGE:
+            at.point.message += row.lstrip(" #") + "\n" if row.lstrip().startswith("#") else ""
     yield from at.ended()
 
 
@@ -137,10 +139,10 @@ def _tap(text: str) -> Iterator[junit.Raw]:
 def _go(text: str) -> Iterator[junit.Raw]:
     said: dict[tuple[str, str], str] = {}
     failed: set[str] = set()
-    for row in text.splitlines():
+    for row in rows(text):
         if not row.startswith("{"):
             continue
-        event: dict[str, Any] = json.loads(row)
+        event: dict[str, Any] = parsed(row)
         key = str(event.get("Package", "")), str(event.get("Test", ""))
         action = event.get("Action")
         if action == "output":
@@ -165,17 +167,22 @@ _PANICKED = re2.compile(r"(?:panicked at (?:.*, )?|', )([^ ,:']+\.rs):([0-9]{1,9
 def _cargo(text: str) -> Iterator[junit.Raw]:
     kinds: dict[str, Status] = {"ok": "passed", "FAILED": "failed", "ignored": "skipped"}
     found: list[junit.Raw] = []
+    failed: dict[str, junit.Raw] = {}
     name = ""
-    for row in text.splitlines():
+    for row in rows(text):
         if (one := _CARGO.match(row)) is not None:
+            if len(found) > MOST_CASES:
+                break  # it is refused for that
             found.append(junit.Raw(one.group(1), kinds[one.group(2)]))
             found[-1].message = one.group(3) or ""
+            if found[-1].status == "failed":
+                failed[found[-1].name] = found[-1]
         elif (one := _CARGO_SAYS.match(row)) is not None:
             name = one.group(1)
         elif row in ("failures:", "successes:"):
             name = ""
         elif name:
-            raw = next((raw for raw in reversed(found) if raw.name == name and raw.status == "failed"), None)
+            raw = failed.get(name)
             if raw is not None and len(raw.message) < MOST_MESSAGE:
                 raw.message += row + "\n"
                 if not raw.file and (place := _PANICKED.search(row)) is not None:

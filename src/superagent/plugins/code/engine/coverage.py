@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 import re2 as _untyped
 
 from .clean import within
-from .findings import Unreadable
+from .findings import Unreadable, parsed, rows
 
 re2: Any = _untyped  # it comes without types
 
@@ -29,7 +28,7 @@ def read(form: str, text: str, cwd: str, inside: str) -> Covered | None:
     """Read it from what a tool wrote; None where it says nothing of it. Raises `Unreadable`."""
     try:
         if form == "junit":
-            return _coverage_py(json.loads(text), cwd, inside) if text.strip() else None
+            return _coverage_py(parsed(text), cwd, inside) if text.strip() else None
         return _node(text, cwd, inside) if form == "node" else _go(text)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as bad:
         raise Unreadable(f"it is not the report of coverage that was asked for ({type(bad).__name__})") from None
@@ -45,10 +44,10 @@ def _coverage_py(found: dict[str, Any], cwd: str, inside: str) -> Covered:
 
 
 def _node(text: str, cwd: str, inside: str) -> Covered | None:
-    rows = [row for row in text.splitlines() if row.startswith('{"percent":')]
-    if not rows:
+    told = [row for row in rows(text) if row.startswith('{"percent":')]
+    if not told:
         return None
-    found = json.loads(rows[-1])
+    found = parsed(told[-1])
     files: list[tuple[str, float]] = []
     for name, percent in found["files"][:MOST_FILES]:
         place = within(str(name), cwd, inside)

@@ -18,8 +18,29 @@ from .clean import line, within
 re2: Any = _untyped  # it comes without types
 
 
+MOST_FINDINGS = 50_000
+MOST_NODES = 1_000_000
+"""Values in one document of JSON: each takes up to fifty times as much memory as it has bytes."""
+
+MOST_ROWS = 1_000_000
+
+
 class Unreadable(Exception):
     """A tool's report is not what it should be."""
+
+
+def parsed(text: str) -> Any:
+    """Give what a document of JSON holds. Raises `ValueError`, also for one of too many values."""
+    if sum(map(text.count, ",[{")) > MOST_NODES:
+        raise ValueError(f"it holds more than {MOST_NODES} values")
+    return json.loads(text)
+
+
+def rows(text: str) -> list[str]:
+    """Give the lines of a report. Raises `ValueError` for too many."""
+    if text.count("\n") > MOST_ROWS:
+        raise ValueError(f"it has more than {MOST_ROWS} lines")
+    return text.removesuffix("\n").replace("\r\n", "\n").split("\n") if text else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +79,8 @@ def read(form: str, text: str, cwd: str, inside: str) -> tuple[list[Finding], in
     outside = 0
     try:
         for raw in reader(text) if text.strip() else ():
+            if len(found) + outside >= MOST_FINDINGS:
+                raise Unreadable(f"it has more than {MOST_FINDINGS} findings")
             file = within(raw.file, cwd, inside) if isinstance(raw.file, str) else None
             if file is None:
                 outside += 1
@@ -104,7 +127,7 @@ def _in(value: Any, *keys: str | int) -> Any:
 
 
 def _ruff(text: str) -> Iterator[_Raw]:
-    for one in _list(json.loads(text)):
+    for one in _list(parsed(text)):
         syntax = one["code"] in (None, "invalid-syntax")
         yield _Raw(
             one["filename"],
@@ -120,7 +143,7 @@ def _ruff(text: str) -> Iterator[_Raw]:
 
 
 def _eslint(text: str) -> Iterator[_Raw]:
-    for file in _list(json.loads(text)):
+    for file in _list(parsed(text)):
         for one in file["messages"]:
             yield _Raw(
                 file["filePath"],
@@ -136,8 +159,8 @@ def _eslint(text: str) -> Iterator[_Raw]:
 
 def _shellcheck(text: str) -> Iterator[_Raw]:
     kinds = {"error": "error", "warning": "warning", "info": "note", "style": "note"}
-    for row in text.splitlines():  # one document a line: many files are given in several calls
-        for one in json.loads(row)["comments"]:
+    for row in filter(None, rows(text)):  # one document a line: many files are given in several calls
+        for one in parsed(row)["comments"]:
             yield _Raw(
                 one["file"],
                 one["line"],
@@ -153,7 +176,7 @@ def _shellcheck(text: str) -> Iterator[_Raw]:
 def _sarif(text: str) -> Iterator[_Raw]:
     """SARIF 2.1.0 (OASIS), as far as everybody writes it."""
     kinds = {"error": "error", "warning": "warning", "note": "note", "none": "note"}
-    for run in json.loads(text)["runs"]:
+    for run in parsed(text)["runs"]:
         for one in _list(_in(run, "results") or []):
             place = _in(one, "locations", 0, "physicalLocation")
             yield _Raw(
@@ -170,10 +193,10 @@ def _sarif(text: str) -> Iterator[_Raw]:
 
 def _cargo(text: str) -> Iterator[_Raw]:
     """Read messages of rustc as cargo passes them on, one JSON object a line."""
-    for row in text.splitlines():
+    for row in rows(text):
         if not row.startswith("{"):
             continue
-        said = json.loads(row)
+        said = parsed(row)
         if said.get("reason") != "compiler-message" or not said["message"]["spans"]:
             continue
         message = said["message"]
@@ -217,7 +240,7 @@ def _perl(text: str) -> Iterator[_Raw]:
 def _node(text: str) -> Iterator[_Raw]:
     """Read what `node --check` says: the place first, a few lines of the source, then the error."""
     place = None
-    for row in text.splitlines():
+    for row in rows(text):
         if row.startswith("SyntaxError: ") and place is not None:
             yield _Raw(place[0], int(place[1]), rule="syntax", message=row.removeprefix("SyntaxError: "))
             place = None

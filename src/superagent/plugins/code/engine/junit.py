@@ -13,6 +13,7 @@ from xml.parsers import expat
 
 MOST_DEPTH = 64
 MOST_TEXT = 16_384
+MOST_TAG = 4 * 1024 * 1024
 _KINDS: dict[str, Literal["failed", "error", "skipped"]] = {
     "failure": "failed",
     "error": "error",
@@ -46,6 +47,8 @@ def read(text: str) -> Iterator[Raw]:
         for at in range(0, len(data), 65_536):  # in pieces, so that others have their turn in between
             parser.Parse(data[at : at + 65_536], False)
             yield from reader.taken()
+            if at - parser.CurrentByteIndex > MOST_TAG:  # of a tag all attributes are kept until it ends
+                raise ValueError("it has a tag without an end")
         parser.Parse(b"", True)
     except expat.ExpatError as bad:
         raise ValueError(f"it is no XML: {bad}") from None

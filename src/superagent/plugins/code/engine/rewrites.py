@@ -7,12 +7,11 @@ counts once, other numbers are refused, lengths end where the answer ends.
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .findings import Unreadable
+from .findings import Unreadable, parsed
 
 FILE = "{file}"
 MOST_SAID = 2000
@@ -99,7 +98,7 @@ def _rewrite(number: int, code: str, sha256: str, body: bytes, words: bytes, fin
 def _of_eslint(body: bytes) -> str | None:
     """Take the fixed text out of eslint's own report; None where there was nothing to fix."""
     try:
-        output = json.loads(body)[0].get("output")
+        output = parsed(body.decode())[0].get("output")
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         raise Unreadable("it is not the eslint report that was asked for") from None
     return output if isinstance(output, str) else None
