@@ -233,12 +233,12 @@ class Context(Asking, Judging):
         resource = resource_of(kept)
         await self._keeper(resource.kind).put_back(self, resource, kept.data)
 
-    def require_shown(self, diff: str) -> None:
-        """Go on only if this is the diff that a person has approved, where one has; for what is about to stand there.
+    def require_shown(self, diff: Callable[[], str]) -> None:
+        """Go on only if this gives the diff that a person approved, where one has; for what is about to stand there.
 
         Whoever asked may have changed it since the approval was compared. Raises `Conflict`.
         """
-        if self.invocation.shown and shown_in(diff) != self.invocation.shown:
+        if self.invocation.shown and shown_in(diff()) != self.invocation.shown:
             raise Conflict(CHANGED, hint="ask again; the approver sees the new effect")
 
     async def kept_of(self, resource: Resource) -> list[Kept]:

@@ -215,8 +215,7 @@ def _unpack(ctx: Context, archive: str, at: Place, limits: Limits) -> extracting
             made: list[unpacking.Member] = []
             done = extracting.extract(_noted(_members(ctx, fd, limits), made), at.dir_fd, fresh)
             reach(ctx).require_placed(at, at.dir_fd, fresh)
-            if ctx.invocation.shown:
-                ctx.require_shown(_built(ctx, at, fresh, made))
+            ctx.require_shown(lambda: _built(ctx, at, fresh, made))
             renames.take_new(at.dir_fd, fresh, at.dir_fd, at.name)
         except BaseException:
             reach(ctx).remove(at.dir_fd, fresh)

@@ -99,7 +99,7 @@ async def move(ctx: Context, source: ReadWritePath, target: WritePath, overwrite
                 with told(ctx, target):
                     copied = _move(ctx, one, other, overwrite)
                     # where nobody changes it unasked any more; if it is something else, it is put back
-                    ctx.require_shown(_brought(ctx, reach(ctx).built(one, other.dir_fd, other.name), other))
+                    ctx.require_shown(lambda: _brought(ctx, reach(ctx).built(one, other.dir_fd, other.name), other))
                 return Moved(source=listing.shown(one.real), target=listing.shown(other.real), copied=copied)
 
             async with ctx.changing(one.real), ctx.changing(other.real):
@@ -205,7 +205,7 @@ def _copy(ctx: Context, one: Place, other: Place, overwrite: bool) -> copies.Cop
         done = copies.copy_tree(timely(ctx, entries), other.dir_fd, fresh, reach(ctx).cursor, ticker(ctx))
         # what was built, whatever became of the source meanwhile
         reach(ctx).require_placed(other, other.dir_fd, fresh)
-        ctx.require_shown(_brought(ctx, reach(ctx).built(one, other.dir_fd, fresh), other))
+        ctx.require_shown(lambda: _brought(ctx, reach(ctx).built(one, other.dir_fd, fresh), other))
         if overwrite:
             renames.take_over(other.dir_fd, fresh, other.dir_fd, other.name)
         else:
