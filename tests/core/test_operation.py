@@ -300,8 +300,12 @@ def test_it_is_compiled_once_and_nothing_is_hung_on_afterwards() -> None:
     plugin = Plugin("test")
     declared = plugin.operation(risk=Risk.LOW)(reads)
     assert plugin.compile()[0] is plugin.compile()[0] is declared.compiled
+
+    def assess(values: dict[str, Any]) -> Risk:
+        return Risk.HIGH
+
     with pytest.raises(TypeError, match="is installed already"):
-        declared.assess(lambda values: Risk.HIGH)
+        declared.assess(assess)
 
 
 def test_a_stream_gives_events_of_one_class() -> None:
