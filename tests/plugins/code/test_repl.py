@@ -61,7 +61,7 @@ class Repl:
 
     async def run(self, code: str, **more: Any) -> dict[str, Any]:
         """Run a snippet that must be taken."""
-        own = {"session": self.id, "kernel": self.first.get("kernel", "python")} if self.id else self.first
+        own = {"session": self.id} if self.id else self.first
         done = await self.caller.done("code.repl", {"code": code, **own, **more})
         self.id = done["session"]
         return done
@@ -228,8 +228,26 @@ async def test_it_is_contained_recorded_and_its_owners_alone(house: House, agent
     id = outcome["output"]["session"]
     other = await house.agent()
     problem_of(await other.call("code.repl", {"session": id, "code": "1"}), 404, "not-found")
-    problem_of(await agent.call("code.repl", {"session": id, "code": "1", "kernel": "node"}), 404, "not-found")
-    problem_of(await agent.call("shell.session_send", {"session": id, "input": "id\n"}), 404, "not-found")
+
+
+async def test_a_session_keeps_its_own_kernel_and_another_kind_is_refused_by_name(
+    house: House, agent: Caller, kernel: str
+) -> None:
+    repl = Repl(agent, kernel=kernel)
+    await repl.run("x = 41")
+    assert (await repl.run("x + 1"))["value"]["json"] == 42
+    assert (await repl.run("x + 1", kernel=kernel))["value"]["json"] == 42
+    other = {"session": repl.id, "code": "1", "kernel": "python" if kernel == "node" else "node"}
+    shell = (await agent.done("shell.session_open", {}))["session"]
+    for operation, input, kind in (
+        ("code.repl", other, kernel),
+        ("shell.session_send", {"session": repl.id, "input": "id\n"}, kernel),
+        ("code.repl", {"session": shell, "code": "1"}, "shell"),
+    ):
+        response = await agent.call(operation, input)
+        problem = problem_of(response, 422, "invalid-input")
+        assert problem["detail"] == f"the session is one of `{kind}`"
+        assert len(await house.records(invocation=problem["invocation"])) == 2
 
 
 async def test_what_a_snippet_says_in_the_workers_place_is_believed_only_in_its_shape(repl: Repl) -> None:
