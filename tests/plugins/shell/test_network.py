@@ -94,7 +94,13 @@ async def test_a_command_reaches_what_settings_grants_and_call_all_allow_and_not
     assert (output["network"]["connections"], output["network"]["refused"]) == (1, 0)
     assert output["changes"]["applied"] is True
     assert plain.connections == 1
-    for refused in (other, called, beyond):
+    for refused, why in (
+        (other, "no grant reaches it"),
+        (called, "`network` of the call does not name it"),
+        (beyond, "`sandbox.hosts` does not reach it"),
+    ):
+        assert refused["network"]["denials"][0]["why"] == why
+        assert why in refused["stdout"]
         assert (refused["network"]["connections"], refused["network"]["refused"]) == (0, 1), refused
         assert refused["network"]["denials"][0]["place"].startswith("a.test:")
         assert refused["outside"] == "none"
@@ -120,7 +126,7 @@ async def test_a_host_that_is_named_is_judged_before_anything_runs(there: tuple[
     refused = await narrow.call("shell.run", input)
     waits = await asking.call("shell.run", input)
 
-    problem_of(refused, 404, "not-found")
+    assert "`grants.request` asks a person" in problem_of(refused, 404, "not-found")["hint"]
     assert (await house.records(invocation=refused.headers["x-invocation-id"]))[0]["kind"] == "refused"
     assert waits.status_code == 202
     assert not list(house.data.rglob("ran"))

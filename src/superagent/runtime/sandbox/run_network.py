@@ -36,8 +36,18 @@ _NUMBER = 8
 _OWN = re.compile(r"egress-(\d+)-(\d+)")
 
 
+_CURES = (
+    ("`sandbox.hosts` does not reach it", "whoever runs the installation can add it to `sandbox.hosts` in the settings"),
+    ("`network` of the call does not name it", "name it there, or leave `network` out"),
+)
+_NO_GRANT = ("no grant reaches it", "ask the owner of the tenant for a grant whose `where.hosts` covers it")
+
+
 class JudgedRules(HostRules):
-    """Rules that also ask policy, as it stands at each connection: the caller's grants are a layer of their own."""
+    """Rules that also ask policy, as it stands at each connection: the caller's grants are a layer of their own.
+
+    The layers are the settings' and, if it names hosts, the call's.
+    """
 
     __slots__ = ("_ctx",)
 
@@ -49,6 +59,11 @@ class JudgedRules(HostRules):
         """Give what is allowed at an endpoint, None when it is not reached at all."""
         found = super().reach(endpoint)
         return found if found is not None and self._ctx.may_now(endpoint.resource(Effect.CHANGE)) else None
+
+    def why_not(self, endpoint: Endpoint) -> tuple[str, str]:
+        """Say which of settings, call and grants leaves an endpoint out, and what would cure it."""
+        layers = zip(self.layers, _CURES, strict=False)  # without `network` the call is none of them
+        return next((cure for layer, cure in layers if HostRules(layer).reach(endpoint) is None), _NO_GRANT)
 
 
 class RunNetworks:
