@@ -13,7 +13,9 @@ from .line import code
 ON_A_VIEW = "the code works on a view: the workspace stays as it is until that is accepted"
 
 Code = Annotated[str, Field(min_length=1, max_length=262_144)]
-Kernel = Annotated[Literal["python", "node"], Field(description="of a new session, python by itself; one keeps its own")]
+Kernel = Annotated[
+    Literal["python", "node"], Field(description="of a new session, python by itself; one keeps its own")
+]
 Session = Annotated[str, Field(min_length=1, max_length=200, description="as an earlier answer gave it")]
 Seconds = Annotated[float, Field(gt=0, le=3500)]
 Idle = Annotated[float, Field(ge=5, le=7200, description="seconds without use after which it is ended")]

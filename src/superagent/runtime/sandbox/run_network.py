@@ -37,7 +37,10 @@ _OWN = re.compile(r"egress-(\d+)-(\d+)")
 
 
 _CURES = (
-    ("`sandbox.hosts` does not reach it", "whoever runs the installation can add it to `sandbox.hosts` in the settings"),
+    (
+        "`sandbox.hosts` does not reach it",
+        "whoever runs the installation can add it to `sandbox.hosts` in the settings",
+    ),
     ("`network` of the call does not name it", "name it there, or leave `network` out"),
 )
 _NO_GRANT = ("no grant reaches it", "ask the owner of the tenant for a grant whose `where.hosts` covers it")

@@ -145,8 +145,8 @@ class Sessions:
     def of(self, principal: Principal, id: str, kinds: Collection[str] = ()) -> Session:
         """Give a session of a principal, of some kinds or any; one that has ended is there for a while to be read.
 
-        Raises `NotFound` for what never was this principal's, `Conflict` for one that is gone, `InvalidInput` for one of
-        another kind.
+        Raises `NotFound` for what never was this principal's, `Conflict` for one that is gone, and
+        `InvalidInput` for one of another kind.
         """
         owner = _owner(principal)
         session = self._open.get(id)
