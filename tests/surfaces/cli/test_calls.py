@@ -371,6 +371,7 @@ SNIPPET: dict[str, Any] = {"session": "ses_1", "error": None, "ended": None}
         ("done", {"said": "a text", "conflicts": ["a"]}, 0),
         ("previewed", {"conflicts": []}, 0),
         ("previewed", {"conflicts": ["it exists already"]}, 1),
+        ("previewed", {"conflicts": [], "exit_code": 4, "limit": None}, 1),  # what was rehearsed
         ("waiting", {}, 4),
     ],
 )

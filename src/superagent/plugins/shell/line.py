@@ -31,7 +31,7 @@ from superagent.sdk import (
 )
 
 from .engine.found import Found, unread
-from .model import Encoding, Finished, finished_of
+from .model import Encoding, Finished, finished_of, rehearsed_of
 
 MOST_EXPLAINED = 100_000
 RUNS = ("run", "files", "secret", "apart")
@@ -138,20 +138,7 @@ async def rehearse(ctx: Context, command: Command, shown: str, line: str = "") -
             exact=False,
         )
     reach: Reach = ctx.reach("run")
-    ran = await reach.rehearse(command)
-    ended = (
-        f"ended with {ran.ended.code}" if ran.ended.code is not None else f"was ended ({ran.ended.limit or 'killed'})"
-    )
-    found = ran.effects
-    if found is None or not found.total:
-        return Preview(summary=f"rehearsed: `{said}` {ended} and changed nothing", exact=False)
-    return Preview(
-        summary=f"rehearsed without a network: `{said}` {ended} and changed {found.total} path(s). `sandbox.accept` "
-        f"with view {found.view} and digest {found.digest} brings in that very diff; the command is not run again",
-        changes=[f"{one.path}: {one.kind}" for one in found.changes],
-        diff=found.diff,
-        exact=False,
-    )
+    return rehearsed_of(await reach.rehearse(command), said)
 
 
 async def explained_of(ctx: Context, line: str) -> Found:
