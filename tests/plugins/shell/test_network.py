@@ -202,6 +202,23 @@ async def test_a_connections_credential_is_added_outside_and_never_comes_in(ther
     assert used[0]["detail"]["by"] == "shell.run"
 
 
+async def test_a_connection_whose_credential_would_never_be_added_is_refused(there: tuple[House, Site, Site]) -> None:
+    house, plain, _ = there
+    await house.owner.done("secrets.put", {"name": "api-token", "value": TOKEN})
+    made = {"name": "api", "type": "http", "endpoint": f"http://localhost:{plain.port}", "secret": "api-token"}
+    await house.owner.done("connections.create", made)
+    may = await agent(house, f"localhost:{plain.port}", connections=["api"])
+    input = {"command": "echo ran > ran", "sandbox": "net-allowlist", "connections": ["api"]}
+
+    refused = await may.call("shell.run", input)
+
+    assert "plain HTTP" in problem_of(refused, 422, "invalid-input")["detail"]
+    records = await house.records(invocation=refused.headers["x-invocation-id"])
+    assert [one["kind"] for one in records if one["operation"] == "shell.run"] == ["outcome", "intent"]
+    assert not (may.workspace / "ran").exists()
+    assert await house.records(operation="secrets.resolve") == []
+
+
 async def test_a_credential_that_a_server_spells_otherwise_is_in_no_output_however_long(
     there: tuple[House, Site, Site],
 ) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from superagent.core.commands import Command
+from superagent.core.connections import Shown
 from superagent.core.containment import Profile
 from superagent.core.context import Context
 from superagent.core.endpoints import Endpoint, HostRule, HostRules, Reach
@@ -95,7 +96,7 @@ class RunNetworks:
         from superagent.runtime.sandbox.gated import Gated
 
         self._folder.mkdir(mode=0o711, parents=True, exist_ok=True)
-        shown = [await ctx.secret.header(name) for name in dict.fromkeys(command.connections)]
+        shown = [await _shown(ctx, name) for name in dict.fromkeys(command.connections)]
         injections = [Injection.of(one.host, one.header, one.value) for one in shown]
         layers = [self._server]
         if command.network is not None:  # whoever names a connection means its host
@@ -135,6 +136,16 @@ def check_network(profile: Profile, command: Command) -> None:
             f"the profile `{profile.name}` has no network to narrow",
             hint="choose `net-allowlist` or `build` as `sandbox`, or leave `network` and `connections` out",
         )
+
+
+async def _shown(ctx: Context, name: str) -> Shown:
+    """Give the header of a connection. Raises `InvalidInput` where it would never be added, what secrets raise."""
+    if (await ctx.secret.connection(name)).endpoint.startswith("http:"):
+        raise InvalidInput(
+            f"the connection `{name}` is plain HTTP, and what a command sends gets credentials over TLS only",
+            hint="give it an endpoint with `https`, or leave it out of `connections`",
+        )
+    return await ctx.secret.header(name)
 
 
 def _readable(rule: HostRule) -> bool:
