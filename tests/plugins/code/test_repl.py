@@ -110,7 +110,9 @@ async def test_an_exception_is_given_with_its_traceback(agent: Caller, kernel: s
         ("<snippet 1>", 4 if kernel == "node" else 3), ("<snippet 1>", 2),
     ]  # fmt: skip
     assert "worker" not in error["text"]
-    assert (await repl.run("("))["error"]["type"] == "SyntaxError"
+    wrong = (await repl.run("("))["error"]
+    assert (wrong["type"], wrong["traceback"]) == ("SyntaxError", [])
+    assert "<snippet 2>" in wrong["text"]
     assert (await repl.run("1 + 1"))["value"]["json"] == 2
 
 
@@ -148,6 +150,40 @@ async def test_a_promise_is_waited_for(agent: Caller) -> None:
     assert done["error"]["message"].startswith("ENOENT")
     assert done["stdout"] == "1\n"
     assert (await repl.run("await 6 + 1"))["value"]["json"] == 7
+
+
+async def test_what_a_snippet_that_awaits_made_stays_and_its_last_value_is_given(agent: Caller) -> None:
+    if not any(_there(one) for one in NODES):
+        missing("`node` is not installed: apt install nodejs")
+    repl = Repl(agent, kernel="node")
+    assert (await repl.run("const at = await new Promise(d => setTimeout(d, 5, [1, 2])); at.length"))["value"][
+        "json"
+    ] == 2
+    assert (await repl.run("at"))["value"]["json"] == [1, 2]
+    assert (await repl.run("for await (const one of at) last = one; last"))["value"]["json"] == 2
+    for code, shown in (("await 10n", "10n"), ("await Symbol('s')", "Symbol(s)"), ("await {a: 1}", "{ a: 1 }")):
+        assert (await repl.run(code))["value"]["repr"] == shown
+    assert (await repl.run("await undefined"))["value"] is None
+    error = (await repl.run("await 1;\nnull.x"))["error"]
+    assert (error["type"], error["traceback"]) == (
+        "TypeError",
+        [{"file": "<snippet 8>", "line": 2, "name": "", "text": ""}],
+    )
+    assert (await repl.run("await ("))["error"]["type"] == "SyntaxError"
+    late = await repl.run("await new Promise(() => {})", timeout_s=0.2)
+    assert (late["error"]["type"], late["ended"]) == ("Timeout", None)
+
+
+async def test_what_is_no_plain_data_is_not_given_as_empty_json(agent: Caller) -> None:
+    if not any(_there(one) for one in NODES):
+        missing("`node` is not installed: apt install nodejs")
+    repl = Repl(agent, kernel="node")
+    for code in ("new Map([[1, 2]])", "[new Set([1])]", "({bad: new Error('x')})"):
+        value = (await repl.run(code))["value"]
+        assert value["json"] is None, code
+    assert (await repl.run("({at: new Date(0), all: [null, {a: 'x'}]})"))["value"]["json"] == {
+        "at": "1970-01-01T00:00:00.000Z", "all": [None, {"a": "x"}],
+    }  # fmt: skip
 
 
 # ---- how it ends
