@@ -140,6 +140,8 @@ class TerminalReach(SessionReach):
                     await session.running.wait()
             why = await why_ended(session.running) if session.running.ended else "exited"
             await self.sessions.stop(session, why)
+            if why == "exited" and session.running.ended:
+                terminal.exit_code = (await session.running.wait()).code  # the shell's own, after its last command's
         hear(self._ctx, session.ground.network)
         data, begin, lost = terminal.part(since, min(most, MOST_INLINE))
         return Screen(
