@@ -48,6 +48,7 @@ ALIASES: dict[tuple[str, ...], Alias] = {
     ("keys", "revoke"): Alias("access.keys.revoke"),
     ("settings",): Alias("settings.list"),
     ("shell", "session_send"): Alias("shell.session_send", bare="input"),
+    ("shell", "start"): Alias("shell.start", bare="command"),
     ("undo",): Alias("undo.apply", listed="ids"),
 }
 """The longest that fits counts, but an operation's own name comes first: `undo list` is no id."""
