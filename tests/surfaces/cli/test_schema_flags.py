@@ -198,7 +198,7 @@ def test_what_is_one_too_many_is_told_where_values_go() -> None:
 
 
 class Words(BaseModel):
-    argv: list[str]
+    argv: Annotated[list[str], Field(description="100 % of it")]
     cwd: str = ""
 
 
@@ -223,7 +223,7 @@ def test_an_example_of_such_a_list_is_shown_as_it_is_typed() -> None:
 def test_without_any_of_its_values_such_a_list_is_missing() -> None:
     with pytest.raises(Usage) as wrong:
         read(model=Words)
-    assert (wrong.value.detail, wrong.value.hint) == ("`argv` is missing", "give ARGV or --argv TEXT")
+    assert (wrong.value.detail, wrong.value.hint) == ("`argv` is missing", "give ARGV or --argv TEXT: 100 % of it")
 
 
 def test_behind_two_dashes_stand_values_also_for_one_place() -> None:

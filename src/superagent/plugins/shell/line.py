@@ -43,6 +43,8 @@ INLINE_BYTES = 64 * 1024
 LONGEST_ARGUMENT = 131_071  # bytes: what Linux takes as one argument
 TIMEOUT_S = 3600.0
 
+Cwd = Annotated[str, Field(description="where it begins: a folder of your workspace")]
+StdinBlob = Annotated[str, Field(description="an upload (`PUT /v1/blobs`) that it reads in place of `stdin`")]
 Env = Annotated[dict[str, str], Field(max_length=1000, description="further variables; nothing else is inherited")]
 EnvFrom = Annotated[
     dict[str, Annotated[str, Field(min_length=1, max_length=200)]],

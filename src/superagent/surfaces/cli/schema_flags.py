@@ -138,7 +138,8 @@ def input_of(
             found[one.name] = _read(one, typed, now)
         elif one.required:
             place = f"{one.place} or " if one.positional or one.name == listed else ""
-            raise Usage(f"`{one.name}` is missing", f"give {place}{one.flag} {one.metavar}")
+            about = f": {one.help.replace('%%', '%')}" if one.help else ""
+            raise Usage(f"`{one.name}` is missing", f"give {place}{one.flag} {one.metavar}{about}")
     if values:
         raise Usage("there is one value too many", _without_flags(wanted))  # which may be a secret
     return found
