@@ -42,6 +42,7 @@ ALIASES: dict[tuple[str, ...], Alias] = {
     ("approvals",): Alias("approvals.list"),
     ("approvals", "approve"): Alias("approvals.decide", {"decision": "approve"}),
     ("approvals", "deny"): Alias("approvals.decide", {"decision": "deny"}),
+    ("code", "run"): Alias("code.run", bare="path"),
     ("keys",): Alias("access.keys.list"),
     ("keys", "list"): Alias("access.keys.list"),
     ("keys", "create"): Alias("access.keys.create", flags={"grants": "--grant", "expires_s": "--expires"}),
