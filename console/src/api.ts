@@ -122,6 +122,9 @@ export interface Preview {
   diff: string;
   exact: boolean;
   conflicts: string[];
+  /** what a command wrote that was rehearsed */
+  stdout?: string;
+  stderr?: string;
 }
 
 /** What a dry run says that the call would do; null for a call that was made. */

@@ -56,6 +56,18 @@ def test_a_call_that_was_answered_at_once_says_how_it_was_contained_and_by_which
     at.says(", ".join(ran["decision"]["grants"]))
 
 
+def test_a_rehearsed_command_shows_what_it_wrote_and_what_leaves_nothing_is_not_called_final(at: Desk) -> None:
+    program("bwrap", "bubblewrap")
+    at.open("/ui/operations/shell.run", "!!document.querySelector('form textarea')")
+    at.browser.run("document.querySelector('form textarea').focus()")
+    at.type("echo said; echo why >&2")
+    at.browser.click("form .buttons button[type=button]")
+    at.says("It wrote\nsaid")
+    at.says("To standard error\nwhy")
+    at.open("/ui/operations/code.repl")
+    at.says("leaves nothing to take back")
+
+
 def test_what_is_grave_is_signed_by_the_passkey(at: Desk, tmp_path: Path) -> None:
     (tmp_path / "doomed").mkdir()
     asked = at.call("files.delete", path=str(tmp_path / "doomed"), recursive=True)
