@@ -122,7 +122,9 @@ export interface Preview {
   diff: string;
   exact: boolean;
   conflicts: string[];
-  /** what a command wrote that was rehearsed */
+  /** of a command that was rehearsed: what brings that very diff in, and what it wrote */
+  view?: string | null;
+  digest?: string | null;
   stdout?: string;
   stderr?: string;
 }

@@ -85,14 +85,27 @@ function Ready({ of }: { of: Described }) {
           <p><State of={shown.status} /> <Link to="/invocations/$id" params={{ id: shown.invocation }}>the call</Link>{shown.status === "waiting" && <> A person must approve it: <Link to="/approvals/$id" params={{ id: shown.invocation }}>the request</Link>.</>}</p>
           {preview?.summary && <p><Prose of={preview.summary} />{!preview.exact && <span className="meta"> (not exactly)</span>}</p>}
           {preview?.conflicts.map((one) => <p key={one} className="warning"><Text of={one} /></p>)}
-          {([["It wrote", preview?.stdout], ["To standard error", preview?.stderr]] as const).map(([name, text]) => text && <figure key={name}><figcaption className="meta">{name}</figcaption><pre tabIndex={0}><Text of={text.slice(0, 200_000)} /></pre></figure>)}
+          {([["It wrote", preview?.stdout], ["To standard error", preview?.stderr]] as const).map(([name, text]) => text && <div key={name}><p className="meta">{name}</p><pre tabIndex={0}><Text of={text.slice(0, 200_000)} /></pre></div>)}
           {preview?.diff && <Diff of={preview.diff} label={preview.changes[0] ?? of.name} />}
+          {preview?.view && <Accept key={preview.view} view={preview.view} digest={preview.digest ?? ""} />}
           {!preview && shown.output !== null && <pre tabIndex={0}><Text of={JSON.stringify(shown.output, null, 2).slice(0, 200_000)} /></pre>}
         </section>
       )}
       <p><Link to="/audit" search={{ operation: of.name }}>Calls of it so far</Link></p>
       <Same name={of.name} input={input} known={fieldsOf(of.input_schema).length > 0} />
     </article>
+  );
+}
+
+/** Bring in what was rehearsed: that very diff, without running anything again. */
+function Accept({ view, digest }: { view: string; digest: string }) {
+  const accept = useMutation({ mutationFn: () => call<Json>("sandbox.accept", { view, digest }) });
+  return (
+    <div>
+      {!accept.data && <button type="button" disabled={accept.isPending} onClick={() => accept.mutate()}>Accept this diff</button>}
+      {accept.isError && <Failure of={accept.error} />}
+      {accept.data && <p role="status"><State of={accept.data.status} /> <Link to="/invocations/$id" params={{ id: accept.data.invocation }}>brought in</Link></p>}
+    </div>
   );
 }
 

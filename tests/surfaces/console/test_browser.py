@@ -60,10 +60,18 @@ def test_a_rehearsed_command_shows_what_it_wrote_and_what_leaves_nothing_is_not_
     program("bwrap", "bubblewrap")
     at.open("/ui/operations/shell.run", "!!document.querySelector('form textarea')")
     at.browser.run("document.querySelector('form textarea').focus()")
-    at.type("echo said; echo why >&2")
+    at.type("echo said; echo why >&2; echo kept > accepted.txt")
     at.browser.click("form .buttons button[type=button]")
-    at.says("It wrote\nsaid")
-    at.says("To standard error\nwhy")
+    at.says("It wrote\n\nsaid")
+    at.says("To standard error\n\nwhy")
+    kept = at.workspace.parent / "owner/accepted.txt"
+    assert not kept.exists()
+    at.browser.until("[...document.querySelectorAll('main button')].some((e) => e.innerText === 'Accept this diff')")
+    at.browser.run(
+        "[...document.querySelectorAll('main button')].find((e) => e.innerText === 'Accept this diff').click()"
+    )
+    at.says("brought in")
+    assert kept.read_text() == "kept\n"
     at.open("/ui/operations/code.repl")
     at.says("leaves nothing to take back")
 
