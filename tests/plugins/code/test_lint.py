@@ -138,8 +138,8 @@ async def test_places_outside_of_the_workspace_are_counted_and_not_shown(house: 
 
 
 async def test_only_what_fixing_would_change_is_called_fixable(house: House) -> None:
-    fixes = [{"applicability": one, "edits": []} for one in ("safe", "unsafe", "display")]
-    agent = await lying(house, [finding(fix=one) for one in (*fixes, {"edits": []}, None)])
+    fixes: list[Any] = [{"applicability": one} for one in ("safe", "unsafe", "display")]
+    agent = await lying(house, [finding(fix=one) for one in [*fixes, {"message": "m"}, None]])
 
     found = await linted(agent, path="a.py")
 
