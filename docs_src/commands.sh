@@ -7,7 +7,7 @@ superagent doctor
 superagent shell run "echo hello > greeting.txt; id; cat /etc/shadow || true"
 
 # a program without a shell, and how well it was contained
-superagent shell exec --argv cat --argv greeting.txt --json
+superagent shell exec --json -- cat greeting.txt
 
 # what a line would do by its text: programs, files, hosts, risk; nothing is run
 superagent shell explain "sort names.txt | uniq > unique.txt"

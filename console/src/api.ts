@@ -122,6 +122,11 @@ export interface Preview {
   diff: string;
   exact: boolean;
   conflicts: string[];
+  /** of a command that was rehearsed: what brings that very diff in, and what it wrote */
+  view?: string | null;
+  digest?: string | null;
+  stdout?: string;
+  stderr?: string;
 }
 
 /** What a dry run says that the call would do; null for a call that was made. */

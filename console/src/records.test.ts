@@ -19,6 +19,11 @@ test("a record that is none becomes an empty one and nothing breaks", () => {
   expect(recordOf({ resources: "no", chain_of: 5, at: "x" }).resources).toEqual([]);
 });
 
+test("how it was contained is read as it is shown", () => {
+  expect(recordOf({ isolation: "native bubblewrap" }).isolation).toBe("native (bubblewrap)");
+  expect([recordOf({ isolation: "none" }).isolation, recordOf({ grants: ["role:agent:1"] }).grants]).toEqual(["none", ["role:agent:1"]]);
+});
+
 test("what is changed stands before what was looked at for it", () => {
   const found = recordOf({ resources: [["connection://-/shop", "READ"], ["sql://shop/public.orders", "CHANGE"], ["path://local/x", "DESTROY"]] });
   expect(found.resources.map((one) => one[1])).toEqual(["DESTROY", "CHANGE", "READ"]);

@@ -14,6 +14,9 @@ export interface AuditRecord {
   operation: string;
   resources: [string, string][];
   decision: string;
+  grants: string[];
+  /** how what it ran was contained: the level, then the back end; empty where it ran nothing */
+  isolation: string;
   /** what came of it: `done`, `waiting`, `refused`… */
   state: string;
   channel: string;
@@ -46,6 +49,7 @@ export function recordOf(raw: unknown): AuditRecord {
   return {
     kind, at: number("at"), invocation: text("invocation"), who: text("who"), by: chain.join(" for ") || text("who") || "the platform", agent: chain.length > 1,
     operation: text("operation") || text("event") || kind, resources, decision: text("decision"),
+    grants: Array.isArray(said.grants) ? said.grants.map(String) : [], isolation: text("isolation").replace(/ (.+)/, " ($1)"),
     state: text("status") || kind, channel: text("channel"), session: text("session"), problem: text("problem"), why: within("why"), decided: within("decision"), hash: text("hash"), chain: text("chain"), seq: number("seq"), count: number("count") || 1,
   };
 }

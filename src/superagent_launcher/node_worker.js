@@ -12,6 +12,7 @@ const MOST_TEXT = 65536;
 const MOST_FRAMES = 50;
 const socket = new net.Socket({ fd: Number(process.argv[2]), readable: true, writable: true });
 let waiting = Buffer.alloc(0);
+let inspector = null;
 let count = 0;
 let turn = Promise.resolve();
 
@@ -60,8 +61,8 @@ async function run(code, filename) {
   try {
     found = new vm.Script(code, options).runInThisContext(options);
   } catch (bad) {
-    if (!(bad instanceof SyntaxError && /await is only valid/.test(bad.message))) throw bad;
-    found = awaiting(code, options).runInThisContext(options);
+    if (!(bad instanceof SyntaxError && /\bawait\b/.test(code))) throw bad;
+    found = awaiting(code, filename);
   }
   if (!util.types.isPromise(found)) return found;
   let stop;
@@ -76,22 +77,46 @@ async function run(code, filename) {
   }
 }
 
-// An expression with `await` gives its value, statements with it give none.
-function awaiting(code, options) {
-  try {
-    return new vm.Script(`(async () => (${code}\n))()`, options);
-  } catch {
-    return new vm.Script(`(async () => {${code}\n})()`, options);
-  }
+// A snippet with `await` leaves its variables and gives its last value, as at a prompt: only the inspector can do that.
+function awaiting(code, filename) {
+  if (!inspector) (inspector = new (require("node:inspector").Session)()).connect();
+  const name = filename.replace(" ", "_"); // a name with a blank is none here; `errorOf` shows it as it is called
+  const asked = { expression: `${code}\n//# sourceURL=${name}`, replMode: true, awaitPromise: true };
+  return new Promise((give, fail) => {
+    inspector.post("Runtime.evaluate", asked, (bad, done) => {
+      if (bad) fail(new Error(bad.message));
+      else if (done.exceptionDetails) fail(here(done.exceptionDetails.exception));
+      else give(here(done.result));
+    });
+  });
+}
+
+// What the inspector tells of a value is turned into the value.
+function here(told) {
+  if (told.unserializableValue) return vm.runInThisContext(told.unserializableValue);
+  if (!told.objectId) return told.value;
+  const taking = "function () { 'use strict'; globalThis[Symbol.for('taken')] = this; }";
+  inspector.post("Runtime.callFunctionOn", { objectId: told.objectId, functionDeclaration: taking });
+  inspector.post("Runtime.releaseObject", { objectId: told.objectId });
+  const taken = globalThis[Symbol.for("taken")];
+  delete globalThis[Symbol.for("taken")];
+  return taken;
 }
 
 function valueOf(found) {
   const shown = { repr: util.inspect(found, { maxArrayLength: 1000 }).slice(0, MOST_TEXT), type: typeOf(found), mime: {} };
   try {
-    const plain = JSON.stringify(found);
+    const plain = JSON.stringify(found, plainOnly);
     if (plain !== undefined && plain.length <= MOST_TEXT) shown.json = JSON.parse(plain);
   } catch {}
   return shown;
+}
+
+// A map, a set or an error would be written as `{}`, as if it were empty.
+function plainOnly(_, one) {
+  const kind = typeof one === "object" && one !== null ? Object.getPrototypeOf(one) : null;
+  if (kind !== null && kind !== Object.prototype && !Array.isArray(one)) throw new TypeError("it is no plain data");
+  return one;
 }
 
 function typeOf(found) {
@@ -119,7 +144,7 @@ function wellFormed(json) {
 
 function errorOf(bad) {
   if (bad?.code === "ERR_SCRIPT_EXECUTION_INTERRUPTED") bad = Object.assign(new Error("the snippet was interrupted"), { name: "Interrupted" });
-  const text = bad instanceof Error ? String(bad.stack) : util.inspect(bad);
+  const text = (bad instanceof Error ? String(bad.stack) : util.inspect(bad)).replace(/<snippet_(\d+)>/g, "<snippet $1>");
   const frames = [];
   for (const line of text.split("\n")) {
     const found = /^\s+at (?:(.*?) \()?(<snippet \d+>|[^()]*?):(\d+):\d+\)?$/.exec(line);

@@ -194,8 +194,8 @@ def _told(kind: str, message: str) -> "dict[str, object]":
 
 def _shown(bad: BaseException) -> "dict[str, object]":
     """Show an exception without this program's own frames; what of it is a snippet's own may raise anything."""
-    own = os.path.abspath(__file__)
-    frames = [one for one in traceback.extract_tb(bad.__traceback__) if os.path.abspath(one.filename) != own]
+    own = [os.path.abspath(one) for one in (__file__, *([ast.__file__] if isinstance(bad, SyntaxError) else []))]
+    frames = [one for one in traceback.extract_tb(bad.__traceback__) if os.path.abspath(one.filename) not in own]
     try:
         message = str(bad)
     except Exception:

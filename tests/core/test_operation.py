@@ -156,14 +156,23 @@ def test_an_input_that_does_not_fit_is_refused_with_the_path_of_the_fault(body: 
     ("typed", "message"),
     [
         ("counts", "there is no such field; did you mean `count`?"),
-        ("zzz", "there is no such field"),
-        ("counts" * 20, "there is no such field"),
+        ("zzz", "there is no such field; there are `from`, `model_name`, `copy`, `count`, `steps`"),
+        ("counts" * 20, "there is no such field; there are `from`, `model_name`, `copy`, `count`, `steps`"),
     ],
 )
 def test_a_field_that_nobody_knows_is_answered_with_the_one_it_is_like(typed: str, message: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         compiled(odd, effect=Effect.READ).parse({typed: 1})
     assert [fault.message for fault in refused.value.errors] == [message]
+
+
+def test_what_has_to_be_given_is_likelier_meant_than_what_may_be_left_out() -> None:
+    async def run(ctx: Any, command: str, cwd: str = "") -> None:
+        """Run a line."""
+
+    with pytest.raises(InvalidInput) as refused:
+        compiled(run, effect=Effect.READ).parse({"cmd": "ls"})
+    assert [fault.message for fault in refused.value.errors][1:] == ["there is no such field; did you mean `command`?"]
 
 
 def test_a_refusal_never_repeats_the_refused_value() -> None:

@@ -34,18 +34,19 @@ export function Invocation() {
   if (!records.data) return <Slow />;
   if (!last) return <p className="empty">No record names the call <code>{id}</code>, or you may not see it. <Link to="/audit">Search the audit</Link> for what it did.</p>;
   const outcome = stored.data?.outcome;
+  const contained = records.data.records.find((one) => one.isolation)?.isolation;
   return (
     <article className="detail">
       <h2><Text of={title(last.operation, last.resources.map((one) => one[0]))} /></h2>
       <p className="meta">{moment(last.at)} by <strong><Text of={last.by} /></strong> over {last.channel}{last.session && <>, in the session <Link to="/sessions/$id" params={{ id: last.session }}><Text of={last.session} /></Link></>}</p>
       <p><State of={last.state} /> {last.decision && <span className="chip">decision: {last.decision}</span>}
-        {outcome?.isolation && <span className="chip">contained: {outcome.isolation.level} ({outcome.isolation.backend})</span>}</p>
+        {contained && <span className="chip">contained: {contained}</span>}</p>
       {BAD.has(last.state) && <Why of={last} said={outcome?.problem} />}
       {last.state === "waiting" && <p><Link to="/approvals/$id" params={{ id }}>It waits for a person: read what it would do</Link></p>}
       <Back id={id} />
       <h3>What it touched</h3>
       {last.resources.length ? <ul>{last.resources.map(([one, effect]) => <li key={one}><code>{effect}</code> <Text of={place(one)} /></li>)}</ul> : <p className="meta">Nothing.</p>}
-      {outcome?.decision && <><h3>Why it was decided so</h3><p><Text of={outcome.decision.reason} />; by {outcome.decision.grants.join(", ") || "no grant"}</p></>}
+      {last.decision && <><h3>Why it was decided so</h3><p>{outcome?.decision && <><Text of={outcome.decision.reason} />; </>}by {last.grants.join(", ") || "no grant"}</p></>}
       <h3>Records</h3>
       <Table heads={["When", "What", "By", "Number in its chain", "Hash"]} rows={records.data.records.map((one) => ({
         key: one.hash, cells: [

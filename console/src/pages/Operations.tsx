@@ -55,6 +55,10 @@ export function Operation() {
   return found.data ? <Ready key={name} of={found.data} /> : <Slow />;
 }
 
+const TAKEN_BACK: Record<string, string> = {
+  undo: "↶ can be taken back", compensate: "↶ can be taken back by its inverse", ephemeral: "leaves nothing to take back", nothing: "changes nothing",
+};
+
 function Ready({ of }: { of: Described }) {
   const [input, give] = useState<{ [name: string]: Json }>({});
   const run = useMutation({ mutationFn: (dryRun: boolean) => call<Json>(of.name, input, { dryRun }) });
@@ -65,7 +69,7 @@ function Ready({ of }: { of: Described }) {
     <article className="detail">
       <h2><code><Text of={of.name} /></code></h2>
       <p><Prose of={of.summary} /></p>
-      <p><span className="chip">{of.effect.toLowerCase()}</span> <Risk of={of.risk} /> <span className="chip">{of.takes_back === "undo" ? "↶ can be taken back" : of.takes_back === "nothing" ? "changes nothing" : "cannot be taken back"}</span></p>
+      <p><span className="chip">{of.effect.toLowerCase()}</span> <Risk of={of.risk} /> <span className="chip">{TAKEN_BACK[of.takes_back] ?? "cannot be taken back"}</span></p>
       {more && <p className="description"><Prose of={more} /></p>}
       <form onSubmit={(event) => { event.preventDefault(); run.mutate(false); }}>
         <Form of={of.input_schema} value={input} set={give} />
@@ -81,13 +85,27 @@ function Ready({ of }: { of: Described }) {
           <p><State of={shown.status} /> <Link to="/invocations/$id" params={{ id: shown.invocation }}>the call</Link>{shown.status === "waiting" && <> A person must approve it: <Link to="/approvals/$id" params={{ id: shown.invocation }}>the request</Link>.</>}</p>
           {preview?.summary && <p><Prose of={preview.summary} />{!preview.exact && <span className="meta"> (not exactly)</span>}</p>}
           {preview?.conflicts.map((one) => <p key={one} className="warning"><Text of={one} /></p>)}
+          {([["It wrote", preview?.stdout], ["To standard error", preview?.stderr]] as const).map(([name, text]) => text && <div key={name}><p className="meta">{name}</p><pre tabIndex={0}><Text of={text.slice(0, 200_000)} /></pre></div>)}
           {preview?.diff && <Diff of={preview.diff} label={preview.changes[0] ?? of.name} />}
+          {preview?.view && <Accept key={preview.view} view={preview.view} digest={preview.digest ?? ""} />}
           {!preview && shown.output !== null && <pre tabIndex={0}><Text of={JSON.stringify(shown.output, null, 2).slice(0, 200_000)} /></pre>}
         </section>
       )}
       <p><Link to="/audit" search={{ operation: of.name }}>Calls of it so far</Link></p>
       <Same name={of.name} input={input} known={fieldsOf(of.input_schema).length > 0} />
     </article>
+  );
+}
+
+/** Bring in what was rehearsed: that very diff, without running anything again. */
+function Accept({ view, digest }: { view: string; digest: string }) {
+  const accept = useMutation({ mutationFn: () => call<Json>("sandbox.accept", { view, digest }) });
+  return (
+    <div>
+      {!accept.data && <button type="button" disabled={accept.isPending} onClick={() => accept.mutate()}>Accept this diff</button>}
+      {accept.isError && <Failure of={accept.error} />}
+      {accept.data && <p role="status"><State of={accept.data.status} /> <Link to="/invocations/$id" params={{ id: accept.data.invocation }}>brought in</Link></p>}
+    </div>
   );
 }
 

@@ -210,6 +210,10 @@ class HostRules:
             found = here if found is None else found.and_(here)
         return found
 
+    def why_not(self, endpoint: Endpoint) -> tuple[str, str]:
+        """Say (why an endpoint is not reached, what would cure it)."""
+        return "no rule reaches it", "ask whoever set the rules for one that covers it"
+
 
 # ---- addresses
 

@@ -31,7 +31,6 @@ from superagent.core.problems import (
     Denied,
     Internal,
     NeedsApproval,
-    NotFound,
     Problem,
     RateLimited,
     StepUpRequired,
@@ -44,7 +43,7 @@ from superagent.core.registry import Registry
 from superagent.core.resources import Resource, Risk
 from superagent.core.tainting import Tainting, nothing_approved
 from superagent.core.veil import hidden, marked_digest
-from superagent.core.ways_out import no_operation, refusal
+from superagent.core.ways_out import no_operation, no_resource, refusal
 
 DEEPEST = 16
 """Calls within calls: an operation that makes itself would do so for ever."""
@@ -202,7 +201,7 @@ class Pipeline:
             raise StepUpRequired(f"`{operation.name}` needs a fresh second factor")
         hidden = [one for one in resources if not self.sees(invocation.principal, one, facts, policy)]
         if hidden:
-            raise NotFound(f"there is no `{hidden[0].path}`")
+            raise no_resource(self.registry, policy, invocation.principal, hidden[0].path)
         raise refusal(self.registry, policy, invocation, operation, resources, decision, facts)
 
     def sees(self, principal: Principal, resource: Resource, facts: Facts, policy: Policy | None = None) -> bool:

@@ -80,7 +80,7 @@ class Over:
 
 @dataclass(frozen=True, slots=True)
 class Snippet:
-    """Code for an interpreter; an empty session makes a new one."""
+    """Code for an interpreter; an empty session makes a new one, of Python where no kernel is named."""
 
     kernel: str
     code: str

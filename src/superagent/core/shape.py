@@ -85,22 +85,29 @@ class Shape:
 def faults_of(bad: ValidationError, known: Collection[str] = ()) -> list[Fault]:
     """Give pydantic's complaints as (JSON path, message); never the refused value, which may be a secret.
 
-    Of the first fields that nobody knows, those among `known` are named that they are most like.
+    Of the first fields that nobody knows, those among `known` are named that are meant by them, or else all there are.
     """
     out: list[Fault] = []
-    for one in bad.errors(include_url=False, include_context=False, include_input=False)[:MOST_FAULTS]:
+    found = bad.errors(include_url=False, include_context=False, include_input=False)[:MOST_FAULTS]
+    missing = [str(one["loc"][0]) for one in found if one["type"] == "missing" and len(one["loc"]) == 1]
+    for one in found:
         path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in one["loc"])
         message = one["msg"]
         if one["type"] == "extra_forbidden" and len(out) < MOST_COMPARED:
-            message = _unknown(one["loc"], known)
+            message = _unknown(one["loc"], known, missing)
         out.append(Fault(f"${path}", message))
     return out
 
 
-def _unknown(place: tuple[int | str, ...], known: Collection[str]) -> str:
-    name = str(place[-1])
-    near = difflib.get_close_matches(name, known, n=1) if len(place) == 1 and len(name) <= LONGEST_COMPARED else []
-    return "there is no such field" + (f"; did you mean `{near[0]}`?" if near else "")
+def _unknown(place: tuple[int | str, ...], known: Collection[str], missing: Collection[str]) -> str:
+    name, said = str(place[-1]), "there is no such field"
+    if len(place) > 1 or not known:
+        return said
+    for names in (missing, known):  # what has to be given is likelier meant than what may be left out
+        near = difflib.get_close_matches(name, names, n=1) if len(name) <= LONGEST_COMPARED else []
+        if near:
+            return f"{said}; did you mean `{near[0]}`?"
+    return f"{said}; there are {', '.join(f'`{one}`' for one in known)}"
 
 
 def _hurried(schema: Any) -> Any:

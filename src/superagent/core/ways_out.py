@@ -37,8 +37,7 @@ def refusal(
     """Give the problem of a call that policy denies, with the next step for whoever may take it."""
 
     def may(name: str) -> bool:
-        found = registry.find(name)
-        return found is not None and policy.may_try(invocation.principal, found)
+        return _may(registry, policy, invocation.principal, name)
 
     detail = f"`{operation.name}` is refused: {because(decision, resources)}"
     explains = may(EXPLAIN)
@@ -63,6 +62,12 @@ def no_operation(registry: Registry, policy: Policy, principal: Principal, name:
     return NotFound(f"there is no operation `{name[:200]}`", hint=hint or None)
 
 
+def no_resource(registry: Registry, policy: Policy, principal: Principal, path: str) -> NotFound:
+    """Give the problem of a resource that the caller may not know of; nobody looked whether it is there."""
+    hint = f"what no grant shows you is not there for you; `{ASK}` asks a person for a right to it"
+    return NotFound(f"there is no `{path}`", hint=hint if _may(registry, policy, principal, ASK) else None)
+
+
 def because(decision: Decision, resources: tuple[Resource, ...]) -> str:
     """Say which grants refuse, or that none allows; only the caller's own grants ever decide on its calls."""
     if not decision.grants:
@@ -70,6 +75,11 @@ def because(decision: Decision, resources: tuple[Resource, ...]) -> str:
     named = ", ".join(f"`{id}`" for id in decision.grants[:MOST_NAMED])
     more = f" and {len(decision.grants) - MOST_NAMED} more" if len(decision.grants) > MOST_NAMED else ""
     return f"{named}{more} {'forbids' if len(decision.grants) == 1 else 'forbid'} this"
+
+
+def _may(registry: Registry, policy: Policy, principal: Principal, name: str) -> bool:
+    found = registry.find(name)
+    return found is not None and policy.may_try(principal, found)
 
 
 def _would_help(

@@ -97,7 +97,8 @@ class InterpreterReach(SessionReach):
         )  # fmt: skip
 
     def _found(self, snippet: Snippet) -> Session:
-        session = self.sessions.of(self._ctx.principal, snippet.kernel, snippet.session)
+        kinds = (snippet.kernel,) if snippet.kernel else tuple(KERNELS)
+        session = self.sessions.of(self._ctx.principal, snippet.session, kinds)
         if session.ended:
             raise Conflict(f"the session has ended: {session.ended}", hint="leave `session` out for a new one")
         return session
@@ -152,17 +153,16 @@ class InterpreterReach(SessionReach):
 
     async def _opened(self, snippet: Snippet) -> Session:
         principal, ground, interpreter = self._ctx.principal, None, None
+        kernel = snippet.kernel or next(iter(KERNELS))
         self.sessions.take_room(principal)
         try:
             with contextlib.ExitStack() as given:
-                program, interpreter = kernel_program(snippet.kernel, given)
+                program, interpreter = kernel_program(kernel, given)
                 wanted = Command((), snippet.profile, limits=snippet.limits, network=snippet.network)
                 ground = await self.begun(program, wanted)
             interpreter.left = ground.profile.limits.output_bytes
             await there(ground.running, interpreter)
-            return self.sessions.add(
-                snippet.kernel, principal, ground, interpreter, snippet.idle_s, self._ctx.stands
-            )  # fmt: skip
+            return self.sessions.add(kernel, principal, ground, interpreter, snippet.idle_s, self._ctx.stands)
         except BaseException:
             self.sessions.give_room(principal)
             if ground is not None:

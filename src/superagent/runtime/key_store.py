@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -287,7 +288,8 @@ class SqlKeys:
         Raises as `require_may_rotate` does.
         """
         await self.require_may_rotate(who, id)
-        await self.revoke(who.tenant, new, "its rotation was taken back")
+        with suppress(NotFound):  # a successor that has ended since is as it shall be
+            await self.revoke(who.tenant, new, "its rotation was taken back")
         await self._database.write(who.tenant, lambda tx: tx.update(KEYS, KEYS.c.id == id, expires_at=expires_at))
         self._epoch.bump()
 

@@ -14,6 +14,8 @@ from cronsim import CronSim, CronSimError
 
 from superagent.core.problems import InvalidInput
 
+_SUCH = "such as `30 2 * * mon-fri`; minutes 0 to 59, hours 0 to 23, days 1 to 31, months 1 to 12, weekdays 0 to 7"
+
 
 def zone_of(name: str) -> ZoneInfo:
     """Give a time zone of the IANA data base. Raises `InvalidInput`."""
@@ -26,14 +28,12 @@ def zone_of(name: str) -> ZoneInfo:
 def cron_times(cron: str, timezone: str, after: float, count: int = 1) -> list[float]:
     """Give the next times (epoch seconds) of five cron fields, after a time. Raises `InvalidInput`, also for never."""
     if len(cron.split()) != 5:
-        raise InvalidInput(
-            "`cron` has five fields: minute, hour, day of month, month, day of week", hint="such as `30 2 * * mon-fri`"
-        )
+        raise InvalidInput("`cron` has five fields: minute, hour, day of month, month, day of week", hint=_SUCH)
     start = datetime.fromtimestamp(after, zone_of(timezone))
     try:
         found = [one.astimezone(UTC).timestamp() for one in islice(CronSim(cron, start), count)]
     except CronSimError as bad:
-        raise InvalidInput(f"`{cron[:100]}` is no cron expression: {bad}") from None
+        raise InvalidInput(f"`{cron[:100]}` is no cron expression: {bad}", hint=_SUCH) from None
     if not found:
         raise InvalidInput(f"`{cron[:100]}` never comes")
     return found

@@ -102,6 +102,15 @@ class Schedules:
 
     # ---- for the operations
 
+    def check_times(self, cron: str, at: str, timezone: str) -> None:
+        """Go on only if these say when. Raises `InvalidInput`."""
+        if bool(cron) == bool(at):
+            raise InvalidInput("say when", hint="give either `cron` or `at`")
+        if cron:
+            cron_times(cron, timezone, 0.0)
+        else:
+            moment(at, timezone)
+
     def spec(
         self,
         ctx: Context,
@@ -112,8 +121,7 @@ class Schedules:
     ) -> Spec:
         """Give a schedule of `call` (operation, input) at `when` (cron, at, time zone). Raises `InvalidInput`."""
         cron, at, timezone = when
-        if bool(cron) == bool(at):
-            raise InvalidInput("say when", hint="give either `cron` or `at`")
+        self.check_times(cron, at, timezone)
         spec = Spec(
             *call, name, " ".join(cron.split()), moment(at, timezone) if at else None, timezone, *rules,
             ctx.principal.stored(), ctx.invocation.call.reason,

@@ -109,7 +109,7 @@ class TerminalReach(SessionReach):
 
         Gives why it had ended already, or `closed`.
         """
-        session = self.sessions.of(self._ctx.principal, "", id)
+        session = self.sessions.of(self._ctx.principal, id)
         await self.sessions.end(session, "closed")
         self._ctx.isolation = session.running.isolation
         self.sessions.forget(session)
@@ -123,7 +123,7 @@ class TerminalReach(SessionReach):
     # ---- inside
 
     def _found(self, id: str) -> tuple[Session, Terminal]:
-        session = self.sessions.of(self._ctx.principal, KIND, id)
+        session = self.sessions.of(self._ctx.principal, id, (KIND,))
         assert isinstance(session.inside, Terminal)
         return session, session.inside
 
@@ -140,6 +140,8 @@ class TerminalReach(SessionReach):
                     await session.running.wait()
             why = await why_ended(session.running) if session.running.ended else "exited"
             await self.sessions.stop(session, why)
+            if why == "exited" and session.running.ended:
+                terminal.exit_code = (await session.running.wait()).code  # the shell's own, after its last command's
         hear(self._ctx, session.ground.network)
         data, begin, lost = terminal.part(since, min(most, MOST_INLINE))
         return Screen(

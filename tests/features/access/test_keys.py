@@ -177,6 +177,23 @@ async def test_a_key_gets_a_successor_and_both_are_good_for_a_while(house: House
     assert (await house.owner.done("access.keys.show", {"id": made["id"]}))["expires_at"] is None
 
 
+async def test_what_has_ended_since_does_not_stop_the_undo_of_all_that_was_done(house: House) -> None:
+    session = {"Superagent_Session": name_of("shift")}
+    made = await house.owner.done("access.keys.create", {"name": name_of("gone")}, **session)
+    lent = await house.owner.done("access.delegate", {"name": name_of("lent")}, **session)
+    turned = await house.owner.done("access.keys.create", {"name": name_of("rot")})
+    new = await house.owner.done("access.keys.rotate", {"id": turned["id"], "overlap_s": 600}, **session)
+    client = await house.owner.done("access.clients.create", {"name": name_of("svc"), "kind": "service"}, **session)
+    for key in (made, lent, new):
+        await house.owner.done("access.keys.revoke", {"id": key["id"]}, **session)
+    await house.owner.done("access.clients.delete", {"id": client["id"]}, **session)
+
+    back = await house.owner.done("undo.apply", {"session": session["Superagent_Session"]})
+
+    assert len(back["invocations"]) == 4
+    assert (await house.owner.done("access.keys.show", {"id": turned["id"]}))["expires_at"] is None
+
+
 async def test_without_overlap_the_old_key_ends_at_once_and_what_it_lent_goes_on(house: House) -> None:
     made = await house.owner.done("access.keys.create", {"name": name_of("rot")})
     old = house.caller(made["agent"], made["key"])

@@ -205,6 +205,16 @@ async def test_a_time_that_never_comes_or_is_none_is_refused(house: House, when:
     )
 
 
+async def test_nobody_is_asked_about_a_schedule_that_says_no_time(house: House) -> None:
+    agent = await house.agent(role="agent")  # which has to ask
+    input: dict[str, Any] = {"operation": "access.whoami", "input": {}}
+    for when in ({}, {"cron": "0 25 * * *"}, {"cron": "0 2 * * *", "timezone": "Berlin"}, {"at": "soon"}):
+        problem = problem_of(await agent.call("jobs.schedule", {**input, **when}), 422, "invalid-input")
+        assert [one["kind"] for one in await house.records(invocation=problem["invocation"])] == ["refused"]
+        assert problem["hint"]
+    assert (await agent.call("jobs.schedule", {**input, **NEVER})).status_code == 202
+
+
 # ---- taking back
 
 

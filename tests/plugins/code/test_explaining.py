@@ -204,6 +204,9 @@ async def test_what_cannot_be_explained_says_so(house: House) -> None:
     os.mkfifo(agent.workspace / "pipe.py")
     (agent.workspace / "big.py").write_text("x = 1\n" * 400_000)
 
+    folder = problem_of(await agent.call("code.explain", {"path": "."}), 422, "invalid-input")
+    assert "is no file in a language" in folder["detail"]
+    assert folder["hint"].startswith("name a file, of python, ")
     found = problem_of(await agent.call("code.explain", {"path": "a.txt"}), 422, "invalid-input")
     assert "python, javascript" in found["hint"]
     problem_of(await agent.call("code.explain", {"path": "nosuch.py"}), 404, "not-found")

@@ -137,6 +137,16 @@ async def test_places_outside_of_the_workspace_are_counted_and_not_shown(house: 
     assert found["outside"] == len(outside)
 
 
+async def test_only_what_fixing_would_change_is_called_fixable(house: House) -> None:
+    fixes: list[Any] = [{"applicability": one} for one in ("safe", "unsafe", "display")]
+    agent = await lying(house, [finding(fix=one) for one in [*fixes, {"message": "m"}, None]])
+
+    found = await linted(agent, path="a.py")
+
+    assert [one["fixable"] for one in found["diagnostics"]] == [True, False, False, True, False]
+    assert found["fixable"] == 2
+
+
 async def test_escapes_and_tricks_in_messages_are_taken_out(house: House) -> None:
     message = "a\x1b[31mred\x1b]0;title\x07\x1b]8;;http://x\x1b\\link\x9b2J\u202eabc\r\nnext\x00"
     agent = await lying(house, [finding(message=message, code="F\x1b[2J1", url="javascript:alert(1)")])

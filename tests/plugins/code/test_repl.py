@@ -61,7 +61,7 @@ class Repl:
 
     async def run(self, code: str, **more: Any) -> dict[str, Any]:
         """Run a snippet that must be taken."""
-        own = {"session": self.id, "kernel": self.first.get("kernel", "python")} if self.id else self.first
+        own = {"session": self.id} if self.id else self.first
         done = await self.caller.done("code.repl", {"code": code, **own, **more})
         self.id = done["session"]
         return done
@@ -110,7 +110,9 @@ async def test_an_exception_is_given_with_its_traceback(agent: Caller, kernel: s
         ("<snippet 1>", 4 if kernel == "node" else 3), ("<snippet 1>", 2),
     ]  # fmt: skip
     assert "worker" not in error["text"]
-    assert (await repl.run("("))["error"]["type"] == "SyntaxError"
+    wrong = (await repl.run("("))["error"]
+    assert (wrong["type"], wrong["traceback"]) == ("SyntaxError", [])
+    assert "<snippet 2>" in wrong["text"]
     assert (await repl.run("1 + 1"))["value"]["json"] == 2
 
 
@@ -148,6 +150,40 @@ async def test_a_promise_is_waited_for(agent: Caller) -> None:
     assert done["error"]["message"].startswith("ENOENT")
     assert done["stdout"] == "1\n"
     assert (await repl.run("await 6 + 1"))["value"]["json"] == 7
+
+
+async def test_what_a_snippet_that_awaits_made_stays_and_its_last_value_is_given(agent: Caller) -> None:
+    if not any(_there(one) for one in NODES):
+        missing("`node` is not installed: apt install nodejs")
+    repl = Repl(agent, kernel="node")
+    assert (await repl.run("const at = await new Promise(d => setTimeout(d, 5, [1, 2])); at.length"))["value"][
+        "json"
+    ] == 2
+    assert (await repl.run("at"))["value"]["json"] == [1, 2]
+    assert (await repl.run("for await (const one of at) last = one; last"))["value"]["json"] == 2
+    for code, shown in (("await 10n", "10n"), ("await Symbol('s')", "Symbol(s)"), ("await {a: 1}", "{ a: 1 }")):
+        assert (await repl.run(code))["value"]["repr"] == shown
+    assert (await repl.run("await undefined"))["value"] is None
+    error = (await repl.run("await 1;\nnull.x"))["error"]
+    assert (error["type"], error["traceback"]) == (
+        "TypeError",
+        [{"file": "<snippet 8>", "line": 2, "name": "", "text": ""}],
+    )
+    assert (await repl.run("await ("))["error"]["type"] == "SyntaxError"
+    late = await repl.run("await new Promise(() => {})", timeout_s=0.2)
+    assert (late["error"]["type"], late["ended"]) == ("Timeout", None)
+
+
+async def test_what_is_no_plain_data_is_not_given_as_empty_json(agent: Caller) -> None:
+    if not any(_there(one) for one in NODES):
+        missing("`node` is not installed: apt install nodejs")
+    repl = Repl(agent, kernel="node")
+    for code in ("new Map([[1, 2]])", "[new Set([1])]", "({bad: new Error('x')})"):
+        value = (await repl.run(code))["value"]
+        assert value["json"] is None, code
+    assert (await repl.run("({at: new Date(0), all: [null, {a: 'x'}]})"))["value"]["json"] == {
+        "at": "1970-01-01T00:00:00.000Z", "all": [None, {"a": "x"}],
+    }  # fmt: skip
 
 
 # ---- how it ends
@@ -228,8 +264,26 @@ async def test_it_is_contained_recorded_and_its_owners_alone(house: House, agent
     id = outcome["output"]["session"]
     other = await house.agent()
     problem_of(await other.call("code.repl", {"session": id, "code": "1"}), 404, "not-found")
-    problem_of(await agent.call("code.repl", {"session": id, "code": "1", "kernel": "node"}), 404, "not-found")
-    problem_of(await agent.call("shell.session_send", {"session": id, "input": "id\n"}), 404, "not-found")
+
+
+async def test_a_session_keeps_its_own_kernel_and_another_kind_is_refused_by_name(
+    house: House, agent: Caller, kernel: str
+) -> None:
+    repl = Repl(agent, kernel=kernel)
+    await repl.run("x = 41")
+    assert (await repl.run("x + 1"))["value"]["json"] == 42
+    assert (await repl.run("x + 1", kernel=kernel))["value"]["json"] == 42
+    other = {"session": repl.id, "code": "1", "kernel": "python" if kernel == "node" else "node"}
+    shell = (await agent.done("shell.session_open", {}))["session"]
+    for operation, input, kind in (
+        ("code.repl", other, kernel),
+        ("shell.session_send", {"session": repl.id, "input": "id\n"}, kernel),
+        ("code.repl", {"session": shell, "code": "1"}, "shell"),
+    ):
+        response = await agent.call(operation, input)
+        problem = problem_of(response, 422, "invalid-input")
+        assert problem["detail"] == f"the session is one of `{kind}`"
+        assert len(await house.records(invocation=problem["invocation"])) == 2
 
 
 async def test_what_a_snippet_says_in_the_workers_place_is_believed_only_in_its_shape(repl: Repl) -> None:

@@ -244,7 +244,26 @@ async def test_a_rehearsal_that_changes_nothing_leaves_nothing(house: House, own
     outcome = (await own.call("shell.exec", {"argv": ["ls"]}, x_dry_run="true")).json()
 
     assert outcome["output"]["summary"] == "rehearsed: `ls` ended with 0 and changed nothing"
+    assert (outcome["output"]["view"], outcome["output"]["stdout"]) == (None, "a.txt\n")
     assert views_of(house, own) == []
+
+
+async def test_a_rehearsal_says_how_the_command_ended_and_what_it_wrote(own: Caller) -> None:
+    async def rehearsed(command: str, **more: Any) -> dict[str, Any]:
+        return (await own.call("shell.run", {"command": command, **more}, x_dry_run="true")).json()["output"]
+
+    failed = await rehearsed("echo said; echo why >&2; exit 4")
+    long = await rehearsed("seq 1000", max_output_bytes=10)
+    late = await rehearsed("printf '\\377'; sleep 60", timeout_s=0.2)
+
+    assert (failed["exit_code"], failed["stdout"], failed["stderr"]) == (4, "said\n", "why\n")
+    assert (await own.done("result.read", {"handle": long["stdout_handle"]}))["size"] == 3893
+    assert (late["exit_code"], late["limit"], late["stdout"], late["stdout_encoding"]) == (
+        None,
+        "wall",
+        "/w==",
+        "base64",
+    )
 
 
 async def test_what_waits_for_an_approval_is_not_run_for_the_approver(house: House, own: Caller) -> None:

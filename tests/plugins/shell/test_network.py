@@ -96,7 +96,13 @@ async def test_a_command_reaches_what_settings_grants_and_call_all_allow_and_not
     assert (output["network"]["connections"], output["network"]["refused"]) == (1, 0)
     assert output["changes"]["applied"] is True
     assert plain.connections == 1
-    for refused in (other, called, beyond):
+    for refused, why in (
+        (other, "no grant reaches it"),
+        (called, "`network` of the call does not name it"),
+        (beyond, "`sandbox.hosts` does not reach it"),
+    ):
+        assert refused["network"]["denials"][0]["why"] == why
+        assert why in refused["stdout"]
         assert (refused["network"]["connections"], refused["network"]["refused"]) == (0, 1), refused
         assert refused["network"]["denials"][0]["place"].startswith("a.test:")
         assert refused["outside"] == "none"
@@ -122,7 +128,7 @@ async def test_a_host_that_is_named_is_judged_before_anything_runs(there: tuple[
     refused = await narrow.call("shell.run", input)
     waits = await asking.call("shell.run", input)
 
-    problem_of(refused, 404, "not-found")
+    assert "`grants.request` asks a person" in problem_of(refused, 404, "not-found")["hint"]
     assert (await house.records(invocation=refused.headers["x-invocation-id"]))[0]["kind"] == "refused"
     assert waits.status_code == 202
     assert not list(house.data.rglob("ran"))
@@ -196,6 +202,23 @@ async def test_a_connections_credential_is_added_outside_and_never_comes_in(ther
     problem_of(refused, 404, "not-found")
     used = await house.records(operation="secrets.resolve")
     assert used[0]["detail"]["by"] == "shell.run"
+
+
+async def test_a_connection_whose_credential_would_never_be_added_is_refused(there: tuple[House, Site, Site]) -> None:
+    house, plain, _ = there
+    await house.owner.done("secrets.put", {"name": "api-token", "value": TOKEN})
+    made = {"name": "api", "type": "http", "endpoint": f"http://localhost:{plain.port}", "secret": "api-token"}
+    await house.owner.done("connections.create", made)
+    may = await agent(house, f"localhost:{plain.port}", connections=["api"])
+    input = {"command": "echo ran > ran", "sandbox": "net-allowlist", "connections": ["api"]}
+
+    refused = await may.call("shell.run", input)
+
+    assert "plain HTTP" in problem_of(refused, 422, "invalid-input")["detail"]
+    records = await house.records(invocation=refused.headers["x-invocation-id"])
+    assert [one["kind"] for one in records if one["operation"] == "shell.run"] == ["outcome", "intent"]
+    assert not (may.workspace / "ran").exists()
+    assert await house.records(operation="secrets.resolve") == []
 
 
 async def test_a_credential_that_a_server_spells_otherwise_is_in_no_output_however_long(

@@ -47,6 +47,12 @@ async def test_a_command_has_the_value_and_nobody_else_sees_it(house: House) -> 
     assert output["stderr"] == "password is [secret db-password]\n"
     assert "+[secret db-password]\n" in output["changes"]["diff"]
     assert VALUE not in response.text
+    fresh = await holder(house, "db-password")  # who has not read anything yet, so nobody is asked
+    rehearsed = await fresh.call(
+        "shell.run", {"command": command, "env_from": {"PASSWORD": "db-password"}}, x_dry_run="true"
+    )
+    assert rehearsed.json()["output"]["stdout"].startswith("has it\n[secret db-password]\n")
+    assert VALUE not in rehearsed.text
     whole = await may.get(f"/v1/results/{output['stdout_handle']}/raw")
     assert whole.text.endswith("line 3000\n[secret db-password]")
     assert len(whole.content) == output["stdout_bytes"]

@@ -279,7 +279,7 @@ async def test_a_session_outlives_its_client_and_ends_when_nobody_uses_it(
 async def test_leaving_the_shell_ends_the_session_with_all_that_runs_in_it(agent: Caller) -> None:
     one = await opened(agent)
     said = await one.send("(setsid sleep 1000 &); echo last; exit 3\n")
-    assert (said["at"], said["ended"]) == ("ended", "exited")
+    assert (said["at"], said["ended"], said["exit_code"]) == ("ended", "exited", 3)
     assert "last" in said["text"]
     assert "last" in (await one.read())["text"]
     problem_of(await agent.call("shell.session_send", {"session": one.id, "input": "id\n"}), 409, "conflict")

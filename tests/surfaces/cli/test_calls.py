@@ -313,6 +313,9 @@ def test_describing_a_domain_lists_what_it_has(cli: Cli) -> None:
     assert "files.read" in names
     assert all(one.startswith("files.") for one in names)
     assert "usage: superagent shell session_send SESSION [INPUT]" in cli("describe", "shell.session_send").out
+    assert "usage: superagent shell start [COMMAND]" in cli("describe", "shell.start").out
+    assert "usage: superagent code run [PATH]" in cli("describe", "code.run").out
+    assert "usage: superagent shell exec ARGV … " in cli("describe", "shell.exec").out
 
 
 def test_what_is_typed_into_a_session_needs_no_flag(cli: Cli) -> None:
@@ -376,6 +379,7 @@ SNIPPET: dict[str, Any] = {"session": "ses_1", "error": None, "ended": None}
         ("done", {"said": "a text", "conflicts": ["a"]}, 0),
         ("previewed", {"conflicts": []}, 0),
         ("previewed", {"conflicts": ["it exists already"]}, 1),
+        ("previewed", {"conflicts": [], "exit_code": 4, "limit": None}, 1),  # what was rehearsed
         ("waiting", {}, 4),
     ],
 )

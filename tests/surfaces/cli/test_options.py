@@ -58,7 +58,7 @@ def test_flags_may_stand_before_and_after_the_command() -> None:
     [
         (["--jso=hidden"], "there is no flag `--jso`", "did you mean --json? `superagent x --help` lists the flags"),
         (["--serve", "u"], "there is no flag `--serve`", "did you mean --server?"),
-        (["ls", "-la"], "there is no flag `-l`", "given as --FLAG=VALUE, or in quotes with the words around it"),
+        (["ls", "-la"], "there is no flag `-l`", "given as --FLAG=VALUE, after all flags and `--`, or in quotes with"),
         (["--quite-another"], "there is no flag `--quite-another`", "`superagent x --help` lists the flags"),
         (["--data", "-x"], "argument --data: expected one argument", "begins with a dash is given as --FLAG=VALUE"),
         (["a", "-phidden"], "there is no flag `-p`", "`superagent x --help` lists the flags"),

@@ -197,6 +197,41 @@ def test_what_is_one_too_many_is_told_where_values_go() -> None:
     assert wrong.value.hint.startswith("without a flag it takes PATH COUNT; put the flag (--")
 
 
+class Words(BaseModel):
+    argv: Annotated[list[str], Field(description="100 % of it")]
+    cwd: str = ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "argv"),
+    [
+        (["ls", "a"], ["ls", "a"]),
+        (["--cwd", "b", "--", "ls", "-la", "--cwd", "c", "--"], ["ls", "-la", "--cwd", "c", "--"]),
+        (["--argv", "ls", "a"], ["ls", "a"]),
+    ],
+)
+def test_a_list_that_alone_is_required_needs_no_flag_and_ends_all_flags(arguments: list[str], argv: list[str]) -> None:
+    assert read(*arguments, model=Words)["argv"] == argv
+    assert "usage: superagent test it ARGV … [flags]" in parser_of(described(Words), "test it")[0].format_help()
+
+
+def test_an_example_of_such_a_list_is_shown_as_it_is_typed() -> None:
+    _, wanted = parser_of(described(Words), "test it")
+    assert as_arguments({"argv": ["ls", "-la", "a b"], "cwd": "c"}, wanted) == "--cwd c -- ls -la 'a b'"
+
+
+def test_without_any_of_its_values_such_a_list_is_missing() -> None:
+    with pytest.raises(Usage) as wrong:
+        read(model=Words)
+    assert (wrong.value.detail, wrong.value.hint) == ("`argv` is missing", "give ARGV or --argv TEXT: 100 % of it")
+
+
+def test_behind_two_dashes_stand_values_also_for_one_place() -> None:
+    assert read("a", "--recursive", "--", "1")["count"] == 1
+    with pytest.raises(Usage, match="one value too many"):
+        Parser("x", "x").read(["--", "-a"], argparse.Namespace())
+
+
 class Yes(BaseModel):
     sure: bool
     kinds: list[str]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.needs import program
 from tests.promise import promise
 from tests.surfaces.console.desk import HOSTILE, Desk
 from tests.until import until
@@ -45,6 +46,34 @@ def test_a_person_approves_by_keyboard_after_reading_and_takes_it_back(at: Desk,
     at.press("Enter")
     at.browser.until("document.body.innerText.includes('Taken back by')")
     until(lambda: not target.exists(), "it was taken back")
+
+
+def test_a_call_that_was_answered_at_once_says_how_it_was_contained_and_by_which_grants(at: Desk) -> None:
+    program("bwrap", "bubblewrap")
+    ran = at.call("shell.run", command="true")
+    at.open(f"/ui/invocations/{ran['invocation']}")
+    at.says("contained: native (bubblewrap)")
+    at.says(", ".join(ran["decision"]["grants"]))
+
+
+def test_a_rehearsed_command_shows_what_it_wrote_and_what_leaves_nothing_is_not_called_final(at: Desk) -> None:
+    program("bwrap", "bubblewrap")
+    at.open("/ui/operations/shell.run", "!!document.querySelector('form textarea')")
+    at.browser.run("document.querySelector('form textarea').focus()")
+    at.type("echo said; echo why >&2; echo kept > accepted.txt")
+    at.browser.click("form .buttons button[type=button]")
+    at.says("It wrote\n\nsaid")
+    at.says("To standard error\n\nwhy")
+    kept = at.workspace.parent / "owner/accepted.txt"
+    assert not kept.exists()
+    at.browser.until("[...document.querySelectorAll('main button')].some((e) => e.innerText === 'Accept this diff')")
+    at.browser.run(
+        "[...document.querySelectorAll('main button')].find((e) => e.innerText === 'Accept this diff').click()"
+    )
+    at.says("brought in")
+    assert kept.read_text() == "kept\n"
+    at.open("/ui/operations/code.repl")
+    at.says("leaves nothing to take back")
 
 
 def test_what_is_grave_is_signed_by_the_passkey(at: Desk, tmp_path: Path) -> None:

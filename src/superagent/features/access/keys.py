@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Annotated, Any, Protocol
 
 from pydantic import Field
@@ -145,12 +146,24 @@ async def _of_that_name(ctx: Context, name: str, missing: NotFound) -> NotFound:
     )
 
 
-def _add_making(access: Plugin, keys: Keys) -> None:
-    async def end(ctx: Context, kept: Kept) -> None:
-        await keys.revoke(ctx.tenant, kept.data["id"])
+def ended(keys: Keys) -> Callable[[Context, Kept], Awaitable[None]]:
+    """Give the undo of a key that was made: it ends; one that has ended already is as it shall be."""
 
+    async def undo(ctx: Context, kept: Kept) -> None:
+        with suppress(NotFound):
+            await keys.revoke(ctx.tenant, kept.data["id"])
+
+    return undo
+
+
+def _add_making(access: Plugin, keys: Keys) -> None:
     @access.operation(
-        name="access.keys.create", risk=Risk.HIGH, effect=Effect.CHANGE, undo=end, compensate=True, shows_keys=True
+        name="access.keys.create",
+        risk=Risk.HIGH,
+        effect=Effect.CHANGE,
+        undo=ended(keys),
+        compensate=True,
+        shows_keys=True,
     )
     async def create(
         ctx: Context,
@@ -230,11 +243,13 @@ def _add_rotating(access: Plugin, keys: Keys) -> None:
 
 
 def _add_lending(access: Plugin, keys: Keys) -> None:
-    async def end(ctx: Context, kept: Kept) -> None:
-        await keys.revoke(ctx.tenant, kept.data["id"])
-
     @access.operation(
-        name="access.delegate", risk=Risk.MEDIUM, effect=Effect.CHANGE, undo=end, compensate=True, shows_keys=True
+        name="access.delegate",
+        risk=Risk.MEDIUM,
+        effect=Effect.CHANGE,
+        undo=ended(keys),
+        compensate=True,
+        shows_keys=True,
     )
     async def delegate(
         ctx: Context,

@@ -37,6 +37,10 @@ class Schedules(Keeper, Protocol):
         """Make the calls that are due, while the body runs."""
         ...
 
+    def check_times(self, cron: str, at: str, timezone: str) -> None:
+        """Go on only if these say when. Raises `InvalidInput`."""
+        ...
+
     def spec(
         self,
         ctx: Context,
@@ -148,6 +152,12 @@ def add_to(jobs: Plugin, schedules_: Schedules) -> None:
         async with ctx.changing(_resource(id)):
             await schedules_.add(ctx, id, spec)
         return Schedule(**await schedules_.described(ctx, id))
+
+    @schedule.touches
+    def _(values: dict[str, Any], workspace: str) -> list[Resource]:
+        """Name nothing more; what says no time is refused before a person is asked about it."""
+        schedules_.check_times(values["cron"], values["at"], values["timezone"])
+        return []
 
     @schedule.preview
     async def _(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from superagent.runtime.oauth.authorization import Authorization
-from superagent.sdk import Context, Effect, Grant, InvalidInput, Kept, Nothing, Output, Plugin, Preview, Risk
+from superagent.sdk import Context, Effect, Grant, InvalidInput, Kept, NotFound, Nothing, Output, Plugin, Preview, Risk
 
 Kind = Literal["service", "application"]
 Scopes = Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=50)]
@@ -98,7 +99,8 @@ def plugin(service: Authorization) -> Plugin:
 
 def _clients(access: Plugin, service: Authorization) -> None:
     async def end(ctx: Context, kept: Kept) -> None:
-        await service.clients.delete(ctx.tenant, kept.data["id"])
+        with suppress(NotFound):  # one that was deleted since is as it shall be
+            await service.clients.delete(ctx.tenant, kept.data["id"])
 
     @access.operation(name="access.clients.create", risk=Risk.HIGH, effect=Effect.CHANGE, undo=end, compensate=True)
     async def create(

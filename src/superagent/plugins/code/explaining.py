@@ -113,7 +113,8 @@ async def explain(ctx: Context, path: ReadPath, lines: Lines | None = None, limi
     language = table().language_of(place.inside)
     if language not in LANGUAGES:
         raise InvalidInput(
-            f"`{place.path}` is in no language that can be explained", hint=f"these can: {', '.join(LANGUAGES)}"
+            f"`{place.path}` is no file in a language that can be explained",
+            hint=f"name a file, of {', '.join(LANGUAGES)}",
         )
     ran = await run(
         ctx,

@@ -40,7 +40,7 @@ LanguageName = Annotated[str, Field(max_length=40, description=f"one of {', '.jo
 class Diagnostic(Output):
     """One finding; `file` is relative to the workspace, lines and columns count from 1.
 
-    `fixable` says that the tool knows a fix (`code.fix`).
+    `fixable` says that the tool knows a fix that is safe (`code.fix`).
     """
 
     file: str

@@ -13,6 +13,9 @@ from .line import code
 ON_A_VIEW = "the code works on a view: the workspace stays as it is until that is accepted"
 
 Code = Annotated[str, Field(min_length=1, max_length=262_144)]
+Kernel = Annotated[
+    Literal["python", "node"], Field(description="of a new session, python by itself; one keeps its own")
+]
 Session = Annotated[str, Field(min_length=1, max_length=200, description="as an earlier answer gave it")]
 Seconds = Annotated[float, Field(gt=0, le=3500)]
 Idle = Annotated[float, Field(ge=5, le=7200, description="seconds without use after which it is ended")]
@@ -97,7 +100,7 @@ class Result(Output):
 async def repl(
     ctx: Context,
     code: Code,
-    kernel: Literal["python", "node"] = "python",
+    kernel: Kernel | None = None,
     session: Session | None = None,
     timeout_s: Seconds = 60.0,
     sandbox: Sandbox = "workspace-write",
@@ -108,14 +111,14 @@ async def repl(
 ) -> Result:
     """Run a snippet in an interpreter that stays, on a view of your workspace; gives output, value and exception.
 
-    Without `session` a new one is opened; `sandbox`, `limits`, `idle_s` and `network` are for that. What the last
-    expression gives is the value, and `_` afterwards. A snippet whose time is up is interrupted; its session only ends
-    if that does not help. `shell.session_close` ends a session and brings in what it changed; until then that lies in
-    `view`, and after `exit()` it waits there a day.
+    Without `session` a new one is opened; `kernel`, `sandbox`, `limits`, `idle_s` and `network` are for that. What the
+    last expression gives is the value, and `_` afterwards. A snippet whose time is up is interrupted; its session only
+    ends if that does not help. `shell.session_close` ends a session and brings in what it changed; until then that
+    lies in `view`, and after `exit()` it waits there a day.
     """
     reach: Reach = ctx.reach("interpreters")
     done = await reach.evaluate(
-        Snippet(kernel, code, session or "", timeout_s, sandbox, limits or {}, idle_s, max_bytes, network)
+        Snippet(kernel or "", code, session or "", timeout_s, sandbox, limits or {}, idle_s, max_bytes, network)
     )
     return Result(
         session=done.session,

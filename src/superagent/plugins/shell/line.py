@@ -31,7 +31,7 @@ from superagent.sdk import (
 )
 
 from .engine.found import Found, unread
-from .model import Encoding, Finished, Rehearsed, finished_of
+from .model import Encoding, Finished, finished_of, rehearsed_of
 
 MOST_EXPLAINED = 100_000
 RUNS = ("run", "files", "secret", "apart")
@@ -43,6 +43,8 @@ INLINE_BYTES = 64 * 1024
 LONGEST_ARGUMENT = 131_071  # bytes: what Linux takes as one argument
 TIMEOUT_S = 3600.0
 
+Cwd = Annotated[str, Field(description="where it begins: a folder of your workspace")]
+StdinBlob = Annotated[str, Field(description="an upload (`PUT /v1/blobs`) that it reads in place of `stdin`")]
 Env = Annotated[dict[str, str], Field(max_length=1000, description="further variables; nothing else is inherited")]
 EnvFrom = Annotated[
     dict[str, Annotated[str, Field(min_length=1, max_length=200)]],
@@ -138,22 +140,7 @@ async def rehearse(ctx: Context, command: Command, shown: str, line: str = "") -
             exact=False,
         )
     reach: Reach = ctx.reach("run")
-    ran = await reach.rehearse(command)
-    ended = (
-        f"ended with {ran.ended.code}" if ran.ended.code is not None else f"was ended ({ran.ended.limit or 'killed'})"
-    )
-    found = ran.effects
-    if found is None or not found.total:
-        return Preview(summary=f"rehearsed: `{said}` {ended} and changed nothing", exact=False)
-    return Rehearsed(
-        view=found.view,
-        digest=found.digest,
-        summary=f"rehearsed without a network: `{said}` {ended} and changed {found.total} path(s). `sandbox.accept` "
-        f"with view {found.view} and digest {found.digest} brings in that very diff; the command is not run again",
-        changes=[f"{one.path}: {one.kind}" for one in found.changes],
-        diff=found.diff,
-        exact=False,
-    )
+    return rehearsed_of(await reach.rehearse(command), said)
 
 
 async def explained_of(ctx: Context, line: str) -> Found:

@@ -31,13 +31,6 @@ class Network(Output):
     denials: list[Refused]
 
 
-class Rehearsed(Preview):
-    """What a command changed on a view; `sandbox.accept` with this `view` and `digest` brings in that very diff."""
-
-    view: str
-    digest: str
-
-
 class Finished(Output):
     """How a command ended and what it wrote.
 
@@ -66,6 +59,56 @@ class Finished(Output):
     changes: Changes | None = None
     network: Network | None = None
     outside: Literal["none", "possible"] = "none"
+
+
+class Rehearsed(Preview):
+    """What a command would change, since it did so on a view: how it ended and what it wrote, named as in `Finished`.
+
+    `view` and `digest` are what `sandbox.accept` takes to bring that very diff in; null where nothing was changed.
+    """
+
+    view: str | None = None
+    digest: str | None = None
+    exit_code: int | None = None
+    limit: str | None = None
+    stdout: str = ""
+    stderr: str = ""
+    stdout_encoding: Encoding = "utf-8"
+    stderr_encoding: Encoding = "utf-8"
+    stdout_handle: str | None = None
+    stderr_handle: str | None = None
+
+
+def rehearsed_of(ran: Ran, shown: str) -> Rehearsed:
+    """Show how a rehearsal of what is `shown` ended."""
+    ended = (
+        f"ended with {ran.ended.code}" if ran.ended.code is not None else f"was ended ({ran.ended.limit or 'killed'})"
+    )
+    found = ran.effects
+    changed = found is not None and found.total > 0
+    if found is None or not changed:
+        summary = f"rehearsed: `{shown}` {ended} and changed nothing"
+    else:
+        summary = (
+            f"rehearsed without a network: `{shown}` {ended} and changed {found.total} path(s). `sandbox.accept` with "
+            f"view {found.view} and digest {found.digest} brings in that very diff; the command is not run again"
+        )
+    return Rehearsed(
+        summary=summary,
+        changes=[f"{one.path}: {one.kind}" for one in found.changes] if found is not None else [],
+        diff=found.diff if found is not None else "",
+        exact=False,
+        view=found.view if found is not None and changed else None,
+        digest=found.digest if found is not None and changed else None,
+        exit_code=ran.ended.code,
+        limit=ran.ended.limit or None,
+        stdout=ran.stdout.text,
+        stderr=ran.stderr.text,
+        stdout_encoding=ran.stdout.encoding,
+        stderr_encoding=ran.stderr.encoding,
+        stdout_handle=ran.stdout.handle or None,
+        stderr_handle=ran.stderr.handle or None,
+    )
 
 
 def finished_of(ran: Ran) -> Finished:

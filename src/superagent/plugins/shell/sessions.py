@@ -25,7 +25,7 @@ from superagent.sdk import (
     put_back,
 )
 
-from .line import Apply, Connections, Env, Rules, Sandbox, Wanted, shell, workspace_of
+from .line import Apply, Connections, Cwd, Env, Rules, Sandbox, Wanted, shell, workspace_of
 from .model import Network, network_of
 from .screen import Key, Shown, pressed, shown, typed
 
@@ -121,7 +121,7 @@ def _seen(values: dict[str, object], workspace: str) -> list[Resource]:
 async def session_open(
     ctx: Context,
     shell: Literal["bash", "sh"] = "bash",
-    cwd: str = "",
+    cwd: Cwd = "",
     env: Env | None = None,
     pty: Size | None = None,
     sandbox: Sandbox = "workspace-write",

@@ -100,7 +100,8 @@ class Gate:
         self._rules = rules
         for task, visit in self._visits.items():
             if visit.endpoint is not None and not self._stands(visit):
-                self.refused(not_reached(str(visit.endpoint)), str(visit.endpoint))
+                refusal = not_reached(str(visit.endpoint), *rules.why_not(visit.endpoint))
+                self.refused(refusal, str(visit.endpoint))
                 task.cancel()
 
     def denials(self) -> list[Denial]:
@@ -124,7 +125,7 @@ class Gate:
             raise Refusal(503, "it could not be recorded", self._trouble)
         reach = self._rules.reach(endpoint)
         if reach is None:
-            raise not_reached(str(endpoint))
+            raise not_reached(str(endpoint), *self._rules.why_not(endpoint))
         return reach
 
     async def dial(self, endpoint: Endpoint, opened: bool) -> Wire:

@@ -57,14 +57,9 @@ class Refusal(Exception):
         return head.encode() + body
 
 
-def not_reached(place: str) -> Refusal:
-    """Give the refusal of an endpoint that no rule reaches."""
-    return Refusal(
-        403,
-        "no rule reaches it",
-        f"this command may not connect to `{place}`",
-        "ask for it with the hosts of the call, or ask the owner of the tenant for a grant that covers it",
-    )
+def not_reached(place: str, why: str, cure: str) -> Refusal:
+    """Give the refusal of an endpoint that the rules do not reach."""
+    return Refusal(403, why, f"this command may not connect to `{place}`: {why}", cure)
 
 
 def method_not_reached(method: str, place: str) -> Refusal:

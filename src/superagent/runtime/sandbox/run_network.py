@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from superagent.core.commands import Command
+from superagent.core.connections import Shown
 from superagent.core.containment import Profile
 from superagent.core.context import Context
 from superagent.core.endpoints import Endpoint, HostRule, HostRules, Reach
@@ -42,8 +43,21 @@ _NUMBER = 8
 _OWN = re.compile(r"egress-(\d+)-(\d+)")
 
 
+_CURES = (
+    (
+        "`sandbox.hosts` does not reach it",
+        "whoever runs the installation can add it to `sandbox.hosts` in the settings",
+    ),
+    ("`network` of the call does not name it", "name it there, or leave `network` out"),
+)
+_NO_GRANT = ("no grant reaches it", "ask the owner of the tenant for a grant whose `where.hosts` covers it")
+
+
 class JudgedRules(HostRules):
-    """Rules that also ask policy, as it stands at each connection: the caller's grants are a layer of their own."""
+    """Rules that also ask policy, as it stands at each connection: the caller's grants are a layer of their own.
+
+    The layers are the settings' and, if it names hosts, the call's.
+    """
 
     __slots__ = ("_ctx",)
 
@@ -55,6 +69,11 @@ class JudgedRules(HostRules):
         """Give what is allowed at an endpoint, None when it is not reached at all."""
         found = super().reach(endpoint)
         return found if found is not None and self._ctx.may_now(endpoint.resource(Effect.CHANGE)) else None
+
+    def why_not(self, endpoint: Endpoint) -> tuple[str, str]:
+        """Say which of settings, call and grants leaves an endpoint out, and what would cure it."""
+        layers = zip(self.layers, _CURES, strict=False)  # without `network` the call is none of them
+        return next((cure for layer, cure in layers if HostRules(layer).reach(endpoint) is None), _NO_GRANT)
 
 
 class RunNetworks:
@@ -84,7 +103,7 @@ class RunNetworks:
         from superagent.runtime.sandbox.gated import Gated
 
         self._folder.mkdir(mode=0o711, parents=True, exist_ok=True)
-        shown = [await ctx.secret.header(name) for name in dict.fromkeys(command.connections)]
+        shown = [await _shown(ctx, name) for name in dict.fromkeys(command.connections)]
         injections = [Injection.of(one.host, one.header, one.value) for one in shown]
         layers = [self._server]
         if command.network is not None:  # whoever names a connection means its host
@@ -131,6 +150,16 @@ def check_network(profile: Profile, command: Command) -> None:
             f"the profile `{profile.name}` has no network to narrow",
             hint="choose `net-allowlist` or `build` as `sandbox`, or leave `network` and `connections` out",
         )
+
+
+async def _shown(ctx: Context, name: str) -> Shown:
+    """Give the header of a connection. Raises `InvalidInput` where it would never be added, what secrets raise."""
+    if (await ctx.secret.connection(name)).endpoint.startswith("http:"):
+        raise InvalidInput(
+            f"the connection `{name}` is plain HTTP, and what a command sends gets credentials over TLS only",
+            hint="give it an endpoint with `https`, or leave it out of `connections`",
+        )
+    return await ctx.secret.header(name)
 
 
 def _readable(rule: HostRule) -> bool:

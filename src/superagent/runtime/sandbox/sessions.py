@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import hmac
 import secrets
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,7 +14,7 @@ from superagent.core.audit import AuditRecord
 from superagent.core.containment import Profile
 from superagent.core.limits import Slots
 from superagent.core.principal import Principal
-from superagent.core.problems import Conflict, NotFound, Problem, Unavailable
+from superagent.core.problems import Conflict, InvalidInput, NotFound, Problem, Unavailable
 from superagent.runtime.sandbox.backend import Running
 from superagent.runtime.sandbox.session_ground import Ground
 from superagent.runtime.stored import place
@@ -142,15 +142,21 @@ class Sessions:
             self._watching = asyncio.get_running_loop().create_task(self._watch())
         return session
 
-    def of(self, principal: Principal, kind: str, id: str) -> Session:
-        """Give a session of a principal, of a kind or any (empty); one that has ended is there for a while to be read.
+    def of(self, principal: Principal, id: str, kinds: Collection[str] = ()) -> Session:
+        """Give a session of a principal, of some kinds or any; one that has ended is there for a while to be read.
 
-        Raises `NotFound` for what never was this principal's, `Conflict` for one that is gone.
+        Raises `NotFound` for what never was this principal's, `Conflict` for one that is gone, and
+        `InvalidInput` for one of another kind.
         """
         owner = _owner(principal)
         session = self._open.get(id)
         theirs = session is not None and (session.owner, session.marks) == (owner, principal.marks)
-        if session is not None and theirs and kind in ("", session.kind):
+        if session is not None and theirs:
+            if kinds and session.kind not in kinds:
+                raise InvalidInput(
+                    f"the session is one of `{session.kind}`",
+                    hint="`shell.session_send` is for shells, `code.repl` for interpreters: each session keeps its own",
+                )
             return session
         name, drawn, tag = _parts(id)
         if session is not None or not tag or not hmac.compare_digest(tag, self._tag(principal, name, drawn)):

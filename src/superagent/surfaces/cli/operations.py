@@ -42,12 +42,14 @@ ALIASES: dict[tuple[str, ...], Alias] = {
     ("approvals",): Alias("approvals.list"),
     ("approvals", "approve"): Alias("approvals.decide", {"decision": "approve"}),
     ("approvals", "deny"): Alias("approvals.decide", {"decision": "deny"}),
+    ("code", "run"): Alias("code.run", bare="path"),
     ("keys",): Alias("access.keys.list"),
     ("keys", "list"): Alias("access.keys.list"),
     ("keys", "create"): Alias("access.keys.create", flags={"grants": "--grant", "expires_s": "--expires"}),
     ("keys", "revoke"): Alias("access.keys.revoke"),
     ("settings",): Alias("settings.list"),
     ("shell", "session_send"): Alias("shell.session_send", bare="input"),
+    ("shell", "start"): Alias("shell.start", bare="command"),
     ("undo",): Alias("undo.apply", listed="ids"),
 }
 """The longest that fits counts, but an operation's own name comes first: `undo list` is no id."""

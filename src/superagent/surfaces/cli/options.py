@@ -71,14 +71,21 @@ class Parser(argparse.ArgumentParser):
         raise Usage(message, f"{self.format_usage().strip()}\n`{self.prog} --help` says more{dash}")
 
     def read(self, arguments: Sequence[str], given: argparse.Namespace) -> argparse.Namespace:
-        """Parse what follows the command, over what stood before it. Raises `Usage` or `Shown`."""
-        found, unknown = self.parse_known_intermixed_args(arguments, argparse.Namespace(**vars(given)))
+        """Parse what follows the command, over what stood before it. Raises `Usage` or `Shown`.
+
+        What follows `--` are values, also where they begin with a dash.
+        """
+        end = arguments.index("--") if "--" in arguments else len(arguments)
+        found, unknown = self.parse_known_intermixed_args(arguments[:end], argparse.Namespace(**vars(given)))
         flags = [one.partition("=")[0] for one in unknown if one.startswith("-")]  # a value may be a secret
         if flags:
             flag = flags[0] if flags[0].startswith("--") else flags[0][:2]
             raise Usage(f"there is no flag `{flag}`", self._instead_of(flag))
-        if unknown:
+        values = arguments[end + 1 :]
+        if unknown or (values and not hasattr(found, "values")):
             raise Usage("there is one value too many", f"`{self.prog} --help` says what it takes")
+        if values:
+            found.values = [*found.values, *values]
         return found
 
     def _instead_of(self, flag: str) -> str:
@@ -87,7 +94,7 @@ class Parser(argparse.ArgumentParser):
         return (
             f"did you mean {near[0]}? {listed}"
             if near
-            else f"{listed}; {DASHED}, or in quotes with the words around it"
+            else f"{listed}; {DASHED}, after all flags and `--`, or in quotes with the words around it"
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
@@ -90,13 +90,16 @@ def parser_of(
     """Make the parser of an operation from its description, and give the parameters it reads.
 
     `fixed` parameters are not asked for; `flags` gives more spellings of some; `listed` names a list whose values can
-    stand without a flag, `bare` a parameter that can be left out and still needs none.
+    stand without a flag, as those of one can that alone is required; `bare` a parameter that can be left out and still
+    needs none.
     """
     known = parameters(described["input_schema"])
     wanted = [replace(one, bare=one.name == bare) for one in known if one.name not in fixed]
     places = " ".join(one.place for one in wanted if one.positional)
     if listed:
         places = f"[{listed.upper().removesuffix('S')} …]"
+    elif alone := _alone(wanted):
+        places = f"{alone.upper().removesuffix('S')} …"
     parser = Parser(
         command, _about(described), usage=f"superagent {command} {places} [flags]".replace("  ", " "),
         epilog=_examples(described, command, wanted),
@@ -119,6 +122,7 @@ def input_of(
     `now` in epoch seconds, for times that are told as how long ago; `ask` gets what may not be typed. Raises `Usage`.
     """
     values: list[str] = list(given.values)
+    listed = listed or _alone(wanted)
     _refuse_typed_secrets(given, wanted)
     found: dict[str, Any] = {}
     for one in wanted:
@@ -133,11 +137,19 @@ def input_of(
         elif typed is not None:
             found[one.name] = _read(one, typed, now)
         elif one.required:
-            place = f"{one.place} or " if one.positional else ""
-            raise Usage(f"`{one.name}` is missing", f"give {place}{one.flag} {one.metavar}")
+            place = f"{one.place} or " if one.positional or one.name == listed else ""
+            about = f": {one.help.replace('%%', '%')}" if one.help else ""
+            raise Usage(f"`{one.name}` is missing", f"give {place}{one.flag} {one.metavar}{about}")
     if values:
         raise Usage("there is one value too many", _without_flags(wanted))  # which may be a secret
     return found
+
+
+def _alone(wanted: Sequence[Parameter]) -> str:
+    """Give the name of the only parameter that is required where that is a list of plain values, else nothing."""
+    required = [one for one in wanted if one.required]
+    plain = len(required) == 1 and required[0].many and required[0].kind not in ("json", "secret")
+    return required[0].name if plain and not any(one.positional for one in wanted) else ""
 
 
 def _without_flags(wanted: list[Parameter]) -> str:
@@ -270,10 +282,15 @@ def as_arguments(input: Mapping[str, Any], wanted: list[Parameter]) -> str:
     import shlex
 
     words: list[str] = []
+    last: list[str] = []
+    alone = _alone(wanted)
     for one in wanted:
         if one.name not in input or one.kind == "secret":
             continue
         value: Any = input[one.name]
+        if one.name == alone and value:
+            last = ["--", *(shlex.quote(item if isinstance(item, str) else json.dumps(item)) for item in value)]
+            continue
         for item in cast("list[Any]", value) if one.many else [value]:
             if isinstance(item, bool) and one.kind == "flag" and not one.positional:
                 words.append(one.flag if item else one.flag.replace("--", "--no-", 1))
@@ -285,4 +302,4 @@ def as_arguments(input: Mapping[str, Any], wanted: list[Parameter]) -> str:
                 words.append(
                     f"{one.flag}={shlex.quote(text)}" if text.startswith("-") else f"{one.flag} {shlex.quote(text)}"
                 )
-    return " ".join(words)
+    return " ".join([*words, *last])

@@ -47,7 +47,7 @@ class Answer:
         status = str(self.document.get("status", ""))
         output = cast("dict[str, Any]", self.document.get("output") or {})
         if status == "previewed":
-            return FAILED if output.get("conflicts") else DONE
+            return FAILED if output.get("conflicts") or _ran_badly(output) else DONE
         return FAILED if status == "done" and _ran_badly(output) else _BY_STATE.get(status, DONE)
 
 

@@ -137,7 +137,8 @@ def _ruff(text: str) -> Iterator[_Raw]:
             one["code"] or "invalid-syntax",
             "error" if syntax or one["code"].startswith(("F", "E9")) else "warning",
             one["message"],
-            one.get("fix") is not None,
+            # what might change what the program does is left alone by `code.fix`
+            _in(one, "fix") is not None and _in(one, "fix", "applicability") in (None, "safe"),
             one.get("url") or "",
         )
 
