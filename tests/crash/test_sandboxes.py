@@ -80,17 +80,18 @@ def beginning_with(name: str) -> list[object]:
 class Callers:
     """Clients that run commands until the server is gone."""
 
-    def __init__(self, server: Server, command: str, count: int = 4) -> None:
+    def __init__(self, server: Server, command: str, count: int = 4, **more: str) -> None:
         self.replies: list[Any] = []
-        self._threads = [threading.Thread(target=self._call, args=(server, command), daemon=True) for _ in range(count)]
+        given = {"command": command, **more}
+        self._threads = [threading.Thread(target=self._call, args=(server, given), daemon=True) for _ in range(count)]
         for thread in self._threads:
             thread.start()
 
-    def _call(self, server: Server, command: str) -> None:
+    def _call(self, server: Server, given: dict[str, str]) -> None:
         try:
             while True:
                 with server.client() as client:  # each time another connection: any worker may take it
-                    reply = client.post("/v1/operations/shell.run", json={"command": command})
+                    reply = client.post("/v1/operations/shell.run", json=given)
                     self.replies.append(reply.json())
         except httpx.HTTPError:
             return
@@ -149,6 +150,25 @@ def test_a_session_ends_with_a_server_that_is_killed_and_reads_interrupted_after
     for reply in (reading, running):
         assert reply.status_code == 409
         assert "interrupted" in reply.json()["detail"]
+
+
+def test_a_view_for_several_commands_outlives_a_server_that_is_killed_while_one_goes_on_in_it(tmp_path: Path) -> None:
+    server = Server(tmp_path / "data")
+    view = server.call("sandbox.create")["view"]
+    server.call("shell.run", command="echo one > one", view=view)
+    callers = Callers(server, f"echo two > two; sleep {MARK}", count=1, view=view)
+    until(lambda: marked(), "the command")
+    names = [name_of(one) for one in launchers(server)]
+
+    server.kill()
+
+    nothing_left(names)
+    callers.ended()
+    with serving(tmp_path / "data") as again:
+        assert again.call("shell.run", command="cat one two", view=view)["stdout"] == "one\ntwo\n"
+        assert len(again.call("sandbox.accept", view=view)["paths"]) == 2
+        assert again.call("shell.run", command="cat one two")["stdout"] == "one\ntwo\n"
+        no_folder_left()
 
 
 def test_when_server_and_launcher_are_killed_at_any_moment_the_next_start_tidies_up(tmp_path: Path) -> None:

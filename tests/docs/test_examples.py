@@ -123,6 +123,18 @@ def test_the_view_of_the_guide_is_looked_at_and_accepted(tmp_path: Path) -> None
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.skipif(find_bubblewrap() is None, reason="bubblewrap is not installed")
+def test_several_commands_of_the_guide_go_on_in_one_view(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with serving(data) as server:
+        shown = shell("several_commands.sh", data, server.url)
+    assert "+++ b/notes/today.txt" in shown
+    assert "+1 notes/today.txt\n" in shown
+    assert not (data / "workspaces/default/owner/notes").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.skipif(find_bubblewrap() is None, reason="bubblewrap is not installed")
 def test_the_commands_of_the_guide_run_contained(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with serving(data) as server:

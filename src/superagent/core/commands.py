@@ -22,7 +22,8 @@ class Command:
     all of that; `connections` names those whose credentials are added on the way out. `env_from` are variables that
     hold secrets, by the names of these.
     It works on a view; with `apply` what it changed is brought into the workspace once it has ended, otherwise it waits
-    in the view. `cwd` is a folder in the workspace, empty for the workspace itself. `script` is a text that the command
+    in the view. With `view`, the id of one that waits, it goes on there, and what it changed stays there in any case.
+    `cwd` is a folder in the workspace, empty for the workspace itself. `script` is a text that the command
     finds under `SCRIPT`. `stdin` are bytes, or `stdin_blob` the handle of an upload. `timeout_s` and `limits` (by the
     names of `Limits`) narrow the profile. Of each output stream `inline_bytes` are given at once; a longer one gets a
     handle.
@@ -39,6 +40,7 @@ class Command:
     limits: Mapping[str, float] = field(default_factory=dict[str, float])
     inline_bytes: int = INLINE_BYTES
     apply: bool = True
+    view: str = ""
     network: Sequence[str] | None = None
     connections: Sequence[str] = ()
     env_from: Mapping[str, str] = field(default_factory=dict[str, str])

@@ -62,8 +62,11 @@ class CommandGround:
             await self._ctx.thread(self._owners.hand_over, self._ctx.tenant, workspace, user)
         return user
 
-    def _places(self, profile: Profile, cwd: str) -> tuple[str, str]:
-        """Give the real path of the workspace, judged, and the working folder as it is seen inside."""
+    def _places(self, profile: Profile, cwd: str, *, there: bool = True) -> tuple[str, str]:
+        """Give the real path of the workspace, judged, and the working folder as it is seen inside.
+
+        That must be `there` but for what goes on in a view, which may hold it alone.
+        """
         ctx, own = self._ctx, self._ctx.principal.workspace
         if not own:
             raise InvalidInput("this key has no workspace to run a command in", hint="make a key that has one")
@@ -81,7 +84,7 @@ class CommandGround:
         place = canonical_path(named or ".", own)
         if not beneath(place, own):
             raise InvalidInput("commands run in your own workspace", hint="leave `cwd` out, or name a folder in it")
-        if place != own:
+        if place != own and there:
             with self._files.at(place, effect=Effect.READ) as at:
                 if not at.is_dir or not beneath(at.real, real):
                     raise NotFound(f"there is no folder `{cwd[:200]}` in your workspace")

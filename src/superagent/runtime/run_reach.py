@@ -6,10 +6,11 @@ import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 
 from superagent.core.audit import AuditRecord
 from superagent.core.commands import SCRIPT, Command, Ended, Ran
-from superagent.core.containment import Profile
+from superagent.core.containment import DEFAULT_PROFILE, Profile
 from superagent.core.context import Context
 from superagent.core.grants import ISOLATION
 from superagent.core.ports import Blobs
@@ -79,10 +80,22 @@ class RunReach(CommandGround):
         """Run it without any network, and leave what it changed in its view: accepting that very diff is the effect."""
         return await self._followed(command, "it was a rehearsal", REHEARSED_S)
 
+    async def view(self, kept_s: float) -> tuple[str, str, float]:
+        """Make a view of the workspace in which commands can go on; gives it, the folder, and until when it waits.
+
+        Raises as `run` does.
+        """
+        ctx = self._ctx
+        profile = await self._views.narrowed(ctx, self.profile(DEFAULT_PROFILE, {}, None))
+        backend = await self._levels.backend(self._least(profile))
+        workspace, _ = await ctx.thread(self._places, profile, "")
+        return await self._views.waiting(ctx, backend, workspace, await self._user(workspace), kept_s)
+
     async def _followed(self, command: Command, rehearsal: str = "", kept_s: float = KEPT_S) -> Ran:
         lasts = BACKGROUND_S if self._ctx.operation.background else None
         profile = self.profile(command.profile, command.limits, command.timeout_s, lasts)
         check_network(profile, command)
+        _check_view(profile, command, rehearsal)
         if rehearsal and profile.network != "host":
             profile = replace(profile, network="off")
         async with self._jobs.following(self._ctx) as job, self._shares.turn(self._ctx):
@@ -129,7 +142,7 @@ class RunReach(CommandGround):
     async def _run(self, command: Command, profile: Profile, job: Followed, rehearsal: str, kept_s: float) -> Ran:
         ctx = self._ctx
         backend = await self._levels.backend(self._least(profile))
-        workspace, cwd = await ctx.thread(self._places, profile, command.cwd)
+        workspace, cwd = await ctx.thread(partial(self._places, profile, command.cwd, there=not command.view))
         user = await self._user(workspace)
         if command.stdin_blob:  # looked at before anything starts
             await self._blobs.read(ctx.principal, command.stdin_blob, 0, 0)
@@ -156,7 +169,8 @@ class RunReach(CommandGround):
             async with self._networks.of(ctx, profile, command) as network:
                 start = replace(start, argv=(*network.prefix, *start.argv), binds=(*network.binds, *start.binds))
                 if profile.workspace == "write":
-                    view = await self._views.of(ctx, backend, start)
+                    going_on = partial(self._views.going_on, id=command.view) if command.view else self._views.of
+                    view = await going_on(ctx, backend, start)
                     start = view.shown(start)
                 env = {**cache.env, **command.env, **await self._secrets(command), **network.env}
                 pipes, running, until = await self._started(command, network, replace(start, env=env), backend, job)
@@ -250,9 +264,23 @@ def _not_applied(command: Command, ended: Ended) -> str:
     return ""
 
 
+def _check_view(profile: Profile, command: Command, rehearsal: str) -> None:
+    """Refuse to go on in a view where nothing could be written, or nothing may. Raises `InvalidInput`."""
+    if command.view and profile.workspace != "write":
+        raise InvalidInput(
+            f"under the profile `{profile.name}` nothing goes on in a view", hint="leave `view` out, or choose another"
+        )
+    if command.view and rehearsal:
+        raise InvalidInput(
+            "a rehearsal has a view of its own", hint="call without a dry run: your workspace stays as it is"
+        )
+
+
 def _not_executed(command: Command, said: str) -> InvalidInput | SandboxUnavailable:
     """Give the problem of a command that could not be executed, by what bubblewrap said."""
     text = said.strip().removeprefix("bwrap: ")
+    if text.startswith("Can't chdir"):  # of what was not looked for before: see `_places`
+        return InvalidInput(f"there is no folder `{command.cwd[:200]}` in the view", hint="look at `sandbox.diff`")
     if text.startswith("execvp"):
         return InvalidInput(
             f"`{command.argv[0][:200]}` cannot be executed: {text.rpartition(': ')[2]}",

@@ -174,6 +174,14 @@ class Views(Protocol):
         ...
 
 
+class Room(Protocol):
+    """The capability `run`, as far as it makes a view for commands to come."""
+
+    def view(self, kept_s: float) -> Awaitable[tuple[str, str, float]]:
+        """Make a view of the workspace; gives it, the real folder, and until when it waits."""
+        ...
+
+
 class State(Output):
     """What stands at a path; `mode` in octal, `sha256` of a file's content or a link's target, empty when unread."""
 
@@ -235,6 +243,14 @@ class Accepted(Output):
     left_out: list[Left]
     left: int
     notes: list[str]
+
+
+class Created(Output):
+    """A view that waits for commands; `until` in epoch seconds."""
+
+    view: str
+    folder: str
+    until: float
 
 
 class Discarded(Output):

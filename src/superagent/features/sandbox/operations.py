@@ -9,16 +9,18 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from superagent.sdk import Conflict, Context, Effect, Plugin, Preview, ReadPath, Resource, Risk, put_back
+from superagent.sdk import Conflict, Context, Effect, Example, Plugin, Preview, ReadPath, Resource, Risk, put_back
 
 from .model import (
     Accepted,
     Change,
+    Created,
     Diff,
     Difference,
     Discarded,
     Left,
     Paths,
+    Room,
     Sha256,
     Side,
     State,
@@ -30,12 +32,42 @@ from .model import (
 MOST_TEXT = 256 * 1024  # bytes of diffs in one answer
 MOST_LISTED = 1000  # in answers that list paths
 
-sandbox = Plugin("sandbox", reaches=("files", "views"))
+KEPT_S, LONGEST_S = 86_400.0, 7 * 86_400.0
+
+sandbox = Plugin("sandbox", reaches=("files", "views", "run"))
 
 
 def views(ctx: Context) -> Views:
     """Give the views that this call may reach."""
     return ctx.reach("views")
+
+
+@sandbox.operation(
+    risk=Risk.LOW,
+    effect=Effect.CHANGE,
+    ephemeral="a view is a copy of your own: the real folder stays as it is without it",
+    timeout_s=120.0,
+    reaches=("files", "run"),
+    examples=(Example("a place for several commands", {"keep_s": 3600}),),
+)
+async def create(ctx: Context, keep_s: Annotated[float, Field(ge=60, le=LONGEST_S)] = KEPT_S) -> Created:
+    """Make a view of your workspace for several commands, whose changes are looked at and brought in together.
+
+    Name it as `view` of `shell.run`, `shell.exec` and `shell.script`: each goes on where the one before ended, each in
+    a sandbox of its own, and the workspace stays as it is. Then `sandbox.diff`, and `sandbox.accept` or
+    `sandbox.discard`. It waits for `keep_s` seconds, and for an hour after each command at the least. A session
+    (`shell.session_open`) keeps more than files: variables, folders, what runs.
+    """
+    reach: Room = ctx.reach("run")
+    view, folder, until = await reach.view(keep_s)
+    return Created(view=view, folder=shown(folder), until=round(until, 3))
+
+
+@create.touches
+def _(values: dict[str, Any], workspace: str) -> list[Resource]:
+    """Name what it shows: all of the caller's workspace."""
+    del values
+    return [Resource("path", "local", workspace, Effect.READ)] if workspace else []
 
 
 @sandbox.operation(risk=Risk.LOW, timeout_s=120.0)

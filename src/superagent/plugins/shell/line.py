@@ -64,6 +64,13 @@ Connections = Annotated[
 Apply = Annotated[
     bool, Field(description="bring what it changed into the workspace when it ends; otherwise that waits in a view")
 ]
+View = Annotated[
+    str,
+    Field(
+        pattern="^[0-9a-f]{32}$",
+        description="go on in a view that waits (`sandbox.create`, an earlier command's); what it changes stays there",
+    ),
+]
 InputEncoding = Encoding
 
 
@@ -102,6 +109,7 @@ def command_of(ctx: Context, argv: Sequence[str], script: bytes = b"") -> Comman
         limits=values["limits"] or {},
         inline_bytes=values["max_output_bytes"],
         apply=values["apply"],
+        view=values.get("view") or "",
         network=values["network"],
         connections=values["connections"] or (),
         env_from=values["env_from"] or {},
@@ -131,6 +139,11 @@ async def rehearse(ctx: Context, command: Command, shown: str, line: str = "") -
     its place the text of a command `line` is explained.
     """
     said = shown if len(shown) <= 500 else f"{shown[:500]} …"
+    if command.view and not ctx.invocation.approvals:
+        return Preview(
+            summary=f"would run `{said}` in the view {command.view}; your workspace waits for `sandbox.accept`",
+            exact=False,
+        )
     if ctx.invocation.approvals:
         explained = _said_of(await explained_of(ctx, line)) if line else ""
         return Preview(

@@ -24,6 +24,7 @@ from .line import (
     Sandbox,
     Seconds,
     StdinBlob,
+    View,
     Wanted,
     command_of,
     line_of,
@@ -63,6 +64,7 @@ async def exec_(
     network: Rules | None = None,
     connections: Connections | None = None,
     env_from: EnvFrom | None = None,
+    view: View | None = None,
 ) -> Finished:
     """Run a program, contained, in your workspace, without a shell; exit code, output, what it changed.
 
@@ -109,6 +111,7 @@ async def run_(
     network: Rules | None = None,
     connections: Connections | None = None,
     env_from: EnvFrom | None = None,
+    view: View | None = None,
 ) -> Finished:
     """Run a command line of any length by a shell, contained, in your workspace; otherwise like `shell.exec`.
 

@@ -26,6 +26,7 @@ from .line import (
     Sandbox,
     Seconds,
     StdinBlob,
+    View,
     Wanted,
     command_of,
     rehearse,
@@ -97,6 +98,7 @@ async def script(
     network: Rules | None = None,
     connections: Connections | None = None,
     env_from: EnvFrom | None = None,
+    view: View | None = None,
 ) -> Finished:
     """Run a script of any length by the interpreter of its language, contained, in your workspace, like `shell.exec`.
 

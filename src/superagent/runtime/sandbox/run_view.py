@@ -4,42 +4,39 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 
-from superagent.core.commands import ChangedPath, Effects
+from superagent.core.commands import Effects
 from superagent.core.containment import Limits, Profile
 from superagent.core.context import Context
 from superagent.core.principal import Principal
-from superagent.core.problems import Conflict, Deadline, Denied, NotFound, Problem, SandboxUnavailable
+from superagent.core.problems import (
+    Conflict,
+    InvalidInput,
+    NotFound,
+    Problem,
+    SandboxUnavailable,
+)
 from superagent.runtime.holdings import Holdings
 from superagent.runtime.os_problems import os_errors_about, printable
+from superagent.runtime.protected import inode_of
 from superagent.runtime.sandbox.backend import Ahead, Backend, Running, Start
 from superagent.runtime.sandbox.mountings import Mountings, Way, ids
 from superagent.runtime.sandbox.session_ground import HeldView
 from superagent.runtime.sandbox.view import View
-from superagent.runtime.sandbox.view_accept import accept
-from superagent.runtime.sandbox.view_choice import choose
-from superagent.runtime.sandbox.view_diff import Diff, Difference, read_diff
 from superagent.runtime.sandbox.view_memory import bring_out
-from superagent.runtime.sandbox.view_places import open_sides
-from superagent.runtime.sandbox.view_sides import Tick
+from superagent.runtime.sandbox.view_records import no_view
+from superagent.runtime.sandbox.view_settling import Settling, ticker
 from superagent.runtime.sandbox.view_size import Growth, bounded, held_in_memory, held_on_disk
-from superagent.runtime.sandbox.view_text import text_of
 from superagent.runtime.sandbox.views import Use, Views
 
 KEPT_S = 86_400.0
 REHEARSED_S = 3600.0
-MOST_TEXT = 64 * 1024
-MOST_LISTED = 200
 SMALL_BYTES = 64 * 1024
 """What is kept of a command in any case: refusing it would free nothing worth speaking of."""
-
-GRACE_S = 30.0
-"""How long what a command did may take to be looked at and accepted, beyond the time of the command itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,97 +64,6 @@ Lend = Callable[[Start], Awaitable[Ahead | None]]
 
 async def _lend_none(_: Start) -> Ahead | None:
     return None
-
-
-class Settling:
-    """What becomes of what lies in a view, for one call: it is brought in, or waits and is told of."""
-
-    def __init__(self, ctx: Context, views: Views, view: View) -> None:
-        self._ctx = ctx
-        self._views = views
-        self.view = view
-        self._told = False  # whether somebody knows by now that something waits in it
-
-    async def settled(self, lend: Callable[[], Use], *, apply: bool, why: str) -> Effects:
-        """Bring in what a view holds that `lend` gives alone, or leave it there and say why.
-
-        Raises `Denied` and `NotFound` for what the caller may not do.
-        """
-        ctx, views = self._ctx, self._views
-        with await ctx.thread(lend) as own:
-            found = await self._found(own, apply, why, _ticker(ctx))
-            if found.view:
-                await ctx.thread(views.records.write, own.record)  # durable now: somebody is told of it
-                self._told = True
-            return found
-
-    async def _found(self, own: Use, apply: bool, why: str, tick: Tick) -> Effects:
-        """Read what the command did, and bring it in if nothing speaks against that."""
-        ctx, views = self._ctx, self._views
-        waits = Effects(False, "", own.record.id, until=own.record.until)
-        try:
-            diff = await ctx.thread(read_diff, self.view, views.records.origin(own.record), None, tick)
-            if not diff.differences:
-                return Effects(applied=True, digest=diff.digest)
-            text = await ctx.thread(self._text, diff)
-        except Problem as problem:
-            return replace(waits, why=problem.detail)
-        shown = tuple(_changed(one) for one in diff.differences[:MOST_LISTED])
-        waits = replace(waits, digest=diff.digest, changes=shown, total=len(diff.differences), diff=text, why=why)
-        return await self._applied(own, diff, waits, tick) if apply else waits
-
-    async def _applied(self, own: Use, diff: Diff, waits: Effects, tick: Tick) -> Effects:
-        """Bring in what can be, and give what waits still."""
-        try:
-            left_out = await self._accept(own, diff, tick)
-        except Problem as problem:
-            if self._ctx.effects or isinstance(problem, Denied | NotFound):
-                problem.hint = f"what it changed waits in the view {own.record.id}: accept the parts that you may"
-                self._told = True
-                raise
-            faults = "; ".join(f"{one.path}: {one.message}" for one in problem.errors[:20])
-            return replace(waits, why=faults or problem.detail)
-        if left_out:
-            return replace(waits, applied=True, left_out=left_out, why="")
-        return replace(waits, applied=True, view="", why="", until=0.0)
-
-    async def _accept(self, own: Use, diff: Diff, tick: Tick) -> tuple[tuple[str, str], ...]:
-        """Make real what needs not be named, and give what stays in the view with the reasons."""
-        ctx, views = self._ctx, self._views
-        choice = await ctx.thread(choose, diff)
-        origin = await ctx.thread(views.records.origin, own.record)
-        try:
-            stamps = await accept(ctx, self.view, origin, choice.steps, tick)
-        except BaseException:  # what is put back now must not pass for somebody else's change
-            seen = {one.path: one.before.told() for step in choice.steps for one in step.parts}
-            await ctx.thread(views.note_seen, own, origin, seen)
-            raise
-        if choice.left_out:
-            await ctx.thread(views.note_accepted, own, origin, stamps)
-        return tuple((printable(one.path), why) for one, why in choice.left_out[:MOST_LISTED])
-
-    def _text(self, diff: Diff) -> str:
-        texts: list[str] = []
-        left = MOST_TEXT
-        with os_errors_about(self.view.lower), open_sides(self.view) as (view_fd, lower_fd):
-            for one in diff.differences:
-                text = text_of(one, view_fd, lower_fd)
-                left -= len(text.encode("utf-8", "replace"))
-                if left < 0:
-                    texts.append(f"more than {MOST_TEXT} bytes differ, too many to show\n")
-                    break
-                texts.append(text)
-        return "".join(texts)
-
-    def told(self) -> None:
-        """Say that somebody knows of the view, whatever became of it here."""
-        self._told = True
-
-    def forget(self) -> None:
-        """Remove a view of which nobody was told; blocks."""
-        if not self._told:
-            with contextlib.suppress(Problem, OSError), self._views.alone(self.view.id) as own:
-                self._views.discard(own)
 
 
 class RunView(Settling):
@@ -194,7 +100,7 @@ class RunView(Settling):
         nothing waits goes with `close`.
         """
         ctx, use, views = self._ctx, self._use, self._views
-        tick = _ticker(ctx)
+        tick = ticker(ctx)
         held = held_in_memory(memory) if memory >= 0 else 0
         try:
             if held > SMALL_BYTES:  # others of the same principal may have taken the room meanwhile
@@ -217,8 +123,27 @@ class RunView(Settling):
         self.forget()
 
 
-def _changed(one: Difference) -> ChangedPath:
-    return ChangedPath(printable(one.path), one.kind)
+class GoingOn(RunView):
+    """A view that waits, for one more command: what it does there stays, whatever becomes of the command."""
+
+    def __init__(self, ctx: Context, views: Views, use: Use, way: Way, limits: Limits, holdings: Holdings) -> None:
+        super().__init__(ctx, views, use, way, limits, holdings)
+        self.bytes = 0  # it lies on the disk
+        self._most += use.record.bytes  # what lies in it by now is no room of this command's
+        self.told()
+
+    async def conclude(self, memory: int, *, apply: bool, why: str, kept_s: float = KEPT_S) -> Effects:
+        """Say what lies in it by now; the command brings nothing in."""
+        use, views = self._use, self._views
+        held = await self._ctx.thread(held_on_disk, self.view)
+        until = max(use.record.until, views.now() + REHEARSED_S)
+        use.stay(held, until)
+        found = await self.settled(lambda: use, apply=False, why="it stays in the view that was named")
+        return (
+            found
+            if found.view
+            else replace(found, applied=False, view=self.view.id, why="nothing differs", until=until)
+        )
 
 
 class RunViews:
@@ -263,6 +188,36 @@ class RunViews:
 
         return await ctx.thread(make)
 
+    async def going_on(self, ctx: Context, backend: Backend, start: Start, id: str) -> RunView:
+        """Give a view that waits, for one more command. Raises `NotFound`, `Conflict`, `InvalidInput`."""
+        way = await self._way(backend, start.user)
+
+        def lend() -> RunView:
+            if not self._views.records.read(id).there_for(ctx.tenant, ctx.principal.mark):
+                raise no_view(id)
+            use = self._views.alone(id)
+            try:
+                _require_same(use, way, start)
+                return GoingOn(ctx, self._views, use, way, start.profile.limits, self._holdings)
+            except BaseException:
+                use.close()
+                raise
+
+        return await ctx.thread(lend)
+
+    async def waiting(
+        self, ctx: Context, backend: Backend, workspace: str, user: int | None, kept_s: float
+    ) -> tuple[str, str, float]:
+        """Make a view that waits for commands; gives its id, the folder, and until when. Raises as `of` does."""
+        make = self._maker(await self._way(backend, user), workspace, ctx.tenant, user)
+
+        def work() -> tuple[str, str, float]:
+            with make(chain=ctx.principal.ids, marks=ctx.principal.marks) as use:
+                use.rest(kept_s, held=held_on_disk(use.view))
+                return use.record.id, use.record.lower, use.record.until
+
+        return await ctx.thread(work)
+
     async def held(self, ctx: Context, backend: Backend, workspace: str, user: int | None, limits: Limits) -> HeldView:
         """Make the view of a workspace for a session; it lies on the disk. Raises as `of` does."""
         make = self._maker(await self._way(backend, user), workspace, ctx.tenant, user)
@@ -305,6 +260,20 @@ class RunViews:
         return partial(self._views.make, workspace, tenant=tenant, mounting=way.mounting, uid=uid, gid=gid)
 
 
+def _require_same(use: Use, way: Way, start: Start) -> None:
+    """Go on only where a view can be shown as it was made, in place of the same folder."""
+    record = use.record
+    if record.lower != start.workspace:
+        raise InvalidInput(f"this is a view of `{printable(record.lower)}`", hint="use a key with that workspace")
+    if record.state != "resting":
+        raise Conflict("a session works on this view", hint="go on in that session, or close it")
+    if (record.uid, record.gid) != ids(start.user) or record.mounting not in (way.mounting, "copy"):
+        raise Conflict("the view was made for another level of containment", hint="make one anew")
+    with os_errors_about(record.lower):
+        if inode_of(os.lstat(record.lower)) != record.inode:
+            raise Conflict(f"`{printable(record.lower)}` is not what it was", hint="make a view anew")
+
+
 def _ahead(views: Views, make: Callable[..., Use]) -> Ahead:
     return ViewAhead(views, make(chain=("",)))
 
@@ -317,15 +286,3 @@ def growth(ctx: Context, holdings: Holdings, view: View, hold: Callable[[int], N
         return await holdings.outgrown(tenant, chain, lambda: hold(held))
 
     return Growth(view, most, holdings.reserve.left, outgrown)
-
-
-def _ticker(ctx: Context) -> Tick:
-    end = time.monotonic() + GRACE_S
-    if ctx.invocation.deadline is not None:
-        end = min(end, ctx.invocation.deadline)
-
-    def tick() -> None:
-        if time.monotonic() > end:
-            raise Deadline("there was no time left to bring in what it changed", hint="accept parts of it by name")
-
-    return tick

@@ -48,6 +48,10 @@ class Use:
         until = self._views.now() + kept_s
         self._note(replace(self.record, state="resting", until=until, bytes=held), durable=durable)
 
+    def stay(self, held: int, until: float) -> None:
+        """Say that a command that went on in it has ended: it waits as before, with so many bytes."""
+        self._note(replace(self.record, bytes=held, until=until))
+
     def hold(self, held: int) -> None:
         """Say how many bytes it will hold, before they come."""
         self._note(replace(self.record, bytes=held), durable=False)
