@@ -14,8 +14,8 @@ from superagent.core.resources import Effect, beneath, canonical_path
 from superagent.runtime.files_reach import FilesReach
 from superagent.runtime.sandbox.levels import Levels
 from superagent.runtime.sandbox.owners import Owners
+from superagent.runtime.sandbox.view import INSIDE
 
-INSIDE = "/workspace"
 SPARE_S = 0.5
 """What is kept of a call's time for ending the command and answering."""
 
@@ -65,7 +65,7 @@ class CommandGround:
     def _places(self, profile: Profile, cwd: str, *, there: bool = True) -> tuple[str, str]:
         """Give the real path of the workspace, judged, and the working folder as it is seen inside.
 
-        That must be `there` but for what goes on in a view, which may hold it alone.
+        That must be `there` but for what goes on in a view, where it is looked for once that is held.
         """
         ctx, own = self._ctx, self._ctx.principal.workspace
         if not own:

@@ -140,20 +140,49 @@ async def test_a_folder_that_is_not_in_it_is_said(own: Caller) -> None:
 
     refused = await own.call("shell.run", {"command": "true", "view": view, "cwd": "none"})
 
-    assert "there is no folder `none` in the view" in problem_of(refused, 422, "invalid-input")["detail"]
+    assert "`none` is no folder in the view" in problem_of(refused, 422, "invalid-input")["detail"]
     await own.done("sandbox.discard", {"view": view})
 
 
-async def test_what_links_out_of_the_workspace_leads_nowhere_in_it(own: Caller) -> None:
+async def test_no_command_begins_where_a_link_leads(house: House, own: Caller) -> None:
+    """While it still goes there, bubblewrap holds `/proc` of this machine open: see CVE-2024-21626 of runc."""
+    await own.done("files.mkdir", {"path": "real/inner", "parents": True})
     view = await created(own)
-    await run(own, view, "ln -s /etc out; ln -s / all")
+    await run(
+        own, view,
+        "for n in $(seq 0 12); do ln -s /proc/self/fd/$n l$n; done; ln -s /proc/self/root root; ln -s .. up; "
+        "rm -r real; ln -s /proc/self/fd/4 real; mkdir d; ln -s /proc/self/fd d/fds; mknod p p; touch f",
+    )  # fmt: skip
 
-    refused = await own.call("shell.run", {"command": "ls passwd", "view": view, "cwd": "out"})
+    for cwd in (
+        *(f"l{n}" for n in range(13)),
+        "root",
+        "up",
+        "real",
+        "real/inner",
+        "d/fds",
+        "d/fds/4",
+        "p",
+        "f",
+        "gone",
+    ):
+        refused = await own.call("shell.run", {"command": "ls ..", "view": view, "cwd": cwd})
+        assert "is no folder in the view" in problem_of(refused, 422, "invalid-input")["detail"], cwd
+        records = await house.records(invocation=refused.headers["x-invocation-id"])
+        assert any(one.get("problem") == "invalid-input" for one in records)
+    assert (await run(own, view, "pwd", cwd="d"))["stdout"] == "/workspace/d\n"
+    await own.done("sandbox.discard", {"view": view})
 
-    found = refused.json()  # inside, `/etc` is the sandbox's own
-    assert found["status"] == "done"
-    shadow = await run(own, view, "cat all/etc/shadow all/root/.bashrc; echo x > all/etc/x")
-    assert shadow["stdout"] == ""
+
+async def test_it_begins_in_folders_of_the_workspace_as_they_stand_in_the_view(own: Caller) -> None:
+    await own.done("files.mkdir", {"path": "deep/er", "parents": True})
+    view = await created(own)
+
+    assert (await run(own, view, "pwd; mkdir new", cwd="deep/er"))["stdout"] == "/workspace/deep/er\n"
+    assert (await run(own, view, "pwd", cwd="deep/er/new"))["stdout"] == "/workspace/deep/er/new\n"
+    await run(own, view, "rm -r deep")
+    refused = await own.call("shell.run", {"command": "pwd", "view": view, "cwd": "deep/er"})
+    problem_of(refused, 422, "invalid-input")
     await own.done("sandbox.discard", {"view": view})
 
 

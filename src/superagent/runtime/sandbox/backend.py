@@ -9,7 +9,7 @@ from typing import Protocol
 from superagent.core.commands import Ended
 from superagent.core.containment import Enforcement, Isolation, Profile
 from superagent.core.grants import IsolationLevel
-from superagent.runtime.sandbox.view import View
+from superagent.runtime.sandbox.view import INSIDE, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Start:
     profile: Profile
     tenant: str
     env: Mapping[str, str] = field(default_factory=dict[str, str])
-    cwd: str = "/workspace"
+    cwd: str = INSIDE
     workspace: str = ""
     user: int | None = None
     view: View | None = None

@@ -22,11 +22,11 @@ from superagent.runtime.sandbox.launcher import Abilities, Launcher
 from superagent.runtime.sandbox.native import O_FOLDER, NativeRun, check, enforced
 from superagent.runtime.sandbox.probe import examine
 from superagent.runtime.sandbox.root_tree import COPIED, TOP_LINKS
+from superagent.runtime.sandbox.view import INSIDE
 from superagent.runtime.system_calls import RESOLVE_NO_SYMLINKS, openat2
 from superagent_launcher import landlock
 
 NO_LANDLOCK = "use a kernel with Landlock (Linux 5.13 or newer, `landlock` in `lsm=`), or allow user namespaces"
-INSIDE = "/workspace"
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 _HERE = -100  # AT_FDCWD: the paths are absolute
 

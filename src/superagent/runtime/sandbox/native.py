@@ -21,7 +21,7 @@ from superagent.runtime.sandbox.bubblewrap import Mount, find_bubblewrap
 from superagent.runtime.sandbox.launcher import Abilities, Child, Launcher
 from superagent.runtime.sandbox.probe import examine
 from superagent.runtime.sandbox.root_tree import RootTree, RootTrees
-from superagent.runtime.sandbox.view import View
+from superagent.runtime.sandbox.view import INSIDE, View
 from superagent.runtime.system_calls import O_PATH, RESOLVE_NO_SYMLINKS, openat2
 
 O_FOLDER = O_PATH | os.O_DIRECTORY
@@ -195,7 +195,7 @@ class Plan:
                 self._show(start.view)
             elif start.workspace and start.profile.workspace != "none":
                 writable = start.profile.workspace == "write"
-                self._mounts.append(Mount(self._source("workspace", start.workspace), "/workspace", writable))
+                self._mounts.append(Mount(self._source("workspace", start.workspace), INSIDE, writable))
             for at, bind in enumerate(start.binds):
                 self._mounts.append(Mount(self._source(f"bind-{at}", bind.host), bind.inside, bind.writable))
         except BaseException:
@@ -210,7 +210,7 @@ class Plan:
     def _show(self, view: View) -> None:
         """Let a view be the workspace."""
         if view.copied:
-            self._mounts.append(Mount(self._source("workspace", view.upper), "/workspace", True))
+            self._mounts.append(Mount(self._source("workspace", view.upper), INSIDE, True))
             return
         staged = replace(view, lower=self._source("lower", view.lower), folder=self._source("view", view.folder))
         self._view = staged.arguments()

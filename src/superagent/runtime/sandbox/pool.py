@@ -20,6 +20,7 @@ from superagent.runtime.sandbox.backend import Ahead, Bind, Probe, Running, Star
 from superagent.runtime.sandbox.bubblewrap import ENVIRONMENT
 from superagent.runtime.sandbox.native import Native, check
 from superagent.runtime.sandbox.served import Served, Waiting, end
+from superagent.runtime.sandbox.view import INSIDE
 from superagent_launcher.waiting_init import MOST_DESCRIPTORS
 
 PYTHON = "/usr/bin/python3"
@@ -274,7 +275,7 @@ class Pooled:
             ours.setblocking(False)
             waiting = replace(
                 start, argv=(self._python, "-I", "-S", f"/proc/self/fd/{_TEXT}", str(_SOCKET)), env={}, first=True,
-                cwd="/workspace", profile=key.profile, stdin=opened[0], stdout=opened[0], stderr=opened[0],
+                cwd=INSIDE, profile=key.profile, stdin=opened[0], stdout=opened[0], stderr=opened[0],
                 fds={_SOCKET: theirs.fileno(), _TEXT: opened[1]},
             )  # fmt: skip
             run = await self._native.start(waiting)

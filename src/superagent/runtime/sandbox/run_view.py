@@ -26,7 +26,8 @@ from superagent.runtime.protected import inode_of
 from superagent.runtime.sandbox.backend import Ahead, Backend, Running, Start
 from superagent.runtime.sandbox.mountings import Mountings, Way, ids
 from superagent.runtime.sandbox.session_ground import HeldView
-from superagent.runtime.sandbox.view import View
+from superagent.runtime.sandbox.view import INSIDE, View
+from superagent.runtime.sandbox.view_cwd import require_folder
 from superagent.runtime.sandbox.view_memory import bring_out
 from superagent.runtime.sandbox.view_records import no_view
 from superagent.runtime.sandbox.view_settling import Settling, ticker
@@ -198,6 +199,7 @@ class RunViews:
             use = self._views.alone(id)
             try:
                 _require_same(use, way, start)
+                require_folder(use.view, start.cwd.removeprefix(INSIDE).lstrip("/"))
                 return GoingOn(ctx, self._views, use, way, start.profile.limits, self._holdings)
             except BaseException:
                 use.close()

@@ -15,9 +15,9 @@ from superagent.runtime.sandbox.backend import Start
 from superagent.runtime.sandbox.bubblewrap import ENVIRONMENT
 from superagent.runtime.sandbox.launcher import Abilities, Launcher
 from superagent.runtime.sandbox.native import O_FOLDER, NativeRun, check, enforced
+from superagent.runtime.sandbox.view import INSIDE
 from superagent.runtime.system_calls import RESOLVE_NO_SYMLINKS, openat2
 
-INSIDE = "/workspace"
 _HERE = -100  # AT_FDCWD: the paths are absolute
 
 

@@ -11,6 +11,9 @@ from typing import Literal
 
 from superagent.runtime.protected import Inode
 
+INSIDE = "/workspace"
+"""Where a command finds its workspace."""
+
 Mounting = Literal["bwrap", "before", "copy"]
 """How a view comes to be seen at its place.
 
@@ -60,7 +63,7 @@ class View:
         """Say whether it holds a whole copy instead of the differences."""
         return self.mounting == "copy"
 
-    def arguments(self, inside: str = "/workspace") -> tuple[str, ...]:
+    def arguments(self, inside: str = INSIDE) -> tuple[str, ...]:
         """Give the options by which bubblewrap shows the view at a path inside."""
         if self.mounting == "bwrap":
             return ("--overlay-src", self.lower, "--overlay", self.upper, self.work, inside)

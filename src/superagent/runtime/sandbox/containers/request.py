@@ -11,6 +11,7 @@ from superagent.core.containment import MIB
 from superagent.core.problems import InvalidInput, SandboxUnavailable
 from superagent.runtime.sandbox.backend import Start
 from superagent.runtime.sandbox.bubblewrap import ENVIRONMENT, Mount
+from superagent.runtime.sandbox.view import INSIDE
 
 LEAST_PROCESSES = 16
 LEAST_MEMORY = 16 * MIB
@@ -139,9 +140,9 @@ def workspace_of(start: Start) -> Mount | None:
     if start.view is not None:
         if not start.view.copied:
             raise SandboxUnavailable("containers show a view of a folder as a copy only")
-        return Mount(start.view.upper, "/workspace", True)
+        return Mount(start.view.upper, INSIDE, True)
     if start.workspace and start.profile.workspace != "none":
-        return Mount(start.workspace, "/workspace", start.profile.workspace == "write")
+        return Mount(start.workspace, INSIDE, start.profile.workspace == "write")
     return None
 
 
