@@ -88,14 +88,14 @@ async def test_what_works_is_looked_at_every_ten_minutes_and_what_does_not_much_
 
 
 async def test_before_a_probe_a_level_is_expected_and_after_it_known() -> None:
-    native = Told("native", works=False)
-    levels = Levels([native, Told("landlock")], "native", Time())
+    native, time = Told("native", works=False), Time()
+    levels = Levels([native, Told("landlock")], "native", time)
     assert levels.expected() == ISOLATION["native"]
 
     await levels.probe(native)
     assert levels.expected() == 0
 
-    native.works = True
-    await levels.probe(native, again=True)
+    native.works, time.now = True, 5.1
+    await levels.tested("native")
     assert levels.expected() == ISOLATION["native"]
     assert [probe.works for probe in await levels.probes()] == [True, True]
