@@ -3,6 +3,9 @@ export PATH="$PWD/.venv/bin:$PATH"
 # what contains commands on this machine, and what is missing
 superagent doctor
 
+# the same tried anew, part by part: what a command must not reach, and which limits hold
+superagent sandbox self-test
+
 # a command line in your own workspace: no network, nothing of this server, limits on everything
 superagent shell run "echo hello > greeting.txt; id; cat /etc/shadow || true"
 

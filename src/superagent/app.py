@@ -33,6 +33,7 @@ from superagent.features.oauth import operations as oauth
 from superagent.features.plugins import operations as plugin_list
 from superagent.features.policy import operations as policy
 from superagent.features.results import operations as results
+from superagent.features.sandbox import looking
 from superagent.features.sandbox.operations import sandbox as effects
 from superagent.features.secrets import operations as secrets
 from superagent.features.settings import operations as settings
@@ -283,6 +284,7 @@ async def open_installation(
             results.plugin(blobs),
             secrets.plugin(secret_store),
             effects,
+            looking.plugin(sandbox.tested, sandbox.levels.minimum),
             taint.plugin(stores.taints),
             settings.plugin(file),
             enrolling.plugin(ways.enrolment, ways.sessions, ways.desk),

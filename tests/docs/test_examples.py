@@ -117,6 +117,7 @@ def test_the_view_of_the_guide_is_looked_at_and_accepted(tmp_path: Path) -> None
         shown = shell("views.sh", data, server.url)
     assert shown.count("+++ b/views.txt\n@@ -0,0 +1 @@\n+hello\n") == 2
     assert '"sha256"' not in shown
+    assert "waiting" in shown
     assert (data / "workspaces/default/owner/views.txt").read_text() == "hello\n"
 
 
@@ -139,6 +140,7 @@ def test_the_commands_of_the_guide_run_contained(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with serving(data) as server:
         shown = shell("commands.sh", data, server.url)
+    assert "memory limit" in shown
     assert "uid=1000(sandbox)" in shown
     assert "No such file or directory" in shown
     assert '"level": "native"' in shown

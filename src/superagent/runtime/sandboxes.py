@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from superagent.core.context import Context
-from superagent.core.grants import ISOLATION
+from superagent.core.grants import ISOLATION, IsolationLevel
 from superagent.core.ports import Blobs
 from superagent.core.problems import InvalidInput, Problem
 from superagent.core.resources import beneath
@@ -96,6 +97,7 @@ class Sandboxes:
         self._views = RunViews(views, holdings, self.pool.lend)
         self._networks = RunNetworks(network, chosen.hosts, places.state / "sandbox", now)
         self._caches = Caches(places.state / "sandbox" / "caches", chosen.cache_bytes, holdings.reserve, now)
+        self._own = places.own()
         self.probe_user = tenants.probe
 
     async def settle(self) -> None:
@@ -151,6 +153,21 @@ class Sandboxes:
         bare = [("sandbox.uncontained", True, "the settings allow commands that nothing contains, by grants", "")]
         return [await self.standing(), *probed, *(bare if self._uncontained is not None else [])]
 
+    async def tested(self, level: IsolationLevel) -> list[Probe]:
+        """Run the probe of every back end of at least this level anew. Raises as `Levels.tested` does.
+
+        What was seen names no folder of the platform's own. Of what a command may add to a workspace it says nothing:
+        the probe runs on no view.
+        """
+
+        def shown(probe: Probe) -> Probe:
+            parts = tuple(replace(part, seen=self._bare(part.seen)) for part in probe.parts)
+            return replace(
+                probe, parts=parts, limits={name: how for name, how in probe.limits.items() if name != "disk"}
+            )
+
+        return [shown(one) for one in await self.levels.tested(level)]
+
     async def sweep(self) -> int:
         """Remove containers and caches that servers of this installation left which are no more, and say how many."""
         removed = await asyncio.to_thread(self._caches.sweep)
@@ -164,10 +181,16 @@ class Sandboxes:
         except Problem:
             return False
 
+    def _bare(self, text: str) -> str:
+        for folder in self._own:
+            text = text.replace(folder, "(a folder of the platform)")
+        return text
+
     async def close(self) -> None:
         """End every command and the launcher."""
         self._shares.close()
         await self.sessions.close()
+        await self.levels.close()
         await self.pool.close()
         await self.launcher.close()
         for one in self._containers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 
 import pytest
@@ -88,14 +89,50 @@ async def test_what_works_is_looked_at_every_ten_minutes_and_what_does_not_much_
 
 
 async def test_before_a_probe_a_level_is_expected_and_after_it_known() -> None:
-    native = Told("native", works=False)
-    levels = Levels([native, Told("landlock")], "native", Time())
+    native, time = Told("native", works=False), Time()
+    levels = Levels([native, Told("landlock")], "native", time)
     assert levels.expected() == ISOLATION["native"]
 
     await levels.probe(native)
     assert levels.expected() == 0
 
-    native.works = True
-    await levels.probe(native, again=True)
+    native.works, time.now = True, 5.1
+    await levels.tested("native")
     assert levels.expected() == ISOLATION["native"]
     assert [probe.works for probe in await levels.probes()] == [True, True]
+
+
+async def test_a_test_goes_on_without_whoever_asked_until_the_levels_are_closed() -> None:
+    native, begun = Told("native"), asyncio.Event()
+    ended: list[str] = []
+
+    async def probe() -> Probe:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("it")
+        raise AssertionError
+
+    native.probe = probe
+    levels = Levels([native], "native", Time())
+    asking = asyncio.create_task(levels.tested())
+    await begun.wait()
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    assert ended == []
+
+    await levels.close()
+
+    assert ended == ["it"]
+
+
+async def test_only_levels_that_are_there_can_be_tested() -> None:
+    native, landlock = Told("native"), Told("landlock")
+    levels = Levels([native, landlock], "native", Time())
+
+    assert [one.level for one in await levels.tested("native")] == ["native"]
+    assert [one.level for one in await levels.tested()] == ["native", "landlock"]
+    assert (len(native.probes), len(landlock.probes)) == (1, 1)
+    with pytest.raises(SandboxUnavailable, match="`vm`"):
+        await levels.tested("vm")

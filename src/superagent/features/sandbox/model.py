@@ -150,8 +150,94 @@ class Taken(Protocol):
         ...
 
 
+class Held(Protocol):
+    """A view that is there."""
+
+    @property
+    def id(self) -> str:
+        """Name it."""
+        ...
+
+    @property
+    def folder(self) -> str:
+        """Give the real folder."""
+        ...
+
+    @property
+    def running(self) -> bool:
+        """Say whether its command has not ended."""
+        ...
+
+    @property
+    def since(self) -> float:
+        """Say when it was made, in epoch seconds."""
+        ...
+
+    @property
+    def until(self) -> float:
+        """Say how long it is kept, in epoch seconds."""
+        ...
+
+    @property
+    def bytes(self) -> int:
+        """Give what it held when that was measured last."""
+        ...
+
+
+class Opened(Protocol):
+    """A session that is open."""
+
+    @property
+    def id(self) -> str:
+        """Name it."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """Say what runs in it."""
+        ...
+
+    @property
+    def view(self) -> str:
+        """Name the view that it works on; empty for none."""
+        ...
+
+    @property
+    def until(self) -> float:
+        """Say when it ends if nobody uses it, in epoch seconds."""
+        ...
+
+    @property
+    def in_use(self) -> bool:
+        """Say whether somebody uses it now."""
+        ...
+
+
+class Inventory(Protocol):
+    """What a principal has."""
+
+    @property
+    def views(self) -> Sequence[Held]:
+        """Give its views, newest first."""
+        ...
+
+    @property
+    def sessions(self) -> Sequence[Opened]:
+        """Give its open sessions, newest first."""
+        ...
+
+    @property
+    def hidden(self) -> int:
+        """Count what it may not see."""
+        ...
+
+
 class Views(Protocol):
     """The capability `views`."""
+
+    def inventory(self) -> Awaitable[Inventory]:
+        """Give what the principal has."""
+        ...
 
     def look(self, view: str, folder: str) -> Awaitable[Look]:
         """Read the differences of a view."""

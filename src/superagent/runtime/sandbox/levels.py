@@ -31,6 +31,7 @@ class Levels:
         self._monotonic = monotonic
         self._probed: dict[str, tuple[Probe, float]] = {}
         self._probing = {one.name: asyncio.Lock() for one in self._backends}
+        self._testing: dict[str, asyncio.Task[Probe]] = {}
 
     @property
     def minimum(self) -> IsolationLevel:
@@ -60,18 +61,50 @@ class Levels:
                 failed.append(probe)
         raise unavailable(least, failed)
 
-    async def probe(self, backend: Backend, again: bool = False) -> Probe:
+    async def probe(self, backend: Backend) -> Probe:
         """Give what a probe of a back end has shown, a fresh one where that is too old."""
         async with self._probing[backend.name]:
             known = self._probed.get(backend.name)
             now = self._monotonic()
-            if known is None or again or now - known[1] > (AGAIN_S if known[0].works else SOON_S):
+            if known is None or now - known[1] > (AGAIN_S if known[0].works else SOON_S):
                 known = self._probed[backend.name] = (await backend.probe(), self._monotonic())
         return known[0]
 
     async def probes(self) -> list[Probe]:
         """Give what is known of every back end."""
         return [await self.probe(one) for one in self._backends]
+
+    async def tested(self, level: IsolationLevel = "none") -> list[Probe]:
+        """Probe every back end of at least this level anew, and give what that has shown; from now on it counts.
+
+        What was seen in the last 5 s serves everybody who asks, and so does what is being looked at: it goes on when
+        whoever asked has gone, and commands that start meanwhile do not wait for it.
+        Raises `SandboxUnavailable` when there is no such back end.
+        """
+        chosen = [one for one in self._backends if ISOLATION[one.level] >= ISOLATION[level]]
+        if not chosen:
+            raise unavailable(ISOLATION[level], [])
+        return [await self._tested(one) for one in chosen]  # one by one: each fills memory for a moment
+
+    async def close(self) -> None:
+        """End the tests that are still under way."""
+        for one in self._testing.values():
+            one.cancel()
+        await asyncio.gather(*self._testing.values(), return_exceptions=True)
+
+    async def _tested(self, backend: Backend) -> Probe:
+        known = self._probed.get(backend.name)
+        if known is not None and self._monotonic() - known[1] <= SOON_S:
+            return known[0]
+        task = self._testing.get(backend.name)
+        if task is None or task.done():
+            task = self._testing[backend.name] = asyncio.create_task(self._anew(backend))
+        return await asyncio.shield(task)
+
+    async def _anew(self, backend: Backend) -> Probe:
+        probe = await backend.probe()
+        self._probed[backend.name] = probe, self._monotonic()
+        return probe
 
 
 def unavailable(level: int, failed: Sequence[Probe]) -> SandboxUnavailable:

@@ -170,6 +170,12 @@ class Sessions:
             )
         raise Conflict("the session was interrupted: the server that held it has ended", hint="open a new one")
 
+    def those_of(self, principal: Principal) -> list[Session]:
+        """Give the sessions of a principal that are open here, newest first."""
+        owner = _owner(principal)
+        theirs = [one for one in self._live() if (one.owner, one.marks) == (owner, principal.marks)]
+        return theirs[::-1]
+
     @contextlib.asynccontextmanager
     async def used(self, session: Session) -> AsyncGenerator[None]:
         """Use a session alone; from the end of the use on its idle time counts anew."""

@@ -10,7 +10,7 @@ from typing import TypeVar, cast
 
 from superagent.core.context import Context
 from superagent.core.problems import Conflict, Deadline, InvalidInput
-from superagent.core.resources import Effect
+from superagent.core.resources import Effect, Resource
 from superagent.runtime.files_reach import FilesReach
 from superagent.runtime.os_problems import os_errors_about, printable
 from superagent.runtime.sandbox.sessions import Session, Sessions
@@ -51,6 +51,39 @@ class Accepted:
     left: int
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A view that is there; times in epoch seconds, `bytes` as they were measured last."""
+
+    id: str
+    folder: str
+    running: bool
+    since: float
+    until: float
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A session that is open in this process; `view` and `folder` are empty where it can change nothing."""
+
+    id: str
+    kind: str
+    view: str
+    folder: str
+    until: float
+    in_use: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What a principal has and may see, each newest first; `hidden` counts what it may not see."""
+
+    views: tuple[Held, ...]
+    sessions: tuple[Opened, ...]
+    hidden: int
+
+
 class ViewsReach:
     """The views of one call's principal."""
 
@@ -63,6 +96,30 @@ class ViewsReach:
         self._ctx = ctx
         self._views = views
         self._bounds = bounds
+
+    async def inventory(self) -> Inventory:
+        """Give the views and open sessions that are there for the principal and whose folders it may read."""
+        here = self._sessions.those_of(self._ctx.principal) if self._sessions is not None else []
+        sessions = [_opened(one) for one in here]
+        views = await self._ctx.thread(self._held)
+        folders = {one.folder for one in (*views, *sessions)}
+        seen = {one for one in folders if not one or self._ctx.may(Resource("path", "local", one, Effect.READ))}
+        hidden = sum(one.folder not in seen for one in (*views, *sessions))
+        return Inventory(
+            tuple(one for one in views if one.folder in seen),
+            tuple(one for one in sessions if one.folder in seen),
+            hidden,
+        )
+
+    def _held(self) -> list[Held]:
+        """Give all views of the principal; those that nobody may rely on any more are left out."""
+        ctx, now = self._ctx, self._views.now()
+        found = [
+            Held(one.id, one.lower, one.state != "resting", one.at, one.until, one.bytes)
+            for one in self._views.records.all()
+            if one.there_for(ctx.tenant, ctx.principal.mark) and (one.state != "resting" or one.until > now)
+        ]
+        return sorted(found, key=lambda one: (one.since, one.id), reverse=True)
 
     async def look(self, view: str, folder: str) -> Look:
         """Read the differences of a view. Raises `NotFound`, `InvalidInput` when it is a view of another folder."""
@@ -211,6 +268,12 @@ class ViewsReach:
                 raise Deadline("this did not end in time", hint="accept parts of it by name, or give it more time")
 
         return tick
+
+
+def _opened(one: Session) -> Opened:
+    held = one.ground.held
+    folder = held.view.lower if held is not None else ""
+    return Opened(one.id, one.kind, one.view, folder, one.until, one.busy > 0)
 
 
 def _outcome(diff: Diff, choice: Choice) -> Accepted:
