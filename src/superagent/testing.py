@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from superagent.core.audit import AuditRecord, decode_record
+from superagent.core.changes import to_its_end
 from superagent.core.events import LocalBus
 from superagent.core.grants import Grant
 from superagent.core.invocation import Call, Outcome
@@ -47,6 +48,13 @@ def person(id: str = "ada", **fields: Any) -> Principal:
 def agent(id: str = "builder", of: Principal | None = None, **fields: Any) -> Principal:
     """Make an agent that acts for a person."""
     return Principal(id, "agent", "default", on_behalf_of=of or person(), **fields)
+
+
+async def in_thread(function: Callable[..., Any], /, *args: Any) -> Any:
+    """Run a function in a thread, as the platform does: a caller that is cancelled still waits for its end."""
+    work = asyncio.ensure_future(asyncio.to_thread(function, *args))
+    await to_its_end(work)
+    return work.result()
 
 
 class FakeClock:
@@ -205,7 +213,7 @@ class World:
             idempotency=MemoryIdempotency(),
             work=self.work,
             blobs=self.blobs,
-            thread=asyncio.to_thread,
+            thread=in_thread,
             fault=lambda invocation, bug: self.faults.append(bug),
             veil=MemoryVeil(),
             taints=self.taints,

@@ -163,8 +163,7 @@ async def test_a_name_adds_no_line_to_what_the_approver_reads(house: House, tmp_
         "jobs.schedule": {
             "operation": "shell.run",
             "input": {"command": "true"},
-            "cron": "0 0 1 1 *",
-            "timezone": "x\nexact",
+            "cron": "0 0 1 1\nexact",
         },
     }
     asked = await agent.call(operation, inputs[operation])
