@@ -266,7 +266,7 @@ def _not_applied(command: Command, ended: Ended) -> str:
 
 def _check_view(profile: Profile, command: Command, rehearsal: str) -> None:
     """Refuse to go on in a view where nothing could be written, or nothing may. Raises `InvalidInput`."""
-    if command.view and profile.workspace != "write":
+    if command.view and (profile.workspace != "write" or profile.network == "host"):  # bare, there is no view to see
         raise InvalidInput(
             f"under the profile `{profile.name}` nothing goes on in a view", hint="leave `view` out, or choose another"
         )
