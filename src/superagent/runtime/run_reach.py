@@ -266,7 +266,7 @@ def _not_applied(command: Command, ended: Ended) -> str:
 
 def _check_view(profile: Profile, command: Command, rehearsal: str) -> None:
     """Refuse to go on in a view where nothing could be written, or nothing may. Raises `InvalidInput`."""
-    if command.view and profile.workspace != "write":
+    if command.view and (profile.workspace != "write" or profile.network == "host"):  # bare, there is no view to see
         raise InvalidInput(
             f"under the profile `{profile.name}` nothing goes on in a view", hint="leave `view` out, or choose another"
         )
@@ -279,8 +279,6 @@ def _check_view(profile: Profile, command: Command, rehearsal: str) -> None:
 def _not_executed(command: Command, said: str) -> InvalidInput | SandboxUnavailable:
     """Give the problem of a command that could not be executed, by what bubblewrap said."""
     text = said.strip().removeprefix("bwrap: ")
-    if text.startswith("Can't chdir"):  # into what a view only seems to have: see `view_cwd`
-        return InvalidInput(f"`{command.cwd[:200]}` is no folder in the view")
     if text.startswith("execvp"):
         return InvalidInput(
             f"`{command.argv[0][:200]}` cannot be executed: {text.rpartition(': ')[2]}",

@@ -13,6 +13,7 @@ from tests.needs import program
 from tests.surfaces.http.house import Caller, House, problem_of
 from tests.until import until_async
 
+from .test_background import begin, ended, written
 from .test_effects import running, tree_of_files, views_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -145,7 +146,7 @@ async def test_a_folder_that_is_not_in_it_is_said(own: Caller) -> None:
 
 
 async def test_no_command_begins_where_a_link_leads(house: House, own: Caller) -> None:
-    """While it still goes there, bubblewrap holds `/proc` of this machine open: see CVE-2024-21626 of runc."""
+    """Whoever starts it may hold `/proc` of this machine open while it goes there: see CVE-2024-21626 of runc."""
     await own.done("files.mkdir", {"path": "real/inner", "parents": True})
     view = await created(own)
     await run(
@@ -244,3 +245,34 @@ async def test_a_view_counts_for_what_it_holds(house: House, own: Caller) -> Non
     more = await run(own, view, "head -c 900000 /dev/zero > more; sleep 30", limits={"disk_bytes": 500_000})
     assert more["limit"] == "disk"
     await own.done("sandbox.discard", {"view": view})
+
+
+async def test_what_a_cancelled_command_left_in_it_counts_as_well(house: House, own: Caller) -> None:
+    view = await created(own)
+    command = "head -c 300000 /dev/zero > zeros; echo up; sleep 60"
+    id = await begin(own, "shell.run", {"command": command, "view": view})
+    await written(own, id, "up\n")
+
+    await own.done("jobs.cancel", {"id": id, "grace_s": 0.2})
+    await ended(own, id, "cancelled")
+
+    noted = json.loads((house.data / "state" / "views" / f"{view}.json").read_text())
+    assert noted["bytes"] >= 300_000
+    assert (await run(own, view, "wc -c < zeros"))["stdout"] == "300000\n"
+    await own.done("sandbox.discard", {"view": view})
+
+
+async def test_an_approver_is_told_that_it_stays_in_the_view(house: House, own: Caller) -> None:
+    asked = {"effect": "ask", "operations": ["shell.*"], "require": {"approvals": 1}}
+    others = {"effect": "allow", "operations": ["sandbox.*"]}
+    asking = await house.agent(workspace=str(own.workspace), grants=[asked, others])
+    view = await created(asking)
+
+    response = await asking.call("shell.run", {"command": "echo ran > a.txt", "view": view})
+
+    assert response.status_code == 202, response.text
+    waiting = (await house.owner.done("approvals.list"))["waiting"]
+    shown = next(one for one in waiting if one["id"] == response.headers["x-invocation-id"])["preview"]
+    assert f"what it changes stays in the view {view}. By its text it writes a.txt" in shown["summary"]
+    assert shown["changes"] == []
+    await asking.done("sandbox.discard", {"view": view})

@@ -128,5 +128,6 @@ async def test_whoever_demands_isolation_gets_it_or_nothing(open_house: House) -
     await refused(open_house, strict, 403, "denied")
     await refused(open_house, caller, 503, "sandbox-unavailable", headers={"Superagent_Isolation": "native"})
     await refused(open_house, caller, 503, "sandbox-unavailable", headers={"X_Dry_Run": "true"})
+    await refused(open_house, caller, 422, "invalid-input", view="0" * 32)  # there is no view to go on in
     opened = await caller.call("shell.session_open", BARE)
     problem_of(opened, 503, "sandbox-unavailable")

@@ -133,6 +133,19 @@ async def test_a_command_without_a_workspace_has_none(native: Here) -> None:
     assert await said(native, "ls /workspace", profile=profile, cwd="/") == ""
 
 
+async def test_no_command_begins_where_a_link_leads_that_came_at_that_moment(native: Here) -> None:
+    """Whoever starts it has looked; somebody moves a link there afterwards. See CVE-2024-21626 of runc."""
+    (native.workspace / "d").mkdir(exist_ok=True)
+    assert await said(native, "pwd; echo $PWD${OLDPWD-}", cwd="/workspace/d") == "/workspace/d\n/workspace/d\n"
+    link = native.workspace / "l"
+    for number in range(3, 16):
+        link.symlink_to(f"../proc/self/fd/{number}")
+        ended, stdout, _ = await native.run("ls", cwd="/workspace/l")
+        link.unlink()
+
+        assert (stdout.text, ended.code == 0) == ("", False), number
+
+
 async def test_further_folders_are_seen_where_they_are_named(native: Here) -> None:
     more = native.workspace.parent / "more"
     more.mkdir(exist_ok=True)

@@ -146,10 +146,10 @@ async def rehearse(ctx: Context, command: Command, shown: str, line: str = "") -
         )
     if ctx.invocation.approvals:
         explained = _said_of(await explained_of(ctx, line)) if line else ""
+        stays = f"stays in the view {command.view}" if command.view else "is known afterwards"
         return Preview(
-            summary=f"would run `{said}` under the profile `{command.profile}`; what it changes is known afterwards"
-            f"{explained}",
-            changes=[one.path for one in ctx.ticket.resources if one.effect > Effect.READ],
+            summary=f"would run `{said}` under the profile `{command.profile}`; what it changes {stays}{explained}",
+            changes=[one.path for one in ctx.ticket.resources if one.effect > Effect.READ and not command.view],
             exact=False,
         )
     reach: Reach = ctx.reach("run")

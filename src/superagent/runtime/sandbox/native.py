@@ -246,7 +246,7 @@ class Plan:
             self._root,
             self._mounts,
             self._view,
-            cwd=start.cwd,
+            cwd=start.cwd if start.cwd == INSIDE else "/",
             env=start.env,
             scratch_bytes=limits.scratch_bytes,
             seccomp=seccomp,
@@ -255,7 +255,7 @@ class Plan:
         told = {
             "program": program,
             "options": options,
-            "command": list(start.argv),
+            "command": [*_entering(start.cwd), *start.argv],
             "numbers": list(numbers),
             "mounts": list(self._folders),
             "uid": start.user,
@@ -279,6 +279,18 @@ class Plan:
             os.close(self._opened.pop())
         for end in self._memory or ():
             end.close()
+
+
+def _entering(cwd: str) -> tuple[str, ...]:
+    """Give the words before a command that begins elsewhere than where a link could lead.
+
+    Bubblewrap itself must not go there: it still holds `/proc` of this machine, so that a link to `/proc/self/fd/4`,
+    which somebody moves there at that moment, would have the command begin outside. A shell that it started holds
+    nothing of this machine any more, and a link leads it no further than the command could go.
+    """
+    if cwd in (INSIDE, "/"):
+        return ()
+    return ("/bin/sh", "-c", 'cd "$0" || exit 126; unset OLDPWD; exec "$@"', cwd)
 
 
 def enforced(abilities: Abilities, *, filtered: bool, sized: bool) -> dict[str, Enforcement]:

@@ -131,20 +131,33 @@ class GoingOn(RunView):
         super().__init__(ctx, views, use, way, limits, holdings)
         self.bytes = 0  # it lies on the disk
         self._most += use.record.bytes  # what lies in it by now is no room of this command's
+        self._stays = False
         self.told()
 
     async def conclude(self, memory: int, *, apply: bool, why: str, kept_s: float = KEPT_S) -> Effects:
         """Say what lies in it by now; the command brings nothing in."""
-        use, views = self._use, self._views
-        held = await self._ctx.thread(held_on_disk, self.view)
-        until = max(use.record.until, views.now() + REHEARSED_S)
-        use.stay(held, until)
+        use = self._use
+        await self._ctx.thread(self._stay)
+        until = use.record.until
         found = await self.settled(lambda: use, apply=False, why="it stays in the view that was named")
         return (
             found
             if found.view
             else replace(found, applied=False, view=self.view.id, why="nothing differs", until=until)
         )
+
+    def close(self) -> None:
+        """Give the view back; what a command left there that was cancelled counts as well. Blocks."""
+        try:
+            self._stay()
+        finally:
+            super().close()
+
+    def _stay(self) -> None:
+        if not self._stays:
+            use = self._use
+            use.stay(held_on_disk(self.view), max(use.record.until, self._views.now() + REHEARSED_S))
+            self._stays = True
 
 
 class RunViews:

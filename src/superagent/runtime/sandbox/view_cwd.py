@@ -1,7 +1,7 @@
 """Where a command begins in a view that others worked on before: a folder, and nothing that leads elsewhere.
 
-Bubblewrap goes there while it still holds descriptors of this machine, `/proc` among them: a link to
-`/proc/self/fd/4` would have the command begin outside of everything (as CVE-2024-21626 did in runc).
+Whoever starts a command may hold descriptors of this machine while it goes there: a link to `/proc/self/fd/4` would
+have the command begin outside of everything (CVE-2024-21626 of runc). Under bubblewrap it goes there itself.
 """
 
 from __future__ import annotations
