@@ -161,9 +161,9 @@ async def test_a_name_adds_no_line_to_what_the_approver_reads(house: House, tmp_
         "files.write": {"path": forged, "content": "new\x85\n"},
         "files.copy": {"source": "mine", "target": forged},
         "jobs.schedule": {
-            "operation": "shell.run",
-            "input": {"command": "true"},
-            "cron": "0 0 1 1\nexact",
+            "operation": "shell\nexact",
+            "input": {},
+            "cron": "0 0 1 1 *",
         },
     }
     asked = await agent.call(operation, inputs[operation])
