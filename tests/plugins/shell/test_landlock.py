@@ -162,3 +162,17 @@ async def test_without_leave_by_the_settings_nothing_runs_at_this_level(tmp_path
 
             assert "bubblewrap" in found["hint"]
             assert not (agent.workspace / "ran").exists()
+
+
+async def test_a_command_that_goes_on_in_a_view_finds_the_files_and_no_scratch_of_the_one_before(own: Caller) -> None:
+    view = (await own.done("sandbox.create", {}))["view"]
+    first = await own.done("shell.run", {"command": "mkdir d; echo x > d/x; echo y > $TMPDIR/y", "view": view})
+    assert first["exit_code"] == 0
+
+    second = await own.done("shell.run", {"command": "cat x; ls -A $TMPDIR; touch $TMPDIR/z", "cwd": "d", "view": view})
+
+    assert (second["exit_code"], second["stdout"]) == (0, "x\n")
+    for cwd in ("..", "none"):
+        refused = await own.call("shell.run", {"command": "true", "cwd": cwd, "view": view})
+        assert refused.status_code == 422, refused.text
+    await own.done("sandbox.discard", {"view": view})

@@ -213,6 +213,7 @@ class RunViews:
             try:
                 _require_same(use, way, start)
                 require_folder(use.view, start.cwd.removeprefix(INSIDE).lstrip("/"))
+                self._views.empty_scratch(use.view)
                 return GoingOn(ctx, self._views, use, way, start.profile.limits, self._holdings)
             except BaseException:
                 use.close()

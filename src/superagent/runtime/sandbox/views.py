@@ -197,6 +197,19 @@ class Views:
             os.close(lock)
             raise
 
+    def empty_scratch(self, view: View) -> None:
+        """Empty what the last command had beside a copy as its own; an overlay needs its folder as it is."""
+        if view.copied:
+            with os_errors_about(view.folder):
+                fd = os.open(view.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                try:
+                    remove(fd, "work")
+                    os.mkdir("work", 0o700, dir_fd=fd)
+                    if os.geteuid() == 0:
+                        os.chown("work", view.uid, view.gid, dir_fd=fd, follow_symlinks=False)
+                finally:
+                    os.close(fd)
+
     def note_seen(self, use: Use, origin: Origin, seen: Mapping[str, Told]) -> None:
         """Remember what stands where an accepting begins: if it fails, what is put back is no one else's change."""
         self.records.write_origin(use.record.id, origin.accepted, {**origin.seen, **seen})
