@@ -24,7 +24,7 @@ from superagent.runtime.session_reach import PYTHON, Program, SessionReach, firs
 KIND = "shell"
 NOTHING_CHANGED = Effects(True, "")
 OPEN_S = 20.0
-GONE_S = 0.2
+GONE_S = 1.0
 """How long what a shell said last is waited for once its terminal is closed."""
 
 _SOCKET, _RC, _INIT = 7, 8, 10
