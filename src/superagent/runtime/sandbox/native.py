@@ -326,6 +326,8 @@ def check(start: Start) -> None:
             "$.argv" if len(start.argv) > len(start.env) else "$.env",
             hint="send them as `stdin` and let `xargs` pass them on, or write them to a file in the workspace",
         )
+    if "\0" in start.cwd:
+        raise _wrong("no folder's name holds a NUL character", "$.cwd", hint="name a folder of the workspace")
     texts = [(f"$.argv[{at}]", one) for at, one in enumerate(start.argv)]
     texts += [(f"$.env.{name}", f"{name}={value}") for name, value in start.env.items()]
     for path, one in texts:
